@@ -1,0 +1,169 @@
+"""
+The tree of errors that GoDocker raises on purpose.
+
+    GoDockerError
+    ├── ConfigurationError          the start is refused
+    ├── RequestError                what a caller asked for cannot be done
+    │   ├── InvalidInput            a field breaks a rule
+    │   ├── BodyTooLarge
+    │   ├── NotAuthenticated
+    │   ├── NotAllowed
+    │   ├── NotFound
+    │   │   └── TaskNotFound
+    │   ├── Conflict
+    │   ├── TooManyRequests         with the seconds to wait
+    │   └── InMaintenance
+    ├── InvalidTransition           the lifecycle table has no such edge
+    ├── Unavailable                 something outside does not answer
+    │   ├── StoreUnavailable        MongoDB
+    │   ├── BrokerUnavailable       Redis
+    │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
+    ├── StartFailed                 a node answered that an attempt cannot be started: nothing runs
+    │   ├── ImageNotFound
+    │   ├── ImageNotAllowed
+    │   ├── ImageUnreachable        the registry does not answer, or not in time
+    │   └── StartRefused            the engine or the system refused, with its words
+    └── StorageError                a task's directory could not be made or read
+
+The docstring of a class is the sentence a user could read. Adapters translate their driver's errors into these; the
+gateway has one table from error to HTTP status (`services/api/errors.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class GoDockerError(Exception):
+    """Something went wrong that GoDocker knows about."""
+
+
+class ConfigurationError(GoDockerError):
+    """The configuration cannot be used."""
+
+
+# --- what callers are told ----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One field that broke one rule: `path` is dotted (`requirements.cpu`), `rule` a sentence."""
+
+    path: str
+    rule: str
+
+
+class RequestError(GoDockerError):
+    """The request cannot be carried out."""
+
+
+class InvalidInput(RequestError):
+    """A field of the request breaks a rule."""
+
+    def __init__(self, fields: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(f"{field.path}: {field.rule}" for field in fields))
+        self.fields = tuple(fields)
+
+    @classmethod
+    def of(cls, path: str, rule: str) -> InvalidInput:
+        """The usual case: one field, one rule."""
+        return cls([FieldError(path, rule)])
+
+
+class BodyTooLarge(RequestError):
+    """The request's body is larger than is accepted."""
+
+
+class NotAuthenticated(RequestError):
+    """Who is asking could not be established."""
+
+
+class NotAllowed(RequestError):
+    """The caller is known but has no right to this."""
+
+
+class NotFound(RequestError):
+    """There is no such thing, or not for this caller."""
+
+
+class TaskNotFound(NotFound):
+    """There is no such task, or not for this caller."""
+
+    def __init__(self, task_id: int) -> None:
+        super().__init__(f"no task {task_id}")
+
+
+class Conflict(RequestError):
+    """The thing exists already, or is not in a state that allows this."""
+
+
+class TooManyRequests(RequestError):
+    """A limit was reached; try again later."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  #: seconds
+
+
+class InMaintenance(RequestError):
+    """The system takes no new tasks for the moment."""
+
+
+# --- the lifecycle --------------------------------------------------------------
+
+
+class InvalidTransition(GoDockerError):
+    """The lifecycle table has no edge between the two statuses."""
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__(f"no transition from {old} to {new}")
+        self.old = old
+        self.new = new
+
+
+# --- what is outside --------------------------------------------------------------
+
+
+class Unavailable(GoDockerError):
+    """A part that this depends on does not answer."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database does not answer."""
+
+
+class BrokerUnavailable(Unavailable):
+    """The broker does not answer."""
+
+
+class NodeUnavailable(Unavailable):
+    """The node does not answer; whether it did what it was asked is not known."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        super().__init__(f"node {node} does not answer: {reason}")
+        self.node = node
+
+
+class StartFailed(GoDockerError):
+    """The attempt could not be started, and nothing of it runs."""
+
+
+class ImageNotFound(StartFailed):
+    """The image does not exist, neither on the node nor in its registry."""
+
+
+class ImageNotAllowed(StartFailed):
+    """The registry did not allow the image to be pulled."""
+
+
+class ImageUnreachable(StartFailed):
+    """The image is not on the node and its registry could not be reached, or not in time."""
+
+
+class StartRefused(StartFailed):
+    """The node refused to start the attempt."""
+
+
+class StorageError(GoDockerError):
+    """A task's directory could not be prepared or read."""

@@ -1,0 +1,226 @@
+"""
+The protocol between GoDocker and whatever runs the tasks. Everything else asks `features()` instead of the name.
+
+A run is one attempt of one task on one node. Its name is made from the instance, task and attempt, so that starting the same
+attempt again finds what is there instead of making a second one, and a handle is only that name with its node: it
+survives our restart because there is nothing in it to lose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+WORKDIR = "/mnt/go-docker"
+HOME = "/mnt/home"
+
+_NAME = re.compile(r"^god-(\d+)-(\d+)$")
+
+
+class Feature(StrEnum):
+    """What an executor can do beyond start, stop and report."""
+
+    ISOLATION = "isolation"  #: a task cannot see the host or other tasks
+    IMAGES = "images"  #: the image is used; without it the command runs on the host's own system
+    VOLUMES = "volumes"
+    NETWORK = "network"  #: tasks can be given or denied the network
+    PAUSE = "pause"
+    ROOT = "root"
+    LIMITS = "limits"  #: cpu and memory are enforced, not only counted
+
+
+class RunState(StrEnum):
+    CREATED = "created"  #: exists, never started
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+
+
+class EventKind(StrEnum):
+    STARTED = "started"
+    EXITED = "exited"
+    OUT_OF_MEMORY = "out_of_memory"
+    REMOVED = "removed"
+    RESYNC = "resync"  #: the stream was (re)connected, what happened before may be missing: list the runs
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """One attempt on one node."""
+
+    node: str
+    task_id: int
+    attempt: int
+
+    @property
+    def name(self) -> str:
+        return run_name(self.task_id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory of the host that the task sees at `target`."""
+
+    name: str
+    source: str
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that an executor is told about an attempt. Nothing a user sends becomes an option of it by name."""
+
+    handle: Handle
+    image: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    cpus: float
+    memory: int  #: bytes
+    directory: str  #: the task's directory on the host, mounted at `WORKDIR`, holding `cmd.sh`
+    shebang: bool  #: `cmd.sh` names its interpreter; without it `/bin/sh` runs it
+    environment: Mapping[str, str] = field(default_factory=dict)  #: besides the GODOCKER_* ones made from the run
+    mounts: Sequence[Mount] = ()
+    network: bool = False
+    root: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an executor sees of a run. Times are seconds since the epoch; None where it cannot know."""
+
+    handle: Handle
+    state: RunState
+    exit_code: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    out_of_memory: bool = False
+    #: Whether our wrapper got to run at all. False: the image could not even start a shell.
+    wrapper_ran: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A hint. `exit_code` and `at` (seconds since the epoch) where the executor says them."""
+
+    node: str
+    kind: EventKind
+    handle: Handle | None = None
+    exit_code: int | None = None
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node has. `reason` says why it is not ready."""
+
+    name: str
+    executor: str
+    ready: bool
+    reason: str | None
+    cpus: float
+    memory: int  #: bytes
+    disk_used: int = 0  #: bytes
+    disk_total: int = 0  #: bytes
+    labels: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One sample of what a run uses: cpu in percent of one core, memory and network in bytes."""
+
+    at: float
+    cpu_percent: float
+    memory: int
+    memory_limit: int
+    network_rx: int
+    network_tx: int
+    pids: int
+
+
+class Executor(Protocol):
+    """
+    Every call has a deadline of its own and raises `errors.NodeUnavailable` when the node does not answer in it: then
+    what was asked may or may not have happened, and asking again is safe.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def features(self) -> frozenset[Feature]: ...
+
+    def node_names(self) -> Sequence[str]:
+        """The configured nodes, whether they answer or not."""
+        ...
+
+    async def nodes(self) -> Sequence[NodeReport]:
+        """One report per configured node; a node that does not answer is reported as not ready, with the reason."""
+        ...
+
+    async def prepare(self, run: Run) -> None:
+        """
+        Make the node able to start the run: bring its image there if it is not. Takes as long as a pull takes;
+        cancelling it is safe. Raises `errors.StartFailed` subclasses.
+        """
+        ...
+
+    async def start(self, run: Run) -> float:
+        """
+        Start the run and return when (seconds since the epoch). The same attempt again is the same run: one that
+        exists is adopted, one that has ended is left as it is. Raises `errors.StartFailed` subclasses when
+        nothing of the attempt runs nor will.
+        """
+        ...
+
+    async def list(self, node: str) -> Sequence[Observation]:
+        """Every run of this instance that exists on the node, ended ones with exit code and times."""
+        ...
+
+    async def inspect(self, handle: Handle) -> Observation | None:
+        """The run as it is now; None where it does not exist."""
+        ...
+
+    def events(self, node: str) -> AsyncIterator[Event]:
+        """Hints for ever, reconnecting by itself; a `RESYNC` first and after each reconnection."""
+        ...
+
+    async def stop(self, handle: Handle, *, grace: float) -> None:
+        """
+        SIGTERM, up to `grace` seconds, SIGKILL to all of the run. Returns when it no longer runs. A run that does
+        not exist or has ended is fine.
+        """
+        ...
+
+    async def pause(self, handle: Handle) -> None:
+        """Freeze every process of the run. Already paused is fine."""
+        ...
+
+    async def resume(self, handle: Handle) -> None:
+        """Undo `pause`. Not paused is fine."""
+        ...
+
+    async def remove(self, handle: Handle) -> None:
+        """Remove the run and all it holds, killing what still runs. One that does not exist is fine."""
+        ...
+
+    async def stats(self, handle: Handle) -> Stats | None:
+        """A sample of a live run; None where it does not run."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def run_name(task_id: int, attempt: int) -> str:
+    """`god-<task id>-<attempt>`."""
+    return f"god-{task_id}-{attempt}"
+
+
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Task id and attempt from a run's name; None for a name that is not one."""
+    match = _NAME.match(name)
+    return (int(match[1]), int(match[2])) if match else None

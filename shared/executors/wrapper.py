@@ -1,0 +1,77 @@
+"""
+The shell program that runs a task's command inside its container, or as a process.
+
+It needs `/bin/sh` and nothing else, and is passed as an argument, so that no file of it stands where a task could
+change it. It does four things that only the inside can do:
+
+* it takes the attempt: creating `.godocker/started.<attempt>` fails where it exists (`set -C` opens with O_EXCL, POSIX
+  XCU 2.7.2), so the command of one attempt runs at most once, whoever starts the container a second time. A
+  scheduler that was asleep while another one took over can do just that;
+* it leaves the exit code and the times in files, so that a removed container still has a result. The code's line
+  ends with a newline: without it the write was cut short and is not believed;
+* it sends output to `god.log` and `god.err`, so that no log driver stands in the way;
+* it passes SIGTERM on to the command.
+"""
+
+from __future__ import annotations
+
+from shared.executors import base
+
+STATE = ".godocker"  #: below the task's directory: what the wrapper leaves, one set of files per attempt
+
+#: Exit code of a wrapper that found its attempt taken. It says nothing about the command.
+TAKEN = 125
+
+_PROGRAM = """\
+cd "$GODOCKER_PWD" || exit 126
+set -C
+{ echo "$$" > ".godocker/started.$1"; } 2>/dev/null || exit 125
+set +C
+stop= child=
+trap 'stop=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
+date +%s > god.info 2>/dev/null
+case $2 in
+shebang) (exec ./cmd.sh) > god.log 2> god.err & ;;
+*) (exec /bin/sh ./cmd.sh) > god.log 2> god.err & ;;
+esac
+child=$!
+[ -z "$stop" ] || kill -TERM "$child" 2>/dev/null
+wait "$child"
+code=$?
+while kill -0 "$child" 2>/dev/null; do
+wait "$child"
+code=$?
+done
+date +%s >> god.info 2>/dev/null
+echo "$code" > ".godocker/exit.$1"
+exit "$code"
+"""
+
+
+def argv(run: base.Run) -> list[str]:
+    """The command line of a run. Its name stands in it, so that the process can be told by it."""
+    mode = "shebang" if run.shebang else "shell"
+    return ["/bin/sh", "-c", _PROGRAM, run.handle.name, str(run.handle.attempt), mode]
+
+
+def environment(run: base.Run, *, workdir: str, home: str | None) -> dict[str, str]:
+    """
+    The environment of a run: the variables scripts of the original rely on. `workdir` and `home` are paths as
+    the task sees them.
+    """
+    return {
+        **run.environment,
+        "GODOCKER_JID": str(run.handle.task_id),
+        "GODOCKER_PWD": workdir,
+        "GODOCKER_HOME": home or workdir,
+        "HOME": home or workdir,
+        "GODOCKER_RUN": run.handle.name,
+    }
+
+
+def started_file(attempt: int) -> str:
+    return f"{STATE}/started.{attempt}"
+
+
+def exit_file(attempt: int) -> str:
+    return f"{STATE}/exit.{attempt}"

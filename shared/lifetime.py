@@ -1,0 +1,104 @@
+"""Run a service's loops until it is told to stop, then drain, cancel, and wait a bounded time for either."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+GRACE = 8.0  #: seconds a loop may take to finish what it is doing
+CANCEL_TIMEOUT = 3.0  #: seconds a cancelled loop may take to go
+
+
+async def run_loops(
+    loops: Mapping[str, Loop],
+    *,
+    stop: asyncio.Event,
+    grace: float = GRACE,
+    cancel_timeout: float = CANCEL_TIMEOUT,
+) -> None:
+    """
+    Run `loops` until `stop` is set or one of them ends; then let the others finish for `grace` seconds before they
+    are cancelled. Raises `BaseExceptionGroup` with what the loops raised.
+    """
+    tasks = [asyncio.create_task(loop(stop), name=name) for name, loop in loops.items()]
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if stopped not in done:
+            log.error("service.loop_ended", loops=[task.get_name() for task in done])
+    finally:
+        stop.set()
+        _, unfinished = await asyncio.wait(tasks, timeout=grace)
+        for task in unfinished:
+            log.warning("service.loop_cancelled", loop=task.get_name(), grace=grace)
+            task.cancel()
+        if unfinished:
+            # Bounded: a library can swallow a cancellation and leave its task asleep, and waiting for that one
+            # would hang the shutdown of the whole service.
+            await asyncio.wait(unfinished, timeout=cancel_timeout)
+        await stopped
+    failures = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
+    if failures:
+        raise BaseExceptionGroup("service loops failed", failures)
+
+
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """Set `stop` on SIGINT and SIGTERM."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> bool:
+    """Wait `seconds`, or less if `stop` is set meanwhile. True while there is reason to go on."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return not stop.is_set()
+
+
+async def every(stop: asyncio.Event, seconds: float) -> AsyncIterator[None]:
+    """Yield at once and then every `seconds` until `stop` is set; a slow round is not caught up."""
+    while not stop.is_set():
+        yield
+        await pause(stop, seconds)
+
+
+class Wakeup:
+    """
+    A hint that something is to be looked at. Many hints before the next look make one look: `wait` returns once for
+    all of them, after a short pause in which a burst can gather.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, stop: asyncio.Event, *, poll: float, gather: float = 0.0) -> bool:
+        """
+        Wait for a hint, at most `poll` seconds, then `gather` seconds more. False when it is time to stop.
+        """
+        waiters = {
+            asyncio.create_task(self._event.wait(), name="wakeup"),
+            asyncio.create_task(stop.wait(), name="wakeup-stop"),
+        }
+        try:
+            await asyncio.wait(waiters, timeout=poll, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+            await asyncio.wait(waiters)
+        if self._event.is_set() and gather and not stop.is_set():
+            await pause(stop, gather)
+        self._event.clear()
+        return not stop.is_set()

@@ -1,0 +1,281 @@
+"""
+Everything that can be configured.
+
+Sources, the later ones above: defaults, the YAML file named by `GODOCKER_CONFIG` (or `--config`), the environment
+(`GODOCKER_<NAME>`, lists and objects as JSON). Names are those of the original GO-Docker where it had them. Built once in each
+process's main and passed on: nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from shared import errors
+
+CONFIG_VARIABLE = "GODOCKER_CONFIG"
+SECRET_LENGTH = 32  #: characters a secret must have
+#: Values that stand in documents: a system that runs with one is open to whoever read them.
+SAMPLE_SECRETS = frozenset({"WE_SHOULD_USE_A_REAL_SECRET_PASSPHRASE_HERE", "change-me", "changeme", "secret"})
+
+_MOUNT = re.compile(r"^/[A-Za-z0-9._/-]+$")
+_SYSTEM_PATHS = ("/", "/proc", "/dev", "/sys", "/bin", "/etc", "/usr", "/lib", "/sbin")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Image(_Part):
+    """An image offered to users by the clients."""
+
+    name: str
+    url: str
+    interactive: bool = False
+    default: bool = False
+
+
+class Volume(_Part):
+    """A directory of the hosts that tasks may ask for by name. `$USERID` in `path` is the task's user."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    path: str | None = None  #: None for `home`: the user's home directory
+    mount: str | None = None  #: inside the container; None: the same as `path`
+    acl: Literal["ro", "rw"] = "ro"
+
+    @property
+    def target(self) -> str:
+        return self.mount or ("/mnt/home" if self.name == "home" else self.path or "")
+
+    @model_validator(mode="after")
+    def _check(self) -> Volume:
+        if self.path is None and self.name != "home":
+            raise ValueError(f"volume {self.name} has no path")
+        if self.path is not None and (not self.path.startswith("/") or ".." in self.path.split("/")):
+            raise ValueError(f"the path of volume {self.name} is not absolute and plain")
+        target = self.target.rstrip("/") or "/"
+        if not _MOUNT.match(self.target) or ".." in target.split("/") or target in _SYSTEM_PATHS:
+            raise ValueError(f"volume {self.name} cannot be mounted at {self.target}")
+        if target.startswith(("/proc/", "/dev/", "/sys/", "/mnt/go-docker")):
+            raise ValueError(f"volume {self.name} cannot be mounted at {self.target}")
+        return self
+
+
+class Constraint(_Part):
+    """A label and the values that clients offer for it."""
+
+    name: str
+    value: list[str] = []
+
+
+class Node(_Part):
+    """A Docker host. What is not given about its size is asked of its engine."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    url: str = "unix:///var/run/docker.sock"
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    labels: dict[str, str] = {}
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    memory: Annotated[float, Field(gt=0)] | None = None  #: GB
+    start_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if not url.startswith(("unix:///", "tcp://", "http://", "https://")):
+            raise ValueError("must start with unix:///, tcp://, http:// or https://")
+        return url
+
+
+class Settings(BaseSettings):
+    """All settings of all services, checked as a whole."""
+
+    model_config = SettingsConfigDict(env_prefix="GODOCKER_", extra="forbid", frozen=True, validate_default=True)
+
+    # --- this installation
+    instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "godocker"  #: labels our containers
+    shared_dir: Path = Path("/opt/godshared")  #: the same path on every host
+    data_dir: Path = Path(".godocker")  #: of `godocker up`, and of the process executor's records
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    # --- stores
+    mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+    mongo_db: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "godocker"
+    mongo_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds a request waits for MongoDB, retries included
+    redis_host: str = "127.0.0.1"
+    redis_port: Annotated[int, Field(ge=1, le=65535)] = 6379
+    redis_db: Annotated[int, Field(ge=0)] = 0
+    redis_password: SecretStr | None = None
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "god"
+    redis_timeout: Annotated[float, Field(gt=0)] = 1.0  #: seconds
+
+    # --- secrets and sessions
+    secret_passphrase: SecretStr = SecretStr("")
+    shared_secret_passphrase: SecretStr = SecretStr("")
+    session_timeout: Annotated[int, Field(ge=60)] = 172800  #: seconds a token is good for
+    prometheus_key: SecretStr | None = None
+
+    # --- where the services listen
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 6543
+    scheduler_port: Annotated[int, Field(ge=0, le=65535)] = 6544
+    watcher_port: Annotated[int, Field(ge=0, le=65535)] = 6545
+    files_port: Annotated[int, Field(ge=0, le=65535)] = 6546
+    internal_host: str = "127.0.0.1"  #: of scheduler, watcher and files
+    metrics_public: bool = True  #: `/metrics` of the gateway without authentication
+
+    # --- what tasks may ask for
+    default_images: list[Image] = []
+    allow_user_images: bool = True
+    allowed_registries: list[str] | None = None  #: None: any but addresses of private networks
+    volumes: list[Volume] = []
+    constraints: list[Constraint] = []
+    defaults_cpu: Annotated[float, Field(gt=0)] = 1
+    defaults_ram: Annotated[float, Field(gt=0)] = 2  #: GB
+    max_cpu: Annotated[float, Field(gt=0)] = 4096
+    max_ram: Annotated[float, Field(gt=0)] = 65536  #: GB
+    allow_root: bool = False
+    uid_start: Annotated[int, Field(ge=1)] = 20000
+    rate_limit: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of one user
+    rate_limit_all: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of all users
+    authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: tries a minute per user and address
+    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: bytes
+
+    # --- running tasks
+    executor: Literal["docker", "process", "simulated"] = "docker"
+    nodes: list[Node] = []
+    process_cpus: Annotated[float, Field(gt=0)] | None = None  #: None: those of the machine
+    process_memory: Annotated[float, Field(gt=0)] | None = None  #: GB; None: that of the machine
+    process_public: bool = False  #: serve unisolated processes on an address that others reach
+    kill_grace: Annotated[float, Field(ge=0)] = 10.0  #: seconds between SIGTERM and SIGKILL
+    start_timeout: Annotated[float, Field(gt=0)] = 60.0  #: seconds for one start, pull not counted
+    pull_timeout: Annotated[float, Field(gt=0)] = 1800.0  #: seconds
+    docker_timeout: Annotated[float, Field(gt=0)] = 30.0  #: seconds for any other call to an engine
+    docker_network: str = "bridge"  #: the engine's network for tasks that ask for one
+    pids_limit: Annotated[int, Field(ge=16)] = 4096
+    port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000
+    port_range: Annotated[int, Field(ge=1)] = 2000
+    maxlifespan: str | None = None
+    failure_policy: dict[str, Any] = {"strategy": 0}
+
+    # --- loops
+    scheduler_policy: Literal["fifo"] = "fifo"
+    lease_seconds: Annotated[float, Field(ge=1)] = 5.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
+    gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: in which a burst of wakeups becomes one
+
+    @field_validator("maxlifespan")
+    @classmethod
+    def _not_carried_out(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("is not carried out by this version: leave it out")
+        return value
+
+    @field_validator("failure_policy")
+    @classmethod
+    def _no_restarts(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value.get("strategy", 0) != 0:
+            raise ValueError("only strategy 0 (no restart) is carried out by this version")
+        return value
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Settings:
+        for what, names in (
+            ("volumes", [volume.name for volume in self.volumes]),
+            ("nodes", [node.name for node in self.nodes]),
+            ("volumes have mounts that", [volume.target for volume in self.volumes]),
+        ):
+            if len(names) != len(set(names)):
+                raise ValueError(f"{what} must be unique: {', '.join(sorted(names))}")
+        return self
+
+    @property
+    def docker_nodes(self) -> list[Node]:
+        """The configured Docker hosts; without any, the engine of this machine."""
+        return self.nodes or [Node(name="localhost")]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(CONFIG_VARIABLE)
+        yaml_file = [YamlConfigSettingsSource(settings_cls, yaml_file=path)] if path else []
+        return (init_settings, env_settings, *yaml_file)
+
+
+def load(config: Path | None = None, **overrides: Any) -> Settings:
+    """
+    Read the settings. `config` names the YAML file (default: `GODOCKER_CONFIG`); `overrides` stand above everything.
+
+    Raises `errors.ConfigurationError` with one line per setting that breaks a rule.
+    """
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config)
+    path = os.environ.get(CONFIG_VARIABLE)
+    if path and not Path(path).is_file():
+        raise errors.ConfigurationError(f"the configuration file {path} does not exist")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
+        raise errors.ConfigurationError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
+    except yaml.YAMLError as error:
+        raise errors.ConfigurationError(f"the configuration file {path} is not YAML: {error}") from None
+
+
+def check_secrets(settings: Settings) -> None:
+    """
+    Raise `errors.ConfigurationError` unless both secrets are there, long enough, unlike each other and not the
+    documented sample. Services call it before they start; commands that sign nothing do not need them.
+    """
+    for name in ("secret_passphrase", "shared_secret_passphrase"):
+        value = getattr(settings, name).get_secret_value()
+        if problem := _secret_problem(value):
+            raise errors.ConfigurationError(
+                f"{name} {problem}. Set GODOCKER_{name.upper()} or `{name}` in the configuration file, "
+                "for example to the output of: openssl rand -hex 32"
+            )
+    if settings.secret_passphrase.get_secret_value() == settings.shared_secret_passphrase.get_secret_value():
+        raise errors.ConfigurationError(
+            "secret_passphrase and shared_secret_passphrase must differ: whoever is given the shared one could sign in "
+            "as anybody with it"
+        )
+
+
+def _secret_problem(value: str) -> str | None:
+    if not value:
+        return "is missing"
+    if value in SAMPLE_SECRETS:
+        return "is the sample from the documentation"
+    if len(value) < SECRET_LENGTH:
+        return f"is too short: {len(value)} characters, at least {SECRET_LENGTH} are needed"
+    if len(set(value)) < 8:
+        return "repeats a few characters only"
+    return None

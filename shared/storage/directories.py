@@ -1,0 +1,135 @@
+"""Task directories on `shared_dir`: where they are, and what GoDocker puts in and reads from them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import errors
+from shared.executors import wrapper
+from shared.storage import beneath
+
+SCRIPT = "cmd.sh"
+URIS = "godocker-uris.txt"
+_PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the wrapper left of an attempt. Times are seconds since the epoch."""
+
+    started_at: float
+    ended_at: float | None = None
+    exit_code: int | None = None  #: None: it never came to its end, or the line was cut short
+    pid: int | None = None
+
+
+class TaskDirectories:
+    """All task directories below one `shared_dir`."""
+
+    def __init__(self, shared_dir: Path) -> None:
+        self._root = shared_dir.absolute() / "tasks"
+
+    def path(self, task_id: int) -> Path:
+        """`<shared_dir>/tasks/<id // 1000>/<id>`"""
+        return self._root / str(task_id // _PER_FOLDER) / str(task_id)
+
+    async def prepare(self, task_id: int, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
+        """
+        Make the task's directory with its script, owned by the user and closed to others, and return its path.
+        Doing it again, for the same attempt or a later one, is fine: what earlier attempts left stays.
+
+        Raises `errors.StorageError`.
+        """
+        return await asyncio.to_thread(self._prepare, task_id, uid, gid, script, uris)
+
+    async def read_result(self, task_id: int, attempt: int) -> Result | None:
+        """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
+        return await asyncio.to_thread(self._read_result, task_id, attempt)
+
+    def _prepare(self, task_id: int, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
+        path = self.path(task_id)
+        owner = self._owner(uid, gid)
+        try:
+            # Others may pass through the folders above, for the user's own directory, but not list them.
+            for folder in (self._root, path.parent):
+                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+            directory = beneath.open_directory(str(path))
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(wrapper.STATE, 0o700, dir_fd=directory)
+                state = beneath.open_subdirectory(directory, wrapper.STATE)
+                try:
+                    if owner:
+                        os.fchown(state, *owner)
+                finally:
+                    os.close(state)
+                beneath.write_new(directory, SCRIPT, script.encode(), mode=0o700, owner=owner)
+                if uris:
+                    text = "".join(f"{uri}\n" for uri in uris)
+                    beneath.write_new(directory, URIS, text.encode(), mode=0o600, owner=owner)
+                if owner:
+                    os.fchown(directory, *owner)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise errors.StorageError(f"the task's directory could not be prepared: {error.strerror}") from error
+        return path
+
+    @staticmethod
+    def _owner(uid: int, gid: int) -> tuple[int, int] | None:
+        """Whom to give files to; None where we are that user. Only root can give files away."""
+        if os.geteuid() == 0:
+            return uid, gid
+        if os.geteuid() == uid:
+            return None
+        raise errors.StorageError(
+            f"the task's directory cannot be given to uid {uid}: GoDocker runs as uid {os.geteuid()}, not as root"
+        )
+
+    def _read_result(self, task_id: int, attempt: int) -> Result | None:
+        try:
+            directory = beneath.open_directory(str(self.path(task_id)))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise errors.StorageError(f"the task's directory could not be read: {error.strerror}") from error
+        try:
+            state = beneath.open_subdirectory(directory, wrapper.STATE)
+        except OSError:
+            return None
+        finally:
+            os.close(directory)
+        try:
+            started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
+            ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
+        finally:
+            os.close(state)
+        if started is None:
+            return None
+        code = _exit_code(ended[0]) if ended else None
+        return Result(
+            started_at=started[1],
+            ended_at=ended[1] if ended and code is not None else None,
+            exit_code=code,
+            pid=_complete_number(started[0]),
+        )
+
+
+def _exit_code(line: bytes) -> int | None:
+    # The file belongs to the task: a number that no process can end with is not believed.
+    code = _complete_number(line)
+    return code if code is not None and code <= 255 else None
+
+
+def _complete_number(line: bytes) -> int | None:
+    """The number of a line that was written whole: its newline is there."""
+    if not line.endswith(b"\n") or not line.strip().isdigit():
+        return None
+    return int(line)

@@ -1,0 +1,3 @@
+"""Fixtures for all tests: the real parts, started once for a session and taken down after it."""
+
+pytest_plugins = ["tests.support.engine", "tests.support.stores"]
