@@ -1,0 +1,120 @@
+"""A child process of ours: its log, its pid file, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from godocker import tether
+
+LOG_LIMIT = 20 * 1024 * 1024  #: bytes; a log larger than that is moved to `.1` when its process starts
+TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run and where it leaves its traces."""
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    pid_file: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    pass_fds: Sequence[int] = ()
+
+
+class Child:
+    """A program, running or not. Started from the main thread, it gets SIGTERM when we end, however we end."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.program.name
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the program. Raises OSError."""
+        program = self.program
+        argv = list(program.argv)
+        if threading.current_thread() is threading.main_thread():
+            # The tie is to the thread that forks: from a worker thread it would end the child with that thread.
+            argv = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]
+        with _open_log(program.log) as log:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(program.environment),
+                pass_fds=program.pass_fds,
+                # Out of the terminal's group: Ctrl-C is for us, and we end the children in order.
+                start_new_session=True,
+            )
+        program.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        program.pid_file.write_text(f"{self._process.pid}\n")
+
+    def exit_status(self) -> int | None:
+        """How it ended (negative: by that signal); None while it runs or before it was started."""
+        return self._process.poll() if self._process else None
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def stop(self, grace: float) -> int | None:
+        """SIGTERM, up to `grace` seconds, SIGKILL. Returns how it ended, and forgets the pid file."""
+        if self._process is None:
+            return None
+        self.signal(signal.SIGTERM)
+        try:
+            self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self.forget()
+        return self._process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def forget(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.program.pid_file.unlink()
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> str:
+    """The last lines of a log, for a message; empty where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 16384))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _open_log(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > LOG_LIMIT:
+            path.replace(path.with_name(path.name + ".1"))
+    return path.open("ab")

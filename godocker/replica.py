@@ -1,0 +1,83 @@
+"""Make a freshly started mongod the primary of a replica set of one, which change streams and transactions need."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+from pymongo import errors as mongo_errors
+
+from godocker import ports
+
+NAME = "rs0"
+_TIMEOUT_MS = 300
+_AUTHENTICATION_FAILED = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    user: str
+    password: str
+
+
+def make_ready(port: int, login: Login | None) -> bool:
+    """
+    Take the next step towards a writable primary that knows `login`; True once it is one. Each step looks at what
+    is there, so that a start that was cut short at any point is finished by the next.
+    """
+    with contextlib.suppress(mongo_errors.PyMongoError), _connect(port, None) as client:
+        if not client.admin.command("hello").get("isWritablePrimary"):
+            _become_primary(client, port, login)
+            return False
+        return login is None or _knows(port, login) or _create_user(client, login)
+    return False
+
+
+def _become_primary(client: Any, port: int, login: Login | None) -> None:
+    hello = client.admin.command("hello")
+    if hello.get("setName"):
+        return  # it is about to elect itself
+    member = {"_id": 0, "host": f"{ports.LOOPBACK}:{port}"}
+    try:
+        client.admin.command("replSetInitiate", {"_id": NAME, "members": [member]})
+    except mongo_errors.OperationFailure:
+        # It has a configuration already. With another port in it than today's, the node does not find itself in its own
+        # set and stays out of it until that is corrected by force.
+        with _connect(port, login) as admin:
+            config = admin.admin.command("replSetGetConfig")["config"]
+            if config["members"][0]["host"] != member["host"]:
+                config["members"][0]["host"] = member["host"]
+                config["version"] += 1
+                admin.admin.command("replSetReconfig", config, force=True)
+
+
+def _knows(port: int, login: Login) -> bool:
+    try:
+        with _connect(port, login) as client:
+            client.admin.command("ping")
+    except mongo_errors.OperationFailure as error:
+        if error.code == _AUTHENTICATION_FAILED:
+            return False
+        raise
+    return True
+
+
+def _create_user(client: Any, login: Login) -> bool:
+    # Allowed without a login from the same machine as long as there is no user at all ("localhost exception").
+    client.admin.command("createUser", login.user, pwd=login.password, roles=["root"])
+    return True
+
+
+def _connect(port: int, login: Login | None) -> Any:
+    return pymongo.MongoClient(
+        ports.LOOPBACK,
+        port,
+        directConnection=True,
+        serverSelectionTimeoutMS=_TIMEOUT_MS,
+        connectTimeoutMS=1000,
+        socketTimeoutMS=10_000,
+        username=login.user if login else None,
+        password=login.password if login else None,
+    )

@@ -1,0 +1,157 @@
+"""Fixtures with real stores: a mongod replica set and a redis-server for the session, fresh names in them for each test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymongo
+import pytest
+
+from godocker import embedded, ports
+from shared.settings import Settings
+
+START_TIMEOUT = 60.0
+
+
+class StoreServer:
+    """A store's real process that a test may restart, kill or freeze. It is started again before the next test."""
+
+    def __init__(self, server: embedded.Server) -> None:
+        self._server = server
+        self.host = server.host
+        self.port = server.port
+
+    @property
+    def pid(self) -> int:
+        assert self._server.child.pid is not None
+        return self._server.child.pid
+
+    def start(self) -> None:
+        """Start it where it does not run, and wait until it answers."""
+        if not self._server.child.is_running():
+            self._server.child.start()
+        embedded.wait_ready([self._server], timeout=START_TIMEOUT)
+
+    def stop(self) -> None:
+        """End it cleanly. A frozen one is killed."""
+        self._server.child.stop(embedded.STOP_GRACE)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self._server.child.kill()
+
+    def restart(self) -> None:
+        """End it cleanly, start it, and wait until it answers."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it hangs instead of refusing."""
+        self._server.child.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._server.child.signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="session")
+def _store_directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="godocker-stores-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def _store_ports(_store_directory: Path) -> dict[str, int]:
+    return ports.reserve(_store_directory / "ports.json", [embedded.MONGOD, embedded.REDIS])
+
+
+@pytest.fixture(scope="session")
+def _mongo_for_session(_store_directory: Path, _store_ports: dict[str, int]) -> Iterator[StoreServer]:
+    server = StoreServer(embedded.mongod(_store_directory, _store_ports[embedded.MONGOD]))
+    server.start()
+    yield server
+    server.thaw()
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _redis_for_session(_store_directory: Path, _store_ports: dict[str, int]) -> Iterator[StoreServer]:
+    server = StoreServer(embedded.redis_server(_store_directory, _store_ports[embedded.REDIS]))
+    server.start()
+    yield server
+    server.thaw()
+    server.stop()
+
+
+@pytest.fixture
+def mongo_server(_mongo_for_session: StoreServer) -> Iterator[StoreServer]:
+    """The session's mongod, running; for tests that interfere with it."""
+    yield _mongo_for_session
+    _mongo_for_session.thaw()
+    _mongo_for_session.start()
+
+
+@pytest.fixture
+def redis_server(_redis_for_session: StoreServer) -> Iterator[StoreServer]:
+    """The session's redis-server, running; for tests that interfere with it."""
+    yield _redis_for_session
+    _redis_for_session.thaw()
+    _redis_for_session.start()
+
+
+@pytest.fixture(scope="session")
+def mongo_url(_mongo_for_session: StoreServer) -> str:
+    return embedded.mongo_url(_mongo_for_session.port)
+
+
+@pytest.fixture
+def shared_dir() -> Iterator[Path]:
+    """A directory that every user can pass through: pytest's own temporary directories are closed to others."""
+    directory = Path(tempfile.mkdtemp(prefix="godocker-shared-"))
+    directory.chmod(0o711)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(
+    mongo_url: str,
+    redis_server: StoreServer,
+    shared_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Settings]:
+    """Settings of a system of the test's own: fresh names in the real stores, small timings. Change with `model_copy`."""
+    for name in [name for name in os.environ if name.startswith("GODOCKER_") and "TEST" not in name]:
+        monkeypatch.delenv(name)
+    unique = secrets.token_hex(6)
+    yield Settings(
+        instance=f"test-{unique}",
+        shared_dir=shared_dir,
+        data_dir=tmp_path / "data",
+        mongo_url=mongo_url,
+        mongo_db=f"test_{unique}",
+        redis_host=redis_server.host,
+        redis_port=redis_server.port,
+        redis_prefix=f"test-{unique}",
+        secret_passphrase=secrets.token_hex(32),
+        shared_secret_passphrase=secrets.token_hex(32),
+        port=0,
+        scheduler_port=0,
+        watcher_port=0,
+        files_port=0,
+        executor="simulated",
+        kill_grace=1.0,
+        lease_seconds=1.0,
+        poll_seconds=0.2,
+        reconcile_seconds=0.5,
+        gather_seconds=0.01,
+    )
+    with pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=20_000) as client:
+        client.drop_database(f"test_{unique}")
