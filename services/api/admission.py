@@ -1,0 +1,192 @@
+"""Decide whether a task may enter, and make the document that is stored: pure, with every broken rule named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.api import images
+from services.api.wire import submission
+from shared import errors, lifecycle
+from shared.errors import FieldError
+from shared.executors.base import Feature
+from shared.lifecycle import TaskStatus
+from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
+from shared.models.user import USER_ID, User
+from shared.settings import Settings
+
+DEFAULT_PROJECT = "default"
+PUBLIC_NETWORK = "public"
+
+_LATER = "is not carried out by this version: leave it out"
+
+
+def admit(
+    sent: submission.TaskIn, *, owner: User, settings: Settings, features: frozenset[Feature], now: float
+) -> Task:
+    """
+    The task to store for what `owner` sent at `now`; its id is 0 until it gets a number.
+
+    Raises `errors.InvalidInput` with every rule that is broken.
+    """
+    problems = [
+        *_not_carried_out(sent, settings),
+        *_user_problems(owner, sent),
+        *_resource_problems(sent, settings),
+        *_image_problems(sent, settings),
+        *_volume_problems(sent, owner, settings, features),
+        *_root_problems(sent, settings, features),
+        *_status_problems(sent),
+    ]
+    if problems:
+        raise errors.InvalidInput(problems)
+    spec = _spec(sent, owner, settings)
+    status = TaskStatus.CREATED if _wants_created(sent) else TaskStatus.PENDING
+    return Task(
+        id=0,
+        status=status,
+        status_at=now,
+        submitted_at=now,
+        user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
+        project=DEFAULT_PROJECT,
+        spec=spec,
+        shape=shape_of(spec.cpu, spec.ram),
+        history=[{"at": now, "status": status, "attempt": 0, "note": None}],
+    )
+
+
+def _spec(sent: submission.TaskIn, owner: User, settings: Settings) -> Spec:
+    meta = sent.meta or submission.MetaIn()
+    wants = sent.requirements or submission.RequirementsIn()
+    return Spec(
+        name=meta.name or "",
+        description=meta.description or "",
+        tags=meta.tags or [],
+        cpu=wants.cpu or settings.defaults_cpu,
+        ram=wants.ram or settings.defaults_ram,
+        image=sent.container.image,
+        volumes=_volumes(sent, owner, settings),
+        network=bool(sent.container.network),
+        root=bool(sent.container.root),
+        uris=wants.uris or [],
+        cmd=sent.command.cmd,
+    )
+
+
+def _volumes(sent: submission.TaskIn, owner: User, settings: Settings) -> list[TaskVolume]:
+    configured = {volume.name: volume for volume in settings.volumes}
+    found = []
+    for asked in sent.container.volumes or []:
+        volume = configured[asked.name]
+        path = (volume.path or owner.home or "").replace("$USERID", owner.id)
+        found.append(TaskVolume(name=asked.name, acl=asked.acl or volume.acl, path=path, mount=volume.target))
+    return found
+
+
+def _wants_created(sent: submission.TaskIn) -> bool:
+    return bool(sent.status and sent.status.primary == TaskStatus.CREATED)
+
+
+# --- the rules --------------------------------------------------------------------
+
+
+def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> list[FieldError]:
+    """Fields that this version knows and cannot do: refused, never silently dropped. Their empty values are fine."""
+    wants = sent.requirements or submission.RequirementsIn()
+    temporary = wants.tmpstorage
+    asked = {
+        "requirements.array.values": wants.array and wants.array.values,
+        "requirements.tasks": wants.tasks,
+        "requirements.label": wants.label,
+        "requirements.ports": wants.ports,
+        "requirements.gpus": wants.gpus,
+        "requirements.failure_policy": wants.failure_policy,
+        "requirements.maxlifespan": wants.maxlifespan,
+        "requirements.ticket_share": wants.ticket_share,
+        "requirements.tmpstorage": temporary and (temporary.size or temporary.path),
+        "command.interactive": sent.command.interactive,
+        "notify.email": sent.notify and sent.notify.email,
+    }
+    problems = [FieldError(path, _LATER) for path, value in asked.items() if value]
+    if wants.network not in (None, "", PUBLIC_NETWORK):
+        problems.append(FieldError("requirements.network", f"only {PUBLIC_NETWORK!r} is carried out by this version"))
+    if wants.executor not in (None, "", settings.executor):
+        problems.append(FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here"))
+    return problems
+
+
+def _user_problems(owner: User, sent: submission.TaskIn) -> list[FieldError]:
+    problems = []
+    if not USER_ID.fullmatch(owner.id):
+        problems.append(FieldError("user.id", "must be a plain account name"))
+    project = sent.user.project if sent.user else None
+    if project not in (None, "", DEFAULT_PROJECT):
+        problems.append(FieldError("user.project", f"there is no project {project}"))
+    return problems
+
+
+def _resource_problems(sent: submission.TaskIn, settings: Settings) -> list[FieldError]:
+    wants = sent.requirements or submission.RequirementsIn()
+    problems = []
+    if wants.cpu is not None and wants.cpu > settings.max_cpu:
+        problems.append(FieldError("requirements.cpu", f"must be at most {settings.max_cpu:g}"))
+    if wants.cpu is not None and wants.cpu < 0.01:
+        problems.append(FieldError("requirements.cpu", "must be at least 0.01"))
+    if wants.ram is not None and wants.ram > settings.max_ram:
+        problems.append(FieldError("requirements.ram", f"must be at most {settings.max_ram:g} GB"))
+    if wants.ram is not None and wants.ram < 0.006:
+        problems.append(FieldError("requirements.ram", "must be at least 0.006 GB, the least an engine takes"))
+    return problems
+
+
+def _image_problems(sent: submission.TaskIn, settings: Settings) -> list[FieldError]:
+    image = sent.container.image
+    if problem := images.problem_of(image, allowed_registries=settings.allowed_registries):
+        return [FieldError("container.image", problem)]
+    offered = [offer.url for offer in settings.default_images]
+    if not settings.allow_user_images and image not in offered:
+        return [FieldError("container.image", f"must be one of: {', '.join(offered) or 'none are configured'}")]
+    return []
+
+
+def _volume_problems(
+    sent: submission.TaskIn, owner: User, settings: Settings, features: frozenset[Feature]
+) -> list[FieldError]:
+    configured = {volume.name: volume for volume in settings.volumes}
+    problems = []
+    seen: set[str] = set()
+    for number, asked in enumerate(sent.container.volumes or []):
+        path = f"container.volumes.{number}"
+        volume = configured.get(asked.name)
+        if volume is None:
+            known = ", ".join(sorted(configured)) or "none are configured"
+            problems.append(FieldError(f"{path}.name", f"must be one of: {known}"))
+            continue
+        if asked.name in seen:
+            problems.append(FieldError(f"{path}.name", "is asked for twice"))
+        seen.add(asked.name)
+        if asked.acl == "rw" and volume.acl != "rw":
+            problems.append(FieldError(f"{path}.acl", f"{asked.name} is read only (ro)"))
+        if volume.path is None and not (owner.home or "").startswith("/"):
+            problems.append(FieldError(f"{path}.name", f"{owner.id} has no home directory"))
+        if asked.name != "home" and Feature.VOLUMES not in features:
+            problems.append(FieldError(f"{path}.name", f"the {settings.executor} executor has no volumes but home"))
+    return problems
+
+
+def _root_problems(sent: submission.TaskIn, settings: Settings, features: frozenset[Feature]) -> list[FieldError]:
+    if not sent.container.root:
+        return []
+    if not settings.allow_root:
+        return [FieldError("container.root", "is not allowed here")]
+    if Feature.ROOT not in features:
+        return [FieldError("container.root", f"the {settings.executor} executor has no root tasks")]
+    return []
+
+
+def _status_problems(sent: submission.TaskIn) -> list[FieldError]:
+    # Clients send back whole tasks, with the status of the one they copied: anything but `created` means "run it".
+    primary = sent.status.primary if sent.status else None
+    known: Sequence[str] = (*lifecycle.TaskStatus,)
+    if primary is not None and primary not in known:
+        return [FieldError("status.primary", f"must be {TaskStatus.CREATED.value!r} or left out")]
+    return []

@@ -1,0 +1,122 @@
+"""From an error to the answer: one table of status and code, and the problem document (RFC 9457) made from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from services.api.wire.answers import Problem, ProblemJson
+from shared import errors
+
+log = structlog.get_logger(__name__)
+
+#: The most special class that an error is an instance of counts.
+TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
+    errors.InvalidInput: (422, "invalid_input"),
+    errors.BodyTooLarge: (413, "body_too_large"),
+    errors.NotAuthenticated: (401, "not_authenticated"),
+    errors.NotAllowed: (403, "not_allowed"),
+    errors.NotFound: (404, "not_found"),
+    errors.TaskNotFound: (404, "task_not_found"),
+    errors.Conflict: (409, "conflict"),
+    errors.TooManyRequests: (429, "too_many_requests"),
+    errors.InMaintenance: (503, "in_maintenance"),
+    errors.StoreUnavailable: (503, "store_unavailable"),
+    errors.BrokerUnavailable: (503, "broker_unavailable"),
+    errors.NodeUnavailable: (503, "node_unavailable"),
+}
+
+RETRY_AFTER = 2.0  #: seconds, where the error itself knows nothing better
+
+
+def problem(
+    status: int, code: str, detail: str, *, fields: list[dict[str, str]] | None = None, retry_after: float | None = None
+) -> ProblemJson:
+    """A problem document as an answer."""
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+    if fields is not None:
+        content["errors"] = fields
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if status in (429, 503):
+        headers["Retry-After"] = str(math.ceil(retry_after or RETRY_AFTER))
+    return ProblemJson(content, status_code=status, headers=headers)
+
+
+def answer(error: errors.GoDockerError) -> ProblemJson:
+    """What a caller is told of an error of ours."""
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            status, code = TABLE[kind]
+            break
+    else:
+        raise error
+    fields = None
+    if isinstance(error, errors.InvalidInput):
+        fields = [{"path": field.path, "rule": field.rule} for field in error.fields]
+    detail = str(error) or (type(error).__doc__ or "").strip()
+    return problem(status, code, detail, fields=fields, retry_after=getattr(error, "retry_after", None))
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of `app` become a problem document."""
+    app.add_exception_handler(errors.GoDockerError, _on_ours)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_ours(_: Request, error: Exception) -> ProblemJson:
+    assert isinstance(error, errors.GoDockerError)
+    if isinstance(error, errors.Unavailable):
+        log.warning("request.unavailable", error=str(error))
+    return answer(error)
+
+
+async def _on_invalid(_: Request, error: Exception) -> ProblemJson:
+    assert isinstance(error, RequestValidationError)
+    fields = [{"path": _path(item["loc"]), "rule": str(item["msg"])} for item in error.errors()[:50]]
+    detail = "; ".join(f"{field['path']}: {field['rule']}" for field in fields[:3])
+    return problem(422, "invalid_input", detail, fields=fields)
+
+
+def _path(location: tuple[str | int, ...]) -> str:
+    return ".".join(str(part) for part in location if part != "body")[:200] or "body"
+
+
+async def _on_http(_: Request, error: Exception) -> ProblemJson:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    answer = problem(error.status_code, code, str(error.detail))
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _on_bug(request: Request, error: Exception) -> ProblemJson:
+    log.error("request.failed", method=request.method, route=request.scope.get("path"), exc_info=error)
+    return problem(500, "internal_error", "something went wrong here; it was logged")
+
+
+#: For the OpenAPI document: the errors any route may answer with, and those of a route that needs a session.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in (422, 503)
+}
+AUTHENTICATED: dict[int | str, dict[str, Any]] = {401: {"model": Problem, "description": "No valid token"}}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Descriptions of further errors of a route."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}

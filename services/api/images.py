@@ -1,0 +1,58 @@
+"""Which image references may be used: a pure check of their grammar and of the registry they name."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+# The grammar of the distribution project's `reference` package: [domain/]path[:tag][@digest].
+_DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*(?::[0-9]{1,5})?"
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?P<domain>{_DOMAIN})/)?(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}))?",
+    re.ASCII,
+)
+MAX_LENGTH = 255
+
+
+def problem_of(reference: str, *, allowed_registries: Sequence[str] | None) -> str | None:
+    """
+    Why an image reference is not accepted, as a sentence; None for one that is.
+
+    `allowed_registries` None allows every registry but addresses and names inside a network: the engine would fetch
+    from there on behalf of a stranger.
+    """
+    if len(reference) > MAX_LENGTH:
+        return f"must be an image reference of at most {MAX_LENGTH} characters"
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        return "must be an image reference such as debian:12 or registry.example.org/group/image:tag"
+    registry = registry_of(match["domain"])
+    if allowed_registries is not None:
+        if registry not in allowed_registries:
+            return f"comes from registry {registry}; allowed are: {', '.join(allowed_registries) or 'none'}"
+    elif _is_internal(registry):
+        return f"comes from registry {registry}, an internal address"
+    return None
+
+
+def registry_of(domain: str | None) -> str:
+    """The registry a reference's first part means: a word without dot or port is a folder of the default one."""
+    if domain and ("." in domain or ":" in domain or domain == "localhost"):
+        return domain.lower()
+    return "docker.io"
+
+
+def _is_internal(registry: str) -> bool:
+    host = registry.rsplit(":", 1)[0]
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    if re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host):
+        # Also the spellings of an address that only some resolvers understand: 127.1, 2130706433.
+        try:
+            return not ipaddress.ip_address(host).is_global
+        except ValueError:
+            return True
+    return False

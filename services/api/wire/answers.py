@@ -1,0 +1,88 @@
+"""The smaller answers of the Web API, as the OpenAPI document describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import JSONResponse
+
+
+class Json(JSONResponse):
+    """JSON as clients of the original expect it: they compare the content type as a string."""
+
+    media_type = "application/json; charset=UTF-8"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+class ProblemJson(JSONResponse):
+    media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content)
+
+
+class Field(BaseModel):
+    path: str
+    rule: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457). `code` is stable and meant for programs, `detail` for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[Field] | None = None
+
+
+class Message(BaseModel):
+    msg: str
+
+
+class Added(BaseModel):
+    msg: str
+    id: int
+
+
+class Token(BaseModel):
+    token: str
+
+
+class Counted(BaseModel):
+    total: int
+    status: str
+
+
+class TaskOut(BaseModel):
+    """A task; its parts are described in the reference."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: int
+    date: float
+    meta: dict[str, Any]
+    user: dict[str, Any]
+    requirements: dict[str, Any]
+    container: dict[str, Any]
+    command: dict[str, Any]
+    status: dict[str, Any]
+
+
+class TaskStatusOut(BaseModel):
+    id: int
+    status: dict[str, Any]
+
+
+class NodeUsage(BaseModel):
+    """`[used, total]`: cores; memory and disk in bytes."""
+
+    name: str
+    cpu: list[float]
+    mem: list[int]
+    disk: list[int]

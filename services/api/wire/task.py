@@ -1,0 +1,149 @@
+"""A stored task as the Web API shows it: the only place where its words are made from ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.executors import base
+from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
+from shared.models.node import Verdict
+from shared.models.task import Task
+from shared.storage.directories import SCRIPT, TaskDirectories
+
+_ASKED = {
+    Intent.KILL: "kill requested",
+    Intent.SUSPEND: "suspend requested",
+    Intent.RESUME: "resume requested",
+    Intent.RESCHEDULE: "reschedule requested",
+}
+_ENDED = {Ending.KILLED: "killed", Ending.QUOTA_REACHED: "quota reached"}
+_PRIMARY = {TaskStatus.STARTING: "pending"}
+_CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
+
+NOT_LOOKED_AT = "waiting for its turn"
+
+
+def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) -> dict[str, Any]:
+    """The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending."""
+    spec = task.spec
+    return {
+        "id": task.id,
+        "parent_task_id": None,
+        "date": task.submitted_at,
+        "notify": {"email": False},
+        "meta": {"name": spec.name, "description": spec.description, "tags": spec.tags},
+        "user": {"id": task.user.id, "uid": task.user.uid, "gid": task.user.gid, "project": task.project},
+        "requirements": _requirements(task),
+        "container": _container(task, directories),
+        "command": {
+            "interactive": False,
+            "cmd": spec.cmd,
+            "script": str(directories.path(task.id) / SCRIPT),
+        },
+        "status": status(task, verdict=verdict),
+    }
+
+
+def status(task: Task, *, verdict: Verdict | None) -> dict[str, Any]:
+    """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
+    answer: dict[str, Any] = {
+        "primary": _PRIMARY.get(task.status, task.status.value),
+        "secondary": secondary(task, verdict=verdict),
+        "exitcode": task.exit_code,
+        "reason": reason(task, verdict=verdict),
+        "date_over": task.ended_at,
+        "duration": _duration(task),
+        "failure": task.failure.model_dump(),
+    }
+    if task.started_at is not None:
+        answer["date_running"] = task.started_at
+    return answer
+
+
+def secondary(task: Task, *, verdict: Verdict | None) -> str | None:
+    if task.status in ENDED:
+        return _ENDED.get(task.ending) if task.ending else None
+    if task.intent is not None and task.intent in _ASKED:
+        return _ASKED[task.intent]
+    if task.status is TaskStatus.PENDING and _judged(task, verdict):
+        return "rejected by scheduler"
+    return None
+
+
+def reason(task: Task, *, verdict: Verdict | None) -> str | None:
+    """Why it waits or how it ended; a task that waits always has one."""
+    if task.status is TaskStatus.PENDING:
+        if verdict is not None and _judged(task, verdict):
+            return verdict.reason
+        return task.reason or NOT_LOOKED_AT
+    if task.status is TaskStatus.CREATED:
+        return task.reason or "held back by its owner until it is made pending"
+    if task.status is TaskStatus.STARTING:
+        node = task.placement.node if task.placement else "a node"
+        return task.reason or f"being started on {node}"
+    return task.reason
+
+
+def _judged(task: Task, verdict: Verdict | None) -> bool:
+    # A verdict from before the task came is about others of its shape.
+    return verdict is not None and verdict.at >= task.status_at
+
+
+def _duration(task: Task) -> float | None:
+    if task.started_at is None or task.ended_at is None:
+        return None
+    return max(0.0, task.ended_at - task.started_at)
+
+
+def _number(value: float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
+def _requirements(task: Task) -> dict[str, Any]:
+    return {
+        "cpu": _number(task.spec.cpu),
+        "ram": _number(task.spec.ram),
+        "gpus": 0,
+        "array": {"values": None, "task_id": None, "nb_tasks": 0, "nb_tasks_over": 0, "tasks": []},
+        "label": None,
+        "tasks": [],
+        "ports": [],
+        "uris": task.spec.uris,
+        "failure_policy": 0,
+        "network": "public" if task.spec.network else None,
+        "tmpstorage": None,
+        "executor": task.placement.executor if task.placement else None,
+        "maxlifespan": None,
+        "ticket_share": None,
+    }
+
+
+def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
+    placed = task.placement
+    volumes = [volume.model_dump() for volume in task.spec.volumes]
+    if placed is not None:
+        path = str(directories.path(task.id))
+        volumes.append({"name": "go-docker", "acl": "rw", "path": path, "mount": base.WORKDIR})
+    return {
+        "image": task.spec.image,
+        "volumes": volumes,
+        "network": task.spec.network,
+        "id": base.run_name(task.id, task.attempt) if placed else None,
+        "meta": _meta(task),
+        "stats": None,
+        "ports": [],
+        "port_mapping": [],
+        "root": task.spec.root,
+        "ip_address": None,
+        "status": _CONTAINER.get(task.status),
+    }
+
+
+def _meta(task: Task) -> dict[str, Any] | None:
+    ran = task.placement is not None and task.started_at is not None
+    meta: dict[str, Any] = {}
+    if task.placement is not None and ran:
+        meta["Node"] = {"Name": task.placement.node}
+    if task.status in ENDED and task.exit_code is not None:
+        meta["State"] = {"ExitCode": task.exit_code}
+    return meta or None

@@ -1,0 +1,66 @@
+"""
+Session tokens: made and checked in this module alone, so that there is one place to get wrong.
+
+A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for: replacing the
+key ends every session of the old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jose import jwt
+from jose.exceptions import JOSEError
+
+from shared import errors
+
+ALGORITHM = "HS256"
+ISSUER = "godocker"
+SESSION = "session"  #: audience: a token made for anything else is not a session
+MAX_LENGTH = 4096  #: characters; a longer one is not looked at
+
+_REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "sub", "aud", "iss")}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who is asking. `key` is the fingerprint of the API key the session was given for."""
+
+    user: str
+    key: str
+
+
+def fingerprint(apikey_hash: str) -> str:
+    """What a session keeps of the key it was given for: enough to see that it changed, useless otherwise."""
+    return apikey_hash[:16]
+
+
+def make_session(user: str, apikey_hash: str, *, secret: str, now: float, seconds: int) -> str:
+    """A token that is good for `seconds` from `now`."""
+    claims = {
+        "iss": ISSUER,
+        "aud": SESSION,
+        "sub": user,
+        "key": fingerprint(apikey_hash),
+        "iat": int(now),
+        "exp": int(now) + seconds,
+    }
+    return str(jwt.encode(claims, secret, algorithm=ALGORITHM))
+
+
+def read_session(token: str, *, secret: str) -> Session:
+    """Who a token speaks for. Raises `errors.NotAuthenticated`, whatever is wrong with it."""
+    if not token or len(token) > MAX_LENGTH:
+        raise errors.NotAuthenticated("the token is not one of ours")
+    try:
+        # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+        claims: dict[str, Any] = jwt.decode(
+            token, secret, algorithms=[ALGORITHM], audience=SESSION, issuer=ISSUER, options=_REQUIRED
+        )
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise errors.NotAuthenticated(f"the token is not valid: {type(error).__name__}") from None
+    user, key = claims.get("sub"), claims.get("key")
+    if not isinstance(user, str) or not isinstance(key, str):
+        raise errors.NotAuthenticated("the token is not valid: claims")
+    return Session(user, key)

@@ -1,0 +1,124 @@
+"""Hints between the services, and the count of login tries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+from redis import asyncio as redis
+from redis import exceptions as driver_errors
+
+from shared import lifetime
+from shared.broker import connection, keys
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RECONNECT = 0.5  #: seconds between two tries to subscribe
+LISTEN = 1.0  #: seconds of silence after which it is looked whether to stop
+
+
+class Broker:
+    """
+    What the services tell each other through Redis. Every method raises `errors.BrokerUnavailable` where Redis does not
+    answer; nothing is lost by it but time, since a poll stands behind every hint.
+    """
+
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
+        self._redis = client
+        self._keys = keys.Keys(prefix)
+
+    @connection.translated
+    async def ping(self) -> None:
+        await self._redis.ping()
+
+    # --- the queue of pending tasks --------------------------------------------------
+
+    @connection.translated
+    async def enqueue(self, task_ids: Sequence[int]) -> None:
+        """Tell the scheduler that these tasks are pending."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.rpush(self._keys.queue, *task_ids)
+        pipeline.ltrim(self._keys.queue, -keys.QUEUE_LENGTH, -1)
+        pipeline.publish(self._keys.scheduler, "queue")
+        await pipeline.execute()
+
+    @connection.translated
+    async def dequeue(self, count: int) -> list[int]:
+        """Take up to `count` ids from the queue. What is not a number is dropped: it cannot be one of ours."""
+        popped = await self._redis.lpop(self._keys.queue, count)
+        items = popped if isinstance(popped, list) else []
+        ids = [int(item) for item in items if item.isascii() and item.isdigit() and len(item) < 16]
+        if len(ids) < len(items):
+            log.warning("broker.junk_in_queue", dropped=len(items) - len(ids))
+        return ids
+
+    # --- wakeups -------------------------------------------------------------------------
+
+    @connection.translated
+    async def tell_scheduler_ended(self, attempts: Sequence[tuple[int, int]]) -> None:
+        """These (task, attempt) hold no resources any more."""
+        text = " ".join(f"{task_id}:{attempt}" for task_id, attempt in attempts)
+        await self._redis.publish(self._keys.scheduler, f"ended {text}")
+
+    @connection.translated
+    async def tell_watcher_asked(self) -> None:
+        """An owner wrote an intent."""
+        await self._redis.publish(self._keys.watcher, "asked")
+
+    def scheduler_hints(self, stop: asyncio.Event) -> AsyncIterator[str]:
+        """What is said on the scheduler's channel until `stop`; see `keys.Keys.scheduler`."""
+        return self._listen(self._keys.scheduler, stop)
+
+    def watcher_hints(self, stop: asyncio.Event) -> AsyncIterator[str]:
+        """What is said on the watcher's channel until `stop`; see `keys.Keys.watcher`."""
+        return self._listen(self._keys.watcher, stop)
+
+    async def _listen(self, channel: str, stop: asyncio.Event) -> AsyncIterator[str]:
+        """Messages until `stop`, subscribing again after every loss; `resync` first, and after each."""
+        while not stop.is_set():
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(channel)
+                    yield "resync"
+                    while not stop.is_set():
+                        message = await subscription.get_message(timeout=LISTEN)
+                        if message is not None:
+                            yield str(message["data"])
+            except (driver_errors.RedisError, OSError) as error:
+                log.warning("broker.subscription_lost", channel=channel, error=type(error).__name__)
+                await lifetime.pause(stop, RECONNECT)
+
+    # --- login tries ------------------------------------------------------------------------
+
+    @connection.translated
+    async def count_try(self, user: str, address: str, *, minute: int) -> int:
+        """Count one try to log in and return how many there were in this minute."""
+        key = self._keys.tries(user, address, minute)
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.incr(key)
+        pipeline.expire(key, 120)
+        count, _ = await pipeline.execute()
+        return int(count)
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Broker]:
+    """Open the broker of `settings`. Nothing is asked of the server before the first call."""
+    async with connection.client(settings) as client:
+        yield Broker(client, settings.redis_prefix)
+
+
+def parse_ended(hint: str) -> list[tuple[int, int]]:
+    """The (task, attempt) pairs of an `ended` hint; empty for any other or for a malformed one."""
+    words = hint.split(" ")
+    if words[0] != "ended":
+        return []
+    pairs = []
+    for word in words[1:]:
+        task_id, _, attempt = word.partition(":")
+        if task_id.isdigit() and attempt.isdigit():
+            pairs.append((int(task_id), int(attempt)))
+    return pairs

@@ -1,0 +1,57 @@
+"""The connection to Redis, and the translation of its driver's errors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import ParamSpec, TypeVar
+
+from redis import asyncio as redis
+from redis import exceptions as driver_errors
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from shared import errors
+from shared.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
+    """
+    A client of this installation's Redis. Every call has `redis_timeout` per try and is tried three times: what it carries are
+    hints, and a caller must not wait long for one.
+    """
+    connection = redis.Redis(
+        host=settings.redis_host,
+        port=settings.redis_port,
+        db=settings.redis_db,
+        password=settings.redis_password.get_secret_value() if settings.redis_password else None,
+        socket_timeout=settings.redis_timeout,
+        socket_connect_timeout=settings.redis_timeout,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
+        retry_on_error=[driver_errors.ConnectionError, driver_errors.TimeoutError],
+        health_check_interval=15,
+        decode_responses=True,
+        protocol=2,
+    )
+    try:
+        yield connection
+    finally:
+        await connection.aclose()
+
+
+def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Raise `errors.BrokerUnavailable` whatever the driver's reason: to a caller it is all "the hint was lost"."""
+
+    @functools.wraps(call)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(*args, **kwargs)
+        except (driver_errors.RedisError, OSError) as error:
+            raise errors.BrokerUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+
+    return wrapper

@@ -1,0 +1,42 @@
+"""
+Every key and channel in Redis: its type, what it holds, its time to live. All begin with `redis_prefix`.
+
+Redis holds hints and counters that may vanish: whatever is lost here is found again in MongoDB by a poll, or
+(the count of login tries) begins again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The names for one `redis_prefix`."""
+
+    prefix: str
+
+    @property
+    def queue(self) -> str:
+        """List of task ids, oldest first, that became pending. At most `QUEUE_LENGTH`; no TTL. Popped by the leader."""
+        return f"{self.prefix}:queue"
+
+    @property
+    def scheduler(self) -> str:
+        """
+        Channel. `queue`: something is in the queue; `ended <id>:<attempt> …`: these attempts hold no
+        resources any more.
+        """
+        return f"{self.prefix}:wakeup:scheduler"
+
+    @property
+    def watcher(self) -> str:
+        """Channel. `asked`: an owner wants something; `starting <node>`: a run was started there."""
+        return f"{self.prefix}:wakeup:watcher"
+
+    def tries(self, user: str, address: str, minute: int) -> str:
+        """String, a number: tries to log in as `user` from `address` in one minute. TTL two minutes."""
+        return f"{self.prefix}:tries:{len(user)}:{user}:{address}:{minute}"
+
+
+QUEUE_LENGTH = 100_000  #: ids kept when no scheduler takes them; the rest is found by its poll

@@ -1,0 +1,162 @@
+"""The HTTP calls to one Docker Engine: pools, deadlines, and what a failed call means."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiodocker
+import aiohttp
+import orjson
+
+from shared import errors, settings
+
+POOL = 64  #: connections for short calls; more than that an engine does not do better at once
+KEEPALIVE = 300.0  #: seconds an idle connection is kept
+CONNECT_TIMEOUT = 5.0  #: seconds for a connection to be made
+WORDS = 300  #: characters kept of what an engine says
+
+_CANNOT_CONNECT = 900  #: aiodocker's own status for a connection that was not made or broke
+
+
+class Engine:
+    """
+    One engine. Answers with an error status come out as `aiodocker.DockerError`; anything that leaves open what the
+    engine did (no connection, a broken one, no answer in time) as `errors.NodeUnavailable`.
+    """
+
+    def __init__(self, node: settings.Node, *, timeout: float) -> None:
+        """`timeout`: seconds for a call that does not say its own."""
+        self.name = node.name
+        self._node = node
+        self._timeout = timeout
+        self._tls = _tls_context(node)
+        self._short: aiodocker.Docker | None = None
+        self._long: aiodocker.Docker | None = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        timeout: float | None = None,
+        long: bool = False,
+    ) -> tuple[int, Any]:
+        """
+        One call: status and decoded body (None where it is not JSON). `timeout` is in seconds. `long` calls get a
+        connection of their own: a hundred of them do not keep a short one waiting.
+        """
+        limits = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=CONNECT_TIMEOUT)
+        async with self._request(self._client(long=long), method, path, params, body, limits) as response:
+            payload = await response.read()
+            is_json = response.content_type == "application/json"
+            return response.status, orjson.loads(payload) if payload and is_json else None
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, params: Mapping[str, str], total: float | None, silence: float | None
+    ) -> AsyncIterator[AsyncIterator[Any]]:
+        """
+        The JSON lines of an answer that goes on. `total`: seconds in all; `silence`: seconds without a byte after
+        which the connection counts as dead.
+        """
+        limits = aiohttp.ClientTimeout(total=total, sock_read=silence, sock_connect=CONNECT_TIMEOUT)
+        async with self._request(self._client(long=True), method, path, params, None, limits) as response:
+            yield _json_lines(response)
+
+    async def close(self) -> None:
+        for client in (self._short, self._long):
+            if client is not None:
+                await client.session.close()
+                await client.close()
+        self._short = self._long = None
+
+    @contextlib.asynccontextmanager
+    async def _request(
+        self,
+        client: aiodocker.Docker,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Any,
+        limits: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with (
+                client._query(
+                    path,
+                    method,
+                    params=dict(params or {}),
+                    data=None if body is None else orjson.dumps(body),
+                    headers={"Content-Type": "application/json"},
+                    timeout=limits,
+                ) as response,
+                response,
+            ):
+                yield response
+        except aiodocker.DockerError as error:
+            if error.status != _CANNOT_CONNECT:
+                raise
+            # The next answer may come from another version of the engine.
+            client.api_version = "auto"
+            raise errors.NodeUnavailable(self.name, words(error.message)) from error
+        except TimeoutError as error:
+            raise errors.NodeUnavailable(self.name, f"no answer from the engine in time ({method} {path})") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise errors.NodeUnavailable(self.name, words(str(error) or type(error).__name__)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise errors.NodeUnavailable(self.name, "what answers there is not a Docker Engine") from error
+
+    def _client(self, *, long: bool) -> aiodocker.Docker:
+        # Made at the first use: a session belongs to the loop it is made in.
+        if long:
+            self._long = self._long or self._connect(limit=0)
+            return self._long
+        self._short = self._short or self._connect(limit=POOL)
+        return self._short
+
+    def _connect(self, *, limit: int) -> aiodocker.Docker:
+        url = self._node.url
+        timeout = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
+        connector: aiohttp.BaseConnector
+        if url.startswith("unix://"):
+            connector = aiohttp.UnixConnector(url.removeprefix("unix://"), limit=limit, keepalive_timeout=KEEPALIVE)
+            url = "http://localhost"
+        else:
+            connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=limit, keepalive_timeout=KEEPALIVE)
+            url = f"{'https' if self._tls else 'http'}://{url.split('://', 1)[1]}"
+        session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        return aiodocker.Docker(url=url, connector=connector, session=session, timeout=timeout)
+
+
+def words(message: str) -> str:
+    """What an engine said, as one line of bounded length without control characters."""
+    lines = message.strip().splitlines()
+    line = "".join(char if char.isprintable() else " " for char in (lines[0] if lines else "no reason given"))
+    return line if len(line) <= WORDS else f"{line[: WORDS - 1]}…"
+
+
+async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
+    # Not `readline`: that one raises on a line longer than its buffer, and an image's labels can make one.
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield orjson.loads(line)
+
+
+def _tls_context(node: settings.Node) -> ssl.SSLContext | None:
+    if node.url.startswith("unix://") or not (node.tls_ca or node.tls_cert or node.url.startswith("https://")):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(node.tls_ca) if node.tls_ca else None)
+        if node.tls_cert:
+            context.load_cert_chain(str(node.tls_cert), str(node.tls_key) if node.tls_key else None)
+    except OSError as error:
+        raise errors.ConfigurationError(f"the certificates of node {node.name} cannot be used: {error}") from error
+    return context

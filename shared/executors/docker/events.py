@@ -1,0 +1,72 @@
+"""The event stream of one engine, for ever: connected again whenever it ends, breaks or falls silent."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiodocker
+import orjson
+import structlog
+
+from shared import clock, errors
+from shared.executors import base
+from shared.executors.docker import body, client, observe
+
+log = structlog.get_logger(__name__)
+
+SILENCE = (
+    30.0  #: seconds without an event after which the connection is made anew: a half-open one looks just like that
+)
+BACKOFF = (0.2, 10.0)  #: seconds before the first try again, and at most
+HEALTHY = 5.0  #: seconds a connection must have lasted for the back-off to start over
+
+
+async def watch(
+    engine: client.Engine,
+    *,
+    instance: str,
+    silence: float = SILENCE,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncIterator[base.Event]:
+    """
+    Events of the instance's containers. A `RESYNC` comes with each connection: the engine remembers 256 events only, and
+    drops those that a listener is too slow for, so what happened before is to be listed.
+    """
+    failures = 0
+    since: int | None = None  # timeNano of the last event seen
+    while True:
+        connected_at = clock.monotonic()
+        try:
+            async with engine.stream(
+                "GET", "events", params=_parameters(instance, since), total=None, silence=silence
+            ) as messages:
+                yield base.Event(engine.name, base.EventKind.RESYNC)
+                async for message in messages:
+                    since = message.get("timeNano", since)
+                    if event := observe.event(message, node=engine.name, instance=instance):
+                        yield event
+            reason = "the engine ended the stream"
+        except errors.NodeUnavailable as error:
+            reason = str(error)
+        except aiodocker.DockerError as error:
+            reason = client.words(error.message)
+        lasted = clock.monotonic() - connected_at
+        failures = 0 if lasted >= HEALTHY else failures + 1
+        log.info("events.reconnect", node=engine.name, reason=reason, lasted=round(lasted, 1), failures=failures)
+        # Spread out: many watchers see the same engine go away at the same moment.
+        await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
+
+
+def _parameters(instance: str, since: int | None) -> dict[str, str]:
+    filters: dict[str, Any] = {
+        "type": ["container"],
+        "event": list(observe.ACTIONS),
+        "label": [f"{body.INSTANCE}={instance}"],
+    }
+    parameters = {"filters": orjson.dumps(filters).decode()}
+    if since is not None:
+        parameters["since"] = f"{since // 10**9}.{since % 10**9:09d}"
+    return parameters

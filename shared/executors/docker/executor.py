@@ -1,0 +1,216 @@
+"""The executor that runs tasks in containers of any number of Docker Engines."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import aiodocker
+import orjson
+
+from shared import clock, errors, settings
+from shared.executors import base
+from shared.executors.docker import body, client, events, images, launch, observe
+
+REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
+INSPECTS = 8  #: of ended containers at once
+
+_FEATURES = frozenset(
+    {
+        base.Feature.ISOLATION,
+        base.Feature.IMAGES,
+        base.Feature.VOLUMES,
+        base.Feature.NETWORK,
+        base.Feature.PAUSE,
+        base.Feature.ROOT,
+        base.Feature.LIMITS,
+    }
+)
+_GB = 1024**3
+
+
+class DockerExecutor:
+    """See `base.Executor`."""
+
+    name = "docker"
+
+    def __init__(self, config: settings.Settings) -> None:
+        self._config = config
+        self._nodes = {node.name: node for node in config.docker_nodes}
+        self._engines = {name: client.Engine(node, timeout=config.docker_timeout) for name, node in self._nodes.items()}
+        self._images = {
+            name: images.Images(engine, pull_timeout=config.pull_timeout) for name, engine in self._engines.items()
+        }
+        #: What never changes again: ended containers by their id, per node.
+        self._ended: dict[str, dict[str, base.Observation]] = {name: {} for name in self._nodes}
+        #: The last sample of a container: when, and the cpu seconds it had used by then.
+        self._samples: dict[str, tuple[float, float]] = {}
+
+    def features(self) -> frozenset[base.Feature]:
+        return _FEATURES
+
+    def node_names(self) -> Sequence[str]:
+        return list(self._nodes)
+
+    async def nodes(self) -> Sequence[base.NodeReport]:
+        return await asyncio.gather(*(self._report(node) for node in self._nodes.values()))
+
+    async def prepare(self, run: base.Run) -> None:
+        self._engine(run.handle.node)
+        await self._images[run.handle.node].ensure(run.image)
+
+    async def start(self, run: base.Run) -> float:
+        images.check_reference(run.image)
+        engine = self._engine(run.handle.node)
+        return await launch.start(engine, self._images[run.handle.node], run, self._config)
+
+    async def list(self, node: str) -> Sequence[base.Observation]:
+        filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
+        found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
+        known = self._ended[node]
+        # Forgets what is no longer listed, so that it cannot grow for ever.
+        self._ended[node] = {item["Id"]: known[item["Id"]] for item in found if item["Id"] in known}
+        limit = asyncio.Semaphore(INSPECTS)
+        seen = await asyncio.gather(*(self._observe(node, item, limit) for item in found))
+        return [observation for observation in seen if observation is not None]
+
+    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+        found = await self._find(handle)
+        return observe.inspected(handle, found) if found else None
+
+    def events(self, node: str) -> AsyncIterator[base.Event]:
+        return events.watch(self._engine(node), instance=self._config.instance)
+
+    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+        found = await self._find(handle)
+        if found is None or not found["State"]["Running"]:
+            return
+        seconds = math.ceil(grace)
+        # By id: a name could by now be that of another one. The engine does TERM, wait, KILL, and answers after it.
+        await self._ask(
+            handle.node,
+            "POST",
+            f"containers/{found['Id']}/stop",
+            {"t": str(seconds)},
+            timeout=seconds + self._config.docker_timeout,
+            gone_is_fine=True,
+        )
+        after = await self._find(handle)
+        if after is not None and after["State"]["Running"]:
+            raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
+
+    async def pause(self, handle: base.Handle) -> None:
+        await self._freeze(handle, "pause", base.RunState.RUNNING)
+
+    async def resume(self, handle: base.Handle) -> None:
+        await self._freeze(handle, "unpause", base.RunState.PAUSED)
+
+    async def remove(self, handle: base.Handle) -> None:
+        found = await self._find(handle)
+        if found is None:
+            return
+        self._samples.pop(found["Id"], None)
+        await self._ask(handle.node, "DELETE", f"containers/{found['Id']}", {"v": "1", "force": "1"}, gone_is_fine=True)
+
+    async def stats(self, handle: base.Handle) -> base.Stats | None:
+        found = await self._find(handle)
+        if found is None or not found["State"]["Running"]:
+            return None
+        path = f"containers/{found['Id']}/stats"
+        sample = await self._ask(handle.node, "GET", path, {"stream": "0", "one-shot": "1"}, gone_is_fine=True)
+        if not sample or not sample.get("cpu_stats", {}).get("cpu_usage"):
+            return None
+        now, used = clock.now(), observe.cpu_seconds(sample)
+        # One sample has no rate: it is that since the last one, and at first that since the start.
+        since, before = self._samples.get(found["Id"], (observe.timestamp(found["State"]["StartedAt"]) or now, 0.0))
+        self._samples[found["Id"]] = (now, used)
+        percent = 100.0 * (used - before) / (now - since) if now > since else 0.0
+        return observe.stats(sample, at=now, cpu_percent=max(0.0, percent))
+
+    async def close(self) -> None:
+        for stock in self._images.values():
+            await stock.close()
+        for engine in self._engines.values():
+            await engine.close()
+
+    async def _report(self, node: settings.Node) -> base.NodeReport:
+        memory = round(node.memory * _GB) if node.memory is not None else None
+        try:
+            info = await self._ask(node.name, "GET", "info", timeout=REPORT_TIMEOUT)
+            return observe.report(info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory)
+        except errors.NodeUnavailable as error:
+            return base.NodeReport(
+                name=node.name,
+                executor=self.name,
+                ready=False,
+                reason=str(error),
+                cpus=node.cpus or 0.0,
+                memory=memory or 0,
+                labels=node.labels,
+            )
+
+    async def _observe(self, node: str, item: observe.Json, limit: asyncio.Semaphore) -> base.Observation | None:
+        handle = observe.handle(item.get("Labels") or {}, node=node, instance=self._config.instance)
+        if handle is None:
+            return None
+        if observe.state(item["State"]) is not base.RunState.EXITED:
+            return base.Observation(handle, observe.state(item["State"]))
+        if known := self._ended[node].get(item["Id"]):
+            return known
+        async with limit:
+            found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
+        if not found:
+            return None
+        observation = observe.inspected(handle, found)
+        if observation.state is base.RunState.EXITED:
+            self._ended[node][item["Id"]] = observation
+        return observation
+
+    async def _freeze(self, handle: base.Handle, verb: str, needed: base.RunState) -> None:
+        found = await self._find(handle)
+        if found is None or observe.state(found["State"]["Status"]) is not needed:
+            return
+        try:
+            await self._engine(handle.node).call("POST", f"containers/{found['Id']}/{verb}")
+        except aiodocker.DockerError as error:
+            # Somebody else was faster, or it ended. Engines use 409 and 500 for that.
+            after = await self._find(handle)
+            if after is not None and observe.state(after["State"]["Status"]) is needed:
+                raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
+
+    async def _find(self, handle: base.Handle) -> dict[str, Any] | None:
+        """The container of this run; None where there is none, or one of that name that is not ours."""
+        found = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
+        if not found:
+            return None
+        labels = found["Config"].get("Labels") or {}
+        ours = observe.handle(labels, node=handle.node, instance=self._config.instance) == handle
+        return dict(found) if ours else None
+
+    async def _ask(
+        self,
+        node: str,
+        method: str,
+        path: str,
+        params: dict[str, str] | None = None,
+        *,
+        timeout: float | None = None,
+        gone_is_fine: bool = False,
+    ) -> Any:
+        """One call whose error answers mean that the node is not well, but for a container that is gone or going."""
+        try:
+            long = timeout is not None and timeout > self._config.docker_timeout
+            _, answer = await self._engine(node).call(method, path, params=params, timeout=timeout, long=long)
+        except aiodocker.DockerError as error:
+            if gone_is_fine and error.status in (404, 409):
+                return None
+            raise errors.NodeUnavailable(node, client.words(error.message)) from error
+        return answer
+
+    def _engine(self, node: str) -> client.Engine:
+        try:
+            return self._engines[node]
+        except KeyError:
+            raise errors.NodeUnavailable(node, "it is not configured") from None

@@ -1,0 +1,132 @@
+"""What an engine's JSON says about our runs, in our own words. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.executors import base
+from shared.executors.docker import body
+
+Json = Mapping[str, Any]
+
+_STATES = {
+    "created": base.RunState.CREATED,
+    "running": base.RunState.RUNNING,
+    "restarting": base.RunState.RUNNING,
+    "paused": base.RunState.PAUSED,
+    "exited": base.RunState.EXITED,
+    "removing": base.RunState.EXITED,
+    "dead": base.RunState.EXITED,
+}
+
+_KINDS = {
+    "start": base.EventKind.STARTED,
+    "die": base.EventKind.EXITED,
+    "oom": base.EventKind.OUT_OF_MEMORY,
+    "destroy": base.EventKind.REMOVED,
+}
+
+#: The `action`s of the engine's event stream that we ask for.
+ACTIONS = tuple(_KINDS)
+
+
+def handle(labels: Json, *, node: str, instance: str) -> base.Handle | None:
+    """The attempt that a container's labels name; None for one that is not of this instance."""
+    if labels.get(body.INSTANCE) != instance:
+        return None
+    try:
+        return base.Handle(node, int(labels[body.TASK]), int(labels[body.ATTEMPT]))
+    except (KeyError, ValueError):
+        return None
+
+
+def state(status: str) -> base.RunState:
+    """A container's `State.Status` (or `State` in a list) as a run's state."""
+    return _STATES.get(status, base.RunState.RUNNING)
+
+
+def inspected(handle: base.Handle, found: Json) -> base.Observation:
+    """A run from the answer of `GET /containers/{id}/json`."""
+    seen = found["State"]
+    run_state = state(seen["Status"])
+    ended = run_state is base.RunState.EXITED
+    return base.Observation(
+        handle=handle,
+        state=run_state,
+        exit_code=seen["ExitCode"] if ended else None,
+        started_at=timestamp(seen.get("StartedAt")),
+        ended_at=timestamp(seen.get("FinishedAt")) if ended else None,
+        out_of_memory=bool(seen.get("OOMKilled")),
+    )
+
+
+def timestamp(text: str | None) -> float | None:
+    """An engine's time as seconds since the epoch; None for its zero, year 1."""
+    if not text or text.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(text).timestamp()
+
+
+def event(message: Json, *, node: str, instance: str) -> base.Event | None:
+    """An event from one message of `GET /events`; None for one that is not about a run of ours."""
+    attributes = message.get("Actor", {}).get("Attributes", {})
+    kind = _KINDS.get(str(message.get("Action")))
+    run = handle(attributes, node=node, instance=instance)
+    if kind is None or run is None:
+        return None
+    code = attributes.get("exitCode", "") if kind is base.EventKind.EXITED else ""
+    return base.Event(
+        node=node,
+        kind=kind,
+        handle=run,
+        exit_code=int(code) if code.isdigit() else None,
+        at=message["timeNano"] / 1e9 if "timeNano" in message else None,
+    )
+
+
+def cpu_seconds(sample: Json) -> float:
+    return float(sample["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+
+
+def stats(sample: Json, *, at: float, cpu_percent: float) -> base.Stats:
+    """A sample from the answer of `GET /containers/{id}/stats`."""
+    memory = sample.get("memory_stats", {})
+    details = memory.get("stats", {})
+    # Page cache that can be dropped is not what a task needs (cgroup v1 and v2 name it differently).
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    networks = (sample.get("networks") or {}).values()
+    return base.Stats(
+        at=at,
+        cpu_percent=cpu_percent,
+        memory=max(0, memory.get("usage", 0) - cache),
+        memory_limit=memory.get("limit", 0),
+        network_rx=sum(network["rx_bytes"] for network in networks),
+        network_tx=sum(network["tx_bytes"] for network in networks),
+        pids=sample.get("pids_stats", {}).get("current", 0),
+    )
+
+
+def report(
+    info: Json, *, name: str, labels: Mapping[str, str], cpus: float | None, memory: int | None
+) -> base.NodeReport:
+    """A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`) stands above it."""
+    reason = None
+    if info.get("OSType", "linux") != "linux":
+        reason = f"its containers are {info['OSType']} ones, not Linux"
+    return base.NodeReport(
+        name=name,
+        executor="docker",
+        ready=reason is None,
+        reason=reason,
+        cpus=cpus if cpus is not None else float(info.get("NCPU", 0)),
+        memory=memory if memory is not None else int(info.get("MemTotal", 0)),
+        labels={**_engine_labels(info), **labels},
+        version=str(info.get("ServerVersion", "")),
+    )
+
+
+def _engine_labels(info: Json) -> dict[str, str]:
+    pairs = (label.partition("=") for label in info.get("Labels") or [])
+    return {key: value for key, _, value in pairs}

@@ -1,0 +1,26 @@
+"""The executor that the settings name."""
+
+from __future__ import annotations
+
+from shared import settings
+from shared.executors import base
+
+
+def build(config: settings.Settings) -> base.Executor:
+    """
+    Make the configured executor. It connects to nothing yet and may be built outside a loop.
+
+    Raises `errors.ConfigurationError`.
+    """
+    # Imported here: a machine that runs processes needs no Docker client, and the other way round.
+    if config.executor == "docker":
+        from shared.executors.docker import executor as docker
+
+        return docker.DockerExecutor(config)
+    if config.executor == "process":
+        from shared.executors.process import executor as process
+
+        return process.ProcessExecutor(config)
+    from shared.executors import simulated
+
+    return simulated.SimulatedExecutor(config)

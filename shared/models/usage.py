@@ -1,0 +1,29 @@
+"""What one attempt of one task used: counted once, whoever crashed when."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class UsageRow(BaseModel):
+    """One row per (task, attempt) that ran. `cpu` and `ram` (GB) are what was asked for, `seconds` how long."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    task: int
+    attempt: int
+    user: str
+    project: str
+    cpu: float
+    ram: float
+    gpus: int = 0
+    started_at: float
+    ended_at: float
+    seconds: float
+    day: str  #: UTC day of the end, `2026_11_24`
+
+
+def row_id(task_id: int, attempt: int) -> str:
+    """Unique on task and attempt by construction: writing a row twice writes it once."""
+    return f"{task_id}-{attempt}"

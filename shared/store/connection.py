@@ -1,0 +1,73 @@
+"""The connection to MongoDB, and the translation of its driver's errors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo import errors as driver_errors
+
+from shared import errors
+from shared.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+#: Server codes that say "not now" rather than "not so": no primary, shutting down, out of time.
+_PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11602, 13435, 13436})
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """
+    The database of this installation.
+
+    `timeoutMS` bounds every operation as a whole and makes the driver retry within it, reads and single-document writes alike,
+    as often as there is time (specification "Client Side Operations Timeout"). A retried write carries its transaction
+    number, so the server does it once. What was told to a user is on the disks of a majority.
+    """
+    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+        settings.mongo_url,
+        w="majority",
+        journal=True,
+        retryWrites=True,
+        retryReads=True,
+        timeoutMS=int(settings.mongo_timeout * 1000),
+        connectTimeoutMS=2000,
+        maxPoolSize=32,
+        appname=f"godocker-{settings.instance}",
+        uuidRepresentation="standard",
+    )
+    try:
+        yield client[settings.mongo_db]
+    finally:
+        client.close()
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same call may well work a little later."""
+    if isinstance(error, driver_errors.ConnectionFailure | driver_errors.WTimeoutError):
+        return True
+    if isinstance(error, driver_errors.OperationFailure) and error.code in _PASSING_CODES:
+        return True
+    return isinstance(error, driver_errors.PyMongoError) and bool(error.timeout)
+
+
+def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Raise `errors.StoreUnavailable` where the driver says that the server did not answer."""
+
+    @functools.wraps(call)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await call(*args, **kwargs)
+        except driver_errors.PyMongoError as error:
+            if is_passing(error):
+                raise errors.StoreUnavailable(f"MongoDB does not answer ({type(error).__name__})") from error
+            raise
+
+    return wrapper

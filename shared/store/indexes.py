@@ -1,0 +1,57 @@
+"""The indexes of every collection, each with the query it serves."""
+
+from __future__ import annotations
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from shared import lifecycle
+from shared.store import connection
+
+_ACTIVE = {"status": {"$in": sorted(lifecycle.ACTIVE)}}
+_ENDED = {"status": {"$in": sorted(lifecycle.ENDED)}}
+_PLACED = {"status": {"$in": sorted(lifecycle.PLACED)}}
+
+# Partial indexes (with `$in`: MongoDB 6.0) keep what is looked at all the time as small as the work at hand, however many
+# tasks are over.
+INDEXES = {
+    "tasks": [
+        # The scheduler's book: all that is pending, and what became so since a time.
+        IndexModel([("status_at", ASCENDING)], name="pending_by_age", partialFilterExpression={"status": "pending"}),
+        # What a node should be running: reconcile, and the resources in use.
+        IndexModel([("placement.node", ASCENDING)], name="placed_by_node", partialFilterExpression=_PLACED),
+        # GET task/active, and the count of a user's pending tasks.
+        IndexModel(
+            [("user.id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],
+            name="active_by_user",
+            partialFilterExpression=_ACTIVE,
+        ),
+        # GET task/over.
+        IndexModel(
+            [("user.id", ASCENDING), ("ended_at", DESCENDING)], name="over_by_user", partialFilterExpression=_ENDED
+        ),
+        # The watcher's work list: owners who want something.
+        IndexModel([("intent", ASCENDING)], name="asked", partialFilterExpression={"intent": {"$type": "string"}}),
+        # Ends that are not counted and cleaned up yet.
+        IndexModel([("settled", ASCENDING)], name="unsettled", partialFilterExpression={"settled": False}),
+        # GET image.
+        IndexModel([("spec.image", ASCENDING)], name="by_image"),
+        # GET task/status/{status}/count.
+        IndexModel([("status", ASCENDING)], name="active_by_status", partialFilterExpression=_ACTIVE),
+    ],
+    "usage": [
+        # A user's and a project's sums over a window of days.
+        IndexModel([("user", ASCENDING), ("ended_at", DESCENDING)], name="by_user"),
+        IndexModel([("project", ASCENDING), ("ended_at", DESCENDING)], name="by_project"),
+    ],
+    "users": [
+        # The next free uid.
+        IndexModel([("uid", DESCENDING)], name="by_uid"),
+    ],
+}
+
+
+@connection.translated
+async def ensure(database: connection.Database) -> None:
+    """Create the indexes that are missing. Doing it again, or from several processes, is fine."""
+    for collection, models in INDEXES.items():
+        await database[collection].create_indexes(models)

@@ -1,0 +1,59 @@
+"""The collections `nodes` and `verdicts`: what the scheduler last saw and decided, for those who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pymongo import DeleteOne, UpdateOne, WriteConcern
+
+from shared.models.node import Node, Verdict
+from shared.store import connection
+
+_HINT = WriteConcern(w=1, j=False)  # made anew every few seconds: losing it loses nothing
+
+
+class NodeStore:
+    """The nodes as they were last seen."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._nodes = database["nodes"].with_options(write_concern=_HINT)
+
+    @connection.translated
+    async def put_many(self, nodes: Sequence[Node]) -> None:
+        """Write what was seen; nodes that are not among them are no longer configured, and go."""
+        if nodes:
+            operations = [
+                UpdateOne({"_id": node.id}, {"$set": node.model_dump(exclude={"id"}, exclude_none=True)}, upsert=True)
+                for node in nodes
+            ]
+            await self._nodes.bulk_write(operations, ordered=False)
+            reasonless = [node.id for node in nodes if node.reason is None]
+            await self._nodes.update_many({"_id": {"$in": reasonless}}, {"$unset": {"reason": ""}})
+        await self._nodes.delete_many({"_id": {"$nin": [node.id for node in nodes]}})
+
+    @connection.translated
+    async def list(self) -> list[Node]:
+        return [Node.model_validate(document) async for document in self._nodes.find().sort("_id", 1)]
+
+
+class VerdictStore:
+    """Why tasks of a shape wait. One document per shape, however many tasks have it."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._verdicts = database["verdicts"].with_options(write_concern=_HINT)
+
+    @connection.translated
+    async def put(self, verdicts: Sequence[Verdict], *, placed: Collection[str]) -> None:
+        """Write verdicts, and drop those of shapes that could be `placed`."""
+        operations: list[UpdateOne | DeleteOne] = [
+            UpdateOne({"_id": verdict.id}, {"$set": verdict.model_dump(exclude={"id"})}, upsert=True)
+            for verdict in verdicts
+        ]
+        operations += [DeleteOne({"_id": shape}) for shape in placed]
+        if operations:
+            await self._verdicts.bulk_write(operations, ordered=False)
+
+    @connection.translated
+    async def get_many(self, shapes: Collection[str]) -> dict[str, Verdict]:
+        cursor = self._verdicts.find({"_id": {"$in": list(shapes)}})
+        return {document["_id"]: Verdict.model_validate(document) async for document in cursor}

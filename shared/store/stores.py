@@ -1,0 +1,54 @@
+"""All stores of one installation, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from shared import clock
+from shared.settings import Settings
+from shared.store import admissions, connection, indexes, leases, nodes, tasks, usage, users, views, work
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One object per collection, or per reader of it."""
+
+    database: connection.Database
+    tasks: tasks.TaskStore
+    admissions: admissions.AdmissionStore
+    views: views.TaskViews
+    work: work.TaskWork
+    users: users.UserStore
+    usage: usage.UsageStore
+    verdicts: nodes.VerdictStore
+    nodes: nodes.NodeStore
+    leases: leases.LeaseStore
+
+    @connection.translated
+    async def ping(self) -> None:
+        """Raises `errors.StoreUnavailable` unless a primary answers."""
+        await self.database.command("hello")
+
+    async def ensure_indexes(self) -> None:
+        await indexes.ensure(self.database)
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Stores]:
+    """Open the stores of `settings`. Nothing is asked of the server before the first call."""
+    async with connection.database(settings) as database:
+        task_store, task_views = tasks.TaskStore(database), views.TaskViews(database)
+        yield Stores(
+            database=database,
+            tasks=task_store,
+            admissions=admissions.AdmissionStore(database, task_store, task_views),
+            views=task_views,
+            work=work.TaskWork(database),
+            users=users.UserStore(database),
+            usage=usage.UsageStore(database),
+            nodes=nodes.NodeStore(database),
+            verdicts=nodes.VerdictStore(database),
+            leases=leases.LeaseStore(database, clock.monotonic),
+        )

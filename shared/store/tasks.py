@@ -1,0 +1,149 @@
+"""Writes to the collection `tasks`: admission, intents, and the one compare-and-set of `status`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorCollection
+from pymongo import ReturnDocument, UpdateOne, WriteConcern
+from pymongo import errors as driver_errors
+
+from shared import errors, lifecycle
+from shared.lifecycle import Intent, TaskStatus
+from shared.models.task import Task
+from shared.store import connection
+
+HISTORY = 50  #: transitions kept with a task
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """
+    One move along an edge of the lifecycle: from `old` at `attempt` to `new`. `fields` are set with it. `next_attempt` is
+    what a placement makes the attempt; `intents` narrows it to tasks whose owner wants one of these (None: whatever).
+    """
+
+    task_id: int
+    attempt: int
+    old: TaskStatus
+    new: TaskStatus
+    at: float
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    next_attempt: int | None = None
+    intents: Sequence[Intent | None] | None = None
+
+
+class TaskStore:
+    """The tasks."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks: AsyncIOMotorCollection[dict[str, Any]] = database["tasks"]
+        # The journal is written in order: a task that is on disk has its number's use on disk before it.
+        self._counters = database["counters"].with_options(write_concern=WriteConcern(w=1, j=False))
+
+    @connection.translated
+    async def reserve_ids(self, count: int) -> int:
+        """Reserve `count` numbers and return the first. Numbers grow with time; those not used are lost."""
+        document = await self._counters.find_one_and_update(
+            {"_id": "task"}, {"$inc": {"value": count}}, upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return int(document["value"]) - count + 1
+
+    @connection.translated
+    async def insert(self, tasks: Sequence[Task], *, session: Any = None) -> None:
+        """
+        Insert tasks that were admitted, on the disks of a majority when this returns. Inserting them again after a lost
+        answer is fine. Raises `errors.StoreUnavailable`.
+        """
+        try:
+            await self._tasks.insert_many([task.document() for task in tasks], ordered=False, session=session)
+        except driver_errors.BulkWriteError as error:
+            if any(item.get("code") != 11000 for item in error.details["writeErrors"]):
+                raise
+            await self._check_ours(tasks)
+
+    async def _check_ours(self, tasks: Sequence[Task]) -> None:
+        """Some numbers exist already: from an earlier try of ours, or because the counter was lost."""
+        ours = {task.id: task.submission for task in tasks}
+        cursor = self._tasks.find({"_id": {"$in": list(ours)}}, {"submission": 1})
+        foreign = [found["_id"] async for found in cursor if found["submission"] != ours[found["_id"]]]
+        if foreign:
+            await self._raise_counter()
+            raise errors.Conflict(f"task numbers are taken: {foreign[:5]}")
+
+    async def _raise_counter(self) -> None:
+        last = await self._tasks.find_one({}, {"_id": 1}, sort=[("_id", -1)])
+        await self._counters.update_one({"_id": "task"}, {"$max": {"value": last["_id"] if last else 0}}, upsert=True)
+
+    @connection.translated
+    async def transition(self, move: Transition) -> Task | None:
+        """
+        Compare-and-set a task's status. Return the task as it is now, or None if someone else moved it first: losing
+        the race is normal, not an error. Raises `errors.InvalidTransition`.
+        """
+        lifecycle.check_transition(move.old, move.new)
+        query, update = _compare(move), _set(move, token=uuid.uuid4().hex)
+        document = await self._tasks.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+        return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def transition_many(self, moves: Sequence[Transition]) -> set[int]:
+        """
+        Compare-and-set many tasks, at most one move each, in one round trip. Return the ids of those that this call
+        moved. Raises `errors.InvalidTransition` before anything is written.
+        """
+        if not moves:
+            return set()
+        for move in moves:
+            lifecycle.check_transition(move.old, move.new)
+        token = uuid.uuid4().hex
+        operations = [UpdateOne(_compare(move), _set(move, token=token)) for move in moves]
+        result = await self._tasks.bulk_write(operations, ordered=False)
+        ids = [move.task_id for move in moves]
+        if result.matched_count == len(moves):
+            return set(ids)
+        # A bulk result counts its winners without naming them.
+        cursor = self._tasks.find({"_id": {"$in": ids}, "moved_by": token}, {"_id": 1})
+        return {found["_id"] async for found in cursor}
+
+    @connection.translated
+    async def ask(self, task_id: int, intent: Intent, *, statuses: Sequence[TaskStatus]) -> Task | None:
+        """Write what the owner wants. Return the task, or None if it is in none of `statuses`."""
+        document = await self._tasks.find_one_and_update(
+            {"_id": task_id, "status": {"$in": list(statuses)}},
+            {"$set": {"intent": intent}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def settle(self, attempts: Sequence[tuple[int, int]]) -> None:
+        """Note that these (task, attempt) are counted and their runs removed."""
+        if attempts:
+            operations = [
+                UpdateOne({"_id": task_id, "attempt": attempt}, {"$set": {"settled": True}})
+                for task_id, attempt in attempts
+            ]
+            await self._tasks.bulk_write(operations, ordered=False)
+
+
+def _compare(move: Transition) -> dict[str, Any]:
+    # `attempt` fences off a writer that still believes in an earlier run: status alone would let it finish the
+    # task's second run.
+    query: dict[str, Any] = {"_id": move.task_id, "status": move.old, "attempt": move.attempt}
+    if move.intents is not None:
+        query["intent"] = {"$in": list(move.intents)}
+    return query
+
+
+def _set(move: Transition, *, token: str) -> dict[str, Any]:
+    attempt = move.attempt if move.next_attempt is None else move.next_attempt
+    entry = {"at": move.at, "status": move.new, "attempt": attempt, "note": move.note}
+    return {
+        "$set": {"status": move.new, "status_at": move.at, "attempt": attempt, "moved_by": token, **move.fields},
+        "$push": {"history": {"$each": [entry], "$slice": -HISTORY}},
+    }

@@ -1,0 +1,54 @@
+"""The collection `users`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymongo import errors as driver_errors
+
+from shared import errors
+from shared.models.user import ApiKeyHash, User
+from shared.store import connection
+
+
+class UserStore:
+    """Who may send tasks."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._users = database["users"]
+
+    @connection.translated
+    async def add(self, user: User) -> None:
+        """Raises `errors.Conflict` where the id is taken."""
+        try:
+            await self._users.insert_one(user.model_dump(by_alias=True))
+        except driver_errors.DuplicateKeyError:
+            raise errors.Conflict(f"the user {user.id} exists already") from None
+
+    @connection.translated
+    async def get(self, user_id: str) -> User | None:
+        document = await self._users.find_one({"_id": {"$eq": user_id}})
+        return User.model_validate(document) if document else None
+
+    @connection.translated
+    async def get_many(self, ids: Sequence[str]) -> list[User | None]:
+        """The users of `ids` in their order, None for those that do not exist."""
+        cursor = self._users.find({"_id": {"$in": list(set(ids))}})
+        found = {document["_id"]: User.model_validate(document) async for document in cursor}
+        return [found.get(user_id) for user_id in ids]
+
+    @connection.translated
+    async def list(self) -> list[User]:
+        return [User.model_validate(document) async for document in self._users.find().sort("_id", 1)]
+
+    @connection.translated
+    async def next_uid(self, start: int) -> int:
+        """The lowest number that is at least `start` and above all that are in use from there on."""
+        highest = await self._users.find_one({"uid": {"$gte": start}}, {"uid": 1}, sort=[("uid", -1)])
+        return int(highest["uid"]) + 1 if highest else start
+
+    @connection.translated
+    async def set_apikey(self, user_id: str, key: ApiKeyHash) -> bool:
+        """Replace the user's key; the old one is void at once. False where there is no such user."""
+        result = await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"apikey": key.model_dump()}})
+        return result.matched_count == 1

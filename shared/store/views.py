@@ -1,0 +1,82 @@
+"""Reads of the collection `tasks` that answer the gateway's questions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
+
+from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
+from shared.models.task import Task
+from shared.store import connection
+
+# Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
+
+
+class TaskViews:
+    """What users and operators look at."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks = database["tasks"]
+
+    @connection.translated
+    async def get(self, task_id: int) -> Task | None:
+        document = await self._tasks.find_one({"_id": {"$eq": task_id}})
+        return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def active(self, user: str, *, project: str | None = None, limit: int = 0) -> list[Task]:
+        """The user's tasks that are not over, newest first; all of them with `limit` 0."""
+        query: dict[str, Any] = {"user.id": {"$eq": user}, "status": {"$in": list(ACTIVE)}}
+        if project is not None:
+            query["project"] = {"$eq": project}
+        cursor = self._tasks.find(query).sort("_id", -1).limit(limit)
+        return [Task.model_validate(document) async for document in cursor]
+
+    @connection.translated
+    async def over(self, user: str, *, limit: int) -> list[Task]:
+        """The user's last `limit` tasks that are over, the latest end first."""
+        query = {"user.id": {"$eq": user}, "status": {"$in": list(ENDED)}}
+        cursor = self._tasks.find(query).sort("ended_at", -1).limit(limit)
+        return [Task.model_validate(document) async for document in cursor]
+
+    @connection.translated
+    async def count(self, statuses: Collection[TaskStatus]) -> int:
+        """How many tasks of all users are in one of `statuses`."""
+        if set(statuses) > ACTIVE:
+            return await self._tasks.estimated_document_count()
+        return await self._tasks.count_documents({"status": {"$in": list(statuses)}})
+
+    @connection.translated
+    async def count_kills(self) -> int:
+        """How many tasks are to be killed and not over yet."""
+        return await self._tasks.count_documents({"intent": Intent.KILL})
+
+    @connection.translated
+    async def count_waiting(self, user: str | None, *, at_most: int, session: Any = None) -> int:
+        """
+        How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most`. Counted, not
+        remembered: there is no counter that could drift.
+        """
+        query: dict[str, Any] = {"status": {"$in": [TaskStatus.CREATED, TaskStatus.PENDING]}}
+        if user is not None:
+            query["user.id"] = {"$eq": user}
+        return await self._tasks.count_documents(query, limit=max(1, at_most), session=session)
+
+    @connection.translated
+    async def images(self) -> Mapping[str, int]:
+        """How many tasks used each image."""
+        pipeline: list[dict[str, Any]] = [
+            {"$sort": {"spec.image": 1}},
+            {"$group": {"_id": "$spec.image", "tasks": {"$sum": 1}}},
+            {"$sort": {"tasks": -1}},
+        ]
+        return {row["_id"]: row["tasks"] async for row in self._tasks.aggregate(pipeline)}
+
+    async def used(self) -> AsyncIterator[tuple[str, float, float]]:
+        """Node, cores and GB in use on it, by what its placed tasks asked for."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}},
+            {"$group": {"_id": "$placement.node", "cpu": {"$sum": "$spec.cpu"}, "ram": {"$sum": "$spec.ram"}}},
+        ]
+        async for row in self._tasks.aggregate(pipeline):
+            yield row["_id"], float(row["cpu"]), float(row["ram"])

@@ -1,0 +1,194 @@
+"""Reads of the collection `tasks` that the scheduler's and the watcher's loops live on, as small as they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.lifecycle import ENDED, Intent, TaskStatus
+from shared.models.task import Task
+from shared.store import connection
+
+GB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A task that waits, as the scheduler's book holds it. Memory in bytes; `attempt` is the last one made."""
+
+    id: int
+    attempt: int
+    user: str
+    project: str
+    shape: str
+    cpus: float
+    memory: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A task that holds resources of a node: starting or running. Times are seconds since the epoch."""
+
+    id: int
+    attempt: int
+    status: TaskStatus
+    intent: Intent | None
+    node: str
+    epoch: int
+    cpus: float
+    memory: int
+    status_at: float
+    started_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What accounting needs of an attempt that ended."""
+
+    id: int
+    attempt: int
+    node: str | None
+    user: str
+    project: str
+    cpus: float
+    ram: float  #: GB
+    started_at: float | None
+    ended_at: float
+
+
+_PENDING = {
+    "attempt": 1, "user.id": 1, "project": 1, "shape": 1, "spec.cpu": 1, "spec.ram": 1, "status_at": 1,
+}  # fmt: skip
+_PLACED = {
+    "attempt": 1, "status": 1, "intent": 1, "placement": 1, "spec.cpu": 1, "spec.ram": 1, "status_at": 1,
+    "started_at": 1,
+}  # fmt: skip
+_ENDED = {
+    "attempt": 1, "placement.node": 1, "user.id": 1, "project": 1, "spec.cpu": 1, "spec.ram": 1, "started_at": 1,
+    "ended_at": 1,
+}  # fmt: skip
+
+
+class TaskWork:
+    """What there is to do."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks = database["tasks"]
+
+    @connection.translated
+    async def pending(self, *, since: float | None = None) -> list[Pending]:
+        """All pending tasks, or those that became so at `since` or later, the oldest first."""
+        query: dict[str, Any] = {"status": TaskStatus.PENDING}
+        if since is not None:
+            query["status_at"] = {"$gte": since}
+        cursor = self._tasks.find(query, _PENDING).sort("status_at", 1).batch_size(10_000)
+        return [_pending(document) async for document in cursor]
+
+    @connection.translated
+    async def pending_of(self, ids: Sequence[int]) -> list[Pending]:
+        """Those of `ids` that are pending."""
+        cursor = self._tasks.find({"_id": {"$in": list(ids)}, "status": TaskStatus.PENDING}, _PENDING)
+        return [_pending(document) async for document in cursor.batch_size(10_000)]
+
+    @connection.translated
+    async def count_pending(self) -> int:
+        return int(await self._tasks.count_documents({"status": TaskStatus.PENDING}))
+
+    @connection.translated
+    async def placed(self, node: str | None = None) -> list[Placed]:
+        """All that starts or runs, on one node or (None) anywhere."""
+        query: dict[str, Any] = {"status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
+        if node is not None:
+            query["placement.node"] = node
+        return [_placed(document) async for document in self._tasks.find(query, _PLACED).batch_size(10_000)]
+
+    @connection.translated
+    async def placed_of(self, ids: Sequence[int]) -> list[Placed]:
+        """Those of `ids` that start or run."""
+        query = {"_id": {"$in": list(ids)}, "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
+        return [_placed(document) async for document in self._tasks.find(query, _PLACED).batch_size(10_000)]
+
+    @connection.translated
+    async def whole(self, ids: Sequence[int]) -> list[Task]:
+        """The whole documents of `ids`, in no order."""
+        return [Task.model_validate(document) async for document in self._tasks.find({"_id": {"$in": list(ids)}})]
+
+    @connection.translated
+    async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
+        """Attempt, status and settled of those of `ids` that exist: whether a run that was found is wanted."""
+        cursor = self._tasks.find({"_id": {"$in": list(ids)}}, {"attempt": 1, "status": 1, "settled": 1})
+        return {
+            found["_id"]: (found["attempt"], TaskStatus(found["status"]), found["settled"]) async for found in cursor
+        }
+
+    @connection.translated
+    async def kills_of_waiting(self) -> list[tuple[int, int, TaskStatus]]:
+        """Id, attempt and status of the tasks to be killed that hold no resources."""
+        query = {"intent": Intent.KILL, "status": {"$in": [TaskStatus.CREATED, TaskStatus.PENDING]}}
+        cursor = self._tasks.find(query, {"attempt": 1, "status": 1})
+        return [(found["_id"], found["attempt"], TaskStatus(found["status"])) async for found in cursor]
+
+    @connection.translated
+    async def asked_on(self, node: str) -> list[Placed]:
+        """The tasks on a node whose owners want something."""
+        query = {
+            "intent": {"$type": "string"},
+            "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]},
+            "placement.node": node,
+        }
+        return [_placed(document) async for document in self._tasks.find(query, _PLACED)]
+
+    @connection.translated
+    async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
+        """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
+        query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
+        return [_ended(document) async for document in self._tasks.find(query, _ENDED).limit(limit)]
+
+
+def _memory(document: dict[str, Any]) -> int:
+    return round(float(document["spec"]["ram"]) * GB)
+
+
+def _pending(document: dict[str, Any]) -> Pending:
+    return Pending(
+        id=document["_id"],
+        attempt=document["attempt"],
+        user=document["user"]["id"],
+        project=document["project"],
+        shape=document["shape"],
+        cpus=document["spec"]["cpu"],
+        memory=_memory(document),
+        since=document["status_at"],
+    )
+
+
+def _placed(document: dict[str, Any]) -> Placed:
+    intent = document.get("intent")
+    return Placed(
+        id=document["_id"],
+        attempt=document["attempt"],
+        status=TaskStatus(document["status"]),
+        intent=Intent(intent) if intent else None,
+        node=document["placement"]["node"],
+        epoch=document["placement"]["epoch"],
+        cpus=document["spec"]["cpu"],
+        memory=_memory(document),
+        status_at=document["status_at"],
+        started_at=document.get("started_at"),
+    )
+
+
+def _ended(document: dict[str, Any]) -> Ended:
+    return Ended(
+        id=document["_id"],
+        attempt=document["attempt"],
+        node=(document.get("placement") or {}).get("node"),
+        user=document["user"]["id"],
+        project=document["project"],
+        cpus=document["spec"]["cpu"],
+        ram=document["spec"]["ram"],
+        started_at=document.get("started_at"),
+        ended_at=document["ended_at"],
+    )
