@@ -95,6 +95,7 @@ class DockerExecutor:
             f"containers/{found['Id']}/stop",
             {"t": str(seconds)},
             timeout=seconds + self._config.docker_timeout,
+            long=True,
             gone_is_fine=True,
         )
         after = await self._find(handle)
@@ -197,11 +198,11 @@ class DockerExecutor:
         params: dict[str, str] | None = None,
         *,
         timeout: float | None = None,
+        long: bool = False,
         gone_is_fine: bool = False,
     ) -> Any:
         """One call whose error answers mean that the node is not well, but for a container that is gone or going."""
         try:
-            long = timeout is not None and timeout > self._config.docker_timeout
             _, answer = await self._engine(node).call(method, path, params=params, timeout=timeout, long=long)
         except aiodocker.DockerError as error:
             if gone_is_fine and error.status in (404, 409):

@@ -1,0 +1,223 @@
+"""A Docker Engine of one's own, in a directory, for demonstrations and tests: started, given an image, taken down."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT = 40.0  #: seconds for the engine to answer
+STOP_TIMEOUT = 30.0  #: seconds for it to end before it is killed
+CALL_TIMEOUT = 30.0  #: seconds for one call
+INSTALL_TIMEOUT = 300.0  #: seconds
+PACKAGES = ("docker.io", "iptables", "busybox-static")
+BUSYBOX = Path("/bin/busybox")
+
+
+class EngineUnavailable(Exception):
+    """An engine cannot be had here; the text is one line that says what is missing."""
+
+
+class LocalEngine:
+    """A `dockerd` with everything it has below one directory: socket, images, containers."""
+
+    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+        self._directory = directory
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self._directory / "docker.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        """Of the running dockerd. Raises `EngineUnavailable` where there is none."""
+        if self._process is None:
+            raise EngineUnavailable("the engine is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the daemon and wait for it to answer. Raises `EngineUnavailable` with its last words."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        log = self._directory / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [_dockerd(), *self._arguments()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                lines = log.read_text(errors="replace").strip().splitlines()
+                raise EngineUnavailable(f"dockerd did not start: {lines[-1] if lines else 'it said nothing'}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the daemon as the system's own service manager would; its containers end with it."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT)
+        self._process = None
+
+    def kill(self) -> None:
+        """End the daemon without a chance to tidy up."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT)
+            self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def take_down(self) -> None:
+        """Remove all containers, end the daemon and remove all it stored."""
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                self.remove_containers()
+        self.stop()
+        # A daemon that was killed leaves its mounts.
+        for point in sorted(_mounts_below(self._directory), reverse=True):
+            subprocess.run(["umount", "-l", point], check=False, timeout=CALL_TIMEOUT, capture_output=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def remove_containers(self) -> None:
+        with self.client() as client:
+            for container in client.get("/containers/json", params={"all": "1"}).json():
+                client.delete(f"/containers/{container['Id']}", params={"v": "1", "force": "1"})
+
+    def import_image(self, archive: bytes, *, name: str, tag: str = "latest") -> None:
+        """Make an image of a tar archive of its files."""
+        with self.client() as client:
+            answer = client.post(
+                "/images/create",
+                params={"fromSrc": "-", "repo": name, "tag": tag},
+                content=archive,
+                headers={"Content-Type": "application/x-tar"},
+            )
+            answer.raise_for_status()
+            if '"error"' in answer.text:
+                raise EngineUnavailable(f"the image {name} could not be made: {answer.text.strip().splitlines()[-1]}")
+
+    def client(self) -> httpx.Client:
+        """An HTTP client of the engine, for what is not asked through an executor."""
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(transport=transport, base_url="http://localhost", timeout=CALL_TIMEOUT)
+
+    def _arguments(self) -> list[str]:
+        return [
+            *("--data-root", str(self._directory / "data")),
+            *("--exec-root", str(self._directory / "exec")),
+            *("--pidfile", str(self._directory / "pid")),
+            *("--host", self.url),
+            # No bridge and no rules: another engine on this machine keeps its own.
+            *("--bridge", "none", "--iptables=false"),
+            *self._options,
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return client.get("/_ping", timeout=1.0).status_code == 200
+        except (httpx.HTTPError, OSError):
+            return False
+
+
+def install() -> None:
+    """
+    Make sure that an engine can be started here, installing Debian's packages where we may. Raises `EngineUnavailable`.
+    """
+    if os.geteuid() != 0:
+        raise EngineUnavailable("starting a Docker Engine needs root")
+    if _found():
+        return
+    if not shutil.which("apt-get"):
+        raise EngineUnavailable(
+            "dockerd and a static /bin/busybox are not there, and neither is apt-get to install them"
+        )
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for step in (command, ["apt-get", "update", "-q"], command):
+        try:
+            done = subprocess.run(step, check=False, timeout=INSTALL_TIMEOUT, capture_output=True, env=environment)
+        except subprocess.TimeoutExpired:
+            raise EngineUnavailable(f"`{' '.join(step)}` did not end in {INSTALL_TIMEOUT:g} s") from None
+        if _found():
+            return
+    raise EngineUnavailable(f"`{' '.join(command)}` failed with code {done.returncode}")
+
+
+def busybox_archive() -> bytes:
+    """A tar archive of a system that is nothing but busybox."""
+    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, timeout=10).stdout.decode().split()
+    with _archive() as (buffer, archive):
+        for folder in ("bin", "etc", "tmp"):
+            _add_folder(archive, folder, mode=0o1777 if folder == "tmp" else 0o755)
+        _add_file(archive, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
+        for applet in applets:
+            if applet != "busybox":  # a link of that name would stand in its own place
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(link)
+        _add_file(archive, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\n", mode=0o644)
+    return buffer.getvalue()
+
+
+def shell_less_archive() -> bytes:
+    """A tar archive of a system without a shell: one file."""
+    with _archive() as (buffer, archive):
+        _add_file(archive, "nothing-to-run", b"\n", mode=0o644)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _archive() -> Iterator[tuple[io.BytesIO, tarfile.TarFile]]:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        yield buffer, archive
+
+
+def _add_folder(archive: tarfile.TarFile, name: str, *, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = tarfile.DIRTYPE, mode
+    archive.addfile(entry)
+
+
+def _add_file(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    archive.addfile(entry, io.BytesIO(content))
+
+
+def _found() -> bool:
+    return shutil.which("dockerd") is not None and BUSYBOX.exists()
+
+
+def _dockerd() -> str:
+    path = shutil.which("dockerd")
+    if path is None:
+        raise EngineUnavailable("dockerd is not installed")
+    return path
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    points = (line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+    return [point for point in points if point.startswith(f"{directory}/")]
