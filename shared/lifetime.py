@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
+import uvloop
+
+from shared import errors
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +52,23 @@ async def run_loops(
     failures = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
     if failures:
         raise BaseExceptionGroup("service loops failed", failures)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a service's main coroutine on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+async def until_done(stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, retry: float = 1.0) -> None:
+    """Do `work` once, trying again every `retry` seconds while something it needs does not answer, until `stop`."""
+    async for _ in every(stop, retry):
+        try:
+            await work()
+        except errors.Unavailable as error:
+            log.warning("service.waits", error=str(error))
+        else:
+            return
 
 
 def stop_on_signals(stop: asyncio.Event) -> None:

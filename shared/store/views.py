@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
@@ -72,11 +72,17 @@ class TaskViews:
         ]
         return {row["_id"]: row["tasks"] async for row in self._tasks.aggregate(pipeline)}
 
-    async def used(self) -> AsyncIterator[tuple[str, float, float]]:
+    @connection.translated
+    async def image(self, image: str) -> int:
+        """How many tasks used one image."""
+        return int(await self._tasks.count_documents({"spec.image": {"$eq": image}}))
+
+    @connection.translated
+    async def used(self) -> list[tuple[str, float, float]]:
         """Node, cores and GB in use on it, by what its placed tasks asked for."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {"status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}},
             {"$group": {"_id": "$placement.node", "cpu": {"$sum": "$spec.cpu"}, "ram": {"$sum": "$spec.ram"}}},
         ]
-        async for row in self._tasks.aggregate(pipeline):
-            yield row["_id"], float(row["cpu"]), float(row["ram"])
+        cursor = self._tasks.aggregate(pipeline)
+        return [(row["_id"], float(row["cpu"]), float(row["ram"])) async for row in cursor]

@@ -1,0 +1,41 @@
+"""Run one process of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from services.api import app, context
+from shared import lifetime, logs, serving, settings
+from shared.broker import broker
+from shared.executors import factory
+from shared.store import stores
+
+
+def run(configured: settings.Settings, listen_fd: int | None = None) -> None:
+    """Serve the Web API until SIGINT or SIGTERM, on the listening socket `listen_fd` where one was handed down."""
+    logs.configure("api", level=configured.log_level)
+    settings.check_secrets(configured)
+    lifetime.run(serve(configured, listen_fd))
+
+
+async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
+    stop = asyncio.Event()
+    lifetime.stop_on_signals(stop)
+    listening = socket.socket(fileno=listen_fd) if listen_fd is not None else None
+    async with stores.connect(configured) as opened, broker.connect(configured) as hints:
+        here = context.build(configured, opened, hints, factory.build(configured).features())
+        application = app.build(here)
+
+        async def http(stop: asyncio.Event) -> None:
+            await serving.serve(application, stop, host=configured.host, port=configured.port, listening=listening)
+
+        async def indexes(stop: asyncio.Event) -> None:
+            await lifetime.until_done(stop, opened.ensure_indexes)
+            await stop.wait()
+
+        await lifetime.run_loops({"http": http, "hints": here.hints.run, "indexes": indexes}, stop=stop)
+
+
+if __name__ == "__main__":
+    run(settings.load())

@@ -1,0 +1,65 @@
+"""The gateway as an ASGI application."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.types import ASGIApp
+
+from services.api import bodies, errors
+from services.api.context import Context
+from services.api.routes import sessions, system, tasks
+from services.api.wire.answers import Json
+from shared import serving
+
+PREFIX = "/api/1.0"
+
+_DESCRIPTION = """\
+Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.
+
+1. `POST /api/1.0/authenticate` with your user id and API key gives a token.
+2. Press **Authorize** and paste it; programs send it as `Authorization: Bearer <token>`.
+3. `POST /api/1.0/task` creates a task and answers with its number; `GET /api/1.0/task/{id}` says where it is, and why.
+
+Errors are problem documents (RFC 9457) with a stable `code`.
+"""
+
+_TAGS = [
+    {"name": "session", "description": "Log in."},
+    {"name": "tasks", "description": "Create, look at and kill tasks."},
+    {"name": "system", "description": "What there is and how it is."},
+]
+
+
+def build(context: Context) -> ASGIApp:
+    """The application around the parts of `context`."""
+    app = document()
+    app.state.context = context
+    _expose_metrics(app, public=context.settings.metrics_public)
+    return bodies.BodyLimit(app, limit=context.settings.max_body)
+
+
+def document() -> FastAPI:
+    """The application with all its routes and nothing behind them, as far as the OpenAPI document goes."""
+    app = FastAPI(
+        title="GoDocker",
+        version=serving.VERSION,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        default_response_class=Json,
+        responses=errors.RESPONSES,
+        strict_content_type=False,
+        redoc_url=None,
+    )
+    errors.install(app)
+    for router in (sessions.router, tasks.router, system.router):
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(system.health_router)
+    return app
+
+
+def _expose_metrics(app: FastAPI, *, public: bool) -> None:
+    instrumentator = Instrumentator(excluded_handlers=["/metrics", "/health"])
+    instrumentator.instrument(app, metric_namespace="godocker", metric_subsystem="api")
+    if public:
+        instrumentator.expose(app, endpoint="/metrics", tags=["system"], summary="Metrics for Prometheus")

@@ -1,0 +1,52 @@
+"""Tell the other services, through Redis, that there is something to look at: off the path of the request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from shared import errors, lifetime, metrics
+from shared.broker.broker import Broker
+
+log = structlog.get_logger(__name__)
+
+
+class Hints:
+    """Collects hints and sends them in bulk. A hint that cannot be sent is dropped: polls find what it said."""
+
+    def __init__(self, broker: Broker, *, poll: float) -> None:
+        self._broker = broker
+        self._poll = poll
+        self._wakeup = lifetime.Wakeup()
+        self._pending: list[int] = []
+        self._asked = False
+
+    def pending(self, task_ids: Sequence[int]) -> None:
+        """These tasks became pending."""
+        self._pending.extend(task_ids)
+        self._wakeup.set()
+
+    def asked(self) -> None:
+        """An owner wrote an intent."""
+        self._asked = True
+        self._wakeup.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send what was collected, until `stop`; what came before it is still sent."""
+        while await self._wakeup.wait(stop, poll=self._poll):
+            await self._send()
+        await self._send()
+
+    async def _send(self) -> None:
+        ids, self._pending = self._pending, []
+        asked, self._asked = self._asked, False
+        try:
+            if ids:
+                await self._broker.enqueue(ids)
+            if asked:
+                await self._broker.tell_watcher_asked()
+        except errors.BrokerUnavailable as error:
+            metrics.HINTS_LOST.inc()
+            log.warning("hints.lost", tasks=len(ids), asked=asked, error=str(error))

@@ -1,0 +1,27 @@
+"""What `GET config` tells clients, made from the settings: pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.executors.base import Feature
+from shared.settings import Settings
+
+
+def offered(settings: Settings, features: frozenset[Feature], *, version: str) -> dict[str, Any]:
+    """The configuration that clients see. Paths of the hosts and secrets are not part of it."""
+    words = sorted(feature.value for feature in features)
+    return {
+        "images": [image.model_dump() for image in settings.default_images],
+        "volumes": [{"name": volume.name, "acl": volume.acl} for volume in settings.volumes],
+        "constraints": [constraint.model_dump() for constraint in settings.constraints],
+        "executors": [{"name": settings.executor, "features": words}],
+        "executor_features": words,
+        "defaults": {"cpu": settings.defaults_cpu, "ram": settings.defaults_ram},
+        "dynamic_fields": [],
+        "allow_root": settings.allow_root and Feature.ROOT in features,
+        "allow_user_images": settings.allow_user_images,
+        "network": {"use_cni": False, "list": ["public"] if Feature.NETWORK in features else []},
+        "failure_policy": settings.failure_policy,
+        "version": version,
+    }

@@ -1,0 +1,44 @@
+"""Log in."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.api import bodies
+from services.api.dependencies import Here
+from services.api.errors import responses
+from services.api.wire.answers import Json, Token
+from shared import clock, errors
+from shared.auth import apikeys, tokens
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["session"])
+
+
+class Credentials(BaseModel):
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user": "admin", "apikey": "…"}]})
+
+    user: Annotated[str, Field(max_length=64)]
+    apikey: Annotated[str, Field(max_length=256)]
+
+
+@router.post(
+    "/authenticate", response_model=Token, responses=responses(401, 429), summary="Get a token for user and API key"
+)
+async def authenticate(credentials: Credentials, request: Request, here: Here) -> Json:
+    """Send the token with every other request: `Authorization: Bearer <token>`."""
+    address = request.client.host if request.client else "unknown"
+    now = clock.now()
+    await here.attempts.check(credentials.user, address, now=now)
+    user = await here.users.ask(credentials.user)
+    # The same work and the same answer whether the user exists or not.
+    stored = user.apikey if user else apikeys.NOBODY
+    if not apikeys.matches(credentials.apikey, stored) or user is None or not user.active:
+        raise errors.NotAuthenticated("unknown user or wrong API key")
+    secret = here.settings.secret_passphrase.get_secret_value()
+    token = tokens.make_session(
+        user.id, user.apikey.hash, secret=secret, now=now, seconds=here.settings.session_timeout
+    )
+    return Json({"token": token})

@@ -1,0 +1,62 @@
+"""What the system offers and how it is: configuration, images, usage of the nodes, ping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from services.api import bodies, offer
+from services.api.dependencies import Here
+from services.api.wire.answers import Json, Message, NodeUsage
+from shared import serving
+from shared.store.work import GB
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+health_router = APIRouter(tags=["system"])
+
+
+@router.get("/ping", response_model=Message, summary="Whether the gateway is there")
+async def ping() -> Json:
+    return Json({"msg": "pong"})
+
+
+@router.get("/config", response_model=dict[str, Any], summary="What tasks may ask for here")
+async def config(here: Here) -> Json:
+    return Json(offer.offered(here.settings, here.features, version=serving.VERSION))
+
+
+@router.get("/image", response_model=dict[str, int], summary="How many tasks used each image")
+async def images(here: Here) -> Json:
+    return Json(await here.stores.views.images())
+
+
+@router.get("/image/{image:path}", response_model=dict[str, int], summary="How many tasks used an image")
+async def image(image: str, here: Here) -> Json:
+    return Json({image: await here.stores.views.image(image)})
+
+
+@router.get("/usage", response_model=list[NodeUsage], summary="What is used and what there is, node by node")
+async def usage(here: Here) -> Json:
+    used = {node: (cpu, ram) for node, cpu, ram in await here.stores.views.used()}
+    rows = []
+    for node in await here.stores.nodes.list():
+        cpu, ram = used.get(node.id, (0.0, 0.0))
+        rows.append(
+            {
+                "name": node.id,
+                "cpu": [cpu, node.cpus],
+                "mem": [round(ram * GB), node.memory],
+                "disk": [node.disk_used, node.disk_total],
+            }
+        )
+    return Json(rows)
+
+
+@health_router.get(
+    "/health", response_model=dict[str, Any], summary="What the gateway depends on, and whether it answers"
+)
+async def health(here: Here) -> Json:
+    checks = {"mongo": here.stores.ping, "redis": here.broker.ping}
+    status, body = await serving.health("api", checks)
+    return Json(body, status_code=status)

@@ -1,0 +1,55 @@
+"""Store admitted tasks: those that arrive together share one number range, one insert and one hint."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from services.api.hints import Hints
+from shared import batching, errors, metrics
+from shared.lifecycle import TaskStatus
+from shared.models.task import Task
+from shared.settings import Settings
+from shared.store.admissions import Limits
+from shared.store.stores import Stores
+
+_BATCH = 250  #: tasks in one insert
+_TRIES = 3  #: when numbers turn out to be taken, after the counter was lost
+
+
+class Submissions:
+    """The way from an admitted task to its number."""
+
+    def __init__(self, stores: Stores, hints: Hints, settings: Settings) -> None:
+        self._stores = stores
+        self._hints = hints
+        self._limits = Limits(user=settings.rate_limit, everybody=settings.rate_limit_all)
+        self._batcher = batching.Batcher[Task, int](self._store, name="submissions", limit=_BATCH)
+
+    async def submit(self, task: Task) -> int:
+        """
+        The number of the task, which is then on the disks of a majority. Raises `errors.TooManyRequests` and
+        `errors.StoreUnavailable`; after the latter the task may or may not be stored.
+        """
+        return await self._batcher.ask(task)
+
+    async def _store(self, tasks: Sequence[Task]) -> Sequence[int | Exception]:
+        for last_try in (False,) * (_TRIES - 1) + (True,):
+            self._number(tasks, await self._stores.tasks.reserve_ids(len(tasks)))
+            try:
+                answers = await self._stores.admissions.admit(tasks, self._limits)
+                break
+            except errors.Conflict:
+                if last_try:
+                    raise
+        stored = [task for task, answer in zip(tasks, answers, strict=True) if answer is None]
+        metrics.TASKS_ADMITTED.inc(len(stored))
+        self._hints.pending([task.id for task in stored if task.status is TaskStatus.PENDING])
+        return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
+
+    @staticmethod
+    def _number(tasks: Sequence[Task], first: int) -> None:
+        submission = uuid.uuid4().hex
+        for number, task in enumerate(tasks, start=first):
+            task.id = number
+            task.submission = submission

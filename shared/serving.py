@@ -1,0 +1,121 @@
+"""Serve HTTP until a service stops: the gateway's routes, and every service's `/health` and `/metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import orjson
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from shared import errors
+
+VERSION = metadata.version("godocker")
+
+#: Raises an `errors.GoDockerError` unless the dependency answers.
+Check = Callable[[], Awaitable[None]]
+
+_CHECK_TIMEOUT = 3.0  #: seconds
+_SHUTDOWN_TIMEOUT = 5  #: seconds for requests under way
+
+
+async def health(service: str, checks: Mapping[str, Check]) -> tuple[int, dict[str, Any]]:
+    """Status (200, or 503 if a dependency does not answer) and body of a health route."""
+    results = await asyncio.gather(*(_look(check) for check in checks.values()))
+    dependencies = dict(zip(checks, results, strict=True))
+    well = all(result["ok"] for result in results)
+    body = {
+        "service": service,
+        "version": VERSION,
+        "status": "ok" if well else "degraded",
+        "dependencies": dependencies,
+    }
+    return (200 if well else 503), body
+
+
+async def _look(check: Check) -> dict[str, Any]:
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT):
+            await check()
+    except (errors.GoDockerError, TimeoutError) as error:
+        return {"ok": False, "error": str(error) or "no answer in time"}
+    return {"ok": True, "milliseconds": round((time.monotonic() - began) * 1000, 1)}
+
+
+def health_app(service: str, checks: Mapping[str, Check]) -> Starlette:
+    """The small HTTP side of a service that is not there to be asked things."""
+
+    async def on_health(_: Request) -> Response:
+        status, body = await health(service, checks)
+        return Response(orjson.dumps(body), status_code=status, media_type="application/json; charset=UTF-8")
+
+    async def on_metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/health", on_health), Route("/metrics", on_metrics)])
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the service it is part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(
+    app: ASGIApp, stop: asyncio.Event, *, host: str, port: int, listening: socket.socket | None = None
+) -> None:
+    """
+    Serve `app` until `stop`, on `listening` if there is one, else on `host`:`port`. Raises `errors.ConfigurationError`
+    where the address cannot be had.
+    """
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 * 1024,
+        server_header=False,
+        backlog=2048,
+    )
+    server = _Server(config)
+    sockets = [listening or bind(host, port)]
+    serving = asyncio.create_task(server.serve(sockets=sockets), name="http-server")
+    stopping = asyncio.create_task(stop.wait(), name="http-stop")
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        stopping.cancel()
+        await serving
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `errors.ConfigurationError` where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    listening.listen(2048)
+    return listening
