@@ -15,6 +15,8 @@ change it. It does four things that only the inside can do:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shared.executors import base
 
 STATE = ".godocker"  #: below the task's directory: what the wrapper leaves, one set of files per attempt
@@ -52,6 +54,11 @@ def argv(run: base.Run) -> list[str]:
     """The command line of a run. Its name stands in it, so that the process can be told by it."""
     mode = "shebang" if run.shebang else "shell"
     return ["/bin/sh", "-c", _PROGRAM, run.handle.name, str(run.handle.attempt), mode]
+
+
+def is_of(arguments: Sequence[str], name: str, attempt: int) -> bool:
+    """Whether a command line is that of the wrapper of this very attempt."""
+    return list(arguments[:2]) == ["/bin/sh", "-c"] and list(arguments[3:5]) == [name, str(attempt)]
 
 
 def environment(run: base.Run, *, workdir: str, home: str | None) -> dict[str, str]:

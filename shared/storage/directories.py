@@ -49,7 +49,7 @@ class TaskDirectories:
 
     async def read_result(self, task_id: int, attempt: int) -> Result | None:
         """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
-        return await asyncio.to_thread(self._read_result, task_id, attempt)
+        return await asyncio.to_thread(read_result, self.path(task_id), attempt)
 
     def _prepare(self, task_id: int, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
         path = self.path(task_id)
@@ -93,33 +93,37 @@ class TaskDirectories:
             f"the task's directory cannot be given to uid {uid}: GoDocker runs as uid {os.geteuid()}, not as root"
         )
 
-    def _read_result(self, task_id: int, attempt: int) -> Result | None:
-        try:
-            directory = beneath.open_directory(str(self.path(task_id)))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise errors.StorageError(f"the task's directory could not be read: {error.strerror}") from error
-        try:
-            state = beneath.open_subdirectory(directory, wrapper.STATE)
-        except OSError:
-            return None
-        finally:
-            os.close(directory)
-        try:
-            started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
-            ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
-        finally:
-            os.close(state)
-        if started is None:
-            return None
-        code = _exit_code(ended[0]) if ended else None
-        return Result(
-            started_at=started[1],
-            ended_at=ended[1] if ended and code is not None else None,
-            exit_code=code,
-            pid=_complete_number(started[0]),
-        )
+
+def read_result(directory: Path, attempt: int) -> Result | None:
+    """
+    What the wrapper of an attempt left in the task's directory; None where it never ran. Raises `errors.StorageError`.
+    """
+    try:
+        task = beneath.open_directory(str(directory))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise errors.StorageError(f"the task's directory could not be read: {error.strerror}") from error
+    try:
+        state = beneath.open_subdirectory(task, wrapper.STATE)
+    except OSError:
+        return None
+    finally:
+        os.close(task)
+    try:
+        started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
+        ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
+    finally:
+        os.close(state)
+    if started is None:
+        return None
+    code = _exit_code(ended[0]) if ended else None
+    return Result(
+        started_at=started[1],
+        ended_at=ended[1] if ended and code is not None else None,
+        exit_code=code,
+        pid=_complete_number(started[0]),
+    )
 
 
 def _exit_code(line: bytes) -> int | None:

@@ -1,0 +1,128 @@
+"""What happens to the runs of this machine, as it happens: from the records' directory and the processes' own ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+import structlog
+
+from shared import clock
+from shared.executors import base, watching
+from shared.executors.process import proc, records, runs
+
+log = structlog.get_logger(__name__)
+
+LOOK = 1.0  #: seconds between two looks at the records, for what no change told of
+LOOK_OFTEN = 0.1  #: the same where the kernel does not tell of changes
+
+
+async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[base.Event]:
+    """See `base.Executor.events`."""
+    await asyncio.to_thread(kept.prepare)
+    following = _Following(kept)
+    with contextlib.ExitStack() as stack:
+        stack.callback(following.close)
+        look = LOOK
+        try:
+            stack.enter_context(watcher.listen(kept.directory, following.on_file))
+        except OSError as error:
+            log.warning("events.polling", reason=str(error), seconds=LOOK_OFTEN)
+            look = LOOK_OFTEN
+        yield base.Event(records.NODE, base.EventKind.RESYNC)
+        following.on_file(None)
+        while True:
+            try:
+                name = await asyncio.wait_for(following.changed.get(), look)
+            except TimeoutError:
+                name = None
+            for one in [name] if name else await asyncio.to_thread(following.all_names):
+                for event in await asyncio.to_thread(following.look, one):
+                    yield event
+                following.attend(one)
+
+
+class _Following:
+    """Which runs were seen, and which processes' ends are waited for."""
+
+    def __init__(self, kept: records.Records) -> None:
+        self._records = kept
+        self._loop = asyncio.get_running_loop()
+        self._states: dict[str, base.RunState] = {}
+        self._handles: dict[str, base.Handle] = {}
+        self._processes: dict[str, proc.Process] = {}
+        self._descriptors: dict[str, int] = {}
+        self.changed: asyncio.Queue[str | None] = asyncio.Queue()  #: names of runs; None: look at all
+
+    def on_file(self, file_name: str | None) -> None:
+        if file_name is None:
+            self.changed.put_nowait(None)
+        elif name := records.run_name(file_name):
+            self.changed.put_nowait(name)
+
+    def all_names(self) -> list[str]:
+        return sorted({*self._records.names(), *self._states})
+
+    def look(self, name: str) -> list[base.Event]:
+        """What is new about a run since it was last looked at."""
+        record = self._records.read(name)
+        if record is None:
+            return self._removed(name)
+        before = self._states.get(name, base.RunState.CREATED)
+        if before is base.RunState.EXITED or name in self._descriptors:
+            return []
+        found = runs.look(record)
+        self._states[name] = found.state
+        handle = self._handles[name] = base.Handle(records.NODE, record.task_id, record.attempt)
+        events = []
+        if before is base.RunState.CREATED and found.state is not base.RunState.CREATED:
+            events.append(base.Event(records.NODE, base.EventKind.STARTED, handle, at=record.started_at))
+        if found.state is base.RunState.EXITED:
+            at = found.result.ended_at if found.result else None
+            events.append(base.Event(records.NODE, base.EventKind.EXITED, handle, found.exit_code, at or clock.now()))
+        elif found.process is not None:
+            self._processes[name] = found.process
+        return events
+
+    def attend(self, name: str) -> None:
+        """Have the end of a run's process put its name into `changed`."""
+        process = self._processes.pop(name, None)
+        if process is None or name in self._descriptors:
+            return
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            self.changed.put_nowait(name)
+            return
+        except OSError as error:
+            log.warning("events.process_not_watched", run=name, reason=str(error))
+            return
+        # It is another one's where the pid was given away between the look and the opening; then it says nothing.
+        now = proc.read(process.pid)
+        if now is None or not now.is_alive or now.start != process.start:
+            os.close(descriptor)
+            self.changed.put_nowait(name)
+            return
+        self._descriptors[name] = descriptor
+        self._loop.add_reader(descriptor, self._on_ended, name)
+
+    def close(self) -> None:
+        for name in list(self._descriptors):
+            self._let_go(name)
+
+    def _on_ended(self, name: str) -> None:
+        self._let_go(name)
+        self.changed.put_nowait(name)
+
+    def _let_go(self, name: str) -> None:
+        descriptor = self._descriptors.pop(name)
+        self._loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+    def _removed(self, name: str) -> list[base.Event]:
+        handle = self._handles.pop(name, None)
+        if self._states.pop(name, None) is None or handle is None:
+            return []
+        return [base.Event(records.NODE, base.EventKind.REMOVED, handle, at=clock.now())]

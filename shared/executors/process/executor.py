@@ -1,0 +1,155 @@
+"""The executor that runs tasks as processes of this machine: for a first try without Docker, and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from shared import clock, errors, settings
+from shared.executors import base, watching
+from shared.executors.process import events, proc, records, runs, spawn, tree
+
+_GB = 1024**3
+
+
+class ProcessExecutor:
+    """
+    See `base.Executor`. The records and `/proc` are all the state there is: the scheduler that starts a run and the watcher
+    that lists and stops it are different processes, and either may have been started after it.
+    """
+
+    name = "process"
+
+    def __init__(self, config: settings.Settings) -> None:
+        self._config = config
+        self._records = records.Records(config.data_dir / "runs" / records.NODE)
+        self._spawner = spawn.Spawner(self._records)
+        self._scans = tree.Scans()
+        self._watcher = watching.DirectoryWatcher()
+        #: The last sample of a run: when, and the cpu seconds it had used by then.
+        self._samples: dict[str, tuple[float, float]] = {}
+
+    def features(self) -> frozenset[base.Feature]:
+        return frozenset({base.Feature.PAUSE})
+
+    def node_names(self) -> Sequence[str]:
+        return [records.NODE]
+
+    async def nodes(self) -> Sequence[base.NodeReport]:
+        return [await asyncio.to_thread(self._report)]
+
+    async def prepare(self, run: base.Run) -> None:
+        self._check_node(run.handle.node)
+
+    async def start(self, run: base.Run) -> float:
+        self._check_node(run.handle.node)
+        return await self._spawner.start(run)
+
+    async def list(self, node: str) -> Sequence[base.Observation]:
+        self._check_node(node)
+        return await asyncio.to_thread(self._list, node)
+
+    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+        found = await self._look(handle)
+        return found.observation(handle.node) if found else None
+
+    def events(self, node: str) -> AsyncIterator[base.Event]:
+        self._check_node(node)
+        return events.watch(self._records, self._watcher)
+
+    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+        found = await self._look(handle)
+        if found is None:
+            return
+        if found.process is not None:
+            await self._terminate(found, found.process, grace)
+        await tree.kill(found.record, self._scans, wrapper=found.process)
+
+    async def pause(self, handle: base.Handle) -> None:
+        found = await self._look(handle)
+        if found is not None and found.process is not None:
+            await tree.freeze(found.record, self._scans, wrapper=found.process)
+
+    async def resume(self, handle: base.Handle) -> None:
+        found = await self._look(handle)
+        if found is not None and found.process is not None:
+            tree.send(await tree.of(found.record, self._scans, wrapper=found.process), signal.SIGCONT)
+
+    async def remove(self, handle: base.Handle) -> None:
+        found = await self._look(handle)
+        if found is None:
+            return
+        await tree.kill(found.record, self._scans, wrapper=found.process)
+        self._samples.pop(handle.name, None)
+        await asyncio.to_thread(self._records.delete, handle.name)
+
+    async def stats(self, handle: base.Handle) -> base.Stats | None:
+        found = await self._look(handle)
+        if found is None or found.process is None:
+            return None
+        processes = await tree.of(found.record, self._scans, wrapper=found.process)
+        now, used = clock.now(), sum(process.cpu for process in processes) / proc.TICKS
+        # One look has no rate: it is that since the last one, and at first that since the start.
+        since, before = self._samples.get(handle.name, (found.record.started_at, 0.0))
+        self._samples[handle.name] = (now, used)
+        return base.Stats(
+            at=now,
+            cpu_percent=max(0.0, 100.0 * (used - before) / (now - since)) if now > since else 0.0,
+            memory=sum(process.memory for process in processes),
+            memory_limit=0,
+            network_rx=0,
+            network_tx=0,
+            pids=len(processes),
+        )
+
+    async def close(self) -> None:
+        self._spawner.close()
+        self._watcher.close()
+
+    async def _terminate(self, found: runs.Found, process: proc.Process, grace: float) -> None:
+        """SIGTERM to the wrapper's group, and `grace` seconds for the wrapper to come to its end."""
+        try:
+            os.killpg(process.session, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        if found.state is base.RunState.PAUSED:
+            tree.send(await tree.of(found.record, self._scans, wrapper=process), signal.SIGCONT)
+        await tree.wait(process, timeout=grace)
+
+    async def _look(self, handle: base.Handle) -> runs.Found | None:
+        self._check_node(handle.node)
+        return await asyncio.to_thread(self._look_now, handle.name)
+
+    def _look_now(self, name: str) -> runs.Found | None:
+        record = self._records.read(name)
+        return runs.look(record) if record else None
+
+    def _list(self, node: str) -> Sequence[base.Observation]:
+        found = (self._look_now(name) for name in self._records.names())
+        return [one.observation(node) for one in found if one is not None]
+
+    def _report(self) -> base.NodeReport:
+        shared = self._config.shared_dir
+        disk = shutil.disk_usage(shared if shared.is_dir() else Path("/"))
+        memory = self._config.process_memory
+        return base.NodeReport(
+            name=records.NODE,
+            executor=self.name,
+            ready=True,
+            reason=None,
+            cpus=self._config.process_cpus or float(os.cpu_count() or 1),
+            memory=round(memory * _GB) if memory is not None else psutil.virtual_memory().total,
+            disk_used=disk.used,
+            disk_total=disk.total,
+            version=os.uname().release,
+        )
+
+    def _check_node(self, node: str) -> None:
+        if node != records.NODE:
+            raise errors.NodeUnavailable(node, "it is not configured")

@@ -1,0 +1,99 @@
+"""The files that say which runs exist: one per run, written before its process is made."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+
+from shared.executors import base
+
+NODE = "localhost"  #: the only node of this executor
+
+_SUFFIX = ".json"
+_NEW = "new"  #: below the records: files that are being written, where nobody looks for records
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    One run. Without a `pid` it is an intent: the process may have been made or not, and the starter died before it
+    could say which, or is about to say it.
+    """
+
+    task_id: int
+    attempt: int
+    uid: int
+    directory: str
+    boot: str  #: `proc.boot_id` at the start
+    started_at: float  #: seconds since the epoch
+    pid: int | None = None
+    start: int | None = None  #: ticks after the boot
+
+    @property
+    def name(self) -> str:
+        return base.run_name(self.task_id, self.attempt)
+
+
+class Records:
+    """
+    The records of one node. The directory belongs to GoDocker alone: what stands in it is trusted. Scheduler
+    and watcher share it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+
+    def prepare(self) -> None:
+        (self.directory / _NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chmod(self.directory, 0o700)
+
+    def claim(self, record: Record) -> bool:
+        """Write a new record; False where the run has one."""
+        new = self._write(record)
+        try:
+            os.link(new, self._path(record.name))
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(new)
+        return True
+
+    def update(self, record: Record) -> None:
+        os.replace(self._write(record), self._path(record.name))
+
+    def read(self, name: str) -> Record | None:
+        try:
+            return Record(**orjson.loads(self._path(name).read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(name))
+
+    def names(self) -> Sequence[str]:
+        try:
+            entries = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        return [name for entry in entries if (name := run_name(entry))]
+
+    def _path(self, name: str) -> Path:
+        return self.directory / f"{name}{_SUFFIX}"
+
+    def _write(self, record: Record) -> Path:
+        path = self.directory / _NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"
+        path.write_bytes(orjson.dumps(asdict(record)))
+        return path
+
+
+def run_name(file_name: str) -> str | None:
+    """The run that a file is the record of; None for other files."""
+    name = file_name.removesuffix(_SUFFIX)
+    return name if name != file_name and base.parse_name(name) else None

@@ -1,0 +1,94 @@
+"""What has become of a run: its record, what its wrapper wrote, and whether its process is still that one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from shared import errors
+from shared.executors import base, wrapper
+from shared.executors.process import proc, records
+from shared.storage import directories
+
+log = structlog.get_logger(__name__)
+
+#: Exit code of a run whose wrapper did not come to its end: somebody from outside killed it, as SIGKILL would.
+KILLED_FROM_OUTSIDE = 137
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run as it is now. `process` is its wrapper, where that lives."""
+
+    record: records.Record
+    state: base.RunState
+    process: proc.Process | None
+    result: directories.Result | None
+
+    @property
+    def exit_code(self) -> int | None:
+        if self.state is not base.RunState.EXITED:
+            return None
+        if self.result is None or self.result.exit_code is None:
+            return KILLED_FROM_OUTSIDE
+        return self.result.exit_code
+
+    def observation(self, node: str) -> base.Observation:
+        ended = self.state is base.RunState.EXITED
+        return base.Observation(
+            handle=base.Handle(node, self.record.task_id, self.record.attempt),
+            state=self.state,
+            exit_code=self.exit_code,
+            started_at=None if self.state is base.RunState.CREATED else self.record.started_at,
+            ended_at=self.result.ended_at if ended and self.result else None,
+            wrapper_ran=self.result is not None or not ended,
+        )
+
+
+def look(record: records.Record) -> Found:
+    """See what has become of a run."""
+    process = _recorded(record)
+    if process is None:
+        # Read after the process was seen to be gone: all that it will ever write is there. The pid in it counts where
+        # the starter died too early to record one, or lost against another that started the same attempt.
+        result = _result(record)
+        process = _claimed(record, result)
+        if process is None:
+            # Its process may have ended between the two looks.
+            result = _result(record)
+            known = record.pid is not None or result is not None
+            return Found(record, base.RunState.EXITED if known else base.RunState.CREATED, None, result)
+    state = base.RunState.PAUSED if process.is_stopped else base.RunState.RUNNING
+    return Found(record, state, process, None)
+
+
+def _result(record: records.Record) -> directories.Result | None:
+    try:
+        return directories.read_result(Path(record.directory), record.attempt)
+    except errors.StorageError as error:
+        # One directory that cannot be read must not hide all other runs.
+        log.warning("process.result_unreadable", run=record.name, reason=str(error))
+        return None
+
+
+def _recorded(record: records.Record) -> proc.Process | None:
+    """The process that the record names, if it lives."""
+    if record.pid is None or record.boot != proc.boot_id():
+        return None
+    process = proc.read(record.pid)
+    return process if process and process.is_alive and process.start == record.start else None
+
+
+def _claimed(record: records.Record, result: directories.Result | None) -> proc.Process | None:
+    """
+    The process that the wrapper's file names, if it is one of this run. The file belongs to the task, which may have
+    written any pid into it: it must be the run's user's, lead a session as we make them, and be the wrapper of this very attempt.
+    """
+    if result is None or result.pid is None or record.boot != proc.boot_id():
+        return None
+    process = proc.read(result.pid)
+    if process is None or not process.is_alive or process.uid != record.uid or process.session != process.pid:
+        return None
+    return process if wrapper.is_of(proc.arguments(result.pid), record.name, record.attempt) else None

@@ -1,0 +1,141 @@
+"""Make the process of a run: with the user's identity, and nothing of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import ctypes
+import os
+import subprocess
+from dataclasses import replace
+
+import structlog
+
+from shared import clock, errors
+from shared.executors import base, wrapper
+from shared.executors.process import proc, records, runs
+
+log = structlog.get_logger(__name__)
+
+_PR_SET_NO_NEW_PRIVS = 38  # prctl(2)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UMASK = 0o077
+
+
+class Spawner:
+    """Makes the processes, on a thread of its own, and collects the exit statuses of those that are our children."""
+
+    def __init__(self, kept: records.Records) -> None:
+        self._records = kept
+        # `no_new_privs` belongs to a thread and is inherited by what it forks, so a thread that does nothing else
+        # needs no code to run between fork and exec, which is unsafe in a process with threads. It cannot be undone, and
+        # the rest of this process stays as it was.
+        self._thread = concurrent.futures.ThreadPoolExecutor(
+            1, thread_name_prefix="spawn", initializer=_forbid_new_privileges
+        )
+        self._children: dict[int, int] = {}  #: pidfd by pid
+
+    async def start(self, run: base.Run) -> float:
+        """See `base.Executor.start`."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._start, run, loop)
+
+    def close(self) -> None:
+        """The children live on; whoever inherits them collects their statuses."""
+        self._thread.shutdown(wait=True)
+        for pid in list(self._children):
+            self._collect(asyncio.get_running_loop(), pid)
+
+    def _start(self, run: base.Run, loop: asyncio.AbstractEventLoop) -> float:
+        check(run)
+        self._records.prepare()
+        intent = records.Record(
+            run.handle.task_id, run.handle.attempt, run.uid, run.directory, proc.boot_id(), clock.now()
+        )
+        if not self._records.claim(intent):
+            existing = self._records.read(intent.name)
+            if existing is None:
+                raise errors.NodeUnavailable(records.NODE, f"{intent.name} is being removed")
+            if runs.look(existing).state is not base.RunState.CREATED:
+                log.info("process.adopted", run=intent.name)
+                return existing.started_at
+            # An intent and nothing more: its starter died, or is between its two writes right now. Another wrapper
+            # does no harm, only the one that takes the attempt runs the command.
+        return self._spawn(run, intent, loop)
+
+    def _spawn(self, run: base.Run, intent: records.Record, loop: asyncio.AbstractEventLoop) -> float:
+        try:
+            process = _popen(run)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._records.delete(intent.name)
+            raise errors.StartRefused(f"the process could not be made: {error}") from error
+        # The record goes with start time and boot, so that a pid that was given away again is not taken for the run.
+        seen = proc.read(process.pid)
+        self._records.update(replace(intent, pid=process.pid, start=seen.start if seen else -1))
+        process.returncode = 0  # ours to collect, not for Popen to warn of
+        loop.call_soon_threadsafe(self._watch_child, loop, process.pid)
+        return intent.started_at
+
+    def _watch_child(self, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            log.warning("process.not_collected", pid=pid, reason=str(error))
+            return
+        self._children[pid] = descriptor
+        loop.add_reader(descriptor, self._collect, loop, pid)
+
+    def _collect(self, loop: asyncio.AbstractEventLoop, pid: int) -> None:
+        descriptor = self._children.pop(pid)
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def check(run: base.Run) -> None:
+    """Raise `errors.StartRefused` for what a process of this machine cannot be given."""
+    foreign = [mount.name for mount in run.mounts if mount.name != "home"]
+    if foreign:
+        raise errors.StartRefused(f"processes have no volumes: {', '.join(foreign)}")
+    if run.root or (os.geteuid() == 0 and run.uid == 0):
+        raise errors.StartRefused("processes are not run as root")
+    if os.geteuid() not in (0, run.uid):
+        raise errors.StartRefused(f"GoDocker runs as uid {os.geteuid()} and cannot make processes of uid {run.uid}")
+
+
+def command(run: base.Run) -> list[str]:
+    """The command line: the wrapper, which first gives up its core dumps for good."""
+    shell, option, program, *arguments = wrapper.argv(run)
+    return [shell, option, f"ulimit -c 0\n{program}", *arguments]
+
+
+def environment(run: base.Run) -> dict[str, str]:
+    """Everything the process has in its environment: nothing is inherited from ours."""
+    home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
+    return {"PATH": _PATH, "LANG": "C.UTF-8", **wrapper.environment(run, workdir=run.directory, home=home)}
+
+
+def _popen(run: base.Run) -> subprocess.Popen[bytes]:
+    as_root = os.geteuid() == 0
+    return subprocess.Popen(
+        command(run),
+        cwd="/",
+        env=environment(run),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        close_fds=True,
+        start_new_session=True,
+        umask=_UMASK,
+        user=run.uid if as_root else None,
+        group=run.gid if as_root else None,
+        extra_groups=list(run.groups) if as_root else None,
+    )
+
+
+def _forbid_new_privileges() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

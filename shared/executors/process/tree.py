@@ -1,0 +1,132 @@
+"""All processes of a run, also those that tried to get away, and signals to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Sequence
+
+from shared import clock, errors
+from shared.executors.process import proc, records
+
+KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
+_ROUND = 0.02  #: seconds between two looks at who is left
+_FREEZES = 5  #: rounds of SIGSTOP before SIGKILL: a stopped process makes no new ones
+
+
+class Scans:
+    """Looks at all processes, shared by all who ask for one at the same time."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._begun_at = float("-inf")
+        self._last: Sequence[proc.Process] = ()
+
+    async def take(self) -> Sequence[proc.Process]:
+        """All processes as they are after this was called."""
+        asked_at = clock.monotonic()
+        async with self._lock:
+            if self._begun_at < asked_at:
+                begun_at = clock.monotonic()
+                self._last = await asyncio.to_thread(proc.snapshot)
+                self._begun_at = begun_at
+            return self._last
+
+
+def members(
+    processes: Sequence[proc.Process], *, name: str, uid: int, wrapper: int | None, start: int | None
+) -> list[proc.Process]:
+    """
+    The living processes of a run: those of the wrapper's session, those whose environment names the run, and all
+    descendants of either. Only ever ones of its user, and none that another run is named in.
+
+    `wrapper` is the wrapper's pid, whether it lives or not, `start` when it was started.
+    """
+    by_pid = {process.pid: process for process in processes}
+    # The kernel gives the pid of a session's leader to nobody else while the session has members. Where the pid has a
+    # process that is not the wrapper, the session is gone, and the number means another one.
+    leader = by_pid.get(wrapper) if wrapper is not None else None
+    session = wrapper if leader is None or leader.start == start else None
+    mine = {
+        process.pid
+        for process in processes
+        if process.run == name or (session is not None and process.session == session and process.run is None)
+    }
+    grown = True
+    while grown:
+        more = {process.pid for process in processes if process.ppid in mine} - mine
+        mine |= more
+        grown = bool(more)
+    found = (by_pid[pid] for pid in mine)
+    return [process for process in found if process.is_alive and process.uid == uid and process.run in (None, name)]
+
+
+async def of(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> list[proc.Process]:
+    """The living processes of a run, as of now. `wrapper`: the one that lives, where it is not the recorded one."""
+    pid, start = (wrapper.pid, wrapper.start) if wrapper else (record.pid, record.start)
+    if record.boot != proc.boot_id():
+        pid = start = None
+    return members(await scans.take(), name=record.name, uid=record.uid, wrapper=pid, start=start)
+
+
+async def kill(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> None:
+    """SIGKILL to all of a run, until none is left. Raises `errors.NodeUnavailable` where one does not die."""
+    deadline = clock.monotonic() + KILL_TIMEOUT
+    rounds = 0
+    while left := await of(record, scans, wrapper=wrapper):
+        if clock.monotonic() > deadline:
+            pids = ", ".join(str(process.pid) for process in left[:5])
+            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not die: {pids}")
+        # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
+        freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
+        send(left, signal.SIGSTOP if freeze else signal.SIGKILL)
+        rounds += 1
+        if not freeze:
+            await asyncio.sleep(_ROUND)
+
+
+async def freeze(record: records.Record, scans: Scans, *, wrapper: proc.Process) -> None:
+    """SIGSTOP to all of a run, until none that runs is left."""
+    for _ in range(_FREEZES):
+        running = [process for process in await of(record, scans, wrapper=wrapper) if not process.is_stopped]
+        if not running:
+            return
+        send(running, signal.SIGSTOP)
+        await asyncio.sleep(_ROUND)
+
+
+def send(processes: Sequence[proc.Process], number: signal.Signals) -> None:
+    """A signal to each of these very processes: none that got the pid of one meanwhile."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                # The descriptor holds on to the process: now that it is open, what is read is about that one.
+                now = proc.read(process.pid)
+                if now is not None and now.start == process.start and now.uid == process.uid:
+                    signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)
+
+
+async def wait(process: proc.Process, *, timeout: float) -> bool:
+    """Wait until a process, which need not be a child of ours, has ended. False after `timeout` seconds."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    try:
+        now = proc.read(process.pid)
+        if now is None or now.start != process.start:
+            return True
+        loop.add_reader(descriptor, ended.set)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), timeout)
+        return ended.is_set()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
