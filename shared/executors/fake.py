@@ -1,0 +1,255 @@
+"""
+An executor in memory that misbehaves on request, for tests of everything above executors.
+
+Left alone it behaves, and understands the few lines of `scripts`. A test then takes away a node, an answer, a run, an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from shared import clock, errors
+from shared.executors import base, scripts
+
+NODE = base.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024**3)
+
+_TERMINATED, _KILLED = 143, 137
+
+
+@dataclass
+class Faults:
+    """What goes wrong. Tests set and clear these as they like."""
+
+    #: Nodes that do not answer, with the reason.
+    down: dict[str, str] = field(default_factory=dict)
+    #: Runs (by name) that `prepare` or `start` refuses, with the error.
+    refuse_prepare: dict[str, errors.StartFailed] = field(default_factory=dict)
+    refuse_start: dict[str, errors.StartFailed] = field(default_factory=dict)
+    #: Runs whose next start happens, and is answered by `NodeUnavailable`.
+    lose_answer: set[str] = field(default_factory=set)
+    #: Runs whose start is made, and goes no further than `created`, and is answered by `NodeUnavailable`.
+    only_create: set[str] = field(default_factory=set)
+    #: Calls (`start`, `stop`, `list` …) that do not return until their event is set.
+    hang: dict[str, asyncio.Event] = field(default_factory=dict)
+    #: Runs that `list` does not name.
+    omit: set[str] = field(default_factory=set)
+    #: No event but RESYNC gets out.
+    drop_events: bool = False
+    #: Runs that neither SIGTERM nor SIGKILL ends.
+    unkillable: set[str] = field(default_factory=set)
+
+
+class FakeExecutor:
+    """See `base.Executor`. `faults` is what goes wrong; `starts` are all starts that ran a command, in their order."""
+
+    name = "fake"
+
+    def __init__(self, nodes: Sequence[base.NodeReport] = (NODE,), *, now: clock.Clock = clock.now) -> None:
+        self.reports = {node.name: node for node in nodes}
+        self.available: frozenset[base.Feature] = frozenset(base.Feature)
+        self.faults = Faults()
+        self.starts: list[base.Handle] = []
+        self.calls: list[tuple[str, base.Handle]] = []
+        self.runs: dict[base.Handle, base.Run] = {}
+        self._now = now
+        self._seen: dict[base.Handle, base.Observation] = {}
+        self._taken: set[tuple[int, int]] = set()
+        self._ignores_term: set[base.Handle] = set()
+        self._ends: dict[base.Handle, tuple[float, int]] = {}  #: seconds left and exit code
+        self._timers: dict[base.Handle, asyncio.TimerHandle] = {}
+        self._listeners: defaultdict[str, list[asyncio.Queue[base.Event]]] = defaultdict(list)
+
+    # --- what tests do to it
+
+    def exit(self, handle: base.Handle, code: int = 0, *, out_of_memory: bool = False) -> None:
+        """The command ends by itself."""
+        self._end(handle, code, out_of_memory=out_of_memory)
+
+    def vanish(self, handle: base.Handle) -> None:
+        """An outsider removes the run."""
+        self._drop(handle)
+
+    def resync(self, node: str) -> None:
+        """The event stream breaks and is connected again."""
+        self._tell(base.Event(node, base.EventKind.RESYNC))
+
+    def state(self, handle: base.Handle) -> base.RunState | None:
+        return self._seen[handle].state if handle in self._seen else None
+
+    @property
+    def alive(self) -> Mapping[base.Handle, base.RunState]:
+        """Runs that are running or paused."""
+        live = (base.RunState.RUNNING, base.RunState.PAUSED)
+        return {handle: seen.state for handle, seen in self._seen.items() if seen.state in live}
+
+    # --- the protocol
+
+    def features(self) -> frozenset[base.Feature]:
+        return self.available
+
+    def node_names(self) -> Sequence[str]:
+        return list(self.reports)
+
+    async def nodes(self) -> Sequence[base.NodeReport]:
+        down = self.faults.down
+        return [
+            replace(report, ready=False, reason=down[name]) if name in down else report
+            for name, report in self.reports.items()
+        ]
+
+    async def prepare(self, run: base.Run) -> None:
+        await self._called("prepare", run.handle)
+        if error := self.faults.refuse_prepare.get(run.handle.name):
+            raise error
+
+    async def start(self, run: base.Run) -> float:
+        await self._called("start", run.handle)
+        name = run.handle.name
+        if error := self.faults.refuse_start.get(name):
+            raise error
+        self.runs[run.handle] = run
+        if name in self.faults.only_create:
+            self.faults.only_create.discard(name)
+            self._seen.setdefault(run.handle, base.Observation(run.handle, base.RunState.CREATED))
+            raise errors.NodeUnavailable(run.handle.node, "no answer")
+        if self.state(run.handle) in (None, base.RunState.CREATED):
+            self._run(run)
+        if name in self.faults.lose_answer:
+            self.faults.lose_answer.discard(name)
+            raise errors.NodeUnavailable(run.handle.node, "no answer")
+        return self._seen[run.handle].started_at or self._now()
+
+    async def list(self, node: str) -> Sequence[base.Observation]:
+        await self._called("list", base.Handle(node, 0, 0))
+        return [
+            seen for handle, seen in self._seen.items() if handle.node == node and handle.name not in self.faults.omit
+        ]
+
+    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+        await self._called("inspect", handle)
+        return self._seen.get(handle)
+
+    async def events(self, node: str) -> AsyncIterator[base.Event]:
+        queue: asyncio.Queue[base.Event] = asyncio.Queue()
+        self._listeners[node].append(queue)
+        try:
+            yield base.Event(node, base.EventKind.RESYNC)
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners[node].remove(queue)
+
+    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+        await self._called("stop", handle)
+        if handle not in self.alive:
+            return
+        if handle.name in self.faults.unkillable:
+            raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
+        if handle in self._ignores_term:
+            await asyncio.sleep(grace)
+        self._end(handle, _KILLED if handle in self._ignores_term else _TERMINATED)
+
+    async def pause(self, handle: base.Handle) -> None:
+        await self._called("pause", handle)
+        if self.state(handle) is not base.RunState.RUNNING:
+            return
+        self._seen[handle] = replace(self._seen[handle], state=base.RunState.PAUSED)
+        if timer := self._timers.pop(handle, None):
+            self._ends[handle] = (timer.when() - asyncio.get_running_loop().time(), self._ends[handle][1])
+            timer.cancel()
+
+    async def resume(self, handle: base.Handle) -> None:
+        await self._called("resume", handle)
+        if self.state(handle) is base.RunState.PAUSED:
+            self._seen[handle] = replace(self._seen[handle], state=base.RunState.RUNNING)
+            self._set_timer(handle)
+
+    async def remove(self, handle: base.Handle) -> None:
+        await self._called("remove", handle)
+        if handle.name in self.faults.unkillable:
+            raise errors.NodeUnavailable(handle.node, f"{handle.name} cannot be removed")
+        self._drop(handle)
+
+    async def stats(self, handle: base.Handle) -> base.Stats | None:
+        await self._called("stats", handle)
+        if handle not in self.alive:
+            return None
+        return base.Stats(self._now(), 100.0, 1024**2, self.runs[handle].memory, 0, 0, 1)
+
+    async def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # --- how it does that
+
+    async def _called(self, call: str, handle: base.Handle) -> None:
+        self.calls.append((call, handle))
+        if gate := self.faults.hang.get(call):
+            await gate.wait()
+        if handle.node not in self.reports:
+            raise errors.NodeUnavailable(handle.node, "it is not configured")
+        if reason := self.faults.down.get(handle.node):
+            raise errors.NodeUnavailable(handle.node, reason)
+
+    def _run(self, run: base.Run) -> None:
+        handle = run.handle
+        self._seen[handle] = base.Observation(handle, base.RunState.RUNNING, started_at=self._now())
+        self._tell(base.Event(handle.node, base.EventKind.STARTED, handle, at=self._now()))
+        if (handle.task_id, handle.attempt) in self._taken:
+            # As the wrapper does: an attempt that has run anywhere does not run again.
+            self._end(handle, 125)
+            return
+        self._taken.add((handle.task_id, handle.attempt))
+        self.starts.append(handle)
+        script = _script(run)
+        if script is None:  # no such file: it runs until the test says otherwise
+            return
+        if script.ignores_term:
+            self._ignores_term.add(handle)
+        self._ends[handle] = (script.seconds, script.exit_code)
+        self._set_timer(handle)
+
+    def _set_timer(self, handle: base.Handle) -> None:
+        if handle in self._ends:
+            seconds, code = self._ends[handle]
+            self._timers[handle] = asyncio.get_running_loop().call_later(seconds, self._end, handle, code)
+
+    def _end(self, handle: base.Handle, code: int, *, out_of_memory: bool = False) -> None:
+        if timer := self._timers.pop(handle, None):
+            timer.cancel()
+        seen = self._seen.get(handle)
+        if seen is None or seen.state is base.RunState.EXITED:
+            return
+        self._seen[handle] = replace(
+            seen,
+            state=base.RunState.EXITED,
+            exit_code=code,
+            ended_at=self._now(),
+            out_of_memory=out_of_memory,
+        )
+        if out_of_memory:
+            self._tell(base.Event(handle.node, base.EventKind.OUT_OF_MEMORY, handle, at=self._now()))
+        self._tell(base.Event(handle.node, base.EventKind.EXITED, handle, code, self._now()))
+
+    def _drop(self, handle: base.Handle) -> None:
+        self._end(handle, _KILLED)
+        if self._seen.pop(handle, None) is not None:
+            self._tell(base.Event(handle.node, base.EventKind.REMOVED, handle, at=self._now()))
+
+    def _tell(self, event: base.Event) -> None:
+        if self.faults.drop_events and event.kind is not base.EventKind.RESYNC:
+            return
+        for queue in self._listeners[event.node]:
+            queue.put_nowait(event)
+
+
+def _script(run: base.Run) -> scripts.Script | None:
+    try:
+        return scripts.parse((Path(run.directory) / "cmd.sh").read_text())
+    except OSError:
+        return None

@@ -1,0 +1,184 @@
+"""The executor that runs nothing: what is left is the cost of everything around it, which benchmarks measure."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from shared import clock, errors, settings
+from shared.executors import base, scripts, simulated_runs, watching
+
+CPUS, MEMORY = 1024.0, 4096 * 1024**3  #: of a node whose size is not configured
+_SCRIPT_LIMIT = 4096  #: bytes of a script that are read
+_GB = 1024**3
+
+
+class SimulatedExecutor:
+    """
+    See `base.Executor`. Scheduler and watcher share a directory per node, with one link per run (`simulated_runs`). Calls do
+    not leave the loop's thread: each is a few system calls on a local directory, and a thread would cost more than they do.
+    """
+
+    name = "simulated"
+
+    def __init__(self, config: settings.Settings) -> None:
+        self._nodes = {node.name: node for node in config.docker_nodes}
+        root = config.data_dir.absolute() / "simulated"
+        self._runs = {name: simulated_runs.Runs(root / name) for name in self._nodes}
+        self._watcher = watching.DirectoryWatcher()
+
+    def features(self) -> frozenset[base.Feature]:
+        # All that can be asked for is accepted: it is the rest of the system that is looked at.
+        return frozenset(base.Feature)
+
+    def node_names(self) -> Sequence[str]:
+        return list(self._nodes)
+
+    async def nodes(self) -> Sequence[base.NodeReport]:
+        return [
+            base.NodeReport(
+                name=node.name,
+                executor=self.name,
+                ready=True,
+                reason=None,
+                cpus=node.cpus if node.cpus is not None else CPUS,
+                memory=round(node.memory * _GB) if node.memory is not None else MEMORY,
+                labels=node.labels,
+            )
+            for node in self._nodes.values()
+        ]
+
+    async def prepare(self, run: base.Run) -> None:
+        self._of(run.handle.node)
+
+    async def start(self, run: base.Run) -> float:
+        runs, now = self._of(run.handle.node), clock.now()
+        script = scripts.parse(_read_script(run.directory))
+        new = simulated_runs.Simulated(now, now + script.seconds, script.exit_code, script.ignores_term)
+        if runs.add(run.handle.name, new):
+            return now
+        existing = runs.read(run.handle.name)
+        return existing.started_at if existing else now
+
+    async def list(self, node: str) -> Sequence[base.Observation]:
+        now = clock.now()
+        runs = self._of(node)
+        return [run.observation(_handle(node, name), now) for name in runs.names() if (run := runs.read(name))]
+
+    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+        run = self._of(handle.node).read(handle.name)
+        return run.observation(handle, clock.now()) if run else None
+
+    async def events(self, node: str) -> AsyncIterator[base.Event]:
+        changed: asyncio.Queue[str | None] = asyncio.Queue()
+        runs = self._of(node)
+        following = _Following(node, runs, changed)
+        with contextlib.closing(following), self._watcher.listen(runs.directory, changed.put_nowait):
+            yield base.Event(node, base.EventKind.RESYNC)
+            for name in runs.names():
+                changed.put_nowait(name)
+            while True:
+                change = await changed.get()
+                if change is None:
+                    yield base.Event(node, base.EventKind.RESYNC)
+                    continue
+                for event in following.look(change):
+                    yield event
+
+    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+        runs = self._of(handle.node)
+        run = runs.read(handle.name)
+        if run is None or run.has_ended(clock.now()):
+            return
+        if run.ignores_term:
+            await asyncio.sleep(min(grace, max(0.0, run.ends_at - clock.now())))
+        runs.replace(handle.name, run.stopped(clock.now()))
+
+    async def pause(self, handle: base.Handle) -> None:
+        runs, now = self._of(handle.node), clock.now()
+        run = runs.read(handle.name)
+        if run is not None and not run.has_ended(now):
+            runs.replace(handle.name, run.paused(now))
+
+    async def resume(self, handle: base.Handle) -> None:
+        runs = self._of(handle.node)
+        if run := runs.read(handle.name):
+            runs.replace(handle.name, run.resumed(clock.now()))
+
+    async def remove(self, handle: base.Handle) -> None:
+        self._of(handle.node).remove(handle.name)
+
+    async def stats(self, handle: base.Handle) -> base.Stats | None:
+        observation = await self.inspect(handle)
+        if observation is None or observation.state is base.RunState.EXITED:
+            return None
+        return base.Stats(clock.now(), 100.0, 1024**2, 0, 0, 0, 1)
+
+    async def close(self) -> None:
+        self._watcher.close()
+
+    def _of(self, node: str) -> simulated_runs.Runs:
+        try:
+            return self._runs[node]
+        except KeyError:
+            raise errors.NodeUnavailable(node, "it is not configured") from None
+
+
+class _Following:
+    """Which runs of a node were told of, and timers for those that are to end."""
+
+    def __init__(self, node: str, runs: simulated_runs.Runs, changed: asyncio.Queue[str | None]) -> None:
+        self._node = node
+        self._runs = runs
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._told: dict[str, base.RunState] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def look(self, name: str) -> list[base.Event]:
+        """What is new about a run since it was last looked at."""
+        if base.parse_name(name) is None:
+            return []
+        handle, now = _handle(self._node, name), clock.now()
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+        run = self._runs.read(name)
+        if run is None:
+            known = self._told.pop(name, None)
+            return [base.Event(self._node, base.EventKind.REMOVED, handle, at=now)] if known else []
+        events = []
+        if name not in self._told:
+            events.append(base.Event(self._node, base.EventKind.STARTED, handle, at=run.started_at))
+            self._told[name] = base.RunState.RUNNING
+        if self._told[name] is not base.RunState.EXITED:
+            if run.has_ended(now):
+                self._told[name] = base.RunState.EXITED
+                events.append(base.Event(self._node, base.EventKind.EXITED, handle, run.exit_code, run.ends_at))
+            elif run.paused_at is None:
+                wait = max(run.ends_at - now, 0.001)
+                self._timers[name] = self._loop.call_later(wait, self._changed.put_nowait, name)
+        return events
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+
+
+def _handle(node: str, name: str) -> base.Handle:
+    parsed = base.parse_name(name)
+    assert parsed is not None
+    return base.Handle(node, *parsed)
+
+
+def _read_script(directory: str) -> str:
+    try:
+        descriptor = os.open(Path(directory) / "cmd.sh", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, _SCRIPT_LIMIT).decode(errors="replace")
+    finally:
+        os.close(descriptor)
