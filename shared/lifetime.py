@@ -92,6 +92,17 @@ async def every(stop: asyncio.Event, seconds: float) -> AsyncIterator[None]:
         await pause(stop, seconds)
 
 
+async def wait_either(first: asyncio.Event, second: asyncio.Event, *, timeout: float | None = None) -> None:
+    """Wait until one of two events is set, at most `timeout` seconds."""
+    waiters = {asyncio.create_task(event.wait(), name="wait-either") for event in (first, second)}
+    try:
+        await asyncio.wait(waiters, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.wait(waiters)
+
+
 class Wakeup:
     """
     A hint that something is to be looked at. Many hints before the next look make one look: `wait` returns once for
@@ -108,16 +119,7 @@ class Wakeup:
         """
         Wait for a hint, at most `poll` seconds, then `gather` seconds more. False when it is time to stop.
         """
-        waiters = {
-            asyncio.create_task(self._event.wait(), name="wakeup"),
-            asyncio.create_task(stop.wait(), name="wakeup-stop"),
-        }
-        try:
-            await asyncio.wait(waiters, timeout=poll, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiter in waiters:
-                waiter.cancel()
-            await asyncio.wait(waiters)
+        await wait_either(self._event, stop, timeout=poll)
         if self._event.is_set() and gather and not stop.is_set():
             await pause(stop, gather)
         self._event.clear()

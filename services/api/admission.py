@@ -46,6 +46,7 @@ def admit(
         status=status,
         status_at=now,
         submitted_at=now,
+        queued_at=now,
         user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
         project=DEFAULT_PROJECT,
         spec=spec,

@@ -73,8 +73,10 @@ class Task(_Stored):
     status: TaskStatus
     status_at: float
     submitted_at: float
+    queued_at: float  #: when it took its place in the queue; an undone start gives it that place back
     attempt: int = 0
     intent: Intent | None = None  #: None: run
+    intent_at: float | None = None
     user: TaskUser
     project: str = "default"
     spec: Spec

@@ -15,8 +15,12 @@ _PLACED = {"status": {"$in": sorted(lifecycle.PLACED)}}
 # tasks are over.
 INDEXES = {
     "tasks": [
-        # The scheduler's book: all that is pending, and what became so since a time.
-        IndexModel([("status_at", ASCENDING)], name="pending_by_age", partialFilterExpression={"status": "pending"}),
+        # The scheduler's book: the ids of all that is pending, and of what became so since a time; it covers that query.
+        IndexModel(
+            [("status", ASCENDING), ("status_at", ASCENDING), ("_id", ASCENDING)],
+            name="pending_by_age",
+            partialFilterExpression={"status": "pending"},
+        ),
         # What a node should be running: reconcile, and the resources in use.
         IndexModel([("placement.node", ASCENDING)], name="placed_by_node", partialFilterExpression=_PLACED),
         # GET task/active, and the count of a user's pending tasks.

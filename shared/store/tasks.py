@@ -111,11 +111,15 @@ class TaskStore:
         return {found["_id"] async for found in cursor}
 
     @connection.translated
-    async def ask(self, task_id: int, intent: Intent, *, statuses: Sequence[TaskStatus]) -> Task | None:
-        """Write what the owner wants. Return the task, or None if it is in none of `statuses`."""
+    async def ask(self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus]) -> Task | None:
+        """
+        Write what the owner wants; asking for it again keeps the time of the first asking. Return the task, or None
+        if it is in none of `statuses`.
+        """
+        again = {"$eq": ["$intent", intent]}
         document = await self._tasks.find_one_and_update(
             {"_id": task_id, "status": {"$in": list(statuses)}},
-            {"$set": {"intent": intent}},
+            [{"$set": {"intent": intent, "intent_at": {"$cond": [again, "$intent_at", at]}}}],
             return_document=ReturnDocument.AFTER,
         )
         return Task.model_validate(document) if document else None

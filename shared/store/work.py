@@ -24,7 +24,12 @@ class Pending:
     shape: str
     cpus: float
     memory: int
-    since: float
+    queued_at: float
+
+    @property
+    def seniority(self) -> tuple[float, int]:
+        """Who came first; between equals, the lower number."""
+        return self.queued_at, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Placed:
     attempt: int
     status: TaskStatus
     intent: Intent | None
+    intent_at: float | None
+    image: str
     node: str
     epoch: int
     cpus: float
@@ -58,17 +65,15 @@ class Ended:
     ended_at: float
 
 
-_PENDING = {
-    "attempt": 1, "user.id": 1, "project": 1, "shape": 1, "spec.cpu": 1, "spec.ram": 1, "status_at": 1,
-}  # fmt: skip
-_PLACED = {
-    "attempt": 1, "status": 1, "intent": 1, "placement": 1, "spec.cpu": 1, "spec.ram": 1, "status_at": 1,
-    "started_at": 1,
-}  # fmt: skip
-_ENDED = {
-    "attempt": 1, "placement.node": 1, "user.id": 1, "project": 1, "spec.cpu": 1, "spec.ram": 1, "started_at": 1,
-    "ended_at": 1,
-}  # fmt: skip
+_PENDING = ("attempt", "user.id", "project", "shape", "spec.cpu", "spec.ram", "queued_at")
+_PLACED = (
+    *("attempt", "status", "status_at", "intent", "intent_at", "placement", "started_at"),
+    *("spec.image", "spec.cpu", "spec.ram"),
+)
+_ENDED = (
+    *("attempt", "placement.node", "user.id", "project", "started_at", "ended_at"),
+    *("spec.cpu", "spec.ram"),
+)
 
 
 class TaskWork:
@@ -78,23 +83,17 @@ class TaskWork:
         self._tasks = database["tasks"]
 
     @connection.translated
-    async def pending(self, *, since: float | None = None) -> list[Pending]:
-        """All pending tasks, or those that became so at `since` or later, the oldest first."""
-        query: dict[str, Any] = {"status": TaskStatus.PENDING}
-        if since is not None:
-            query["status_at"] = {"$gte": since}
-        cursor = self._tasks.find(query, _PENDING).sort("status_at", 1).batch_size(10_000)
-        return [_pending(document) async for document in cursor]
+    async def pending_ids(self, *, since: float = 0) -> list[int]:
+        """The ids of all that is pending, or that became so at `since` or later; read from the index alone."""
+        query = {"status": TaskStatus.PENDING, "status_at": {"$gte": since}}
+        cursor = self._tasks.find(query, {"_id": 1}).hint("pending_by_age").batch_size(10_000)
+        return [document["_id"] async for document in cursor]
 
     @connection.translated
     async def pending_of(self, ids: Sequence[int]) -> list[Pending]:
         """Those of `ids` that are pending."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, "status": TaskStatus.PENDING}, _PENDING)
         return [_pending(document) async for document in cursor.batch_size(10_000)]
-
-    @connection.translated
-    async def count_pending(self) -> int:
-        return int(await self._tasks.count_documents({"status": TaskStatus.PENDING}))
 
     @connection.translated
     async def placed(self, node: str | None = None) -> list[Placed]:
@@ -160,7 +159,7 @@ def _pending(document: dict[str, Any]) -> Pending:
         shape=document["shape"],
         cpus=document["spec"]["cpu"],
         memory=_memory(document),
-        since=document["status_at"],
+        queued_at=document["queued_at"],
     )
 
 
@@ -171,6 +170,8 @@ def _placed(document: dict[str, Any]) -> Placed:
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
         intent=Intent(intent) if intent else None,
+        intent_at=document.get("intent_at"),
+        image=document["spec"]["image"],
         node=document["placement"]["node"],
         epoch=document["placement"]["epoch"],
         cpus=document["spec"]["cpu"],

@@ -134,7 +134,10 @@ async def pending(task: Managed, here: Here) -> Json:
     """A task that is past being created is shown as it is."""
     if task.status is not TaskStatus.CREATED:
         return await _shown(here, task)
-    move = Transition(task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=clock.now(), intents=[None])
+    now = clock.now()
+    move = Transition(
+        task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=now, fields={"queued_at": now}, intents=[None]
+    )
     moved = await here.stores.tasks.transition(move)
     if moved is not None:
         here.hints.pending([moved.id])
@@ -149,7 +152,7 @@ async def pending(task: Managed, here: Here) -> Json:
 )
 async def kill(task: Managed, here: Here) -> Json:
     """Recorded at once, carried out soon: `status.secondary` is `kill requested` until the task is over."""
-    asked = await here.stores.tasks.ask(task.id, Intent.KILL, statuses=sorted(ACTIVE))
+    asked = await here.stores.tasks.ask(task.id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE))
     if asked is not None:
         here.hints.asked()
     # Not asked: it came to its end meanwhile, and is shown with it.

@@ -1,0 +1,74 @@
+"""Check what the scheduler holds in memory against MongoDB: the book, the allocations, the starts under way."""
+
+from __future__ import annotations
+
+import structlog
+
+from services.scheduler.cluster import Cluster
+from services.scheduler.dispatch import Dispatcher
+from services.scheduler.pending import Book
+from shared import clock
+from shared.lifecycle import TaskStatus
+from shared.store.stores import Stores
+from shared.store.work import Placed
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = 3.0  #: seconds: a task that became pending just before the last look may have been written just after it
+FULL = 60.0  #: seconds between two looks at all that is pending
+FORGOTTEN = 5.0  #: seconds after which a start that nobody works on is begun again
+
+
+class Audit:
+    """Finds what hints missed. Raises `errors.StoreUnavailable`; the next round tries again."""
+
+    def __init__(self, stores: Stores, book: Book, cluster: Cluster, dispatcher: Dispatcher) -> None:
+        self._stores = stores
+        self._book = book
+        self._cluster = cluster
+        self._dispatcher = dispatcher
+        self._looked_at = 0.0
+        self._full_at = 0.0
+
+    async def take_over(self) -> None:
+        """Fill book and allocations from nothing, and go on with the starts that an earlier leader began."""
+        self._book.clear()
+        self._cluster.clear()
+        self._looked_at = self._full_at = 0.0
+        await self.check_allocations(forgotten=0.0)
+        await self.check_book()
+
+    async def check_book(self) -> int:
+        """Enter the pending tasks that are missing, and now and then drop those that are not pending. Return the finds."""
+        now = clock.now()
+        full = now - self._full_at >= FULL
+        ids = await self._stores.work.pending_ids(since=0 if full else self._looked_at - OVERLAP)
+        missing = self._book.unknown(ids)
+        if missing:
+            self._book.add(await self._stores.work.pending_of(missing))
+        self._looked_at = now
+        if full:
+            self._full_at = now
+            dropped = self._book.keep_only(set(ids) | set(missing))
+            log.info("audit.book", pending=len(self._book), entered=len(missing), dropped=dropped)
+        return len(missing)
+
+    async def check_allocations(self, *, forgotten: float = FORGOTTEN) -> None:
+        """Derive what is taken anew, and begin the starts again that nobody works on for `forgotten` seconds."""
+        self._cluster.begin_audit()
+        placed = await self._stores.work.placed()
+        differences = self._cluster.end_audit(placed)
+        stale = [task for task in placed if self._is_forgotten(task, forgotten)]
+        if stale:
+            log.info("audit.starts_adopted", count=len(stale))
+            for whole in await self._stores.work.whole([task.id for task in stale]):
+                self._dispatcher.begin(whole)
+        if differences:
+            log.info("audit.allocations", differences=differences, placed=len(placed))
+
+    def _is_forgotten(self, task: Placed, seconds: float) -> bool:
+        return (
+            task.status is TaskStatus.STARTING
+            and (task.id, task.attempt) not in self._dispatcher.under_way
+            and clock.now() - task.status_at >= seconds
+        )

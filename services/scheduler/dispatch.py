@@ -1,0 +1,266 @@
+"""Carry a plan out: commit the placements, then start each attempt on its node, a bounded number at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from services.scheduler import runs
+from services.scheduler.placement import Placement
+from shared import batching, clock, errors, lifetime, metrics
+from shared.executors.base import Executor, Handle, Run, RunState
+from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models.task import Task
+from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
+from shared.store.stores import Stores
+from shared.store.tasks import Transition
+
+log = structlog.get_logger(__name__)
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0  #: seconds between tries at a node that does not answer
+_STORAGE_TRIES = 4
+
+
+class Abandoned(errors.GoDockerError):
+    """The attempt is no longer wanted: it was killed, or somebody else moved it on."""
+
+
+class Dispatcher:
+    """
+    Starts attempts. The placement is written before the executor is asked, so whatever happens in between, the next leader
+    finds the attempt and starts it again: the same attempt, which is adopted where it already runs.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        executor: Executor,
+        settings: Settings,
+        directories: TaskDirectories,
+        on_release: lifetime.Wakeup,
+    ) -> None:
+        """`on_release` is woken when a start came to nothing and its room is free again."""
+        self._stores = stores
+        self._executor = executor
+        self._settings = settings
+        self._directories = directories
+        limits = {node.name: node.start_concurrency for node in settings.docker_nodes}
+        self._slots = {name: asyncio.Semaphore(limits.get(name, 8)) for name in executor.node_names()}
+        self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
+        self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
+        #: Attempts that hold no resources after all; taken out by the cycle.
+        self.released: list[tuple[int, int]] = []
+        self._on_release = on_release
+
+    @property
+    def under_way(self) -> frozenset[tuple[int, int]]:
+        """The (task, attempt) that are being started."""
+        return frozenset(self._under_way)
+
+    async def commit(self, placements: Sequence[Placement], *, epoch: int) -> set[int]:
+        """
+        Write the placements and begin to start those that were won. Return the ids of the winners; the others were
+        moved by somebody else, killed for example. Raises `errors.StoreUnavailable`.
+        """
+        now = clock.now()
+        moves = [self._placing(placement, epoch, now) for placement in placements]
+        winners = await self._stores.tasks.transition_many(moves)
+        metrics.PLACED.inc(len(winners))
+        metrics.PLACEMENTS_LOST.inc(len(moves) - len(winners))
+        for task in await self._stores.work.whole(sorted(winners)):
+            self.begin(task)
+        return winners
+
+    def _placing(self, placement: Placement, epoch: int, now: float) -> Transition:
+        task = placement.task
+        where = {"node": placement.node, "executor": self._executor.name, "at": now, "epoch": epoch}
+        return Transition(
+            task.id,
+            task.attempt,
+            TaskStatus.PENDING,
+            TaskStatus.STARTING,
+            at=now,
+            next_attempt=task.attempt + 1,
+            fields={"placement": where, "started_at": None, "reason": None},
+            note=f"placed on {placement.node}",
+            intents=[None],
+        )
+
+    def begin(self, task: Task) -> None:
+        """Start an attempt that is written as starting, unless that is under way already."""
+        key = (task.id, task.attempt)
+        if key in self._under_way or task.placement is None or task.status is not TaskStatus.STARTING:
+            return
+        work = asyncio.create_task(self._start(task, task.placement.node), name=f"start-{task.id}-{task.attempt}")
+        self._under_way[key] = work
+        work.add_done_callback(lambda done: self._ended(key, done))
+
+    def _ended(self, key: tuple[int, int], work: asyncio.Task[None]) -> None:
+        del self._under_way[key]
+        if not work.cancelled() and (error := work.exception()):
+            # The attempt stays as it is written; the next audit begins it again.
+            log.error("start.broke", task_id=key[0], attempt=key[1], exc_info=error)
+
+    async def drain(self, seconds: float) -> None:
+        """Let the starts under way come to their end for `seconds`, then leave them to the next leader."""
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=seconds)
+        left = list(self._under_way.values())
+        for work in left:
+            work.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+
+    # --- one attempt --------------------------------------------------------------------
+
+    async def _start(self, task: Task, node: str) -> None:
+        structlog.contextvars.bind_contextvars(task_id=task.id, attempt=task.attempt, node=node)
+        try:
+            started_at = await self._bring_up(task, node)
+        except Abandoned:
+            await self._give_up(task, node)
+        except (errors.StartFailed, errors.StorageError) as error:
+            await self._fail(task, str(error), type(error).__name__)
+        else:
+            await self._note_running(task, started_at)
+
+    async def _bring_up(self, task: Task, node: str) -> float:
+        """Start the attempt on its node, however long the node takes to answer. Return when it was started."""
+        run = await self._prepare(task, node)
+        delay = _RETRY_FIRST
+        while True:
+            try:
+                await self._pull(task, run)
+                async with self._slots[node]:
+                    return await self._executor.start(run)
+            except errors.NodeUnavailable as error:
+                # Whether it was started is not known. Trying the same attempt again finds out; another attempt
+                # elsewhere could make it run twice.
+                log.warning("start.node_unavailable", error=str(error), retry_in=delay)
+                metrics.STARTS.labels(outcome="retried").inc()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RETRY_MOST)
+            await self._check_wanted(task)
+
+    async def _prepare(self, task: Task, node: str) -> Run:
+        spec = task.spec
+        for left in reversed(range(_STORAGE_TRIES)):
+            try:
+                path = await self._directories.prepare(
+                    task.id, uid=0 if spec.root else task.user.uid, gid=task.user.gid, script=spec.cmd, uris=spec.uris
+                )
+                return runs.run_of(task, node=node, directory=str(path), settings=self._settings)
+            except errors.StorageError as error:
+                log.warning("start.directory_failed", error=str(error), tries_left=left)
+                if not left:
+                    raise
+            await asyncio.sleep(_RETRY_FIRST * 2 ** (_STORAGE_TRIES - left))
+            await self._check_wanted(task)
+        raise AssertionError("unreachable")
+
+    async def _pull(self, task: Task, run: Run) -> None:
+        """Bring the image to the node; a pull can take long, so it is looked whether the task is still wanted."""
+        pull = asyncio.create_task(self._executor.prepare(run), name=f"prepare-{task.id}")
+        try:
+            while not (await asyncio.wait({pull}, timeout=self._settings.poll_seconds))[0]:
+                await self._check_wanted(task)
+            await pull
+        finally:
+            pull.cancel()
+
+    async def _check_wanted(self, task: Task) -> None:
+        """Raises `Abandoned` unless the attempt is still to be started."""
+        try:
+            placed = await self._stores.work.placed_of([task.id])
+        except errors.StoreUnavailable:
+            return  # not known: go on, the same attempt does no harm
+        for found in placed:
+            if (
+                found.attempt == task.attempt
+                and found.status is TaskStatus.STARTING
+                and found.intent is not Intent.KILL
+            ):
+                return
+        raise Abandoned(f"task {task.id}")
+
+    # --- how it came out ------------------------------------------------------------------
+
+    async def _note_running(self, task: Task, started_at: float) -> None:
+        now = clock.now()
+        metrics.STARTS.labels(outcome="started").inc()
+        metrics.START_SECONDS.observe(max(0.0, started_at - task.status_at))
+        metrics.QUEUE_SECONDS.observe(max(0.0, started_at - task.queued_at))
+        await self._move(task, TaskStatus.RUNNING, now, {"started_at": started_at}, note=None)
+
+    async def _fail(self, task: Task, reason: str, kind: str) -> None:
+        log.info("start.failed", reason=reason, kind=kind)
+        metrics.STARTS.labels(outcome=kind).inc()
+        now = clock.now()
+        fields = {"ending": Ending.START_FAILED, "reason": reason, "ended_at": now, "intent": None, "settled": True}
+        await self._move(task, TaskStatus.OVER, now, fields, note=reason)
+        self._release(task)
+
+    async def _give_up(self, task: Task, node: str) -> None:
+        """It is not wanted any more: make sure that nothing of it runs, then say that it was killed."""
+        handle = Handle(node, task.id, task.attempt)
+        try:
+            found = await self._executor.inspect(handle)
+            if found is not None and found.state is not RunState.CREATED:
+                return  # it was started: from here on it is the watcher's
+            await self._executor.remove(handle)
+        except errors.NodeUnavailable:
+            return
+        now = clock.now()
+        fields = {
+            "ending": Ending.KILLED,
+            "exit_code": 137,
+            "reason": "killed before it was started",
+            "ended_at": now,
+            "intent": None,
+            "settled": True,
+        }
+        move = self._transition_of(task, TaskStatus.OVER, now, fields, note="killed", intents=[Intent.KILL])
+        if await self._ask(move):
+            metrics.ENDED.labels(ending=Ending.KILLED).inc()
+        self._release(task)
+
+    def _release(self, task: Task) -> None:
+        self.released.append((task.id, task.attempt))
+        self._on_release.set()
+
+    async def _move(
+        self, task: Task, new: TaskStatus, now: float, fields: dict[str, object], *, note: str | None
+    ) -> bool:
+        return await self._ask(self._transition_of(task, new, now, fields, note=note))
+
+    @staticmethod
+    def _transition_of(
+        task: Task,
+        new: TaskStatus,
+        now: float,
+        fields: dict[str, object],
+        *,
+        note: str | None,
+        intents: Sequence[Intent | None] | None = None,
+    ) -> Transition:
+        return Transition(
+            task.id, task.attempt, TaskStatus.STARTING, new, at=now, fields=fields, note=note, intents=intents
+        )
+
+    async def _ask(self, move: Transition) -> bool:
+        """Write a move, however long MongoDB takes to answer. False if somebody else moved the task first."""
+        delay = _RETRY_FIRST
+        while True:
+            try:
+                return await self._moves.ask(move)
+            except errors.StoreUnavailable as error:
+                log.warning("start.not_recorded", task_id=move.task_id, error=str(error), retry_in=delay)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _RETRY_MOST)
+
+    async def _transition(self, moves: Sequence[Transition]) -> Sequence[bool]:
+        winners = await self._stores.tasks.transition_many(moves)
+        return [move.task_id in winners for move in moves]

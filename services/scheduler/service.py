@@ -1,0 +1,199 @@
+"""The scheduler's loops: lead, listen, plan, audit, look at the nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+
+import structlog
+
+from services.scheduler.audit import Audit
+from services.scheduler.cluster import Cluster
+from services.scheduler.cycle import Cycle
+from services.scheduler.dispatch import Dispatcher
+from services.scheduler.pending import Book
+from shared import clock, errors, lifetime, metrics, serving
+from shared.broker import broker as hints
+from shared.executors.base import Executor, NodeReport
+from shared.models.node import Node
+from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
+from shared.store.leases import Lease
+from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
+
+LEASE = "scheduler"
+DRAIN = 6.0  #: seconds that starts under way are given when the service stops
+
+
+class SchedulerService:
+    """One scheduler process: the leader, or standing by."""
+
+    def __init__(self, settings: Settings, stores: Stores, broker: hints.Broker, executor: Executor) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._broker = broker
+        self._executor = executor
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._lease: Lease | None = None
+        self._epoch_taken: int | None = None
+        self._wakeup = lifetime.Wakeup()
+        self._book = Book()
+        self._cluster = Cluster()
+        directories = TaskDirectories(settings.shared_dir)
+        self._dispatcher = Dispatcher(stores, executor, settings, directories, self._wakeup)
+        self._cycle = Cycle(stores, broker, self._book, self._cluster, self._dispatcher, settings.scheduler_policy)
+        self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`."""
+        app = serving.health_app("scheduler", self.checks())
+
+        async def http(stop: asyncio.Event) -> None:
+            await serving.serve(app, stop, host=self._settings.internal_host, port=self._settings.scheduler_port)
+
+        loops: dict[str, lifetime.Loop] = {
+            "http": http,
+            "lease": self.watch_lease,
+            "hints": self.watch_hints,
+            "cycle": self.watch_cycle,
+            "audit": self.watch_audit,
+            "nodes": self.watch_nodes,
+        }
+        try:
+            await lifetime.run_loops(loops, stop=stop)
+        finally:
+            await self._dispatcher.drain(DRAIN)
+            await self._release_lease()
+
+    def checks(self) -> dict[str, serving.Check]:
+        """What the service depends on."""
+        return {"mongo": self._stores.ping, "redis": self._broker.ping, "nodes": self._check_nodes}
+
+    @property
+    def leads(self) -> bool:
+        """Whether the lease is held, with a margin: past it, somebody else may lead."""
+        return self._lease is not None and clock.monotonic() < self._lease.until
+
+    # --- the loops ------------------------------------------------------------------------
+
+    async def watch_lease(self, stop: asyncio.Event) -> None:
+        """Take the lease when it is free and renew it three times in its life."""
+        seconds = self._settings.lease_seconds
+        async for _ in lifetime.every(stop, seconds / 3):
+            led = self.leads
+            try:
+                self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds)
+            except errors.StoreUnavailable as error:
+                log.warning("lease.not_renewed", error=str(error))
+            if led != self.leads:
+                self._note_change(leads=self.leads)
+            metrics.LEADER.set(self.leads)
+
+    async def watch_hints(self, stop: asyncio.Event) -> None:
+        """Free what ended attempts held, and wake the cycle."""
+        async for hint in self._broker.scheduler_hints(stop):
+            if ended := hints.parse_ended(hint):
+                self._cluster.release(ended)
+            self._wakeup.set()
+
+    async def watch_cycle(self, stop: asyncio.Event) -> None:
+        """Plan whenever something may have changed, and every `poll_seconds` in any case."""
+        poll, gather = self._settings.poll_seconds, self._settings.gather_seconds
+        while await self._wakeup.wait(stop, poll=poll, gather=gather):
+            if not self.leads or self._lease is None:
+                continue
+            try:
+                await self._lead(self._lease.epoch)
+            except errors.Unavailable as error:
+                log.warning("cycle.failed", error=str(error))
+                await lifetime.pause(stop, 0.5)
+
+    async def _lead(self, epoch: int) -> None:
+        if self._epoch_taken != epoch:
+            await self._audit.take_over()
+            self._epoch_taken = epoch
+            log.info("scheduler.took_over", epoch=epoch, pending=len(self._book))
+        more = True
+        while more and self.leads:
+            more = await self._cycle.run(epoch=epoch)
+
+    async def watch_audit(self, stop: asyncio.Event) -> None:
+        """Find what hints missed."""
+        async for _ in lifetime.every(stop, self._settings.poll_seconds):
+            if not self.leads or self._lease is None or self._epoch_taken != self._lease.epoch:
+                continue
+            try:
+                await self._audit.check_allocations()
+                found = await self._audit.check_book()
+            except errors.Unavailable as error:
+                log.warning("audit.failed", error=str(error))
+                continue
+            if found or len(self._book):
+                self._wakeup.set()
+
+    async def watch_nodes(self, stop: asyncio.Event) -> None:
+        """Ask the nodes what they have, and write it down for those who ask."""
+        async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
+            reports = await self._executor.nodes()
+            if self._cluster.observe(reports):
+                self._wakeup.set()
+            self._measure()
+            if not self.leads:
+                continue
+            try:
+                await self._stores.nodes.put_many([_stored(report) for report in reports])
+            except errors.StoreUnavailable as error:
+                log.warning("nodes.not_recorded", error=str(error))
+
+    # --- parts ----------------------------------------------------------------------------
+
+    def _note_change(self, *, leads: bool) -> None:
+        metrics.LEASE_CHANGES.labels(change="taken" if leads else "lost").inc()
+        if leads and self._lease:
+            log.info("lease.taken", epoch=self._lease.epoch)
+            self._wakeup.set()
+        else:
+            log.warning("lease.lost")
+
+    async def _release_lease(self) -> None:
+        if self._lease is not None:
+            try:
+                await self._stores.leases.release(self._lease)
+            except errors.StoreUnavailable:
+                log.warning("lease.not_released")
+
+    async def _check_nodes(self) -> None:
+        reports = self._cluster.reports
+        if not any(report.ready for report in reports):
+            reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)
+            raise errors.NodeUnavailable("any", reasons or "not asked yet")
+
+    def _measure(self) -> None:
+        for state in self._cluster.snapshot():
+            metrics.NODE_READY.labels(node=state.name).set(state.ready)
+            metrics.NODE_CPUS.labels(node=state.name, kind="total").set(state.cpus)
+            metrics.NODE_CPUS.labels(node=state.name, kind="used").set(state.cpus - state.free_cpus)
+            metrics.NODE_MEMORY.labels(node=state.name, kind="total").set(state.memory)
+            metrics.NODE_MEMORY.labels(node=state.name, kind="used").set(state.memory - state.free_memory)
+
+
+def _stored(report: NodeReport) -> Node:
+    now = clock.now()
+    return Node(
+        id=report.name,
+        executor=report.executor,
+        ready=report.ready,
+        reason=report.reason,
+        cpus=report.cpus,
+        memory=report.memory,
+        disk_used=report.disk_used,
+        disk_total=report.disk_total,
+        labels=dict(report.labels),
+        version=report.version,
+        checked_at=now,
+        seen_at=now if report.ready else None,
+    )

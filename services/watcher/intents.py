@@ -1,0 +1,40 @@
+"""Carry out what owners want of tasks that are on no node."""
+
+from __future__ import annotations
+
+import structlog
+
+from services.watcher.outcome import KILLED
+from shared import clock, metrics
+from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.store.stores import Stores
+from shared.store.tasks import Transition
+
+log = structlog.get_logger(__name__)
+
+
+async def kill_waiting(stores: Stores) -> int:
+    """
+    End the waiting tasks that are to be killed, and return how many that were. Nothing of them runs, and nothing will: a
+    placement needs a task that nobody wants killed. Raises `errors.StoreUnavailable`.
+    """
+    now = clock.now()
+    fields = {
+        "ending": Ending.KILLED,
+        "exit_code": KILLED,
+        "reason": "killed before it was started",
+        "ended_at": now,
+        "intent": None,
+        "settled": True,
+    }
+    moves = [
+        Transition(
+            task_id, attempt, status, TaskStatus.OVER, at=now, fields=fields, note="killed", intents=[Intent.KILL]
+        )
+        for task_id, attempt, status in await stores.work.kills_of_waiting()
+    ]
+    killed = await stores.tasks.transition_many(moves)
+    metrics.ENDED.labels(ending=Ending.KILLED).inc(len(killed))
+    if killed:
+        log.info("tasks.killed_waiting", count=len(killed))
+    return len(killed)

@@ -1,0 +1,201 @@
+"""Watch one node: its events as hints, the list of its runs as the truth, what owners want of its tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from services.watcher.enact import Enactor
+from services.watcher.reconcile import Known, reconcile
+from services.watcher.settle import Settler
+from shared import errors, lifetime, metrics
+from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
+from shared.lifecycle import TaskStatus
+from shared.settings import Settings
+from shared.store.stores import Stores
+from shared.store.work import Placed
+
+log = structlog.get_logger(__name__)
+
+_GATHER = 0.005  #: seconds in which exits that come together are recorded together
+_LOOK_AGAIN = 0.3  #: seconds: a task to be killed is still being started
+_RETRY = 1.0  #: seconds
+
+
+class NodeWatch:
+    """All loops of one node. They run while its lease is held; two watchers at once do no harm, only work twice."""
+
+    def __init__(
+        self, node: str, stores: Stores, executor: Executor, enactor: Enactor, settler: Settler, settings: Settings
+    ) -> None:
+        self._node = node
+        self._stores = stores
+        self._executor = executor
+        self._enactor = enactor
+        self._settler = settler
+        self._settings = settings
+        self._list_wakeup = lifetime.Wakeup()
+        self._exit_wakeup = lifetime.Wakeup()
+        self._intent_wakeup = lifetime.Wakeup()
+        self._exits: dict[Handle, Observation] = {}
+        self._started: dict[Handle, float] = {}
+        self._answers = True
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Watch until `stop`."""
+        loops: dict[str, lifetime.Loop] = {
+            f"events-{self._node}": self.watch_events,
+            f"exits-{self._node}": self.watch_exits,
+            f"list-{self._node}": self.watch_list,
+            f"intents-{self._node}": self.watch_intents,
+            f"settle-{self._node}": self._settler.run,
+        }
+        try:
+            await lifetime.run_loops(loops, stop=stop, grace=4.0, cancel_timeout=2.0)
+        finally:
+            await self._enactor.drain()
+
+    def on_asked(self) -> None:
+        """An owner wants something."""
+        self._intent_wakeup.set()
+
+    # --- events ---------------------------------------------------------------------------
+
+    async def watch_events(self, stop: asyncio.Event) -> None:
+        """Turn what the executor tells into work for the other loops."""
+        events = self._executor.events(self._node)
+        stopping = asyncio.create_task(stop.wait(), name=f"events-stop-{self._node}")
+        try:
+            while not stop.is_set():
+                following = asyncio.ensure_future(anext(events))
+                await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    following.cancel()
+                    await asyncio.wait({following})
+                    return
+                self._on_event(following.result())
+        finally:
+            stopping.cancel()
+
+    def _on_event(self, event: Event) -> None:
+        metrics.EVENTS.labels(kind=event.kind).inc()
+        if event.kind is EventKind.RESYNC:
+            self._list_wakeup.set()
+        elif event.handle is None:
+            return
+        elif event.kind is EventKind.STARTED and event.at is not None:
+            self._started[event.handle] = event.at
+        elif event.kind is EventKind.EXITED:
+            self._exits[event.handle] = Observation(
+                handle=event.handle,
+                state=RunState.EXITED,
+                exit_code=event.exit_code,
+                started_at=self._started.pop(event.handle, None),
+                ended_at=event.at,
+            )
+            self._exit_wakeup.set()
+        elif event.kind is EventKind.REMOVED:
+            # Usually it was us, after its end was recorded. If not, the list shows it missing.
+            self._started.pop(event.handle, None)
+            self._list_wakeup.set()
+
+    async def watch_exits(self, stop: asyncio.Event) -> None:
+        """Record the ends that events told of, those that come together in one write."""
+        while await self._exit_wakeup.wait(stop, poll=self._settings.poll_seconds, gather=_GATHER):
+            exits, self._exits = self._exits, {}
+            if not exits:
+                continue
+            try:
+                again = await self._record(exits.values())
+            except errors.Unavailable as error:
+                log.warning("exits.not_recorded", node=self._node, error=str(error), count=len(exits))
+                await lifetime.pause(stop, _RETRY)
+                again = list(exits)
+            for handle in again:
+                self._exits.setdefault(handle, exits[handle])
+            if again:
+                self._exit_wakeup.set()
+
+    async def _record(self, exits: Iterable[Observation]) -> list[Handle]:
+        """Record these ends. Return those whose record moved meanwhile, starting to running most likely."""
+        observed = list(exits)
+        recorded = await self._stores.work.placed_of([seen.handle.task_id for seen in observed])
+        keys = {(task.id, task.attempt) for task in recorded if task.node == self._node}
+        ours = [seen for seen in observed if (seen.handle.task_id, seen.handle.attempt) in keys]
+        return await self._enactor.enact(reconcile(recorded, ours, others={}, whole=False))
+
+    # --- the truth ------------------------------------------------------------------------
+
+    async def watch_list(self, stop: asyncio.Event) -> None:
+        """Reconcile with the list of all runs, after each gap in the events and every `reconcile_seconds`."""
+        self._list_wakeup.set()
+        while await self._list_wakeup.wait(stop, poll=self._settings.reconcile_seconds, gather=0.1):
+            try:
+                await self.reconcile()
+            except errors.NodeUnavailable as error:
+                self._note_answer(error)
+            except errors.Unavailable as error:
+                log.warning("reconcile.failed", node=self._node, error=str(error))
+                metrics.RECONCILES.labels(outcome="store_unavailable").inc()
+
+    async def reconcile(self) -> None:
+        """One pass. Raises `errors.NodeUnavailable` and `errors.StoreUnavailable`."""
+        # In this order: what is recorded as running now must be in the list that is taken after.
+        recorded = await self._stores.work.placed(self._node)
+        observed = await self._executor.list(self._node)
+        others = await self._others(recorded, observed)
+        actions = reconcile(recorded, observed, others=others, whole=True)
+        await self._enactor.enact(actions)
+        self._note_answer(None)
+        self._forget_started(observed)
+        metrics.RECONCILES.labels(outcome="done").inc()
+        if actions:
+            log.info(
+                "reconcile.done", node=self._node, recorded=len(recorded), runs=len(observed), actions=len(actions)
+            )
+
+    async def _others(self, recorded: Sequence[Placed], observed: Sequence[Observation]) -> dict[int, Known]:
+        keys = {(task.id, task.attempt) for task in recorded}
+        ids = {seen.handle.task_id for seen in observed if (seen.handle.task_id, seen.handle.attempt) not in keys}
+        if not ids:
+            return {}
+        found = await self._stores.work.attempts(sorted(ids))
+        return {task_id: Known(*values) for task_id, values in found.items()}
+
+    def _forget_started(self, observed: Sequence[Observation]) -> None:
+        alive = {seen.handle for seen in observed}
+        for handle in [handle for handle in self._started if handle not in alive]:
+            del self._started[handle]
+
+    def _note_answer(self, error: errors.NodeUnavailable | None) -> None:
+        if error is not None:
+            metrics.RECONCILES.labels(outcome="node_unavailable").inc()
+        if self._answers != (error is None):
+            self._answers = error is None
+            log.warning("node.answers" if self._answers else "node.silent", node=self._node, error=str(error or ""))
+
+    # --- intents --------------------------------------------------------------------------
+
+    async def watch_intents(self, stop: asyncio.Event) -> None:
+        """Carry out what owners want of the tasks on this node."""
+        poll = self._settings.poll_seconds
+        self._intent_wakeup.set()
+        while await self._intent_wakeup.wait(stop, poll=poll):
+            try:
+                unfinished = await self._carry_out_intents()
+            except errors.Unavailable as error:
+                log.warning("intents.failed", node=self._node, error=str(error))
+                unfinished = False
+            # A task that is just being started can be stopped a moment later, not in two seconds.
+            poll = _LOOK_AGAIN if unfinished else self._settings.poll_seconds
+
+    async def _carry_out_intents(self) -> bool:
+        """Begin the stops that are wanted. True if some task cannot be stopped yet."""
+        asked = await self._stores.work.asked_on(self._node)
+        handles = {Handle(task.node, task.id, task.attempt): task for task in asked}
+        observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles))
+        there = [seen for seen in observed if seen is not None]
+        await self._enactor.enact(reconcile(asked, there, others={}, whole=False))
+        return any(task.status is TaskStatus.STARTING for task in asked)

@@ -1,0 +1,139 @@
+"""The watcher's loops: lease nodes, watch those it holds, end waiting tasks that are to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+
+import structlog
+
+from services.watcher import intents
+from services.watcher.enact import Enactor
+from services.watcher.node import NodeWatch
+from services.watcher.settle import Settler
+from shared import clock, errors, lifetime, metrics, serving
+from shared.broker.broker import Broker
+from shared.executors.base import Executor
+from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
+from shared.store.leases import Lease
+from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A node whose lease is held, with the loops that watch it."""
+
+    lease: Lease
+    watch: NodeWatch
+    stop: asyncio.Event
+    work: asyncio.Task[None]
+
+
+class WatcherService:
+    """One watcher process. Several share the nodes: each node is leased to one."""
+
+    def __init__(self, settings: Settings, stores: Stores, broker: Broker, executor: Executor) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._broker = broker
+        self._executor = executor
+        self._directories = TaskDirectories(settings.shared_dir)
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._held: dict[str, _Held] = {}
+        self._wakeup = lifetime.Wakeup()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`."""
+        app = serving.health_app("watcher", self.checks())
+
+        async def http(stop: asyncio.Event) -> None:
+            await serving.serve(app, stop, host=self._settings.internal_host, port=self._settings.watcher_port)
+
+        loops: dict[str, lifetime.Loop] = {
+            "http": http,
+            "leases": self.watch_leases,
+            "hints": self.watch_hints,
+            "waiting": self.watch_waiting,
+        }
+        await lifetime.run_loops(loops, stop=stop)
+
+    def checks(self) -> dict[str, serving.Check]:
+        """What the service depends on."""
+        return {"mongo": self._stores.ping, "redis": self._broker.ping}
+
+    # --- the loops ------------------------------------------------------------------------
+
+    async def watch_leases(self, stop: asyncio.Event) -> None:
+        """Take the leases of nodes that nobody watches, renew one's own, and let go of those that are lost."""
+        try:
+            async for _ in lifetime.every(stop, self._settings.lease_seconds / 3):
+                await asyncio.gather(*(self._lease(node) for node in self._executor.node_names()))
+                metrics.LEASED_NODES.set(len(self._held))
+        finally:
+            await asyncio.gather(*(self._let_go(node, give_back=True) for node in list(self._held)))
+
+    async def watch_hints(self, stop: asyncio.Event) -> None:
+        """Pass on that an owner wants something."""
+        async for _ in self._broker.watcher_hints(stop):
+            self._wakeup.set()
+            for held in self._held.values():
+                held.watch.on_asked()
+
+    async def watch_waiting(self, stop: asyncio.Event) -> None:
+        """End waiting tasks that are to be killed."""
+        while await self._wakeup.wait(stop, poll=self._settings.poll_seconds):
+            try:
+                await intents.kill_waiting(self._stores)
+            except errors.Unavailable as error:
+                log.warning("waiting.failed", error=str(error))
+
+    # --- leases ---------------------------------------------------------------------------
+
+    async def _lease(self, node: str) -> None:
+        held = self._held.get(node)
+        try:
+            lease = await self._stores.leases.acquire(
+                f"node:{node}", self._holder, seconds=self._settings.lease_seconds
+            )
+        except errors.StoreUnavailable as error:
+            log.warning("lease.not_renewed", node=node, error=str(error))
+            lease = held.lease if held and clock.monotonic() < held.lease.until else None
+        if held is not None and held.work.done():
+            # Its loops broke on something nobody thought of: begin again rather than watch nothing.
+            log.error("node.watch_broke", node=node, exc_info=held.work.exception())
+            del self._held[node]
+            held = None
+        if lease is None and held is not None:
+            await self._let_go(node, give_back=False)
+        elif lease is not None and held is not None:
+            held.lease = lease
+        elif lease is not None:
+            self._take(node, lease)
+
+    def _take(self, node: str, lease: Lease) -> None:
+        settler = Settler(node, self._stores, self._executor, self._settings)
+        enactor = Enactor(self._stores, self._broker, self._executor, self._directories, settler, self._settings)
+        watch = NodeWatch(node, self._stores, self._executor, enactor, settler, self._settings)
+        stop = asyncio.Event()
+        work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")
+        self._held[node] = _Held(lease, watch, stop, work)
+        metrics.LEASE_CHANGES.labels(change="taken").inc()
+        log.info("node.taken", node=node, epoch=lease.epoch)
+
+    async def _let_go(self, node: str, *, give_back: bool) -> None:
+        held = self._held.pop(node)
+        held.stop.set()
+        await asyncio.wait({held.work})
+        metrics.LEASE_CHANGES.labels(change="lost").inc()
+        log.info("node.let_go", node=node, gave_back=give_back)
+        if give_back:
+            try:
+                await self._stores.leases.release(held.lease)
+            except errors.StoreUnavailable:
+                log.warning("lease.not_released", node=node)

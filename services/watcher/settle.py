@@ -1,0 +1,69 @@
+"""After an end: count the usage, and only then remove the run."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.watcher import accounting
+from shared import errors, lifetime
+from shared.executors.base import Executor, Handle
+from shared.settings import Settings
+from shared.store.stores import Stores
+from shared.store.work import Ended
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 200
+_REMOVALS = 4  #: at a time: they contend with the starts for the engine's locks
+_RETRY = 1.0  #: seconds
+
+
+class Settler:
+    """
+    Settles the ended attempts of one node. What is left to do is read from MongoDB, so it does not matter who recorded the end
+    and whether they are still there.
+    """
+
+    def __init__(self, node: str, stores: Stores, executor: Executor, settings: Settings) -> None:
+        self._node = node
+        self._stores = stores
+        self._executor = executor
+        self._poll = settings.reconcile_seconds
+        self._wakeup = lifetime.Wakeup()
+        self._removals = asyncio.Semaphore(_REMOVALS)
+
+    def wake(self) -> None:
+        """Something ended."""
+        self._wakeup.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Settle until `stop`."""
+        self.wake()
+        while await self._wakeup.wait(stop, poll=self._poll):
+            try:
+                while not stop.is_set() and await self._settle_some():
+                    pass
+            except errors.Unavailable as error:
+                log.warning("settle.failed", node=self._node, error=str(error))
+                await lifetime.pause(stop, _RETRY)
+
+    async def _settle_some(self) -> bool:
+        """Settle one batch. True if another may be waiting."""
+        ended = await self._stores.work.unsettled(self._node, limit=_BATCH)
+        rows = [row for attempt in ended if (row := accounting.row_of(attempt)) is not None]
+        await self._stores.usage.add_many(rows)
+        removed = await asyncio.gather(*(self._remove(attempt) for attempt in ended))
+        settled = [(a.id, a.attempt) for a, gone in zip(ended, removed, strict=True) if gone]
+        await self._stores.tasks.settle(settled)
+        return len(ended) == _BATCH and bool(settled)
+
+    async def _remove(self, attempt: Ended) -> bool:
+        async with self._removals:
+            try:
+                await self._executor.remove(Handle(self._node, attempt.id, attempt.attempt))
+            except errors.GoDockerError as error:
+                log.warning("run.not_removed", task_id=attempt.id, attempt=attempt.attempt, error=str(error))
+                return False
+            return True
