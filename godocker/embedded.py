@@ -7,12 +7,13 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from godocker import ports, processes, programs, replica
+from godocker.directory import write_private
 from shared import clock, errors
 
 MONGO_CACHE = 0.5  #: GB
@@ -59,7 +60,7 @@ def mongod(
     if password:
         key = data / "keyfile"
         # Members of a set know each other by it. Hashed, as only base64 characters may stand there.
-        _write_private(key, hashlib.sha256(password.encode()).hexdigest())
+        write_private(key, hashlib.sha256(password.encode()).hexdigest())
         options += ["--keyFile", str(key)]
     child = _child(directory, MONGOD, [str(programs.mongod()), *options], environment)
     login = replica.Login(USER, password) if password else None
@@ -94,15 +95,15 @@ def redis_server(
     if password:
         settings["requirepass"] = password
     file = data / "redis.conf"
-    _write_private(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
+    write_private(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
     child = _child(directory, REDIS, [str(programs.redis_server()), str(file)], environment)
     return Server(child, port, lambda: _redis_answers(port, password))
 
 
-def wait_ready(servers: list[Server], *, timeout: float) -> None:
+def wait_ready(servers: Sequence[Server], *, timeout: float, pause: Callable[[float], None] = time.sleep) -> None:
     """
-    Wait until all servers are usable. Raises `errors.ConfigurationError` with the end of the log of one that ended or
-    was not ready after `timeout` seconds.
+    Wait until all servers are usable, calling `pause` between looks. Raises `errors.ConfigurationError` with the end of
+    the log of one that ended or was not ready after `timeout` seconds.
     """
     deadline = clock.monotonic() + timeout
     waiting = list(servers)
@@ -112,7 +113,7 @@ def wait_ready(servers: list[Server], *, timeout: float) -> None:
                 raise _failed(server, f"ended with status {status}")
         if clock.monotonic() > deadline:
             raise _failed(waiting[0], f"was not ready after {timeout:g} s")
-        time.sleep(_PAUSE)
+        pause(_PAUSE)
 
 
 def _failed(server: Server, what: str) -> errors.ConfigurationError:
@@ -147,10 +148,3 @@ def _private(path: Path) -> Path:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
-
-
-def _write_private(path: Path, content: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(content)

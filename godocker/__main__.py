@@ -1,0 +1,5 @@
+"""`python -m godocker`."""
+
+from godocker import cli
+
+cli.main()

@@ -1,0 +1,60 @@
+"""`godocker api|scheduler|watcher|files`: one service in the foreground."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from godocker.commands import options
+from shared import logs
+from shared import settings as settings_module
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(api)
+    app.command()(scheduler)
+    app.command()(watcher)
+    app.command()(files)
+
+
+def api(
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket that was opened for us.")] = None,
+) -> None:
+    """Run the gateway: the Web API."""
+    settings = options.load(config, data_dir)
+    settings_module.check_secrets(settings)
+    logs.configure("api", level=settings.log_level)
+    _entry("api")(settings, fd)
+
+
+def scheduler(config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Run the scheduler: decides what runs next, and where."""
+    _run("scheduler", config, data_dir)
+
+
+def watcher(config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Run the watcher: sees what became of tasks, and carries out kills."""
+    _run("watcher", config, data_dir)
+
+
+def files(config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Run the file service: hands out what tasks wrote."""
+    _run("files", config, data_dir)
+
+
+def _run(service: str, config: options.Config, data_dir: options.DataDir) -> None:
+    settings = options.load(config, data_dir)
+    settings_module.check_secrets(settings)
+    logs.configure(service, level=settings.log_level)
+    _entry(service)(settings)
+
+
+def _entry(service: str) -> Callable[..., None]:
+    # Imported by name and late: a service's drivers and web framework are no concern of the other commands.
+    run: Callable[..., None] = importlib.import_module(f"services.{service}.__main__").run
+    return run

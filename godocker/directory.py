@@ -1,0 +1,117 @@
+"""What `godocker up` keeps below its data directory: where it is, who holds it, its secrets and its environment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from shared import errors
+
+DEFAULT = Path(".godocker")
+PREFIX = "GODOCKER_"
+_STORE_VARIABLE = "GODOCKER_MONGO_URL"
+
+
+class DataDirectory:
+    """One system's directory. Every path is absolute."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.run = self.path / "run"
+        self.log = self.path / "log"
+        self.shared = self.path / "shared"
+        self.ports = self.run / "ports.json"
+        self._environment = self.run / "environment.json"
+        self._secrets = self.path / "secrets.json"
+        self._holder = self.run / "up.pid"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the directory and keep others out of it. Raises `errors.ConfigurationError` where one is in."""
+        try:
+            for folder in (self.path, self.run, self.log):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise errors.ConfigurationError(f"{self.path} cannot be made: {error.strerror}") from None
+        # Tasks of other users pass through it to their own directories below `shared`; nothing else is theirs to see.
+        self.path.chmod(0o711)
+        for folder in (self.run, self.log):
+            folder.chmod(0o700)
+        lock = filelock.FileLock(self.run / "up.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise errors.ConfigurationError(f"{self.path} is in use: {self._who_holds()}") from None
+        try:
+            self._holder.write_text(f"{os.getpid()}\n")
+            yield
+        finally:
+            self._holder.unlink(missing_ok=True)
+            lock.release()
+
+    def _who_holds(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            return f"godocker up runs there as process {int(self._holder.read_text())}"
+        return "another godocker up runs there"
+
+    def secret(self, name: str) -> str:
+        """A secret made at its first use and kept in a file that only we can read."""
+        try:
+            kept = json.loads(self._secrets.read_text())
+        except FileNotFoundError:
+            kept = {}
+        except (OSError, ValueError) as error:
+            raise errors.ConfigurationError(f"{self._secrets} cannot be read: {error}") from None
+        if name not in kept:
+            kept[name] = secrets.token_hex(32)
+            write_private(self._secrets, json.dumps(kept, indent=2))
+        return str(kept[name])
+
+    def keep_environment(self, environment: Mapping[str, str]) -> None:
+        """Keep our settings for commands that come later: they hold secrets, so only we can read them."""
+        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        write_private(self._environment, json.dumps(ours, indent=2, sort_keys=True))
+
+    def environment(self) -> dict[str, str]:
+        """What `keep_environment` kept. Raises `errors.ConfigurationError` where there is nothing."""
+        try:
+            kept = json.loads(self._environment.read_text())
+        except FileNotFoundError:
+            raise errors.ConfigurationError(
+                f"no system was started in {self.path}: run godocker up --data-dir {self.path}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise errors.ConfigurationError(f"{self._environment} cannot be read: {error}") from None
+        return {str(name): str(value) for name, value in kept.items()}
+
+    def has_environment(self) -> bool:
+        return self._environment.exists()
+
+
+def adopt(data_dir: Path | None, *, configured: bool) -> None:
+    """
+    Take over the settings of a system that `up` started: that in `data_dir`, or that in `.godocker` here where nothing
+    else says which stores to use (`configured`: a configuration file was named).
+    """
+    if data_dir is not None:
+        os.environ.update(DataDirectory(data_dir).environment())
+    elif not configured and _STORE_VARIABLE not in os.environ and DataDirectory(DEFAULT).has_environment():
+        os.environ.update(DataDirectory(DEFAULT).environment())
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that nobody else could read at any moment, and that is whole or not there."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,63 @@
+"""Sleep until a time, a dead child or a request to stop, without threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """We were asked to stop while something was still to be waited for."""
+
+
+class Signals:
+    """`stops` counts the requests to stop; `wait` ends early whenever a signal arrives."""
+
+    def __init__(self, reader: int) -> None:
+        self.stops = 0
+        self._reader = reader
+
+    def wait(self, seconds: float) -> None:
+        """Sleep at most `seconds`."""
+        select.select([self._reader], [], [], max(0.0, seconds))
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._reader, 4096)
+
+    def pause(self, seconds: float) -> None:
+        """Sleep at most `seconds`. Raises `Stopped` as soon as we are asked to stop."""
+        if not self.stops:
+            self.wait(seconds)
+        if self.stops:
+            raise Stopped
+
+    def on_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stops += 1
+
+
+@contextmanager
+def caught() -> Iterator[Signals]:
+    """Catch SIGINT, SIGTERM, SIGHUP and SIGCHLD until the end of the block."""
+    # The interpreter writes a byte into the pipe for every signal that has a handler: one that arrives between a
+    # look and the next sleep is not slept over.
+    reader, writer = os.pipe()
+    for descriptor in (reader, writer):
+        os.set_blocking(descriptor, False)
+    signals = Signals(reader)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    handlers = {number: signal.signal(number, signals.on_stop) for number in _STOP}
+    handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    try:
+        yield signals
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)

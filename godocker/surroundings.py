@@ -1,0 +1,103 @@
+"""Decide what the services of `up` are told: the executor, the addresses, the secrets, as environment variables."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from godocker import engines, ports
+from godocker.directory import DataDirectory
+from shared import errors
+from shared.settings import Settings
+
+SECRETS = ("secret_passphrase", "shared_secret_passphrase")
+SERVICES = ("scheduler", "watcher", "files")  #: besides the api; each has a port of its own
+NOT_ISOLATED = (
+    "No Docker Engine answers: tasks run as processes of this machine and are NOT ISOLATED from it or from each other."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `godocker up` was asked. None: as configured, else the default."""
+
+    data_dir: Path
+    host: str | None = None
+    port: int | None = None
+    executor: str | None = None
+    workers: int = 1
+    config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """What will run the tasks: settings for it, and a line that the operator should read."""
+
+    name: str
+    settings: Mapping[str, str]
+    remark: str | None = None
+
+
+def choose_executor(asked: str | None, given: Settings, environment: Mapping[str, str]) -> Executor:
+    """`asked`, else what is configured, else Docker where an engine answers, else processes."""
+    wanted = asked or (given.executor if "executor" in given.model_fields_set else "auto")
+    if wanted not in ("auto", "docker", "process", "simulated"):
+        raise errors.ConfigurationError(f"there is no executor {wanted}: choose auto, docker, process or simulated")
+    if wanted in ("process", "simulated"):
+        return Executor(wanted, {})
+    if given.nodes:
+        return Executor("docker", {})
+    node = engines.configured(environment)
+    if wanted == "auto" and not engines.answers(node):
+        return Executor("process", {}, NOT_ISOLATED)
+    if node.url == engines.DEFAULT_URL:
+        return Executor("docker", {})
+    return Executor("docker", {"GODOCKER_NODES": f"[{node.model_dump_json(exclude_none=True)}]"})
+
+
+def check_public(executor: str, host: str, given: Settings) -> None:
+    """Raise `errors.ConfigurationError` where others could reach a system that runs tasks without isolation."""
+    if executor == "process" and not is_loopback(host) and not given.process_public:
+        raise errors.ConfigurationError(
+            f"tasks would run as processes of this machine, without isolation, for whoever reaches {host}. "
+            "Run them on Docker, keep to --host 127.0.0.1, or allow it by name with `process_public: true` "
+            "(GODOCKER_PROCESS_PUBLIC=true)"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def decide(options: Options, given: Settings, directory: DataDirectory, executor: Executor) -> dict[str, str]:
+    """The variables for all services, the addresses of the stores and of the gateway's own socket not yet among them."""
+    configured = given.model_fields_set
+    chosen = {"GODOCKER_DATA_DIR": str(directory.path), "GODOCKER_EXECUTOR": executor.name, **executor.settings}
+    if options.config is not None:
+        chosen["GODOCKER_CONFIG"] = str(options.config.absolute())
+    if "shared_dir" not in configured:
+        chosen["GODOCKER_SHARED_DIR"] = str(directory.shared)
+    elif not given.shared_dir.is_absolute():
+        raise errors.ConfigurationError(f"shared_dir must be an absolute path, not {given.shared_dir}")
+    for name in SECRETS:
+        if name not in configured:
+            chosen[f"GODOCKER_{name.upper()}"] = directory.secret(name)
+    wanting = [name for name in SERVICES if f"{name}_port" not in configured]
+    for name, port in ports.reserve(directory.ports, wanting).items():
+        chosen[f"GODOCKER_{name.upper()}_PORT"] = str(port)
+    return chosen
+
+
+def closed_parents(path: Path) -> list[Path]:
+    """Directories on the way to `path` that other users cannot pass through; none where we are not root."""
+    if os.geteuid() != 0:
+        return []
+    return [folder for folder in reversed(path.parents) if folder.exists() and not folder.stat().st_mode & 0o001]

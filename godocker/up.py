@@ -1,0 +1,199 @@
+"""Run the whole system on this machine until we are asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import structlog
+
+from godocker import (
+    accounts,
+    embedded,
+    leftovers,
+    limits,
+    ports,
+    processes,
+    readiness,
+    signals,
+    supervisor,
+    surroundings,
+)
+from godocker.directory import DataDirectory
+from shared import clock, errors
+from shared import settings as settings_module
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+START_TIMEOUT = 60.0  #: seconds for everything to answer
+STOP_GRACE = 13.0  #: seconds a service may drain before it is killed; `shared.lifetime` takes 11
+_BACKLOG = 2048
+_HOPELESS = 5  #: deaths during the start after which waiting longer is no use
+_LOOK = 0.1
+
+
+def run(options: surroundings.Options) -> None:
+    """Start everything, say so, keep it running, stop it. Raises `errors.ConfigurationError` where it cannot start."""
+    directory = DataDirectory(options.data_dir)
+    with directory.held(), signals.caught() as asked:
+        leftovers.end(directory.run, directory.path)
+        system = _System(options, directory, asked)
+        try:
+            system.start()
+            system.watch()
+        except signals.Stopped:
+            log.info("up.stopped_while_starting")
+        finally:
+            system.stop()
+
+
+class _System:
+    """The processes of one `up`, from the first to the last."""
+
+    def __init__(self, options: surroundings.Options, directory: DataDirectory, asked: signals.Signals) -> None:
+        self._options = options
+        self._directory = directory
+        self._asked = asked
+        self._supervisor = supervisor.Supervisor()
+        self._listening: socket.socket | None = None
+
+    def start(self) -> None:
+        given = settings_module.load(self._options.config)
+        executor = surroundings.choose_executor(self._options.executor, given, os.environ)
+        host = self._options.host or given.host
+        surroundings.check_public(executor.name, host, given)
+        os.environ.update(surroundings.decide(self._options, given, self._directory, executor))
+        self._listen(host, given.port if self._options.port is None else self._options.port)
+        settings_module.check_secrets(settings_module.load())
+        _say_remarks(executor)
+        limits.raise_open_files()
+
+        self._start_stores(given)
+        settings = settings_module.load()
+        settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self._directory.keep_environment(os.environ)
+        self._start_services()
+        if apikey := asyncio.run(accounts.add_first(settings)):
+            _say_first_user(apikey)
+        self._wait_ready(settings)
+        print(f"GoDocker is ready at {readiness.shown_url(settings.host, settings.port)}", flush=True)
+
+    def watch(self) -> None:
+        """Start again what dies, until we are asked to stop."""
+        while not self._asked.stops:
+            self._asked.wait(self._supervisor.look(clock.monotonic()))
+
+    def stop(self) -> None:
+        # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
+        if self._listening is not None:
+            self._listening.close()
+        order = [[*self._gateways(), "files"], ["scheduler"], ["watcher"], [embedded.REDIS, embedded.MONGOD]]
+        self._supervisor.stop(order, grace=STOP_GRACE, asked=self._asked)
+
+    def _listen(self, host: str, port: int) -> None:
+        """Open the gateway's socket here: its connections wait, not fail, while a worker is started again."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        os.environ["GODOCKER_HOST"] = host
+        os.environ["GODOCKER_PORT"] = str(self._listening.getsockname()[1])
+
+    def _start_stores(self, given: Settings) -> None:
+        wanting = {
+            name
+            for name, field in ((embedded.MONGOD, "mongo_url"), (embedded.REDIS, "redis_host"))
+            if field not in given.model_fields_set
+        }
+        numbers = ports.reserve(self._directory.ports, sorted(wanting))
+        password = self._directory.secret("store_password")
+        servers = []
+        if port := numbers.get(embedded.MONGOD):
+            servers.append(embedded.mongod(self._directory.path, port, password=password))
+            os.environ["GODOCKER_MONGO_URL"] = embedded.mongo_url(port, password=password)
+        if port := numbers.get(embedded.REDIS):
+            servers.append(embedded.redis_server(self._directory.path, port, password=password))
+            os.environ["GODOCKER_REDIS_HOST"] = ports.LOOPBACK
+            os.environ["GODOCKER_REDIS_PORT"] = str(port)
+            os.environ["GODOCKER_REDIS_PASSWORD"] = password
+        for server in servers:
+            self._supervisor.start(server.child)
+        embedded.wait_ready(servers, timeout=START_TIMEOUT, pause=self._asked.pause)
+
+    def _start_services(self) -> None:
+        assert self._listening is not None
+        descriptor = self._listening.fileno()
+        multiprocess = self._prepare_metrics()
+        for name in self._gateways():
+            self._start_service(name, ["api", "--fd", str(descriptor)], (descriptor,), multiprocess)
+        for name in surroundings.SERVICES:
+            self._start_service(name, [name])
+
+    def _start_service(
+        self, name: str, arguments: list[str], fds: tuple[int, ...] = (), extra: dict[str, str] | None = None
+    ) -> None:
+        program = processes.Program(
+            name=name,
+            # -P: a folder called `shared` where `up` was started is not our package.
+            argv=[sys.executable, "-P", "-m", "godocker", *arguments],
+            log=self._directory.log / f"{name}.log",
+            pid_file=self._directory.run / f"{name}.pid",
+            environment={**os.environ, **(extra or {})},
+            pass_fds=fds,
+        )
+        self._supervisor.start(processes.Child(program))
+
+    def _gateways(self) -> list[str]:
+        return ["api", *(f"api-{number}" for number in range(2, self._options.workers + 1))]
+
+    def _prepare_metrics(self) -> dict[str, str]:
+        """Workers of one gateway add up their metrics in files, which must not outlive a start."""
+        folder = self._directory.run / "prometheus"
+        shutil.rmtree(folder, ignore_errors=True)
+        if self._options.workers == 1:
+            return {}
+        folder.mkdir()
+        return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+    def _wait_ready(self, settings: Settings) -> None:
+        questions = readiness.questions(settings)
+        deadline = clock.monotonic() + START_TIMEOUT
+        while missing := readiness.unready(questions):
+            self._supervisor.look(clock.monotonic())
+            hopeless = [name for name in missing if self._supervisor.deaths(name) >= _HOPELESS]
+            if hopeless or clock.monotonic() > deadline:
+                name = (hopeless or list(missing))[0]
+                raise errors.ConfigurationError(
+                    f"{name} did not come up: {missing[name]}\n{_end_of(self._directory.log / f'{name}.log')}"
+                )
+            self._asked.pause(_LOOK)
+
+
+def _say_remarks(executor: surroundings.Executor) -> None:
+    log.info("up.executor", executor=executor.name)
+    if executor.remark:
+        print(executor.remark, file=sys.stderr, flush=True)
+    shared = Path(os.environ["GODOCKER_SHARED_DIR"]) if "GODOCKER_SHARED_DIR" in os.environ else None
+    if executor.name == "process" and shared and (closed := surroundings.closed_parents(shared)):
+        print(
+            f"Tasks of other users cannot reach their directories below {shared}: {closed[0]} is closed to them. "
+            "Choose another --data-dir, or open the way with chmod o+x.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _say_first_user(apikey: str) -> None:
+    print(f"API key of the user {accounts.ADMIN}, shown this once: {apikey}")
+    print('  It is exchanged for a token by POST /api/1.0/authenticate {"user": "admin", "apikey": …}', flush=True)
+
+
+def _end_of(log_file: Path) -> str:
+    text = processes.tail(log_file)
+    return f"The end of {log_file}:\n{text}" if text else f"{log_file} is empty"
