@@ -10,7 +10,9 @@ change it. It does four things that only the inside can do:
 * it leaves the exit code and the times in files, so that a removed container still has a result. The code's line
   ends with a newline: without it the write was cut short and is not believed;
 * it sends output to `god.log` and `god.err`, so that no log driver stands in the way;
-* it passes SIGTERM on to the command.
+* it passes SIGTERM on to the command, from before it takes the attempt: one that was taken leaves an exit code. A
+  signal that reaches the forked shell before that one has put its inherited trap away is lost, so the trap leaves a file
+  first, which the forked shell looks for once it would die of the next signal.
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ STATE = ".godocker"  #: below the task's directory: what the wrapper leaves, one
 TAKEN = 125
 
 _PROGRAM = """\
+stop= child=
+trap 'stop=1; { : > ".godocker/stop.$1"; } 2>/dev/null; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
 cd "$GODOCKER_PWD" || exit 126
 set -C
 { echo "$$" > ".godocker/started.$1"; } 2>/dev/null || exit 125
 set +C
-stop= child=
-trap 'stop=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
+[ -z "$stop" ] || : > ".godocker/stop.$1"
 date +%s > god.info 2>/dev/null
 case $2 in
-shebang) (exec ./cmd.sh) > god.log 2> god.err & ;;
-*) (exec /bin/sh ./cmd.sh) > god.log 2> god.err & ;;
+shebang) ([ -e ".godocker/stop.$1" ] && exit 143; exec ./cmd.sh) > god.log 2> god.err & ;;
+*) ([ -e ".godocker/stop.$1" ] && exit 143; exec /bin/sh ./cmd.sh) > god.log 2> god.err & ;;
 esac
 child=$!
 [ -z "$stop" ] || kill -TERM "$child" 2>/dev/null

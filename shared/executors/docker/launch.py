@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiodocker
@@ -13,16 +14,19 @@ from shared.executors.docker import body, client, images, observe
 
 log = structlog.get_logger(__name__)
 
-_TRIES = 3  #: containers that disappear under our hands before we give up
+_PAUSE = 0.1  #: seconds before we look again at a name that is taken by a container that is not there
 
 
 async def start(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> float:
     """See `base.Executor.start`."""
-    for _ in range(_TRIES):
+    deadline = clock.monotonic() + config.start_timeout
+    while clock.monotonic() < deadline:
         identifier = await _create(engine, stock, run, config)
         if identifier is None:
             found = await _taken(engine, run.handle, config.instance)
             if found is None:
+                # It is being made (the engine reserves the name first) or being removed.
+                await asyncio.sleep(_PAUSE)
                 continue
             if observe.state(found["State"]["Status"]) is not base.RunState.CREATED:
                 log.info("container.adopted", run=run.handle.name, node=engine.name)
@@ -31,7 +35,7 @@ async def start(engine: client.Engine, stock: images.Images, run: base.Run, conf
         started = await _start(engine, run, identifier, config)
         if started is not None:
             return started
-    raise errors.NodeUnavailable(engine.name, f"container {run.handle.name} is removed while it is started")
+    raise errors.NodeUnavailable(engine.name, f"container {run.handle.name} is neither there nor gone")
 
 
 async def _create(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> str | None:

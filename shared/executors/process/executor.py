@@ -15,6 +15,8 @@ from shared import clock, errors, settings
 from shared.executors import base, watching
 from shared.executors.process import events, proc, records, runs, spawn, tree
 
+BEGIN_TIMEOUT = 1.0  #: seconds that a stop leaves a new run to take its attempt
+
 _GB = 1024**3
 
 
@@ -114,6 +116,7 @@ class ProcessExecutor:
 
     async def _terminate(self, found: runs.Found, process: proc.Process, grace: float) -> None:
         """SIGTERM to the wrapper's group, and `grace` seconds for the wrapper to come to its end."""
+        await self._begun(found.record)
         try:
             os.killpg(process.session, signal.SIGTERM)
         except ProcessLookupError:
@@ -121,6 +124,14 @@ class ProcessExecutor:
         if found.state is base.RunState.PAUSED:
             tree.send(await tree.of(found.record, self._scans, wrapper=process), signal.SIGCONT)
         await tree.wait(process, timeout=grace)
+
+    async def _begun(self, record: records.Record) -> None:
+        # A shell that has not come to its trap yet would die of the signal, and leave nothing that says how it ended.
+        deadline = clock.monotonic() + BEGIN_TIMEOUT
+        while not await asyncio.to_thread(runs.has_begun, record):
+            if clock.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.01)
 
     async def _look(self, handle: base.Handle) -> runs.Found | None:
         self._check_node(handle.node)

@@ -64,6 +64,11 @@ def look(record: records.Record) -> Found:
     return Found(record, state, process, None)
 
 
+def has_begun(record: records.Record) -> bool:
+    """Whether the wrapper has taken the attempt, or has ended without."""
+    return _result(record) is not None or _recorded(record) is None
+
+
 def _result(record: records.Record) -> directories.Result | None:
     try:
         return directories.read_result(Path(record.directory), record.attempt)
