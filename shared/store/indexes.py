@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import structlog
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import errors as driver_errors
 
 from shared import lifecycle
 from shared.store import connection
+
+log = structlog.get_logger(__name__)
 
 _ACTIVE = {"status": {"$in": sorted(lifecycle.ACTIVE)}}
 _ENDED = {"status": {"$in": sorted(lifecycle.ENDED)}}
@@ -54,8 +60,27 @@ INDEXES = {
 }
 
 
+_CHANGED = frozenset({85, 86})  #: server codes: an index of that name is there and looks different
+
+
 @connection.translated
 async def ensure(database: connection.Database) -> None:
-    """Create the indexes that are missing. Doing it again, or from several processes, is fine."""
+    """
+    Create the indexes that are missing, and those anew whose definition has changed. Doing it again, or from several processes, is
+    fine.
+    """
     for collection, models in INDEXES.items():
-        await database[collection].create_indexes(models)
+        for model in models:
+            await _ensure_one(database[collection], model)
+
+
+async def _ensure_one(collection: Any, model: IndexModel) -> None:
+    try:
+        await collection.create_indexes([model])
+    except driver_errors.OperationFailure as error:
+        if error.code not in _CHANGED:
+            raise
+        name = model.document["name"]
+        log.warning("index.made_anew", collection=collection.name, index=name)
+        await collection.drop_index(name)
+        await collection.create_indexes([model])

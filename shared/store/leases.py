@@ -39,24 +39,24 @@ class LeaseStore:
     async def acquire(self, name: str, holder: str, *, seconds: float) -> Lease | None:
         """Take a lease that is free, or renew one's own. None while somebody else holds it."""
         asked_at = self._clock()
-        milliseconds = round(seconds * 1000)
         same = {"$eq": ["$holder", holder]}
-        update: list[dict[str, Any]] = [
-            {
-                "$set": {
-                    "epoch": {"$cond": [same, "$epoch", {"$add": [{"$ifNull": ["$epoch", 0]}, 1]}]},
-                    "holder": holder,
-                    "expires_at": {"$add": ["$$NOW", milliseconds]},
-                }
-            }
-        ]
-        free = {"$or": [same, {"$lt": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}]}
+        ended = {"$lt": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
+        free = {"$or": [same, {"$eq": [{"$type": "$expires_at"}, "missing"]}, ended]}
+        until_then = {"$add": ["$$NOW", round(seconds * 1000)]}
+        # One stage: every expression sees the document as it was before the update.
+        update = {
+            "epoch": {"$cond": [same, "$epoch", {"$add": [{"$ifNull": ["$epoch", 0]}, {"$cond": [free, 1, 0]}]}]},
+            "holder": {"$cond": [free, holder, "$holder"]},
+            "expires_at": {"$cond": [free, until_then, "$expires_at"]},
+        }
         try:
             document = await self._leases.find_one_and_update(
-                {"_id": name, "$expr": free}, update, upsert=True, return_document=ReturnDocument.AFTER
+                {"_id": name}, [{"$set": update}], upsert=True, return_document=ReturnDocument.AFTER
             )
         except driver_errors.DuplicateKeyError:
-            return None  # it exists and did not match: somebody holds it
+            return None  # somebody else made it at the same moment
+        if document["holder"] != holder:
+            return None
         # Counted from before the question: the answer may have been slow, and the server counted from in between.
         until = asked_at + seconds * (1 - MARGIN)
         return Lease(name, holder, int(document["epoch"]), until)
