@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import psutil
@@ -20,10 +21,11 @@ def end(run: Path, data_dir: Path) -> list[str]:
     found = {file.stem: process for file in run.glob("*.pid") if (process := _ours(file, data_dir))}
     processes = list(found.values())
     for process in processes:
-        _send(process, "terminate")
+        _send(process, signal.SIGTERM)
+        _send(process, signal.SIGCONT)  # a stopped one would not hear the first
     _, stubborn = psutil.wait_procs(processes, timeout=GRACE)
     for process in stubborn:
-        _send(process, "kill")
+        _send(process, signal.SIGKILL)
     psutil.wait_procs(stubborn, timeout=GRACE)
     for name, process in found.items():
         log.info("leftover.ended", name=name, pid=process.pid)
@@ -45,6 +47,6 @@ def _ours(file: Path, data_dir: Path) -> psutil.Process | None:
         return None
 
 
-def _send(process: psutil.Process, what: str) -> None:
+def _send(process: psutil.Process, number: signal.Signals) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
-        process.terminate() if what == "terminate" else process.kill()
+        process.send_signal(number)
