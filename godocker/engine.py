@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import time
@@ -135,6 +136,10 @@ class LocalEngine:
 
     def _answers(self) -> bool:
         try:
+            # First by hand: the HTTP client forgets to close a socket that could not be connected.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(self.socket))
             with self.client() as client:
                 return client.get("/_ping", timeout=1.0).status_code == 200
         except (httpx.HTTPError, OSError):

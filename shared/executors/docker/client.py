@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -87,6 +88,8 @@ class Engine:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with (
+                # Around the client's own limits: those do not hold for the call in which it asks for the API's version.
+                asyncio.timeout(limits.total),
                 client._query(
                     path,
                     method,

@@ -130,7 +130,7 @@ def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
     lower = message.lower()
     if "no space left" in lower:
         return errors.StartRefused(f"{name} could not be stored: {said}")
-    # Of a repository that does not exist a registry says that it may need a login.
+    # "repository does not exist or may require 'docker login'" is what engines make of both; the more frequent one counts.
     missing = (
         "does not exist",
         "manifest unknown",

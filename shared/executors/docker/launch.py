@@ -122,7 +122,7 @@ def _started_at(found: dict[str, Any]) -> float:
 def _refusal(run: base.Run, error: aiodocker.DockerError) -> errors.StartFailed:
     said = client.words(error.message)
     lower = said.lower()
-    if "no such image" in lower:
+    if "no such image" in lower or "invalid reference" in lower:
         return errors.ImageNotFound(f"{run.image}: {said}")
     if '"/bin/sh"' in lower and "no such file" in lower:
         return errors.StartRefused(f"the image {run.image} has no /bin/sh, which its tasks are started with")

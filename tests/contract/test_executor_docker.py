@@ -1,0 +1,454 @@
+"""What only the Docker executor promises, tried on a real engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from godocker import engine
+from shared import errors
+from shared.executors import base
+from shared.executors.docker import body, client, events
+from shared.executors.docker import executor as docker
+from tests.support import engine as fixtures
+from tests.support import proxy, registry, rigs, waiting
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+async def rig(docker_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+    async with rigs.rig("docker", docker_engine.url) as made:
+        yield made
+
+
+@pytest.fixture
+async def other(docker_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+    """Another GoDocker instance on the same host."""
+    async with rigs.rig("docker", docker_engine.url) as made:
+        yield made
+
+
+async def ask(local: engine.LocalEngine, method: str, path: str, **arguments: Any) -> Any:
+    """One call to the engine past the executor."""
+
+    def call() -> Any:
+        with local.client() as http:
+            answer = http.request(method, path, **arguments)
+            answer.raise_for_status()
+            return answer.json() if answer.content else None
+
+    return await asyncio.to_thread(call)
+
+
+async def names(local: engine.LocalEngine) -> list[str]:
+    return [name for item in await ask(local, "GET", "/containers/json?all=1") for name in item["Names"]]
+
+
+# --- what the engine makes of a run ----------------------------------------------
+
+
+NOTHING = (
+    *("Binds", "CapAdd", "CgroupParent", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions"),
+    *("ExtraHosts", "Links", "OomKillDisable", "PidMode", "PortBindings", "Privileged", "PublishAllPorts", "Sysctls"),
+    *("UTSMode", "UsernsMode", "VolumesFrom", "VolumeDriver", "Annotations", "StorageOpt", "Tmpfs", "AutoRemove"),
+)
+
+
+async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+    run = await rig.start("sleep 30", groups=(30001,))
+    found = await ask(docker_engine, "GET", f"/containers/{run.handle.name}/json")
+    expected = {
+        "CapDrop": ["ALL"],
+        "GroupAdd": ["30001"],
+        "Init": True,
+        "IpcMode": "private",
+        "LogConfig": {"Type": "none", "Config": {}},
+        "Memory": rigs.MEMORY,
+        "MemorySwap": rigs.MEMORY,
+        "NanoCpus": 500_000_000,
+        "NetworkMode": "none",
+        "PidsLimit": rig.config.pids_limit,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "SecurityOpt": ["no-new-privileges"],
+        "Ulimits": [{"Name": "core", "Hard": 0, "Soft": 0}],
+    }
+    config = found["HostConfig"]
+    assert {key: config.get(key) for key in expected} == expected
+    assert "/proc/kcore" in config["MaskedPaths"]
+    assert "/proc/sys" in config["ReadonlyPaths"]
+    # Engines write "nothing" in several ways.
+    assert {key: config[key] for key in NOTHING if config.get(key)} == {}
+    assert found["Config"]["User"] == f"{rigs.UID}:{rigs.GID}"
+    assert found["Config"]["Labels"] == body.labels(run.handle, instance=rig.config.instance)
+    assert [(mount["Source"], mount["Destination"], mount["RW"]) for mount in found["Mounts"]] == [
+        (run.directory, base.WORKDIR, True)
+    ]
+    assert found["Mounts"][0]["Propagation"] == "rprivate"
+    assert list(found["NetworkSettings"]["Networks"]) == ["none"]
+
+
+async def test_volumes_are_mounted_as_asked_and_home_is_told(rig: rigs.Rig, tmp_path: Path) -> None:
+    with rigs.directory() as outside:
+        (outside / "data").mkdir(mode=0o777)
+        (outside / "data").chmod(0o777)
+        (outside / "data" / "there").write_text("read\n")
+        mounts = [
+            base.Mount("home", str(outside / "data"), base.HOME, read_only=False),
+            base.Mount("db", str(outside / "data"), "/db", read_only=True),
+        ]
+        script = 'cat /db/there; touch /db/new || echo refused; echo made > "$GODOCKER_HOME/made"; echo "$HOME"'
+        run = await rig.start(script, mounts=mounts)
+        await rig.ended(run)
+        assert rig.file(run, "god.log").read_text() == f"read\nrefused\n{base.HOME}\n"
+        assert (outside / "data" / "made").read_text() == "made\n"
+        assert not (outside / "data" / "new").exists()
+
+
+async def test_root_is_root_in_its_directory_and_nowhere_else(rig: rigs.Rig) -> None:
+    with rigs.directory() as outside:
+        script = "id -u; touch /data/new || echo refused; touch mine; chown 20001 mine; grep CapEff /proc/self/status"
+        run = await rig.start(script, root=True, mounts=[base.Mount("data", str(outside), "/data", read_only=False)])
+        await rig.ended(run)
+        uid, refused, capabilities = rig.file(run, "god.log").read_text().splitlines()
+        assert (uid, refused) == ("0", "refused")
+        # chown(0) dac_override(1) fowner(3) kill(5) setgid(6) setuid(7): capabilities(7)
+        assert int(capabilities.split()[1], 16) == 0b11101011
+        assert rig.file(run, "mine").stat().st_uid == 20001
+
+
+async def test_a_directory_to_mount_that_is_missing_is_named_and_not_made(rig: rigs.Rig, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    run = await rig.run("exit 0", mounts=[base.Mount("data", str(missing), "/data", read_only=True)])
+    with pytest.raises(errors.StartRefused, match=str(missing)):
+        await rig.executor.start(run)
+    assert not missing.exists()
+    assert await rig.executor.inspect(run.handle) is None
+
+
+async def test_a_fork_bomb_stays_in_its_container(rig: rigs.Rig) -> None:
+    confined = docker.DockerExecutor(rig.config.model_copy(update={"pids_limit": 32}))
+    run = await rig.run("i=0; while [ $i -lt 100 ]; do sleep 30 & i=$((i+1)); echo $i; done")
+    await confined.start(run)
+    assert (await rig.ended(run)).exit_code != 0
+    assert "fork" in rig.file(run, "god.err").read_text()
+    assert 20 < len(rig.file(run, "god.log").read_text().split()) < 32
+    await confined.close()
+
+
+async def test_out_of_memory_is_told(rig: rigs.Rig) -> None:
+    async with rig.watched() as seen:
+        run = await rig.start("exec tail /dev/zero", memory=32 * 1024**2)
+        ended = await rig.ended(run)
+        assert ended.exit_code == 137
+        assert ended.out_of_memory
+        await waiting.until(
+            lambda: base.EventKind.OUT_OF_MEMORY in [event.kind for event in seen], "the event says so too"
+        )
+
+
+# --- images ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (404, errors.ImageNotFound),
+        (401, errors.ImageNotAllowed),
+        (403, errors.ImageNotFound),  # the engine's words are those for a repository that does not exist
+        (500, errors.ImageUnreachable),
+    ],
+)
+async def test_what_a_registry_says_is_told_apart(rig: rigs.Rig, status: int, error: type[Exception]) -> None:
+    async with registry.answering(status) as address:
+        run = await rig.run("exit 0", image=f"{address}/group/image:1.0")
+        with pytest.raises(error, match=f"{address}/group/image:1.0"):
+            await rig.executor.prepare(run)
+
+
+async def test_a_registry_that_is_silent_or_gone_is_unreachable(rig: rigs.Rig) -> None:
+    executor = docker.DockerExecutor(rig.config.model_copy(update={"pull_timeout": 0.5}))
+    async with registry.answering(None) as address:
+        run = await rig.run("exit 0", image=f"{address}/image")
+        with pytest.raises(errors.ImageUnreachable, match=r"in 0\.5 s"):
+            await executor.prepare(run)
+    await executor.close()
+    run = await rig.run("exit 0", image=f"{address}/image")
+    with pytest.raises(errors.ImageUnreachable, match="refused"):
+        await rig.executor.prepare(run)
+
+
+async def test_one_image_that_hangs_holds_up_no_other(rig: rigs.Rig) -> None:
+    async with registry.answering(None) as address:
+        slow = await rig.run("exit 0", image=f"{address}/image")
+        waiting_for_it = asyncio.create_task(rig.executor.prepare(slow), name="slow pull")
+        run = await rig.start("exit 0")
+        assert (await rig.ended(run)).exit_code == 0
+        assert not waiting_for_it.done()
+        waiting_for_it.cancel()
+        await asyncio.wait({waiting_for_it})
+        assert waiting_for_it.cancelled()
+
+
+@pytest.mark.parametrize("image", ["", "UPPER", "../../etc", "a b", "x?all=1", "x#y", "http://x/y", "a" * 600, "-x"])
+async def test_what_cannot_be_an_image_gets_to_no_engine(rig: rigs.Rig, image: str) -> None:
+    run = await rig.run("exit 0", image=image)
+    for call in (rig.executor.prepare, rig.executor.start):
+        with pytest.raises(errors.ImageNotFound):
+            await call(run)
+
+
+async def test_an_image_removed_behind_our_back_is_brought_again(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    async with registry.answering(404) as address:
+        image = f"{address}/copy"
+        tag = {"repo": image, "tag": "latest"}
+        await ask(docker_engine, "POST", f"/images/{fixtures.IMAGE}/tag", params=tag)
+        run = await rig.run("exit 0", image=image)
+        await rig.executor.prepare(run)
+        await ask(docker_engine, "DELETE", f"/images/{image}:latest")
+        # Known to be there until the create says otherwise; then it is pulled, which here fails for a clear reason.
+        await rig.executor.prepare(run)
+        with pytest.raises(errors.ImageNotFound, match="manifest unknown"):
+            await rig.executor.start(run)
+        await ask(docker_engine, "POST", f"/images/{fixtures.IMAGE}/tag", params=tag)
+        await rig.executor.start(run)
+        assert (await rig.ended(run)).exit_code == 0
+        await rig.executor.remove(run.handle)
+        await ask(docker_engine, "DELETE", f"/images/{image}:latest")
+
+
+async def test_an_image_without_a_shell_ends_without_a_trace_of_the_wrapper(rig: rigs.Rig) -> None:
+    run = await rig.run("exit 0", image=fixtures.IMAGE_WITHOUT_SHELL)
+    # With an init in the container, the engine cannot know: it starts.
+    await rig.executor.start(run)
+    assert (await rig.ended(run)).exit_code == 127
+    assert await rig.tasks.read_result(run.handle.task_id, 1) is None
+
+
+async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+    executor = docker.DockerExecutor(rig.config.model_copy(update={"docker_network": "no-such-network"}))
+    run = await rig.run("exit 0", network=True)
+    with pytest.raises(errors.StartRefused, match="no-such-network"):
+        await executor.start(run)
+    assert f"/{run.handle.name}" not in await names(docker_engine)
+    await executor.close()
+
+
+# --- others on the same engine ---------------------------------------------------
+
+
+async def test_two_instances_on_one_host_never_touch_each_others_containers(rig: rigs.Rig, other: rigs.Rig) -> None:
+    theirs = await other.start("sleep 30")
+    ours = await rig.run("sleep 30", task_id=theirs.handle.task_id)
+    with pytest.raises(errors.StartRefused, match=other.config.instance):
+        await rig.executor.start(ours)
+    async with rig.watched() as seen:
+        await rig.executor.pause(ours.handle)
+        await rig.executor.stop(ours.handle, grace=0)
+        await rig.executor.remove(ours.handle)
+        assert await rig.executor.inspect(ours.handle) is None
+        assert await rig.executor.stats(ours.handle) is None
+        assert list(await rig.executor.list("n1")) == []
+        assert await other.state(theirs) is base.RunState.RUNNING
+        await other.executor.stop(theirs.handle, grace=0)
+        run = await rig.start("exit 0")
+        await rig.ended(run)
+        await waiting.until(lambda: len(seen) >= 3, "our own events come")
+        assert {event.handle for event in seen} == {None, run.handle}
+
+
+async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+    run = await rig.run("exit 0")
+    content = {"Image": fixtures.IMAGE, "Cmd": ["/bin/true"], "HostConfig": {"NetworkMode": "none"}}
+    await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
+    with pytest.raises(errors.StartRefused, match="somebody else"):
+        await rig.executor.start(run)
+    await rig.executor.remove(run.handle)
+    assert f"/{run.handle.name}" in await names(docker_engine)
+    await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}")
+
+
+async def test_a_container_removed_by_an_outsider_is_told_and_gone(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    async with rig.watched() as seen:
+        run = await rig.start("echo > ready; sleep 30")
+        await rig.written(run, "ready")
+        await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}?force=1")
+        await waiting.until(lambda: base.EventKind.REMOVED in [event.kind for event in seen], "the removal is told of")
+    assert [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [137]
+    assert await rig.executor.inspect(run.handle) is None
+    assert list(await rig.executor.list("n1")) == []
+
+
+async def test_a_container_that_was_only_created_is_started(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+    run = await rig.run("echo started >> witness")
+    content = body.create_body(run, instance=rig.config.instance, network="none", pids_limit=100)
+    await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
+    assert await rig.state(run) is base.RunState.CREATED
+    await rig.executor.start(run)
+    assert (await rig.ended(run)).exit_code == 0
+    assert rig.file(run, "witness").read_text() == "started\n"
+
+
+# --- the way to the engine -------------------------------------------------------
+
+
+@pytest.fixture
+async def through(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine, tmp_path: Path
+) -> AsyncIterator[tuple[docker.DockerExecutor, proxy.Proxy]]:
+    """An executor that reaches the engine through a proxy, and the proxy."""
+    async with proxy.between(tmp_path, docker_engine.socket) as between:
+        executor = docker.DockerExecutor(via(rig, between.url, docker_timeout=5.0, start_timeout=5.0))
+        try:
+            yield executor, between
+        finally:
+            await executor.close()
+
+
+def via(rig: rigs.Rig, url: str, **update: Any) -> Any:
+    node = rig.config.nodes[0].model_copy(update={"url": url})
+    return rig.config.model_copy(update={"nodes": [node], **update})
+
+
+async def test_a_launch_takes_two_calls(rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]) -> None:
+    executor, between = through
+    first = await rig.run("exit 0")
+    await executor.prepare(first)
+    between.requests.clear()
+    run = await rig.run("exit 0")
+    await executor.prepare(run)
+    await executor.start(run)
+    verbs = [request.split("?")[0].split("/", 2)[::2] for request in between.requests]
+    assert [verb for verb, _ in verbs] == ["POST ", "POST "]
+    assert verbs[0][1] == "containers/create"
+    assert verbs[1][1].endswith("/start")
+
+
+async def test_a_start_whose_answer_is_lost_is_repeated_without_a_second_run(
+    rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
+) -> None:
+    executor, between = through
+    run = await rig.run("echo started >> witness; sleep 30")
+    await executor.prepare(run)
+    between.stall_answers(True)
+    hurried = docker.DockerExecutor(via(rig, between.url, start_timeout=0.5, docker_timeout=0.5))
+    with pytest.raises(errors.NodeUnavailable, match="n1"):
+        await hurried.start(run)
+    await hurried.close()
+    between.stall_answers(False)
+    await executor.start(run)
+    assert await rig.written(run, "witness") == "started\n"
+    assert [seen.handle for seen in await rig.executor.list("n1")] == [run.handle]
+
+
+async def test_a_connection_cut_in_the_middle_is_not_an_answer(
+    rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
+) -> None:
+    executor, between = through
+    run = await rig.run("exit 0")
+    await executor.prepare(run)
+    between.stall_answers(True)
+    starting = asyncio.create_task(executor.start(run), name="start")
+    await waiting.until(lambda: any("/create" in request for request in between.requests), "the request went through")
+    between.cut()
+    with pytest.raises(errors.NodeUnavailable):
+        await starting
+    between.stall_answers(False)
+    await executor.start(run)
+    assert (await rig.ended(run)).exit_code == 0
+
+
+async def test_an_event_stream_that_is_cut_resumes_and_says_so(
+    rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
+) -> None:
+    executor, between = through
+    async with rig.watched(executor) as seen:
+        run = await rig.start("sleep 30")
+        await waiting.until(lambda: base.EventKind.STARTED in [event.kind for event in seen], "the start is told of")
+        between.cut()
+        await rig.executor.stop(run.handle, grace=0)
+        await waiting.until(resyncs(seen, 2), "the stream is there again")
+        # It happened while nobody listened; the engine is asked for what came since.
+        await waiting.until(lambda: base.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
+        second = await rig.start("exit 0")
+        await waiting.until(
+            lambda: any(event.handle == second.handle for event in seen), "later events are told of as well"
+        )
+
+
+async def test_a_silent_connection_is_made_anew(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine, tmp_path: Path
+) -> None:
+    async with proxy.between(tmp_path, docker_engine.socket) as between:
+        node = rig.config.nodes[0].model_copy(update={"url": between.url})
+        through = client.Engine(node, timeout=5.0)
+        seen: list[base.Event] = []
+
+        async def collect() -> None:
+            stream = events.watch(through, instance=rig.config.instance, silence=0.5, jitter=lambda: 0.0)
+            async for event in stream:
+                seen.append(event)
+
+        task = asyncio.create_task(collect(), name="collect events")
+        await waiting.until(resyncs(seen, 1), "the stream is there")
+        first = await rig.start("exit 0")
+        await waiting.until(lambda: first.handle in [event.handle for event in seen], "the stream flows")
+        between.stall()
+        run = await rig.start("exit 0")
+        await waiting.until(lambda: run.handle in [event.handle for event in seen], "what was missed is told of")
+        assert resyncs(seen, 2)()
+        task.cancel()
+        await asyncio.wait({task})
+        await through.close()
+
+
+def resyncs(seen: list[base.Event], count: int) -> Callable[[], bool]:
+    return lambda: [event.kind for event in seen].count(base.EventKind.RESYNC) >= count
+
+
+async def test_an_engine_that_restarts_is_there_again_with_what_ended_meanwhile(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    async with rig.watched() as seen:
+        run = await rig.start("echo > ready; sleep 30")
+        await rig.written(run, "ready")
+        await asyncio.to_thread(docker_engine.stop)
+        try:
+            [report] = await rig.executor.nodes()
+            assert not report.ready
+            assert report.reason
+            for call in (rig.executor.start(run), rig.executor.list("n1"), rig.executor.stop(run.handle, grace=0)):
+                with pytest.raises(errors.NodeUnavailable, match="n1"):
+                    await call
+        finally:
+            await asyncio.to_thread(docker_engine.start)
+        await waiting.until(resyncs(seen, 2), "the stream is there again")
+    [report] = await rig.executor.nodes()
+    assert report.ready
+    ended = await rig.ended(run)
+    assert ended.exit_code in (137, 143, 255)
+    assert [one.state for one in await rig.executor.list("n1")] == [base.RunState.EXITED]
+
+
+async def test_a_node_that_hangs_holds_up_the_report_for_a_bounded_time(
+    rig: rigs.Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker, "REPORT_TIMEOUT", 0.5)
+    async with registry.answering(None) as address:
+        sick = rig.config.nodes[0].model_copy(update={"name": "sick", "url": f"tcp://{address}"})
+        gone = rig.config.nodes[0].model_copy(update={"name": "gone", "url": f"unix://{tmp_path}/none.sock"})
+        config = rig.config.model_copy(update={"nodes": [*rig.config.nodes, sick, gone]})
+        executor = docker.DockerExecutor(config)
+        well, hanging, missing = await asyncio.wait_for(executor.nodes(), 3)
+        await executor.close()
+    assert well.ready
+    assert (hanging.ready, missing.ready) == (False, False)
+    assert "in time" in str(hanging.reason)

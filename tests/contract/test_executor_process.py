@@ -1,0 +1,344 @@
+"""What only the process executor promises: to survive, to end all of a run, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared import errors
+from shared.executors import base
+from shared.executors.process import events, proc, records, runs
+from tests.contract import test_executor_contract as contract
+from tests.support import rigs, waiting
+
+as_root = pytest.mark.skipif(not rigs.ROOT, reason="needs root: processes of other users are made")
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[rigs.Rig]:
+    async with rigs.rig("process") as made:
+        yield made
+
+
+@pytest.fixture
+def kept(rig: rigs.Rig) -> records.Records:
+    return records.Records(rig.config.data_dir / "runs" / records.NODE)
+
+
+def forget_pid(kept: records.Records, run: base.Run) -> records.Record:
+    """Make the record what it is where the starter died between making the process and saying so."""
+    record = kept.read(run.handle.name)
+    assert record is not None
+    intent = replace(record, pid=None, start=None)
+    kept.update(intent)
+    return intent
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of GoDocker's business, of the user that tasks run as."""
+    identity = {"user": rigs.UID} if rigs.ROOT else {}
+    with subprocess.Popen(["sleep", "60"], start_new_session=True, **identity) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def stranger_of_root() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        yield process
+        process.kill()
+
+
+# --- surviving -------------------------------------------------------------------
+
+STARTER = """
+import asyncio, json, sys
+from shared import settings
+from shared.executors import base, factory
+
+async def main():
+    config, run = json.loads(sys.argv[1])
+    handle = base.Handle(**run.pop("handle"))
+    executor = factory.build(settings.Settings(**config))
+    await executor.start(base.Run(handle=handle, **run))
+    print("started", flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_run_survives_the_process_that_started_it(rig: rigs.Rig) -> None:
+    run = await rig.run("echo > ready; while [ ! -e go-on ]; do sleep 0.05; done; exit 3")
+    config = {"executor": "process", "shared_dir": str(rig.config.shared_dir), "data_dir": str(rig.config.data_dir)}
+    starter = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", STARTER, json.dumps([config, asdict(run)])),
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert starter.stdout is not None
+    assert await asyncio.wait_for(starter.stdout.readline(), 20) == b"started\n"
+    async with rig.watched() as seen:
+        await rig.written(run, "ready")
+        starter.kill()
+        await starter.wait()
+        [one] = await rig.executor.list(rig.node)
+        assert (one.handle, one.state) == (run.handle, base.RunState.RUNNING)
+        await rig.executor.start(run)
+        rig.file(run, "go-on").touch()
+        await waiting.until(
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [3],
+            "the end is told of with its code",
+        )
+    assert (await rig.ended(run)).exit_code == 3
+
+
+async def test_an_intent_without_a_process_is_started(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.run("echo started >> witness")
+    kept.prepare()
+    intent = records.Record(run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0)
+    assert kept.claim(intent)
+    assert await rig.state(run) is base.RunState.CREATED
+    await rig.executor.start(run)
+    assert (await rig.ended(run)).exit_code == 0
+    assert rig.file(run, "witness").read_text() == "started\n"
+
+
+async def test_a_process_that_no_record_names_is_found_again(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.start("echo started >> witness; sleep 30")
+    await rig.written(run, "witness")
+    forget_pid(kept, run)
+    async with rig.watched(rig.another()) as seen:
+        await rig.executor.start(run)
+        assert await rig.state(run) is base.RunState.RUNNING
+        await rig.executor.stop(run.handle, grace=5)
+        await waiting.until(
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [143],
+            "the end is told of",
+        )
+    assert rig.file(run, "witness").read_text() == "started\n"
+
+
+async def test_after_a_reboot_nothing_that_has_the_same_pid_is_touched(
+    rig: rigs.Rig, kept: records.Records, stranger: subprocess.Popen[bytes]
+) -> None:
+    run = await rig.start("exit 0")
+    await rig.ended(run)
+    record, seen = kept.read(run.handle.name), proc.read(stranger.pid)
+    assert record is not None
+    assert seen is not None
+    kept.update(replace(record, pid=seen.pid, start=seen.start, boot="another"))
+    assert await rig.state(run) is base.RunState.EXITED
+    await rig.executor.stop(run.handle, grace=0)
+    await rig.executor.remove(run.handle)
+    assert stranger.poll() is None
+
+
+async def test_a_pid_that_was_given_away_again_is_not_the_run(
+    rig: rigs.Rig, kept: records.Records, stranger: subprocess.Popen[bytes]
+) -> None:
+    run = await rig.start("exit 0")
+    await rig.ended(run)
+    record = kept.read(run.handle.name)
+    assert record is not None
+    kept.update(replace(record, pid=stranger.pid))
+    assert await rig.state(run) is base.RunState.EXITED
+    await rig.executor.stop(run.handle, grace=0)
+    await rig.executor.remove(run.handle)
+    assert stranger.poll() is None
+
+
+# --- ending all of a run, and nothing else ---------------------------------------
+
+
+async def test_a_daemon_that_forked_twice_dies_with_its_run(rig: rigs.Rig) -> None:
+    daemon = "trap '' TERM HUP; echo > ready; while :; do sleep 1; done"
+    run = await rig.start(f'mkfifo pipe; (setsid sh -c "{daemon}" 9<> pipe &); while :; do sleep 0.1; done')
+    await rig.written(run, "ready")
+    await rig.executor.stop(run.handle, grace=1)
+    assert not contract.is_held_open(rig.file(run, "pipe"))
+
+
+async def test_a_daemon_left_behind_by_a_run_that_ended_dies_with_its_removal(rig: rigs.Rig) -> None:
+    daemon = "echo > ready; while :; do sleep 1; done"
+    run = await rig.start(f'mkfifo pipe; (setsid sh -c "{daemon}" 9<> pipe &); while [ ! -e ready ]; do :; done')
+    await rig.ended(run)
+    assert contract.is_held_open(rig.file(run, "pipe"))
+    await rig.executor.remove(run.handle)
+    assert not contract.is_held_open(rig.file(run, "pipe"))
+
+
+async def test_a_fork_bomb_is_ended(rig: rigs.Rig) -> None:
+    # Each generation makes the next and ends, so that there is never one to wait for.
+    run = await rig.start(
+        "mkfifo pipe; f() { sleep 0.01; f & }; exec 9<> pipe; f & f & f & echo > ready; wait; sleep 30"
+    )
+    await rig.written(run, "ready")
+    await rig.executor.stop(run.handle, grace=0.2)
+    assert not contract.is_held_open(rig.file(run, "pipe"))
+
+
+async def test_another_run_of_the_same_user_lives_on(rig: rigs.Rig, stranger: subprocess.Popen[bytes]) -> None:
+    first, second = await rig.start("sleep 30"), await rig.start("sleep 30")
+    await rig.executor.stop(first.handle, grace=0)
+    await rig.executor.remove(first.handle)
+    assert await rig.state(second) is base.RunState.RUNNING
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("whose", ["root", "the task's user"])
+@as_root
+async def test_a_pid_planted_in_the_started_file_harms_nobody(
+    rig: rigs.Rig,
+    kept: records.Records,
+    stranger: subprocess.Popen[bytes],
+    stranger_of_root: subprocess.Popen[bytes],
+    whose: str,
+) -> None:
+    victim = stranger_of_root if whose == "root" else stranger
+    run = await rig.start("echo > ready; sleep 30")
+    await rig.written(run, "ready")
+    wrapper = kept.read(run.handle.name)
+    forget_pid(kept, run)
+    rig.file(run, ".godocker/started.1").write_text(f"{victim.pid}\n")
+    await rig.executor.pause(run.handle)
+    await rig.executor.stop(run.handle, grace=0)
+    await rig.executor.remove(run.handle)
+    assert victim.poll() is None
+    now = proc.read(victim.pid)
+    assert now is not None
+    assert not now.is_stopped
+    # And the run itself, whose wrapper the file no longer names, is found by its environment.
+    assert wrapper is not None
+    assert wrapper.pid is not None
+    left = proc.read(wrapper.pid)
+    assert left is None or not left.is_alive
+
+
+async def test_a_run_killed_from_outside_ends_as_killed(rig: rigs.Rig, kept: records.Records) -> None:
+    async with rig.watched() as seen:
+        run = await rig.start("echo > ready; sleep 30")
+        await rig.written(run, "ready")
+        record = kept.read(run.handle.name)
+        assert record is not None
+        assert record.pid is not None
+        os.kill(record.pid, signal.SIGKILL)
+        assert (await rig.ended(run)).exit_code == runs.KILLED_FROM_OUTSIDE
+        await waiting.until(
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [137], "it is told of"
+        )
+
+
+async def test_a_task_that_writes_its_exit_file_early_is_still_running(rig: rigs.Rig) -> None:
+    run = await rig.start("echo 0 > .godocker/exit.1; echo > ready; sleep 30")
+    await rig.written(run, "ready")
+    assert await rig.state(run) is base.RunState.RUNNING
+
+
+# --- what a process is given -----------------------------------------------------
+
+
+async def test_nothing_of_ours_is_inherited(rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "must not get out")
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    try:
+        run = await rig.start("ls /proc/$$/fd; echo --; cat /proc/$$/environ; cat /proc/$PPID/environ")
+        await rig.ended(run)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    output = rig.file(run, "god.log").read_text()
+    # 10 is where dash keeps the script it reads.
+    assert set(output.split("--")[0].split()) <= {"0", "1", "2", "10", "255"}
+    assert "must not get out" not in output
+
+
+async def test_the_home_volume_is_told_and_others_are_refused(rig: rigs.Rig, tmp_path: Path) -> None:
+    home = base.Mount("home", str(tmp_path), base.HOME, read_only=False)
+    run = await rig.start('echo "$GODOCKER_HOME $HOME"', mounts=[home])
+    await rig.ended(run)
+    assert rig.file(run, "god.log").read_text() == f"{tmp_path} {tmp_path}\n"
+    refused = await rig.run("exit 0", mounts=[home, base.Mount("db", str(tmp_path), "/db", read_only=True)])
+    with pytest.raises(errors.StartRefused, match="db"):
+        await rig.executor.start(refused)
+    assert await rig.executor.inspect(refused.handle) is None
+    assert base.Feature.VOLUMES not in rig.executor.features()
+
+
+@pytest.mark.parametrize("fields", [{"root": True}, {"uid": 0, "gid": 0}])
+@as_root
+async def test_nothing_is_run_as_root(rig: rigs.Rig, fields: dict[str, int]) -> None:
+    run = await rig.run("exit 0", **fields)
+    with pytest.raises(errors.StartRefused, match="root"):
+        await rig.executor.start(run)
+    assert await rig.executor.inspect(run.handle) is None
+
+
+@pytest.mark.parametrize("environment", [{"A": "nul\0"}, {"A=B": "c"}])
+async def test_what_the_system_refuses_is_refused_and_leaves_nothing(
+    rig: rigs.Rig, kept: records.Records, environment: dict[str, str]
+) -> None:
+    run = await rig.run("exit 0", environment=environment)
+    with pytest.raises(errors.StartRefused):
+        await rig.executor.start(run)
+    assert list(kept.names()) == []
+
+
+# --- keeping house ---------------------------------------------------------------
+
+
+async def test_no_zombies_are_left(rig: rigs.Rig) -> None:
+    finished = [await rig.start("exit 0") for _ in range(10)]
+    for run in finished:
+        await rig.ended(run)
+    await waiting.until(
+        lambda: all(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process().children()), "no child is one"
+    )
+
+
+async def test_the_records_are_ours_alone_and_go_with_the_runs(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.start("exit 0")
+    await rig.ended(run)
+    assert kept.directory.stat().st_mode & 0o777 == 0o700
+    assert list(kept.names()) == [run.handle.name]
+    await rig.executor.remove(run.handle)
+    assert [path.name for path in kept.directory.rglob("*")] == ["new"]
+
+
+async def test_events_come_also_where_the_kernel_tells_nothing(rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("too many watches")
+
+    monkeypatch.setattr("shared.executors.watching.DirectoryWatcher.listen", refuse)
+    async with rig.watched() as seen:
+        run = await rig.start("exit 5")
+        await waiting.until(
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [5],
+            "the end is told of",
+            timeout=10 * events.LOOK_OFTEN + 2,
+        )
+        await rig.executor.remove(run.handle)
+        await waiting.until(lambda: seen[-1].kind is base.EventKind.REMOVED, "the removal is told of")
+
+
+async def test_one_directory_that_is_gone_hides_no_other_run(rig: rigs.Rig) -> None:
+    first, second = await rig.start("exit 0"), await rig.start("exit 4")
+    await rig.ended(first)
+    await rig.ended(second)
+    for path in sorted(Path(first.directory).rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    Path(first.directory).rmdir()
+    codes = {one.handle: one.exit_code for one in await rig.executor.list(rig.node)}
+    assert codes == {first.handle: runs.KILLED_FROM_OUTSIDE, second.handle: 4}

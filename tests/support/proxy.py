@@ -1,0 +1,92 @@
+"""Something between us and an engine's socket that can cut, stall, and count."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+_REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1\r\n")
+
+
+class Proxy:
+    """Passes bytes on between a socket of its own and another. `requests` are the HTTP request lines that went through."""
+
+    def __init__(self, path: Path, upstream: Path) -> None:
+        self.url = f"unix://{path}"
+        self.requests: list[str] = []
+        self._path = path
+        self._upstream = upstream
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._stalled: set[asyncio.StreamWriter] = set()
+        self._stall_answers = False
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_unix_server(self._on_connection, str(self._path))
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        if self._connections:
+            await asyncio.wait(self._connections)
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    def stall(self) -> None:
+        """From now on nothing gets through the connections that there are, and none of them breaks."""
+        self._stalled |= self._writers
+
+    def stall_answers(self, stalled: bool) -> None:
+        """While set, requests get through, also new ones, and no answer does."""
+        self._stall_answers = stalled
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        try:
+            there, back = await asyncio.open_unix_connection(str(self._upstream))
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, back}
+        try:
+            await asyncio.gather(self._pass_on(reader, back, is_request=True), self._pass_on(there, writer))
+        finally:
+            self._writers -= {writer, back}
+            for one in (writer, back):
+                one.transport.abort()
+
+    async def _pass_on(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_request: bool = False
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                if is_request:
+                    self.requests += [f"{verb.decode()} {path.decode()}" for verb, path in _REQUEST.findall(data)]
+                elif self._stall_answers:
+                    continue
+                if writer not in self._stalled:
+                    writer.write(data)
+                    await writer.drain()
+        if writer not in self._stalled:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def between(directory: Path, upstream: Path) -> AsyncIterator[Proxy]:
+    proxy = Proxy(directory / "proxy.sock", upstream)
+    await proxy.start()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()

@@ -1,0 +1,151 @@
+"""The body of the create call: golden, and the same whatever a user sends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.executors import base, wrapper
+from shared.executors.docker import body
+
+RUN = base.Run(
+    handle=base.Handle("n1", 12, 3),
+    image="debian",
+    uid=20001,
+    gid=20002,
+    groups=(5, 6),
+    cpus=1.5,
+    memory=2 * 1024**3,
+    directory="/opt/godshared/tasks/0/12",
+    shebang=True,
+    environment={"GREETING": "hello"},
+    mounts=(
+        base.Mount("home", "/home/ada", "/mnt/home", read_only=False),
+        base.Mount("db", "/db", "/db", read_only=True),
+    ),
+)
+
+
+def made_of(run: base.Run) -> dict[str, Any]:
+    return body.create_body(run, instance="lab", network="bridge", pids_limit=4096)
+
+
+def bind(source: str, target: str, *, read_only: bool, non_recursive: bool = False) -> dict[str, Any]:
+    options = {"Propagation": "rprivate", "NonRecursive": non_recursive}
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only, "BindOptions": options}
+
+
+def test_the_body_of_a_run() -> None:
+    argv = wrapper.argv(RUN)
+    assert made_of(RUN) == {
+        "Image": "debian:latest",
+        "Entrypoint": ["/bin/sh"],
+        "Cmd": ["-c", argv[2], "god-12-3", "3", "shebang"],
+        "WorkingDir": "/mnt/go-docker",
+        "Env": [
+            "GREETING=hello",
+            "GODOCKER_JID=12",
+            "GODOCKER_PWD=/mnt/go-docker",
+            "GODOCKER_HOME=/mnt/home",
+            "HOME=/mnt/home",
+            "GODOCKER_RUN=god-12-3",
+        ],
+        "User": "20001:20002",
+        "StopSignal": "SIGTERM",
+        "Healthcheck": {"Test": ["NONE"]},
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "OpenStdin": False,
+        "Tty": False,
+        "Labels": {"godocker.instance": "lab", "godocker.task": "12", "godocker.attempt": "3"},
+        "HostConfig": {
+            "Mounts": [
+                bind("/opt/godshared/tasks/0/12", "/mnt/go-docker", read_only=False),
+                bind("/home/ada", "/mnt/home", read_only=False),
+                bind("/db", "/db", read_only=True),
+            ],
+            "GroupAdd": ["5", "6"],
+            "CapDrop": ["ALL"],
+            "CapAdd": [],
+            "SecurityOpt": ["no-new-privileges"],
+            "Privileged": False,
+            "IpcMode": "private",
+            "NetworkMode": "none",
+            "Memory": 2147483648,
+            "MemorySwap": 2147483648,
+            "NanoCpus": 1500000000,
+            "PidsLimit": 4096,
+            "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+            "Init": True,
+            "LogConfig": {"Type": "none", "Config": {}},
+            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+            "AutoRemove": False,
+        },
+    }
+
+
+def test_a_run_that_asks_for_the_network_gets_the_configured_one_and_nothing_else() -> None:
+    plain, connected = made_of(RUN), made_of(replace(RUN, network=True))
+    assert connected["HostConfig"].pop("NetworkMode") == "bridge"
+    plain["HostConfig"].pop("NetworkMode")
+    assert connected == plain
+
+
+def test_root_gets_its_own_files_and_reads_the_rest() -> None:
+    made = made_of(replace(RUN, root=True))
+    config = made["HostConfig"]
+    assert made["User"] == "0:0"
+    assert config["CapDrop"] == ["ALL"]
+    assert config["CapAdd"] == ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"]
+    assert config["SecurityOpt"] == ["no-new-privileges"]
+    assert config["GroupAdd"] == []
+    assert config["Mounts"] == [
+        bind("/opt/godshared/tasks/0/12", "/mnt/go-docker", read_only=False),
+        bind("/home/ada", "/mnt/home", read_only=True, non_recursive=True),
+        bind("/db", "/db", read_only=True, non_recursive=True),
+    ]
+
+
+@given(
+    image=st.text(min_size=1),
+    environment=st.dictionaries(st.text(min_size=1), st.text()),
+    names=st.lists(st.sampled_from(["home", "Privileged", "CapAdd", "PidMode", "host"]), max_size=3, unique=True),
+)
+def test_nothing_a_user_names_becomes_a_key_or_changes_a_limit(
+    image: str, environment: dict[str, str], names: list[str]
+) -> None:
+    mounts = [base.Mount(name, f"/srv/{name}", f"/data/{name}", read_only=True) for name in names]
+    plain, made = made_of(RUN), made_of(replace(RUN, image=image, environment=environment, mounts=mounts))
+    assert made.keys() == plain.keys()
+    for name in plain.keys() - {"Image", "Env", "HostConfig"}:
+        assert made[name] == plain[name]
+    made["HostConfig"].pop("Mounts")
+    plain["HostConfig"].pop("Mounts")
+    assert made["HostConfig"] == plain["HostConfig"]
+
+
+@given(environment=st.dictionaries(st.sampled_from(["GODOCKER_RUN", "GODOCKER_PWD", "HOME", "X"]), st.text()))
+def test_a_users_variables_never_stand_for_ours(environment: dict[str, str]) -> None:
+    made = made_of(replace(RUN, environment=environment))["Env"]
+    assert [line for line in made if line.startswith("GODOCKER_RUN=")] == ["GODOCKER_RUN=god-12-3"]
+    assert [line for line in made if line.startswith("GODOCKER_PWD=")] == ["GODOCKER_PWD=/mnt/go-docker"]
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ("debian", "debian:latest"),
+        ("debian:12", "debian:12"),
+        ("group/tool", "group/tool:latest"),
+        ("registry:5000/group/tool", "registry:5000/group/tool:latest"),
+        ("registry:5000/group/tool:1", "registry:5000/group/tool:1"),
+        ("tool@sha256:" + "0" * 64, "tool@sha256:" + "0" * 64),
+    ],
+)
+def test_an_image_without_a_tag_is_the_latest(image: str, reference: str) -> None:
+    assert body.reference(image) == reference

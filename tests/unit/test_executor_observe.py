@@ -1,0 +1,152 @@
+"""What an engine's JSON means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared import errors
+from shared.executors import base
+from shared.executors.docker import body, client, images, observe
+
+HANDLE = base.Handle("n1", 12, 3)
+LABELS = body.labels(HANDLE, instance="lab")
+
+
+def message(action: str, **attributes: str) -> dict[str, Any]:
+    return {"Action": action, "Actor": {"Attributes": {**LABELS, **attributes}}, "timeNano": 1_700_000_000_500_000_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("1970-01-01T00:00:01Z", 1.0),
+        ("1970-01-01T00:00:01.25Z", 1.25),
+        ("1970-01-01T00:00:01.123456789Z", 1.123456),
+        ("1970-01-01T02:00:01.5+02:00", 1.5),
+    ],
+)
+def test_a_time_of_an_engine(text: str | None, seconds: float | None) -> None:
+    assert observe.timestamp(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("action", "attributes", "kind", "code"),
+    [
+        ("start", {}, base.EventKind.STARTED, None),
+        ("die", {"exitCode": "3"}, base.EventKind.EXITED, 3),
+        ("die", {}, base.EventKind.EXITED, None),
+        ("die", {"exitCode": "?"}, base.EventKind.EXITED, None),
+        ("oom", {"exitCode": "3"}, base.EventKind.OUT_OF_MEMORY, None),
+        ("destroy", {}, base.EventKind.REMOVED, None),
+    ],
+)
+def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: base.EventKind, code: int | None) -> None:
+    event = observe.event(message(action, **attributes), node="n1", instance="lab")
+    assert event == base.Event("n1", kind, HANDLE, code, 1_700_000_000.5)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        message("exec_create: sh"),
+        message("die", **{body.INSTANCE: "another"}),
+        message("die", **{body.TASK: "x"}),
+        {"Action": "die"},
+        {},
+    ],
+)
+def test_what_is_not_about_a_run_of_ours_is_no_event(other: dict[str, Any]) -> None:
+    assert observe.event(other, node="n1", instance="lab") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("created", base.RunState.CREATED),
+        ("running", base.RunState.RUNNING),
+        ("restarting", base.RunState.RUNNING),
+        ("paused", base.RunState.PAUSED),
+        ("exited", base.RunState.EXITED),
+        ("removing", base.RunState.EXITED),
+        ("dead", base.RunState.EXITED),
+    ],
+)
+def test_a_containers_status_is_a_state(status: str, state: base.RunState) -> None:
+    found = {"State": {"Status": status, "ExitCode": 7, "StartedAt": "0001-01-01T00:00:00Z"}}
+    seen = observe.inspected(HANDLE, found)
+    assert seen.state is state
+    assert seen.exit_code == (7 if state is base.RunState.EXITED else None)
+
+
+def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> None:
+    info = {"NCPU": 2, "MemTotal": 1024, "Labels": ["disk=ssd", "rack=1", "bare"], "ServerVersion": "20.10"}
+    asked = observe.report(info, name="n1", labels={}, cpus=None, memory=None)
+    assert (asked.cpus, asked.memory, asked.version) == (2.0, 1024, "20.10")
+    assert asked.labels == {"disk": "ssd", "rack": "1", "bare": ""}
+    told = observe.report(info, name="n1", labels={"rack": "2"}, cpus=1.5, memory=512)
+    assert (told.cpus, told.memory) == (1.5, 512)
+    assert told.labels["rack"] == "2"
+
+
+def test_an_engine_of_another_system_is_not_ready() -> None:
+    report = observe.report({"OSType": "windows"}, name="n1", labels={}, cpus=None, memory=None)
+    assert not report.ready
+    assert report.reason is not None
+    assert "windows" in report.reason
+
+
+def test_memory_that_is_only_cache_is_not_counted() -> None:
+    sample = {
+        "cpu_stats": {"cpu_usage": {"total_usage": 1}},
+        "memory_stats": {"usage": 100, "limit": 200, "stats": {"inactive_file": 30}},
+        "networks": {"eth0": {"rx_bytes": 1, "tx_bytes": 2}, "eth1": {"rx_bytes": 3, "tx_bytes": 4}},
+        "pids_stats": {"current": 5},
+    }
+    assert observe.stats(sample, at=1.0, cpu_percent=2.0) == base.Stats(1.0, 2.0, 70, 200, 4, 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("one line", "one line"),
+        ("first\nsecond", "first"),
+        ("", "no reason given"),
+        ("\n\n", "no reason given"),
+        ("red \x1b[31m and \ttab", "red  [31m and  tab"),
+        ("x" * 1000, "x" * 299 + "…"),
+    ],
+)
+def test_an_engines_words_are_one_bounded_line(said: str, kept: str) -> None:
+    assert client.words(said) == kept
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        (404, "manifest for x:y not found: manifest unknown", errors.ImageNotFound),
+        (
+            404,
+            "pull access denied for x, repository does not exist or may require 'docker login'",
+            errors.ImageNotFound,
+        ),
+        (0, "manifest unknown", errors.ImageNotFound),
+        (500, "no matching manifest for linux/amd64 in the manifest list entries", errors.ImageNotFound),
+        (400, "invalid reference format", errors.ImageNotFound),
+        (500, "unauthorized: authentication required", errors.ImageNotAllowed),
+        (500, "Head https://x/v2/: denied: token has insufficient scopes", errors.ImageNotAllowed),
+        (500, "Get https://x/v2/: no basic auth credentials", errors.ImageNotAllowed),
+        (500, "Get https://x/v2/: dial tcp: lookup x: no such host", errors.ImageUnreachable),
+        (500, "Get https://x/v2/: net/http: request canceled (Client.Timeout exceeded)", errors.ImageUnreachable),
+        (500, "toomanyrequests: You have reached your pull rate limit", errors.ImageUnreachable),
+        (0, "write /var/lib/docker/tmp/x: no space left on device", errors.StartRefused),
+    ],
+)
+def test_why_a_pull_failed(status: int, said: str, error: type[errors.StartFailed]) -> None:
+    made = images.pull_error("x:y", status, said)
+    assert type(made) is error
+    assert said.split(":")[0] in str(made)
