@@ -35,6 +35,12 @@ def main() -> None:
     """Run a command. What GoDocker raises on purpose becomes one message and exit code 1, no traceback."""
     try:
         app()
+    except errors.Unavailable as error:
+        print(
+            f"godocker: {error}. Is the system running (godocker up)? Another one is meant by --data-dir or GODOCKER_MONGO_URL",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except errors.GoDockerError as error:
         print(f"godocker: {error}", file=sys.stderr)
         sys.exit(1)

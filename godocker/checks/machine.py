@@ -1,0 +1,91 @@
+"""Look at what is on this machine: the shared directory, the secrets, the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from godocker.checks import findings
+from shared import errors
+from shared import settings as settings_module
+from shared.settings import Settings
+
+GB = 1e9
+_FULL = 0.2 * GB  #: bytes free under which tasks begin to fail
+_FILLING = 2 * GB
+#: Versions below these have faults that matter here.
+_OLDEST = {"starlette": (1, 3, 1), "python-jose": (3, 5), "aiodocker": (0, 24), "motor": (3, 6)}
+
+
+def shared_dir(settings: Settings) -> list[findings.Finding]:
+    """Whether the directory of the tasks is there and can be used as it must be."""
+    part, path = "shared_dir", settings.shared_dir
+    if not path.is_absolute():
+        return [findings.bad(part, f"{path} is not absolute: it must be the same path on every host")]
+    if not path.is_dir():
+        return [findings.bad(part, f"{path} does not exist or is not a directory")]
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        return [findings.bad(part, f"{path} cannot be written: {error.strerror}")]
+    found = [findings.well(part, f"{path} exists and can be written"), judge_space(shutil.disk_usage(path).free)]
+    if path.resolve() != path:
+        found.append(
+            findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same place on every host")
+        )
+    if remote := [node.name for node in settings.nodes if not node.url.startswith("unix://")]:
+        found.append(
+            findings.warning(part, f"must be mounted at this path on {', '.join(remote)}: not looked at from here")
+        )
+    if settings.allow_root:
+        found.append(judge_nosuid(nosuid=bool(os.statvfs(path).f_flag & os.ST_NOSUID)))
+    return found
+
+
+def judge_space(free: float) -> findings.Finding:
+    detail = f"{free / GB:.1f} GB free"
+    if free < _FULL:
+        return findings.bad("shared_dir", detail)
+    return findings.warning("shared_dir", detail) if free < _FILLING else findings.well("shared_dir", detail)
+
+
+def judge_nosuid(*, nosuid: bool) -> findings.Finding:
+    if nosuid:
+        return findings.well("shared_dir", "mounted nosuid")
+    return findings.bad(
+        "shared_dir", "root tasks are allowed and can leave setuid programs there: mount it with nosuid"
+    )
+
+
+def secrets(settings: Settings, *files: Path) -> list[findings.Finding]:
+    """Whether the secrets are good ones, and whether files that hold them are closed to others."""
+    part = "secrets"
+    found = []
+    try:
+        settings_module.check_secrets(settings)
+        found.append(findings.well(part, "both are there, long enough and different"))
+    except errors.ConfigurationError as error:
+        found.append(findings.bad(part, str(error)))
+    for file in files:
+        if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+            found.append(findings.bad(part, f"{file} can be read by others: chmod 600 {file}"))
+    return found
+
+
+def versions() -> list[findings.Finding]:
+    """Ours, and those of the packages that matter."""
+    found = [findings.well("versions", f"godocker {metadata.version('godocker')}, Python {platform.python_version()}")]
+    for name, oldest in _OLDEST.items():
+        have = metadata.version(name)
+        if findings.version(have) < oldest:
+            wanted = ".".join(map(str, oldest))
+            found.append(findings.bad("versions", f"{name} {have} is older than {wanted}"))
+        else:
+            found.append(findings.well("versions", f"{name} {have}"))
+    return found

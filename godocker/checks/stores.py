@@ -1,0 +1,108 @@
+"""Look at MongoDB and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from godocker.checks import clocks, findings
+from shared import clock, errors
+from shared.broker import connection as broker_connection
+from shared.settings import Settings
+from shared.store import stores
+
+_OLDEST_MONGO = (6, 0)  #: `$in` in partial indexes
+_OLDEST_REDIS = (6, 2)
+
+
+async def mongo(settings: Settings) -> list[findings.Finding]:
+    """Whether MongoDB answers and keeps what it is told."""
+    part = "mongodb"
+    try:
+        async with stores.connect(settings) as store:
+            await store.ping()
+            asked_at = clock.now()
+            hello = await store.database.command("hello")
+            answered_at = clock.now()
+            build = await store.database.command("buildInfo")
+            options = await _options(store)
+    except errors.GoDockerError as error:
+        return [findings.bad(part, str(error))]
+    except Exception as error:  # the driver's, such as a refused login: whatever it is, it belongs into the report
+        return [findings.bad(part, f"{type(error).__name__}: {error}"[:300])]
+    theirs = hello["localTime"].replace(tzinfo=UTC).timestamp()
+    return [
+        judge_version(part, str(build["version"]), _OLDEST_MONGO),
+        judge_replica_set(hello),
+        judge_journal(options),
+        clocks.judge("MongoDB", theirs, asked_at, answered_at),
+    ]
+
+
+async def redis(settings: Settings) -> list[findings.Finding]:
+    """Whether Redis answers; what it forgets is only hints, so that is worth a warning and no more."""
+    part = "redis"
+    try:
+        async with broker_connection.client(settings) as client:
+            server = await broker_connection.translated(client.info)("server")
+            try:
+                options = await broker_connection.translated(client.config_get)("*")
+            except errors.BrokerUnavailable:
+                options = {}  # CONFIG is often closed on hosted ones
+    except errors.GoDockerError as error:
+        return [findings.bad(part, f"{error}: {error.__cause__}")]
+    return [judge_version(part, str(server["redis_version"]), _OLDEST_REDIS), *judge_redis(options)]
+
+
+def judge_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.Finding:
+    if findings.version(version) < oldest:
+        return findings.bad(part, f"version {version} is older than {'.'.join(map(str, oldest))}")
+    return findings.well(part, f"answers, version {version}")
+
+
+def judge_replica_set(hello: Mapping[str, Any]) -> findings.Finding:
+    name = hello.get("setName")
+    if not name:
+        return findings.bad(
+            "mongodb", "is not a replica set: majority writes and retries need one, of one node at least"
+        )
+    members = len(hello.get("hosts", ()))
+    if not hello.get("isWritablePrimary"):
+        return findings.bad("mongodb", f"replica set {name} has no primary")
+    return findings.well("mongodb", f"replica set {name} with {members} member{'s' if members != 1 else ''}")
+
+
+def judge_journal(options: Mapping[str, Any] | None) -> findings.Finding:
+    if options is None:
+        return findings.warning("mongodb", "whether it journals cannot be asked with this login")
+    if options.get("storage", {}).get("journal", {}).get("enabled") is False:
+        return findings.bad("mongodb", "journaling is off: tasks that were accepted can be lost")
+    return findings.well("mongodb", "journaling is on")
+
+
+def judge_redis(options: Mapping[Any, Any]) -> list[findings.Finding]:
+    if not options:
+        return [findings.warning("redis", "its settings cannot be asked with this login")]
+    found = []
+    if options.get("appendonly") == "yes":
+        found.append(findings.well("redis", f"append-only file on, fsync {options.get('appendfsync')}"))
+    elif options.get("save"):
+        found.append(findings.well("redis", f"snapshots on ({options['save']})"))
+    else:
+        found.append(findings.warning("redis", "no persistence: hints and the count of login tries end with it"))
+    policy = options.get("maxmemory-policy", "noeviction")
+    if policy == "noeviction":
+        found.append(findings.well("redis", "maxmemory-policy noeviction"))
+    else:
+        found.append(findings.warning("redis", f"maxmemory-policy {policy} may drop keys of ours: use noeviction"))
+    return found
+
+
+async def _options(store: stores.Stores) -> Mapping[str, Any] | None:
+    try:
+        answer = await store.database.client.admin.command("getCmdLineOpts")
+    except Exception:  # not allowed with this login
+        return None
+    parsed: Mapping[str, Any] = answer.get("parsed", {})
+    return parsed
