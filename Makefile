@@ -1,0 +1,36 @@
+# Everything is installed into .venv by the first target that needs it; the second time there is nothing to do.
+
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: setup demo demo-docker test up check bench clean
+
+setup: .venv/.installed
+
+.venv/.installed: pyproject.toml requirements.lock .ci/setup
+	@.ci/setup
+
+up: setup            ## the whole system on this machine; ARGS="--port 8080"
+	@$(BIN)/godocker up $(ARGS)
+
+demo: setup          ## a system of its own, a few tasks, their results
+	@$(BIN)/godocker demo $(ARGS)
+
+demo-docker: setup   ## the same in containers: as root on Debian an engine is installed and started where there is none
+	@$(BIN)/godocker demo --start-engine $(ARGS)
+
+test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
+	@.ci/packages docker.io iptables busybox-static redis-server
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:               ## what was built and cached; not what a system keeps in .godocker
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
