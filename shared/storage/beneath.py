@@ -47,18 +47,20 @@ def write_new(parent: int, name: str, content: bytes, *, mode: int, owner: tuple
 def read_small(parent: int, name: str, *, limit: int) -> tuple[bytes, float] | None:
     """
     Content (at most `limit` bytes) and modification time of a regular file below `parent`, or None where there is none: a
-    link, a pipe or a device counts as none, and opening it does not hang.
+    link, a directory, a pipe or a device counts as none, and opening it does not hang.
     """
     _check_component(name)
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
-        return file.read(limit), status.st_mtime
+        return os.read(descriptor, limit), status.st_mtime
+    finally:
+        os.close(descriptor)
 
 
 def _check_component(name: str) -> None:

@@ -1,0 +1,205 @@
+"""Task directories, and what tasks plant in them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared import errors
+from shared.executors import wrapper
+from shared.storage import beneath, directories
+
+ROOT = os.geteuid() == 0
+UID, GID = (20001, 20002) if ROOT else (os.getuid(), os.getgid())
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> directories.TaskDirectories:
+    return directories.TaskDirectories(tmp_path / "shared")
+
+
+async def prepared(tasks: directories.TaskDirectories, script: str = "exit 0", task_id: int = 1234) -> Path:
+    return await tasks.prepare(task_id, uid=UID, gid=GID, script=script)
+
+
+async def left(tasks: directories.TaskDirectories, *, started: str | None = None, ended: str | None = None) -> Path:
+    """A directory with what a wrapper wrote."""
+    path = await prepared(tasks)
+    for name, content in ((wrapper.started_file(1), started), (wrapper.exit_file(1), ended)):
+        if content is not None:
+            (path / name).write_text(content)
+    return path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- what is made ----------------------------------------------------------------
+
+
+async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.TaskDirectories) -> None:
+    path = await tasks.prepare(1234, uid=UID, gid=GID, script="echo é", uris=["http://x/a", "http://x/b"])
+    assert path == tasks.path(1234)
+    assert path.parts[-3:] == ("tasks", "1", "1234")
+    for one, expected in ((path, 0o700), (path / "cmd.sh", 0o700), (path / "godocker-uris.txt", 0o600)):
+        assert mode(one) == expected
+        assert (one.stat().st_uid, one.stat().st_gid) == (UID, GID)
+    assert (path / wrapper.STATE).stat().st_uid == UID
+    assert mode(path.parent) & 0o066 == 0
+    assert (path / "cmd.sh").read_text() == "echo é"
+    assert (path / "godocker-uris.txt").read_text() == "http://x/a\nhttp://x/b\n"
+
+
+async def test_doing_it_again_brings_the_script_and_keeps_the_rest(tasks: directories.TaskDirectories) -> None:
+    path = await prepared(tasks, "first")
+    (path / "output").write_text("kept")
+    (path / wrapper.exit_file(1)).write_text("3\n")
+    assert await prepared(tasks, "second") == path
+    assert (path / "cmd.sh").read_text() == "second"
+    assert (path / "output").read_text() == "kept"
+    assert (path / wrapper.exit_file(1)).read_text() == "3\n"
+
+
+async def test_many_at_once_do_not_get_in_each_others_way(tasks: directories.TaskDirectories) -> None:
+    paths = await asyncio.gather(*(prepared(tasks, task_id=number) for number in range(50)))
+    assert len({*paths}) == 50
+
+
+@pytest.mark.skipif(ROOT, reason="root can give files to anybody")
+async def test_who_is_not_root_can_prepare_only_for_himself(tasks: directories.TaskDirectories) -> None:
+    with pytest.raises(errors.StorageError, match="not as root"):
+        await tasks.prepare(1, uid=UID + 1, gid=GID, script="")
+
+
+# --- what is planted -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "hard link"])
+async def test_a_script_that_was_replaced_is_not_written_through(
+    tasks: directories.TaskDirectories, tmp_path: Path, kind: str
+) -> None:
+    path = await prepared(tasks)
+    outside, script = tmp_path / "outside", path / "cmd.sh"
+    script.unlink()
+    if kind != "dangling link":
+        outside.write_text("untouched")
+    if kind == "pipe":
+        os.mkfifo(script)
+    elif kind == "hard link":
+        os.link(outside, script)
+    else:
+        script.symlink_to(outside)
+    await asyncio.wait_for(prepared(tasks, "new"), 5)
+    assert script.read_text() == "new"
+    assert not script.is_symlink()
+    assert not outside.exists() if kind == "dangling link" else outside.read_text() == "untouched"
+
+
+async def test_a_directory_in_place_of_the_script_is_an_error(tasks: directories.TaskDirectories) -> None:
+    path = await prepared(tasks)
+    (path / "cmd.sh").unlink()
+    (path / "cmd.sh").mkdir()
+    with pytest.raises(errors.StorageError):
+        await prepared(tasks)
+
+
+@pytest.mark.parametrize("what", [wrapper.STATE, "."])
+async def test_a_link_in_place_of_a_directory_is_not_followed(
+    tasks: directories.TaskDirectories, tmp_path: Path, what: str
+) -> None:
+    path = await prepared(tasks)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    owner = elsewhere.stat().st_uid
+    replaced = path / what
+    os.rename(replaced if what != "." else path, tmp_path / "moved")
+    (path if what == "." else replaced).symlink_to(elsewhere)
+    with pytest.raises(errors.StorageError):
+        await prepared(tasks)
+    assert list(elsewhere.iterdir()) == []
+    assert elsewhere.stat().st_uid == owner
+
+
+async def test_nothing_planted_is_read_as_a_result(tasks: directories.TaskDirectories, tmp_path: Path) -> None:
+    path = await left(tasks, started="1\n")
+    (tmp_path / "secret").write_text("7\n")
+    (path / wrapper.exit_file(1)).symlink_to(tmp_path / "secret")
+    result = await tasks.read_result(1234, 1)
+    assert result is not None
+    assert result.exit_code is None
+    (path / wrapper.started_file(2)).mkdir()
+    assert await tasks.read_result(1234, 2) is None
+
+
+async def test_a_pipe_in_place_of_a_result_does_not_hang(tasks: directories.TaskDirectories) -> None:
+    path = await left(tasks, started="1\n")
+    os.mkfifo(path / wrapper.exit_file(1))
+    result = await asyncio.wait_for(tasks.read_result(1234, 1), 5)
+    assert result is not None
+    assert result.exit_code is None
+
+
+# --- what is read ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("0\n", 0),
+        ("137\n", 137),
+        ("255\n", 255),
+        (None, None),
+        ("", None),
+        ("13", None),  # cut short: it may have been 137
+        ("\n", None),
+        ("256\n", None),
+        ("-1\n", None),
+        ("1\n2\n", None),
+        ("٣\n", None),
+        ("x\n", None),
+        ("1" * 100 + "\n", None),
+    ],
+)
+async def test_an_exit_code_is_believed_when_it_is_whole_and_can_be(
+    tasks: directories.TaskDirectories, line: str | None, code: int | None
+) -> None:
+    await left(tasks, started="42\n", ended=line)
+    result = await tasks.read_result(1234, 1)
+    assert result is not None
+    assert (result.pid, result.exit_code) == (42, code)
+    assert (result.ended_at is None) == (code is None)
+
+
+async def test_without_a_started_file_there_is_no_result(tasks: directories.TaskDirectories) -> None:
+    assert await tasks.read_result(1, 1) is None
+    await left(tasks, ended="0\n")
+    assert await tasks.read_result(1234, 1) is None
+    await left(tasks, started="1\n")
+    assert await tasks.read_result(1234, 2) is None
+
+
+async def test_a_directory_that_cannot_be_read_is_an_error(tasks: directories.TaskDirectories, tmp_path: Path) -> None:
+    path = await left(tasks, started="1\n")
+    os.rename(path, tmp_path / "moved")
+    path.write_text("a file")
+    with pytest.raises(errors.StorageError):
+        await tasks.read_result(1234, 1)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "a\0b", "../x"])
+def test_only_plain_names_are_looked_up(tmp_path: Path, name: str) -> None:
+    parent = beneath.open_directory(str(tmp_path))
+    try:
+        with pytest.raises(errors.StorageError):
+            beneath.read_small(parent, name, limit=1)
+        with pytest.raises(errors.StorageError):
+            beneath.write_new(parent, name, b"", mode=0o600, owner=None)
+        with pytest.raises(errors.StorageError):
+            beneath.open_subdirectory(parent, name)
+    finally:
+        os.close(parent)
