@@ -44,23 +44,24 @@ def answers(node: Node) -> bool:
 def ask(node: Node, path: str) -> dict[str, Any]:
     """The engine's answer to GET `path`. Raises `errors.NodeUnavailable`."""
     try:
-        with _client(node) as client:
-            answer = client.get(path).raise_for_status()
+        with client(node) as http:
+            answer = http.get(path).raise_for_status()
             content = answer.json()
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise errors.NodeUnavailable(node.name, f"{node.url}: {error or type(error).__name__}") from None
-    return {**content, "Date": answer.headers.get("date", "")} if isinstance(content, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
-def _client(node: Node) -> httpx.Client:
+def client(node: Node, timeout: float = ANSWER_TIMEOUT) -> httpx.Client:
+    """An HTTP client of the engine."""
     if node.url.startswith("unix://"):
         transport = httpx.HTTPTransport(uds=node.url.removeprefix("unix://"))
-        return httpx.Client(transport=transport, base_url="http://docker", timeout=ANSWER_TIMEOUT)
+        return httpx.Client(transport=transport, base_url="http://docker", timeout=timeout)
     _, _, address = node.url.partition("://")
     if node.tls_ca is None and node.tls_cert is None:
         scheme = "https" if node.url.startswith("https://") else "http"
-        return httpx.Client(base_url=f"{scheme}://{address}", timeout=ANSWER_TIMEOUT, trust_env=False)
+        return httpx.Client(base_url=f"{scheme}://{address}", timeout=timeout, trust_env=False)
     context = ssl.create_default_context(cafile=str(node.tls_ca) if node.tls_ca else None)
     if node.tls_cert:
         context.load_cert_chain(str(node.tls_cert), str(node.tls_key) if node.tls_key else None)
-    return httpx.Client(base_url=f"https://{address}", verify=context, timeout=ANSWER_TIMEOUT, trust_env=False)
+    return httpx.Client(base_url=f"https://{address}", verify=context, timeout=timeout, trust_env=False)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from typing import Annotated
+
 import typer
+
+from godocker.demonstration import run
 
 
 def register(app: typer.Typer) -> None:
     app.command(hidden=True)(demo)
 
 
-def demo() -> None:
+def demo(
+    start_engine: Annotated[
+        bool, typer.Option("--start-engine", help="Install and start a Docker Engine where none answers.")
+    ] = False,
+) -> None:
     """Start a system, run tasks in it, show them, take it down."""
+    # As after Ctrl-C: what was started is taken down on the way out.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if not run.run(start_engine=start_engine):
+        raise typer.Exit(1)

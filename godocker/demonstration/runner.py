@@ -1,0 +1,124 @@
+"""Decide what the demonstration's tasks run on, and see to it that their image is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from godocker import engine, engines
+from shared import errors
+from shared.settings import Node
+
+IMAGE = "busybox:latest"
+_PULL_TIMEOUT = 15.0  #: seconds; the image has 2 MB
+_DYNAMIC = (b"/ld-linux", b"/ld-musl")  #: names the loader that a program which is not static needs
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """An executor, how it was come by, and the variables that lead `up` to it."""
+
+    executor: str
+    remarks: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def at_hand(*, start_engine: bool) -> Iterator[Runner]:
+    """
+    Docker where an engine answers on this machine and has the image or can be given it, else processes. With
+    `start_engine`, an engine is installed and started where none answers, and taken down at the end.
+
+    Raises `errors.ConfigurationError` where that is asked and cannot be done.
+    """
+    node = engines.configured(os.environ)
+    if engines.answers(node):
+        yield _runner(node, [f"A Docker Engine answers at {node.url}."])
+    elif start_engine:
+        with _engine_of_our_own() as own:
+            yield _runner(own, ["No Docker Engine answered, so one was started."])
+    else:
+        yield Runner("process", [f"No Docker Engine answers at {node.url}: the tasks run as processes, not isolated."])
+
+
+@contextmanager
+def _engine_of_our_own() -> Iterator[Node]:
+    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="godocker-engine-")))
+    try:
+        try:
+            engine.install()
+            local.start()
+        except engine.EngineUnavailable as error:
+            raise errors.ConfigurationError(f"no Docker Engine could be started: {error}") from None
+        yield Node(name="localhost", url=local.url)
+    finally:
+        local.take_down()
+
+
+def _runner(node: Node, remarks: list[str]) -> Runner:
+    if not node.url.startswith("unix://"):
+        return Runner("process", [*remarks, "It does not share this machine's files: the tasks run as processes."])
+    try:
+        how = _bring_image(node)
+    except errors.GoDockerError as error:
+        return Runner("process", [*remarks, f"{error}: the tasks run as processes, not isolated."])
+    return Runner("docker", [*remarks, how], {"DOCKER_HOST": node.url})
+
+
+def _bring_image(node: Node) -> str:
+    """Make sure that the engine has the image; returns a sentence that says how. Raises `errors.StartFailed`."""
+    try:
+        with engines.client(node, timeout=_PULL_TIMEOUT) as client:
+            if client.get(f"/images/{IMAGE}/json").status_code == httpx.codes.OK:
+                return f"It has the image {IMAGE}."
+            if _pull(client):
+                return f"The image {IMAGE} was pulled."
+            archive = _archive()
+            answer = client.post(
+                "/images/create",
+                params={"fromSrc": "-", "repo": "busybox", "tag": "latest"},
+                content=archive,
+                headers={"Content-Type": "application/x-tar"},
+            )
+    except httpx.HTTPError as error:
+        raise errors.StartRefused(f"the engine did not take an image ({type(error).__name__})") from None
+    if answer.is_error or '"error"' in answer.text:
+        raise errors.StartRefused(f"the engine did not take an image: {answer.text.strip()[:200]}")
+    return f"No registry answered: the image {IMAGE} was made from this machine's busybox."
+
+
+def _pull(client: httpx.Client) -> bool:
+    try:
+        answer = client.post("/images/create", params={"fromImage": "busybox", "tag": "latest"})
+    except httpx.TimeoutException:
+        return False
+    # A pull that fails half way has been answered 200 by then, and says so in its last lines.
+    return answer.is_success and '"error"' not in answer.text
+
+
+def _archive() -> bytes:
+    if not _is_static(engine.BUSYBOX) and os.geteuid() == 0:
+        script = Path(__file__).parents[2] / ".ci" / "packages"
+        if script.exists():
+            subprocess.run([script, "busybox-static"], check=False, timeout=300, stdout=sys.stderr)
+    if not _is_static(engine.BUSYBOX):
+        raise errors.ImageUnreachable(
+            f"no registry answers, and there is no static {engine.BUSYBOX} to make an image of (Debian: busybox-static)"
+        )
+    return engine.busybox_archive()
+
+
+def _is_static(program: Path) -> bool:
+    try:
+        content = program.read_bytes()
+    except OSError:
+        return False
+    return not any(loader in content for loader in _DYNAMIC)
