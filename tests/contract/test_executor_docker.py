@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from shared import errors
 from shared.executors import base
 from shared.executors.docker import body, client, events
 from shared.executors.docker import executor as docker
+from tests.support import certificates, proxy, registry, rigs, waiting
 from tests.support import engine as fixtures
-from tests.support import proxy, registry, rigs, waiting
 
 pytestmark = pytest.mark.docker
 
@@ -452,3 +453,52 @@ async def test_a_node_that_hangs_holds_up_the_report_for_a_bounded_time(
     assert well.ready
     assert (hanging.ready, missing.ready) == (False, False)
     assert "in time" in str(hanging.reason)
+
+
+@pytest.fixture
+async def tls(docker_engine: engine.LocalEngine, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
+    """Settings of a node that is reached by TCP with certificates on both sides."""
+    certificates.make(tmp_path)
+    port = free_port()
+    options = ("--host", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(tmp_path / "ca.pem"))
+    options += ("--tlscert", str(tmp_path / "server/cert.pem"), "--tlskey", str(tmp_path / "server/key.pem"))
+    with rigs.directory() as place:
+        local = engine.LocalEngine(place / "engine", options=options)
+        try:
+            await asyncio.to_thread(local.start)
+            await asyncio.to_thread(local.import_image, engine.busybox_archive(), name="busybox")
+            yield {
+                "url": f"tcp://127.0.0.1:{port}",
+                "tls_ca": tmp_path / "ca.pem",
+                "tls_cert": tmp_path / "client/cert.pem",
+                "tls_key": tmp_path / "client/key.pem",
+            }
+        finally:
+            await asyncio.to_thread(local.take_down)
+
+
+async def test_a_node_is_reached_by_tcp_with_certificates_and_not_without(rig: rigs.Rig, tls: dict[str, Any]) -> None:
+    def node(**update: Any) -> docker.DockerExecutor:
+        made = rig.config.nodes[0].model_copy(update={**tls, **update})
+        return docker.DockerExecutor(rig.config.model_copy(update={"nodes": [made]}))
+
+    secure = node()
+    run = await rig.run("exit 7")
+    await secure.start(run)
+
+    async def code() -> int | None:
+        seen = await secure.inspect(run.handle)
+        return seen.exit_code if seen else None
+
+    assert await waiting.until(code, "it has ended") == 7
+    await secure.close()
+    for refused in (node(tls_cert=None), node(tls_ca=None), node(tls_ca=None, tls_cert=None, tls_key=None)):
+        [report] = await refused.nodes()
+        assert not report.ready
+        await refused.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

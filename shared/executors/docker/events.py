@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 SILENCE = (
     30.0  #: seconds without an event after which the connection is made anew: a half-open one looks just like that
 )
-BACKOFF = (0.2, 10.0)  #: seconds before the first try again, and at most
+BACKOFF = (0.2, 5.0)  #: seconds before the first try again, and at most
 HEALTHY = 5.0  #: seconds a connection must have lasted for the back-off to start over
 
 

@@ -45,8 +45,8 @@ class DockerExecutor:
         }
         #: What never changes again: ended containers by their id, per node.
         self._ended: dict[str, dict[str, base.Observation]] = {name: {} for name in self._nodes}
-        #: The last sample of a container: when, and the cpu seconds it had used by then.
-        self._samples: dict[str, tuple[float, float]] = {}
+        #: The last sample of a container by its id, per node: when, and the cpu seconds it had used by then.
+        self._samples: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in self._nodes}
 
     def features(self) -> frozenset[base.Feature]:
         return _FEATURES
@@ -69,9 +69,10 @@ class DockerExecutor:
     async def list(self, node: str) -> Sequence[base.Observation]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
         found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
-        known = self._ended[node]
-        # Forgets what is no longer listed, so that it cannot grow for ever.
-        self._ended[node] = {item["Id"]: known[item["Id"]] for item in found if item["Id"] in known}
+        # What is no longer listed is forgotten, so that these cannot grow for ever.
+        listed = {item["Id"] for item in found}
+        self._ended[node] = {key: value for key, value in self._ended[node].items() if key in listed}
+        self._samples[node] = {key: value for key, value in self._samples[node].items() if key in listed}
         limit = asyncio.Semaphore(INSPECTS)
         seen = await asyncio.gather(*(self._observe(node, item, limit) for item in found))
         return [observation for observation in seen if observation is not None]
@@ -112,7 +113,6 @@ class DockerExecutor:
         found = await self._find(handle)
         if found is None:
             return
-        self._samples.pop(found["Id"], None)
         await self._ask(handle.node, "DELETE", f"containers/{found['Id']}", {"v": "1", "force": "1"}, gone_is_fine=True)
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:
@@ -125,8 +125,9 @@ class DockerExecutor:
             return None
         now, used = clock.now(), observe.cpu_seconds(sample)
         # One sample has no rate: it is that since the last one, and at first that since the start.
-        since, before = self._samples.get(found["Id"], (observe.timestamp(found["State"]["StartedAt"]) or now, 0.0))
-        self._samples[found["Id"]] = (now, used)
+        begun = (observe.timestamp(found["State"]["StartedAt"]) or now, 0.0)
+        since, before = self._samples[handle.node].get(found["Id"], begun)
+        self._samples[handle.node][found["Id"]] = (now, used)
         percent = 100.0 * (used - before) / (now - since) if now > since else 0.0
         return observe.stats(sample, at=now, cpu_percent=max(0.0, percent))
 

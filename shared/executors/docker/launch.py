@@ -16,6 +16,12 @@ log = structlog.get_logger(__name__)
 
 _PAUSE = 0.1  #: seconds before we look again at a name that is taken by a container that is not there
 
+#: In an error of the engine's own, words that say that it is not well, not that the run is wrong.
+_NODE_TROUBLE = (
+    *("connection error", "connection refused", "transport is closing", "error while dialing"),
+    *("context deadline exceeded", "context canceled", "shutting down"),
+)
+
 
 async def start(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> float:
     """See `base.Executor.start`."""
@@ -57,7 +63,7 @@ async def _create(engine: client.Engine, stock: images.Images, run: base.Run, co
             if error.status == 409:
                 return None
             if error.status != 404 or last_try:
-                raise _refusal(run, error) from error
+                raise _refusal(engine, run, error) from error
             # The image was there when we looked, and is no longer.
             stock.forget(run.image)
             await stock.ensure(run.image)
@@ -89,7 +95,7 @@ async def _start(engine: client.Engine, run: base.Run, identifier: str, config: 
             return None
         if not await _discard(engine, identifier):
             return await _when_started(engine, run.handle, config.instance)
-        raise _refusal(run, error) from error
+        raise _refusal(engine, run, error) from error
     if status == 304:  # somebody else started it between our two calls
         return await _when_started(engine, run.handle, config.instance)
     return clock.now()
@@ -119,9 +125,11 @@ def _started_at(found: dict[str, Any]) -> float:
     return observe.timestamp(found["State"].get("StartedAt")) or clock.now()
 
 
-def _refusal(run: base.Run, error: aiodocker.DockerError) -> errors.StartFailed:
+def _refusal(engine: client.Engine, run: base.Run, error: aiodocker.DockerError) -> errors.GoDockerError:
     said = client.words(error.message)
     lower = said.lower()
+    if error.status >= 500 and any(word in lower for word in _NODE_TROUBLE):
+        return errors.NodeUnavailable(engine.name, said)
     if "no such image" in lower or "invalid reference" in lower:
         return errors.ImageNotFound(f"{run.image}: {said}")
     if '"/bin/sh"' in lower and "no such file" in lower:

@@ -88,7 +88,6 @@ class ProcessExecutor:
         if found is None:
             return
         await tree.kill(found.record, self._scans, wrapper=found.process)
-        self._samples.pop(handle.name, None)
         await asyncio.to_thread(self._records.delete, handle.name)
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:
@@ -142,7 +141,10 @@ class ProcessExecutor:
         return runs.look(record) if record else None
 
     def _list(self, node: str) -> Sequence[base.Observation]:
-        found = (self._look_now(name) for name in self._records.names())
+        names = set(self._records.names())
+        # What is no longer there is forgotten, so that this cannot grow for ever.
+        self._samples = {name: sample for name, sample in self._samples.items() if name in names}
+        found = (self._look_now(name) for name in names)
         return [one.observation(node) for one in found if one is not None]
 
     def _report(self) -> base.NodeReport:
