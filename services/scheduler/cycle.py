@@ -95,8 +95,17 @@ class Cycle:
             task = placed.task
             self._cluster.allocate(task.id, task.attempt + 1, Allocation(placed.node, task.cpus, task.memory))
         self._book.discard([placed.task.id for placed in placements])
-        won = await self._dispatcher.commit(placements, epoch=epoch)
-        self._cluster.release((p.task.id, p.task.attempt + 1) for p in placements if p.task.id not in won)
+        try:
+            won = await self._dispatcher.commit(placements, epoch=epoch)
+        except errors.StoreUnavailable:
+            # Some may be placed and some not: those that are lose the next compare-and-set, the others must not
+            # wait for the next full look at the book.
+            self._book.add(placed.task for placed in placements)
+            raise
+        lost = [placed.task for placed in placements if placed.task.id not in won]
+        if lost:
+            self._cluster.release((task.id, task.attempt + 1) for task in lost)
+            self._book.add(await self._stores.work.pending_of([task.id for task in lost]))
         return won
 
     async def _record_reasons(self, reasons: Mapping[str, str], *, placed: set[str]) -> None:

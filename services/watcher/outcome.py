@@ -39,7 +39,7 @@ def of_exit(task: Placed, seen: Observation, result: Result | None, *, looked: b
     """
     ended_at = seen.ended_at or (result.ended_at if result else None) or now
     began = task.started_at or seen.started_at or (result.started_at if result else None)
-    started_at = min(began, ended_at) if began is not None else (None if looked else ended_at)
+    started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     if task.intent is Intent.KILL and (task.intent_at is None or ended_at >= task.intent_at):
         return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)

@@ -1,0 +1,202 @@
+"""What a system survives: its services and its broker's memory lost again and again, and all of it at once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pymongo
+import pytest
+import redis
+
+from shared.settings import Settings
+from tests.acceptance.conftest import Ground
+from tests.support import history, waiting
+from tests.support.system import System
+
+TASKS = 300
+KILLS_EACH = 3
+FLUSHES = 2
+BETWEEN_FAULTS = 1.2  #: seconds
+SUBMITS_A_SECOND = 20
+
+
+@pytest.mark.timeout(300)
+def test_three_hundred_tasks_survive_kills_of_every_service_and_the_loss_of_redis(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ground.system() as system:
+        began = time.monotonic()
+        faults = Faults(system)
+        with faults.under_way():
+            acknowledged, exit_codes = submit_all(system, ground)
+        wait_until_over(system, acknowledged, timeout=150)
+        faults.check_all_done()
+        settings = system.settings()
+        wait_until_settled(settings)
+        figures = history.check(settings, ground.witness, acknowledged=acknowledged, exit_codes=exit_codes)
+        assert no_run_is_left(ground, system)
+        with capsys.disabled():
+            seconds = time.monotonic() - began
+            print(f"\n  {ground.executor}: {figures}; {faults}; {seconds:.0f} s")
+        assert len(acknowledged) == TASKS
+        assert "internal_error" not in system.log("api")
+        assert "request.failed" not in system.log("api")
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: Ground) -> None:
+    with ground.system() as system:
+        token = system.token()
+        with system.client(token) as client:
+            long = submit(client, ground.task("long", ground.witness.script(seconds=20)))
+            short = submit(client, ground.task("short", ground.witness.script(seconds=4, exit_code=3)))
+            waiting.until_blocking(lambda: ground.witness.count("start") == 2, "both tasks have started")
+        system.kill_hard()
+        waiting.until_blocking(lambda: ground.witness.count("stop") == 1, "the short one ended while nobody watched")
+        system.start()
+        with system.client(system.token()) as client:
+            waiting.until_blocking(lambda: primary(client, short) == "over", "the one that ended is collected")
+            assert status(client, short)["exitcode"] == 3
+            assert primary(client, long) == "running", "the one that runs is adopted"
+            waiting.until_blocking(lambda: primary(client, long) == "over", "it ends", timeout=40)
+        settings = system.settings()
+        wait_until_settled(settings)
+        history.check(settings, ground.witness, acknowledged=[long, short], exit_codes={"long": 0, "short": 3})
+        assert no_run_is_left(ground, system)
+
+
+class Faults:
+    """Kills services in turn and empties Redis, until each was had often enough."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._settings = system.settings()
+        self._done: dict[str, int] = dict.fromkeys(["api", "scheduler", "watcher", "flush"], 0)
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run, name="faults")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join(timeout=90)
+            self._stop.set()
+            assert not thread.is_alive(), f"the faults did not come to an end: {self._done}"
+
+    def check_all_done(self) -> None:
+        assert self._error is None, repr(self._error)
+        assert self._done == {"api": KILLS_EACH, "scheduler": KILLS_EACH, "watcher": KILLS_EACH, "flush": FLUSHES}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{what} {count}x" for what, count in self._done.items())
+
+    def _run(self) -> None:
+        try:
+            for turn, service in itertools.product(range(KILLS_EACH), ["scheduler", "watcher", "api"]):
+                if self._stop.wait(BETWEEN_FAULTS):
+                    return
+                self._kill(service)
+                if service == "watcher" and turn < FLUSHES:
+                    self._flush()
+        except BaseException as error:
+            self._error = error
+
+    def _kill(self, service: str) -> None:
+        before = self._system.kill(service)
+        self._done[service] += 1
+        waiting.until_blocking(lambda: self._system.pid(service) != before, f"{service} is started again", timeout=15)
+
+    def _flush(self) -> None:
+        password = self._settings.redis_password
+        client = redis.Redis(
+            host=self._settings.redis_host,
+            port=self._settings.redis_port,
+            password=password.get_secret_value() if password else None,
+        )
+        client.flushall()
+        client.close()
+        self._done["flush"] += 1
+
+
+def submit_all(system: System, ground: Ground) -> tuple[list[int], dict[str, int]]:
+    """Submit the tasks at a steady pace, as a client that tries again when the gateway goes away."""
+    acknowledged, exit_codes = [], {}
+    with system.client(system.token()) as client:
+        began = time.monotonic()
+        for number in range(TASKS):
+            name = f"task{number}"
+            exit_codes[name] = number % 7
+            script = ground.witness.script(seconds=0.1 * (number % 5), exit_code=exit_codes[name])
+            acknowledged.append(submit_with_retries(client, ground.task(name, script)))
+            ahead = number / SUBMITS_A_SECOND - (time.monotonic() - began)
+            threading.Event().wait(max(0.0, ahead))
+    return acknowledged, exit_codes
+
+
+def submit_with_retries(client: httpx.Client, task: dict[str, object]) -> int:
+    """A lost answer leaves open whether the task exists: the try after it may make a second one, which is checked too."""
+    for _ in range(50):
+        try:
+            answer = client.post("/api/1.0/task", json=task)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 200:
+            return int(answer.json()["id"])
+        assert answer.status_code == 503, answer.text
+        threading.Event().wait(0.2)
+    raise AssertionError("the gateway did not come back")
+
+
+def submit(client: httpx.Client, task: dict[str, object]) -> int:
+    answer = client.post("/api/1.0/task", json=task)
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["id"])
+
+
+def status(client: httpx.Client, task_id: int) -> dict[str, object]:
+    answer = client.get(f"/api/1.0/task/{task_id}/status")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json()["status"])
+
+
+def primary(client: httpx.Client, task_id: int) -> object:
+    return status(client, task_id)["primary"]
+
+
+def wait_until_over(system: System, task_ids: list[int], *, timeout: float) -> None:
+    with system.client(system.token()) as client:
+
+        def nothing_active() -> bool:
+            answer = client.get("/api/1.0/task/active")
+            return answer.status_code == 200 and not answer.json()
+
+        waiting.until_blocking(nothing_active, "all tasks are over", timeout=timeout, interval=0.3)
+        assert all(primary(client, task_id) == "over" for task_id in task_ids[:20])
+
+
+def wait_until_settled(settings: Settings) -> None:
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(settings.mongo_url)
+    try:
+        tasks = client[settings.mongo_db]["tasks"]
+        waiting.until_blocking(
+            lambda: tasks.count_documents({"settled": False}) == 0, "every end is settled", timeout=30
+        )
+    finally:
+        client.close()
+
+
+def no_run_is_left(ground: Ground, system: System) -> bool:
+    """No container, or no record of a process, of ours."""
+    if ground.executor == "docker":
+        transport = httpx.HTTPTransport(uds=ground.engine_socket)
+        with httpx.Client(transport=transport, base_url="http://docker") as client:
+            return client.get("/containers/json", params={"all": "1"}).json() == []
+    return not list((system.data_dir / "runs").rglob("god-*"))

@@ -1,0 +1,124 @@
+"""The checker of what must always hold: what was recorded, against a witness outside GoDocker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pymongo
+
+from shared.settings import Settings
+
+
+class Witness:
+    """
+    A file that tasks append to, outside of everything GoDocker knows. `inside` is its folder's path as tasks see it. Each
+    line is `<run> start|stop <seconds>`; a line is written by one O_APPEND write, so lines do not mix.
+    """
+
+    def __init__(self, folder: Path, *, inside: str | None = None) -> None:
+        folder.mkdir(mode=0o777, parents=True, exist_ok=True)
+        folder.chmod(0o777)
+        self.folder = folder
+        self._file = folder / "witness"
+        self._file.touch()
+        self._file.chmod(0o666)
+        self._inside = f"{inside or folder}/witness"
+
+    def script(self, *, seconds: float = 0, exit_code: int = 0) -> str:
+        """A task's script that leaves its traces."""
+        return (
+            f'echo "$GODOCKER_RUN start $(date +%s)" >> {self._inside}\n'
+            f"sleep {seconds:g}\n"
+            f'echo "$GODOCKER_RUN stop $(date +%s)" >> {self._inside}\n'
+            f"exit {exit_code}\n"
+        )
+
+    def lines(self) -> list[tuple[int, int, str]]:
+        """(task, attempt, start|stop) in the order they were written."""
+        found = []
+        for line in self._file.read_text().splitlines():
+            run, what, _ = line.split(" ")
+            _, task_id, attempt = run.split("-")
+            found.append((int(task_id), int(attempt), what))
+        return found
+
+    def count(self, what: str) -> int:
+        return sum(1 for _, _, seen in self.lines() if seen == what)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a run came to. `runs_twice` and `lost` must be 0."""
+
+    tasks: int
+    acknowledged: int
+    attempts: int
+    starts: int
+    usage_rows: int
+    lost: int
+    runs_twice: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tasks} tasks ({self.acknowledged} acknowledged), {self.attempts} attempts, {self.starts} starts, "
+            f"{self.usage_rows} usage rows, {self.lost} lost, {self.runs_twice} run twice"
+        )
+
+
+def check(
+    settings: Settings, witness: Witness, *, acknowledged: Sequence[int], exit_codes: Mapping[str, int]
+) -> Figures:
+    """
+    Hold the record against the witness; fails with all that is wrong. `acknowledged` are the ids that were answered 200,
+    `exit_codes` what each task's name stands for. To be called when nothing runs any more.
+    """
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
+    try:
+        database = client[settings.mongo_db]
+        tasks = {task["_id"]: task for task in database["tasks"].find()}
+        usage = [(row["task"], row["attempt"]) for row in database["usage"].find()]
+    finally:
+        client.close()
+    starts = Counter((task_id, attempt) for task_id, attempt, what in witness.lines() if what == "start")
+    wrong = [
+        *(f"task {i} was acknowledged and does not exist" for i in acknowledged if i not in tasks),
+        *(f"task {i} is {t['status']}" for i, t in tasks.items() if t["status"] != "over"),
+        *(f"task {i} is not settled" for i, t in tasks.items() if not t["settled"]),
+        *(_wrong_end(task, exit_codes) for task in tasks.values()),
+        *(f"attempt {key} started {count} times" for key, count in starts.items() if count != 1),
+        *(
+            f"task {i} has {t['attempt']} attempts and {sum(1 for key in starts if key[0] == i)} starts"
+            for i, t in tasks.items()
+            if t["attempt"] != sum(1 for key in starts if key[0] == i)
+        ),
+        *(f"usage of {key} is counted {n} times" for key, n in Counter(usage).items() if n != 1),
+        *(f"usage of {key} is missing" for key in starts if key not in set(usage)),
+        *(f"usage of {key} is of a run that never was" for key in set(usage) - starts.keys()),
+        *(
+            f"task {i} ended {n} times"
+            for i, t in tasks.items()
+            if (n := sum(1 for entry in t["history"] if entry["status"] == "over")) != 1
+        ),
+    ]
+    wrong = [line for line in wrong if line]
+    assert not wrong, f"{len(wrong)} things are wrong, among them:\n  " + "\n  ".join(wrong[:20])
+    return Figures(
+        tasks=len(tasks),
+        acknowledged=len(acknowledged),
+        attempts=sum(task["attempt"] for task in tasks.values()),
+        starts=sum(starts.values()),
+        usage_rows=len(usage),
+        lost=sum(1 for task_id in acknowledged if task_id not in tasks),
+        runs_twice=sum(1 for count in starts.values() if count > 1),
+    )
+
+
+def _wrong_end(task: Mapping[str, Any], exit_codes: Mapping[str, int]) -> str | None:
+    expected = exit_codes[task["spec"]["name"]]
+    if task["ending"] == "exited" and task["exit_code"] == expected:
+        return None
+    return f"task {task['_id']} ended {task['ending']} {task['exit_code']} ({task['reason']}), expected exit {expected}"
