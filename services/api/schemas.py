@@ -1,0 +1,28 @@
+"""The documents in `schemas/`, made from the models: `python -m services.api.schemas` writes them, a test compares them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.api import app
+from services.api.wire.submission import TaskIn
+
+FOLDER = Path(__file__).parents[2] / "schemas"
+
+
+def documents() -> Mapping[str, Any]:
+    """Each file's name and content."""
+    task = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TaskIn.model_json_schema()}
+    return {"task.json": task, "openapi.json": app.document().openapi()}
+
+
+def text(document: Any) -> str:
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name, document in documents().items():
+        (FOLDER / name).write_text(text(document))

@@ -1,0 +1,11 @@
+"""The documents in `schemas/` are those that the models make."""
+
+import pytest
+
+from services.api import schemas
+
+
+@pytest.mark.parametrize("name", ["task.json", "openapi.json"])
+def test_a_document_is_as_its_models_make_it(name: str) -> None:
+    kept = (schemas.FOLDER / name).read_text()
+    assert kept == schemas.text(schemas.documents()[name]), "run: python -m services.api.schemas"
