@@ -43,6 +43,8 @@ def answers(node: Node) -> bool:
 
 def ask(node: Node, path: str) -> dict[str, Any]:
     """The engine's answer to GET `path`. Raises `errors.NodeUnavailable`."""
+    if node.url.startswith("unix://") and not Path(node.url.removeprefix("unix://")).is_socket():
+        raise errors.NodeUnavailable(node.name, f"there is no socket at {node.url}")
     try:
         with client(node) as http:
             answer = http.get(path).raise_for_status()

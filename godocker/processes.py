@@ -64,8 +64,7 @@ class Child:
                 # Out of the terminal's group: Ctrl-C is for us, and we end the children in order.
                 start_new_session=True,
             )
-        program.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        program.pid_file.write_text(f"{self._process.pid}\n")
+        _write_pid(program.pid_file, self._process.pid)
 
     def exit_status(self) -> int | None:
         """How it ended (negative: by that signal); None while it runs or before it was started."""
@@ -110,6 +109,13 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return ""
+
+
+def _write_pid(path: Path, pid: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(f"{pid}\n")
+    draft.replace(path)  # whoever reads meanwhile sees the old number or the new one, never none
 
 
 def _open_log(path: Path) -> BinaryIO:

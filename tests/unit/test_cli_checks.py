@@ -1,0 +1,126 @@
+"""What `godocker doctor` makes of what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from godocker.checks import clocks, findings, hosts, machine, stores
+from godocker.checks.findings import State
+from shared.settings import Node, Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("1.1.5+ds1", (1, 1, 5)), ("7.0.15", (7, 0, 15)), ("20.10.24", (20, 10, 24)), ("dev", ())]
+)
+def test_versions_are_compared_by_their_numbers(text: str, numbers: tuple[int, ...]) -> None:
+    assert findings.version(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("hello", "state"),
+    [
+        ({"setName": "rs0", "isWritablePrimary": True, "hosts": ["a"]}, State.WELL),
+        ({"setName": "rs0", "isWritablePrimary": False, "hosts": ["a"]}, State.BAD),
+        ({"isWritablePrimary": True}, State.BAD),
+    ],
+)
+def test_mongodb_must_be_a_replica_set_with_a_primary(hello: dict[str, Any], state: State) -> None:
+    assert stores.judge_replica_set(hello).state is state
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [
+        ({}, State.WELL),
+        ({"storage": {"journal": {"enabled": True}}}, State.WELL),
+        ({"storage": {"journal": {"enabled": False}}}, State.BAD),
+        (None, State.WARNING),
+    ],
+)
+def test_mongodb_must_journal(options: dict[str, Any] | None, state: State) -> None:
+    assert stores.judge_journal(options).state is state
+
+
+@pytest.mark.parametrize(
+    ("options", "states"),
+    [
+        ({"appendonly": "yes", "maxmemory-policy": "noeviction"}, [State.WELL, State.WELL]),
+        ({"appendonly": "no", "save": "", "maxmemory-policy": "noeviction"}, [State.WARNING, State.WELL]),
+        ({"appendonly": "no", "save": "60 1", "maxmemory-policy": "allkeys-lru"}, [State.WELL, State.WARNING]),
+        ({}, [State.WARNING]),
+    ],
+)
+def test_redis_that_forgets_is_worth_a_warning(options: dict[str, str], states: list[State]) -> None:
+    assert [finding.state for finding in stores.judge_redis(options)] == states
+
+
+@pytest.mark.parametrize(
+    ("url", "state"),
+    [
+        ("unix:///var/run/docker.sock", State.WELL),
+        ("https://node.example.org:2376", State.WELL),
+        ("tcp://127.0.0.1:2375", State.WARNING),
+        ("tcp://node.example.org:2375", State.BAD),
+    ],
+)
+def test_an_engine_must_not_be_open_to_the_network(url: str, state: State) -> None:
+    assert hosts.judge_tls("engine", Node(name="n", url=url)).state is state
+
+
+@pytest.mark.parametrize(
+    ("info", "state"),
+    [
+        ({"MemoryLimit": True, "PidsLimit": True, "CpuCfsQuota": True, "SwapLimit": True}, State.WELL),
+        ({"MemoryLimit": True, "SwapLimit": False}, State.WARNING),
+        ({"MemoryLimit": False}, State.BAD),
+    ],
+)
+def test_an_engine_must_be_able_to_limit(info: dict[str, Any], state: State) -> None:
+    assert hosts.judge_limits("engine", info).state is state
+
+
+@pytest.mark.parametrize(("version", "state"), [("1.1.5+ds1", State.WARNING), ("1.3.3", State.WELL)])
+def test_an_old_runc_is_named_and_not_condemned(version: str, state: State) -> None:
+    answer = {"Components": [{"Name": "Engine", "Version": "20.10"}, {"Name": "runc", "Version": version}]}
+    assert hosts.judge_runc("engine", answer).state is state
+
+
+@pytest.mark.parametrize(
+    ("theirs", "state"), [(100.1, State.WELL), (99.0, State.WELL), (103.0, State.WARNING), (90.0, State.BAD)]
+)
+def test_only_what_the_question_does_not_explain_is_a_difference_of_clocks(theirs: float, state: State) -> None:
+    assert clocks.judge("somebody", theirs, asked_at=99.5, answered_at=100.5).state is state
+
+
+def test_a_shared_directory_that_is_not_there_is_not_well(tmp_path: Path) -> None:
+    assert machine.shared_dir(Settings(shared_dir=tmp_path / "nothing"))[0].state is State.BAD
+    assert machine.shared_dir(Settings(shared_dir=tmp_path))[0].state is State.WELL
+    assert machine.shared_dir(Settings(shared_dir=Path("relative")))[0].state is State.BAD
+
+
+@pytest.mark.parametrize(("free", "state"), [(1e12, State.WELL), (1e9, State.WARNING), (1e6, State.BAD)])
+def test_a_full_disk_is_not_well(free: float, state: State) -> None:
+    assert machine.judge_space(free).state is state
+
+
+def test_root_tasks_need_a_nosuid_mount() -> None:
+    assert machine.judge_nosuid(nosuid=False).state is State.BAD
+    assert machine.judge_nosuid(nosuid=True).state is State.WELL
+
+
+def test_secrets_that_others_can_read_are_not_well(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.json"
+    file.write_text("{}")
+    file.chmod(0o644)
+    given = Settings(secret_passphrase="0123456789abcdef" * 2, shared_secret_passphrase="fedcba9876543210" * 2)
+    assert [finding.state for finding in machine.secrets(given, file)] == [State.WELL, State.BAD]
+    file.chmod(0o600)
+    assert [finding.state for finding in machine.secrets(given, file)] == [State.WELL]
+    assert machine.secrets(Settings())[0].state is State.BAD
+
+
+def test_our_own_versions_are_good_enough() -> None:
+    assert all(finding.state is State.WELL for finding in machine.versions())
