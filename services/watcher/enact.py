@@ -76,6 +76,7 @@ class Enactor:
 
     async def _note_running(self, actions: Sequence[NoteRunning]) -> None:
         now = clock.now()
+        started = await asyncio.gather(*(self._started_at(action) for action in actions))
         moves = [
             Transition(
                 action.task.id,
@@ -83,11 +84,19 @@ class Enactor:
                 TaskStatus.STARTING,
                 TaskStatus.RUNNING,
                 at=now,
-                fields={"started_at": action.started_at or now},
+                fields={"started_at": at or now},
             )
-            for action in actions
+            for action, at in zip(actions, started, strict=True)
         ]
         await self._stores.tasks.transition_many(moves)
+
+    async def _started_at(self, action: NoteRunning) -> float | None:
+        """When the run started; a list does not say it, and the scheduler that knew died before it wrote it down."""
+        if action.started_at is not None:
+            return action.started_at
+        async with self._reads:
+            seen = await self._executor.inspect(Handle(action.task.node, action.task.id, action.task.attempt))
+        return seen.started_at if seen else None
 
     async def _note_ends(self, actions: Sequence[NoteEnd | LookForMissing]) -> list[Handle]:
         if not actions:
