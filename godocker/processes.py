@@ -113,7 +113,7 @@ def tail(log: Path, lines: int = TAIL_LINES) -> str:
 
 def _write_pid(path: Path, pid: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
+    draft = path.with_name(f"{path.name}.new")
     draft.write_text(f"{pid}\n")
     draft.replace(path)  # whoever reads meanwhile sees the old number or the new one, never none
 
