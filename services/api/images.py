@@ -47,12 +47,14 @@ def registry_of(domain: str | None) -> str:
 
 def _is_internal(registry: str) -> bool:
     host = registry.rsplit(":", 1)[0]
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+    if host.endswith((".localhost", ".local", ".internal")):
         return True
     if re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host):
         # Also the spellings of an address that only some resolvers understand: 127.1, 2130706433.
         try:
-            return not ipaddress.ip_address(host).is_global
+            address = ipaddress.ip_address(host)
         except ValueError:
             return True
-    return False
+        return not address.is_global or address.is_multicast
+    # A name without a dot (`localhost`, `mongo:27017`) is only known inside a network.
+    return "." not in host
