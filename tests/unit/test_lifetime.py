@@ -1,0 +1,211 @@
+"""A service's loops end together, within a bound, and a hint is never lost between two looks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from shared import errors, lifetime
+from tests.support import waiting
+
+
+async def until_stop(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def deaf(stop: asyncio.Event) -> None:
+    await asyncio.Event().wait()
+
+
+# --- run_loops ------------------------------------------------------------------------
+
+
+async def test_loops_finish_what_they_are_doing_when_they_are_told_to_stop() -> None:
+    stop, finished = asyncio.Event(), []
+
+    async def careful(stop: asyncio.Event) -> None:
+        await stop.wait()
+        await asyncio.sleep(0.05)
+        finished.append("written")
+
+    running = asyncio.create_task(lifetime.run_loops({"careful": careful, "other": until_stop}, stop=stop))
+    await asyncio.sleep(0)
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert finished == ["written"]
+
+
+async def test_a_loop_that_does_not_hear_is_cancelled_after_the_grace() -> None:
+    stop, cancelled = asyncio.Event(), []
+
+    async def loop(stop: asyncio.Event) -> None:
+        try:
+            await deaf(stop)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    stop.set()
+    began = time.monotonic()
+    await lifetime.run_loops({"deaf": loop}, stop=stop, grace=0.1)
+    assert cancelled == [True]
+    assert 0.1 <= time.monotonic() - began < 2
+
+
+async def test_a_loop_that_swallows_its_cancellation_does_not_hold_the_service_up() -> None:
+    stop, free = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(stop: asyncio.Event) -> None:
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+
+    stop.set()
+    began = time.monotonic()
+    await lifetime.run_loops({"stubborn": stubborn}, stop=stop, grace=0.05, cancel_timeout=0.1)
+    assert time.monotonic() - began < 2
+    free.set()
+    await waiting.until(lambda: len(asyncio.all_tasks()) == 1, "the stubborn loop has gone")
+
+
+async def test_a_loop_that_ends_by_itself_ends_the_service() -> None:
+    stop = asyncio.Event()
+
+    async def brief(stop: asyncio.Event) -> None:
+        return
+
+    await asyncio.wait_for(lifetime.run_loops({"brief": brief, "other": until_stop}, stop=stop), 5)
+    assert stop.is_set()
+
+
+async def test_what_the_loops_raised_is_raised_together() -> None:
+    async def breaks_first(stop: asyncio.Event) -> None:
+        raise ValueError("first")
+
+    async def breaks_while_stopping(stop: asyncio.Event) -> None:
+        await stop.wait()
+        raise KeyError("second")
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await lifetime.run_loops(
+            {"first": breaks_first, "second": breaks_while_stopping, "third": until_stop}, stop=asyncio.Event()
+        )
+    assert {type(error) for error in caught.value.exceptions} == {ValueError, KeyError}
+
+
+async def test_a_service_that_is_cancelled_stops_its_loops_too() -> None:
+    stop, ended = asyncio.Event(), []
+
+    async def loop(stop: asyncio.Event) -> None:
+        await stop.wait()
+        ended.append(True)
+
+    running = asyncio.create_task(lifetime.run_loops({"loop": loop}, stop=stop))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ended == [True]
+
+
+# --- until_done, every, pause -----------------------------------------------------------
+
+
+async def test_work_is_tried_until_what_it_needs_answers() -> None:
+    tries = []
+
+    async def work() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise errors.StoreUnavailable("not yet")
+
+    await lifetime.until_done(asyncio.Event(), work, retry=0.001)
+    assert len(tries) == 3
+
+
+async def test_work_that_fails_for_another_reason_is_not_tried_again() -> None:
+    async def work() -> None:
+        raise errors.ConfigurationError("never")
+
+    with pytest.raises(errors.ConfigurationError):
+        await lifetime.until_done(asyncio.Event(), work, retry=0.001)
+
+
+async def test_a_stop_ends_the_tries() -> None:
+    stop = asyncio.Event()
+
+    async def work() -> None:
+        stop.set()
+        raise errors.StoreUnavailable("gone")
+
+    await asyncio.wait_for(lifetime.until_done(stop, work, retry=60), 5)
+
+
+async def test_every_begins_at_once_and_ends_with_the_stop() -> None:
+    stop, rounds = asyncio.Event(), 0
+    async for _ in lifetime.every(stop, 0.001):
+        rounds += 1
+        if rounds == 3:
+            stop.set()
+    assert rounds == 3
+
+
+async def test_a_pause_ends_with_the_stop() -> None:
+    stop = asyncio.Event()
+    assert await lifetime.pause(stop, 0.001)
+    stop.set()
+    assert not await asyncio.wait_for(lifetime.pause(stop, 60), 5)
+
+
+async def test_waiting_for_either_leaves_nothing_behind() -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    await lifetime.wait_either(first, second, timeout=0.001)
+    second.set()
+    await asyncio.wait_for(lifetime.wait_either(first, second), 5)
+    assert len(asyncio.all_tasks()) == 1
+
+
+# --- Wakeup -----------------------------------------------------------------------------
+
+
+async def test_many_hints_make_one_look() -> None:
+    wakeup, stop, looks = lifetime.Wakeup(), asyncio.Event(), []
+
+    async def loop() -> None:
+        while await wakeup.wait(stop, poll=60, gather=0.05):
+            looks.append(1)
+
+    running = asyncio.create_task(loop())
+    for _ in range(100):
+        wakeup.set()
+        await asyncio.sleep(0)
+    await waiting.until(lambda: looks, "it was looked once")
+    stop.set()
+    await asyncio.wait_for(running, 5)
+    assert looks == [1]
+
+
+async def test_a_hint_during_the_look_makes_another() -> None:
+    wakeup, stop = lifetime.Wakeup(), asyncio.Event()
+    wakeup.set()
+    assert await wakeup.wait(stop, poll=60)
+    wakeup.set()  # while the caller looks
+    assert await asyncio.wait_for(wakeup.wait(stop, poll=60), 5)
+
+
+async def test_without_a_hint_there_is_a_look_after_the_poll() -> None:
+    assert await asyncio.wait_for(lifetime.Wakeup().wait(asyncio.Event(), poll=0.01), 5)
+
+
+async def test_a_stop_ends_the_waiting_and_the_gathering() -> None:
+    wakeup, stop = lifetime.Wakeup(), asyncio.Event()
+    waits = asyncio.create_task(wakeup.wait(stop, poll=60, gather=60))
+    wakeup.set()
+    await asyncio.sleep(0.01)
+    stop.set()
+    assert not await asyncio.wait_for(waits, 5)
