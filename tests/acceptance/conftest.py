@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.acceptance.client import Client
 from tests.support.history import Witness
 from tests.support.system import System, running_system
 
 CPUS = 16  #: more than the machine has, so that starts overlap
 FAST = {"GODOCKER_LEASE_SECONDS": "2", "GODOCKER_KILL_GRACE": "3"}
+
+UID, GID = 23456, 23457  #: of the user alice
+
+EXECUTORS = [pytest.param("docker", marks=pytest.mark.docker), "process"]
 
 
 class Ground:
@@ -44,21 +51,67 @@ class Ground:
             "command": {"interactive": False, "cmd": cmd},
         }
 
+    def runs(self, system: System) -> list[str]:
+        """The containers, or the records of processes, that exist."""
+        if self.executor == "docker":
+            transport = httpx.HTTPTransport(uds=self.engine_socket)
+            with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as client:
+                return [item["Names"][0] for item in client.get("/containers/json", params={"all": "1"}).json()]
+        return [file.name for file in (system.data_dir / "runs").rglob("god-*")]
 
-@pytest.fixture(params=[pytest.param("docker", marks=pytest.mark.docker), "process"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+
+@pytest.fixture(params=EXECUTORS)
+def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
     """Docker, then processes."""
-    tmp_path.chmod(0o711)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o711)
-    folder = tmp_path / "witness"
+    return _ground(request, tmp_path_factory)
+
+
+@pytest.fixture(params=EXECUTORS, scope="module")
+def module_ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """The same, for the tests of a module that share one system."""
+    return _ground(request, tmp_path_factory)
+
+
+@dataclass
+class Place:
+    ground: Ground
+    system: System
+    client: Client
+
+
+@pytest.fixture(scope="module")
+def place(module_ground: Ground) -> Iterator[Place]:
+    """A running system, with its user alice logged in."""
+    with module_ground.system() as system:
+        key = system.add_user("alice", "--uid", str(UID), "--gid", str(GID))
+        with system.client(system.token("alice", key)) as http:
+            yield Place(module_ground, system, Client(http))
+
+
+def _ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    folder = tmp_path_factory.mktemp("ground") / "witness"
+    for parent in folder.parents[:3]:
+        parent.chmod(0o711)  # tasks of other users pass through
     if request.param == "process":
         size = {"GODOCKER_PROCESS_CPUS": str(CPUS), "GODOCKER_PROCESS_MEMORY": "64"}
         return Ground("process", folder, size, None)
     engine = request.getfixturevalue("docker_engine")
-    volume = {"name": "witness", "path": str(folder), "mount": "/mnt/witness", "acl": "rw"}
+    volumes = [
+        {"name": "witness", "path": str(folder), "mount": "/mnt/witness", "acl": "rw"},
+        {"name": "gone", "path": str(folder / "gone"), "mount": "/mnt/gone", "acl": "ro"},
+    ]
     environment = {
         "GODOCKER_NODES": json.dumps([{"name": "node1", "url": engine.url, "cpus": CPUS, "memory": 64}]),
-        "GODOCKER_VOLUMES": json.dumps([volume]),
+        "GODOCKER_VOLUMES": json.dumps(volumes),
+        "GODOCKER_DOCKER_NETWORK": _network(str(engine.socket)),
     }
     return Ground("docker", folder, environment, "/mnt/witness", str(engine.socket))
+
+
+def _network(socket: str) -> str:
+    """A network for tasks that ask for one: the tests' engine has no default bridge."""
+    name = "godocker-test"
+    with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://docker", timeout=30) as client:
+        answer = client.post("/networks/create", json={"Name": name, "Driver": "bridge", "CheckDuplicate": True})
+        assert answer.status_code in (201, 409), answer.text
+    return name

@@ -39,7 +39,7 @@ def test_three_hundred_tasks_survive_kills_of_every_service_and_the_loss_of_redi
         settings = system.settings()
         wait_until_settled(settings)
         figures = history.check(settings, ground.witness, acknowledged=acknowledged, exit_codes=exit_codes)
-        assert no_run_is_left(ground, system)
+        assert ground.runs(system) == []
         with capsys.disabled():
             seconds = time.monotonic() - began
             print(f"\n  {ground.executor}: {figures}; {faults}; {seconds:.0f} s")
@@ -53,7 +53,7 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
     with ground.system() as system:
         token = system.token()
         with system.client(token) as client:
-            long = submit(client, ground.task("long", ground.witness.script(seconds=20)))
+            long = submit(client, ground.task("long", ground.witness.script(seconds=30)))
             short = submit(client, ground.task("short", ground.witness.script(seconds=4, exit_code=3)))
             waiting.until_blocking(lambda: ground.witness.count("start") == 2, "both tasks have started")
         system.kill_hard()
@@ -67,7 +67,7 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
         settings = system.settings()
         wait_until_settled(settings)
         history.check(settings, ground.witness, acknowledged=[long, short], exit_codes={"long": 0, "short": 3})
-        assert no_run_is_left(ground, system)
+        assert ground.runs(system) == []
 
 
 class Faults:
@@ -191,12 +191,3 @@ def wait_until_settled(settings: Settings) -> None:
         )
     finally:
         client.close()
-
-
-def no_run_is_left(ground: Ground, system: System) -> bool:
-    """No container, or no record of a process, of ours."""
-    if ground.executor == "docker":
-        transport = httpx.HTTPTransport(uds=ground.engine_socket)
-        with httpx.Client(transport=transport, base_url="http://docker") as client:
-            return client.get("/containers/json", params={"all": "1"}).json() == []
-    return not list((system.data_dir / "runs").rglob("god-*"))
