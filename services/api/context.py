@@ -57,7 +57,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
     )
 
 
-def of(request: Request) -> Context:
+async def of(request: Request) -> Context:
     """The context of the gateway that serves `request`."""
     context: Context = request.app.state.context
     return context
