@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from typing import Annotated, Any
 
@@ -97,7 +96,7 @@ class RequirementsIn(_Part):
 
 class VolumeIn(_Part):
     name: Annotated[Line, Field(min_length=1, max_length=64)]
-    acl: Annotated[str, Field(pattern=re.compile(r"^(ro|rw)$"))] | None = None
+    acl: Annotated[str, Field(pattern=r"^(ro|rw)$")] | None = None
 
 
 class ContainerIn(_Part):
