@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from services.api import images
 from services.api.wire import submission
+from services.api.wire import task as wire
 from shared import errors, lifecycle
 from shared.errors import FieldError
 from shared.executors.base import Feature
@@ -76,11 +77,18 @@ def _spec(sent: submission.TaskIn, owner: User, settings: Settings) -> Spec:
 def _volumes(sent: submission.TaskIn, owner: User, settings: Settings) -> list[TaskVolume]:
     configured = {volume.name: volume for volume in settings.volumes}
     found = []
-    for asked in sent.container.volumes or []:
+    for _, asked in _asked_volumes(sent):
         volume = configured[asked.name]
         path = (volume.path or owner.home or "").replace("$USERID", owner.id)
         found.append(TaskVolume(name=asked.name, acl=asked.acl or volume.acl, path=path, mount=volume.target))
     return found
+
+
+def _asked_volumes(sent: submission.TaskIn) -> Iterator[tuple[int, submission.VolumeIn]]:
+    """The volumes that were asked for, numbered. A copied task brings its directory along, which every task gets anyway."""
+    for number, asked in enumerate(sent.container.volumes or []):
+        if asked.name != wire.DIRECTORY_VOLUME:
+            yield number, asked
 
 
 def _wants_created(sent: submission.TaskIn) -> bool:
@@ -155,7 +163,7 @@ def _volume_problems(
     configured = {volume.name: volume for volume in settings.volumes}
     problems = []
     seen: set[str] = set()
-    for number, asked in enumerate(sent.container.volumes or []):
+    for number, asked in _asked_volumes(sent):
         path = f"container.volumes.{number}"
         volume = configured.get(asked.name)
         if volume is None:

@@ -20,6 +20,7 @@ _ENDED = {Ending.KILLED: "killed", Ending.QUOTA_REACHED: "quota reached"}
 _PRIMARY = {TaskStatus.STARTING: "pending"}
 _CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
 
+DIRECTORY_VOLUME = "go-docker"  #: the task's directory among its volumes
 NOT_LOOKED_AT = "waiting for its turn"
 
 
@@ -123,7 +124,7 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
     volumes = [volume.model_dump() for volume in task.spec.volumes]
     if placed is not None:
         path = str(directories.path(task.id))
-        volumes.append({"name": "go-docker", "acl": "rw", "path": path, "mount": base.WORKDIR})
+        volumes.append({"name": DIRECTORY_VOLUME, "acl": "rw", "path": path, "mount": base.WORKDIR})
     return {
         "image": task.spec.image,
         "volumes": volumes,
