@@ -38,6 +38,7 @@ class Cluster:
     def __init__(self) -> None:
         self._reports: dict[str, NodeReport] = {}
         self._allocations: dict[tuple[int, int], Allocation] = {}
+        self._unwritten: set[tuple[int, int]] = set()
         self._audit: _Audit | None = None
 
     @property
@@ -67,10 +68,16 @@ class Cluster:
             )
 
     def allocate(self, task_id: int, attempt: int, allocation: Allocation) -> None:
+        """Take room for an attempt whose placement is about to be written; see `written`."""
         self._allocations[task_id, attempt] = allocation
+        self._unwritten.add((task_id, attempt))
         if self._audit:
             self._audit.allocated.add((task_id, attempt))
             self._audit.released.discard((task_id, attempt))
+
+    def written(self, attempts: Iterable[tuple[int, int]]) -> None:
+        """The write of these placements came to its end, well or not: from here on an audit knows better."""
+        self._unwritten.difference_update(attempts)
 
     def release(self, attempts: Iterable[tuple[int, int]]) -> bool:
         """These (task, attempt) hold nothing any more. True if any of them did."""
@@ -84,7 +91,7 @@ class Cluster:
 
     def begin_audit(self) -> None:
         """From now on note what changes, since what is read from MongoDB meanwhile may be older."""
-        self._audit = _Audit(set(), set())
+        self._audit = _Audit(set(self._unwritten), set())
 
     def end_audit(self, placed: Iterable[Placed]) -> int:
         """Replace the allocations by what was read since `begin_audit`. Return how many differed."""
@@ -105,6 +112,7 @@ class Cluster:
     def clear(self) -> None:
         """Forget the allocations: somebody else leads."""
         self._allocations.clear()
+        self._unwritten.clear()
         self._audit = None
 
     def snapshot(self) -> list[NodeState]:
