@@ -1,0 +1,440 @@
+"""The pure parts of a scheduling cycle: the book, the policy, feasibility, ranking, the plan, the cluster."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from services.scheduler import feasibility, placement
+from services.scheduler.cluster import Allocation, Cluster, NodeState
+from services.scheduler.pending import Book, lane_of
+from services.scheduler.policies.fifo import Fifo
+from services.scheduler.ranking import BestFit
+from shared.executors.base import NodeReport
+from shared.store.work import GB, Pending
+from tests.support import samples
+
+# --- the book -----------------------------------------------------------------------------
+
+tasks = st.builds(
+    samples.pending,
+    st.integers(1, 12),
+    attempt=st.integers(0, 2),
+    user=st.sampled_from(["alice", "bob"]),
+    project=st.sampled_from(["default", "other"]),
+    cpus=st.sampled_from([0.5, 1.0, 4.0]),
+    memory=st.sampled_from([GB, 8 * GB]),
+    queued_at=st.sampled_from([1.0, 2.0, 3.0]),
+)
+
+
+class BookMachine(RuleBasedStateMachine):
+    """The book against a plain dict, whose lanes are sorted from nothing each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = Book()
+        self.model: dict[int, Pending] = {}
+
+    @rule(entered=st.lists(tasks, max_size=6))
+    def add(self, entered: list[Pending]) -> None:
+        self.book.add(entered)
+        self.model.update({task.id: task for task in entered})
+
+    @rule(ids=st.lists(st.integers(0, 13), max_size=6))
+    def discard(self, ids: list[int]) -> None:
+        self.book.discard(ids)
+        self.model = {task_id: task for task_id, task in self.model.items() if task_id not in ids}
+
+    @rule(ids=st.sets(st.integers(0, 13)))
+    def keep_only(self, ids: set[int]) -> None:
+        assert self.book.keep_only(ids) == len(self.model.keys() - ids)
+        self.model = {task_id: task for task_id, task in self.model.items() if task_id in ids}
+
+    @rule()
+    def clear(self) -> None:
+        self.book.clear()
+        self.model.clear()
+
+    @rule(ids=st.lists(st.integers(0, 13)))
+    def unknown(self, ids: list[int]) -> None:
+        assert self.book.unknown(ids) == [task_id for task_id in ids if task_id not in self.model]
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        lanes: dict[object, list[Pending]] = {}
+        for task in sorted(self.model.values(), key=lambda task: (task.queued_at, task.id)):
+            lanes.setdefault(lane_of(task), []).append(task)
+        assert dict(self.book.lanes) == lanes
+        assert len(self.book) == len(self.model)
+        assert all((task_id in self.book) == (task_id in self.model) for task_id in range(14))
+        assert self.book.oldest == min((task.queued_at for task in self.model.values()), default=None)
+
+
+TestBook = BookMachine.TestCase
+
+# --- first in, first out -------------------------------------------------------------------
+
+
+def lanes_of(waiting: Sequence[Pending]) -> Book:
+    book = Book()
+    book.add(waiting)
+    return book
+
+
+def order(waiting: Sequence[Pending], *, no_room_for: frozenset[str] = frozenset()) -> list[int]:
+    """Who is offered a placement, in turn, where the shapes `no_room_for` find none."""
+    policy, offered = Fifo(lanes_of(waiting).lanes), []
+    while (task := policy.pop()) is not None:
+        offered.append(task.id)
+        if task.shape in no_room_for:
+            policy.skip(task)
+        else:
+            policy.charge(task)
+    return offered
+
+
+def test_who_came_first_goes_first_whosever_it_is() -> None:
+    waiting = [
+        samples.pending(3, user="bob", queued_at=1.0),
+        samples.pending(1, user="alice", queued_at=2.0),
+        samples.pending(2, user="bob", queued_at=3.0, cpus=4.0),
+        samples.pending(4, user="carol", queued_at=2.5),
+    ]
+    # The last one in is not the first one out, the lowest number not before the longest wait.
+    assert order(waiting) == [3, 1, 4, 2]
+
+
+def test_between_those_who_came_together_the_lower_number_goes_first() -> None:
+    waiting = [samples.pending(number, user=user, queued_at=1.0) for number, user in ((3, "a"), (1, "b"), (2, "a"))]
+    assert order(waiting) == [1, 2, 3]
+
+
+def test_a_start_that_was_undone_has_its_old_place_again() -> None:
+    book = lanes_of([samples.pending(number) for number in (2, 3)])
+    book.add([samples.pending(1, attempt=1, queued_at=1.0)])
+    assert Fifo(book.lanes).pop() == samples.pending(1, attempt=1, queued_at=1.0)
+
+
+def test_nothing_of_a_shape_that_found_no_room_is_offered_again() -> None:
+    large = [samples.pending(number, user=f"user{number}", cpus=64.0) for number in range(1, 4)]
+    small = [samples.pending(number) for number in range(4, 7)]
+    assert order([*large, *small], no_room_for=frozenset({large[0].shape})) == [1, 4, 5, 6]
+
+
+@given(st.lists(tasks, unique_by=lambda task: task.id), st.sets(st.sampled_from([0.5, 1.0, 4.0])))
+def test_everybody_is_offered_once_in_the_order_of_seniority_but_the_shapes_without_room(
+    waiting: list[Pending], full: set[float]
+) -> None:
+    no_room = frozenset(task.shape for task in waiting if task.cpus in full)
+    expected, refused = [], set()
+    for task in sorted(waiting, key=lambda task: (task.queued_at, task.id)):
+        if task.shape not in refused:
+            expected.append(task.id)
+            if task.shape in no_room:
+                refused.add(task.shape)
+    assert order(waiting, no_room_for=no_room) == expected
+
+
+# --- feasibility ------------------------------------------------------------------------------
+
+NEEDS = "needs 8 cpu and 4 GB"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ([], f"{NEEDS}, and there are no nodes"),
+        ([samples.node("n1", 8, 16, free_cpus=3)], f"{NEEDS}: n1 has 3 of 8 cpu free"),
+        ([samples.node("n1", 8, 16, free_memory=2 * GB)], f"{NEEDS}: n1 has 2 of 16 GB free"),
+        (
+            [samples.node("n1", 8, 16, free_cpus=0.5, free_memory=GB // 2)],
+            f"{NEEDS}: n1 has 0.5 of 8 cpu and 0.5 of 16 GB free",
+        ),
+        ([samples.node("n1", ready=False, reason="refused")], f"{NEEDS}: n1 is not ready (refused)"),
+        ([samples.node("n1", ready=False)], f"{NEEDS}: n1 is not ready (it does not answer)"),
+        (
+            [samples.node("n1", 4, 64), samples.node("n2", 6, 2)],
+            f"can never run here: {NEEDS}, but the most that a node has is 6 cpu (n2) and 64 GB (n1)",
+        ),
+        # A node that could never take it is not part of the reason.
+        ([samples.node("n1", 4), samples.node("n2", 8, free_cpus=1)], f"{NEEDS}: n2 has 1 of 8 cpu free"),
+        (
+            [samples.node(f"n{number}", free_cpus=number / 2) for number in range(6)],
+            f"{NEEDS}: n5 has 2.5 of 8 cpu free; n4 has 2 of 8 cpu free; n3 has 1.5 of 8 cpu free; and so on for 3 more",
+        ),
+    ],
+)
+def test_a_reason_has_the_numbers(nodes: list[NodeState], reason: str) -> None:
+    assert feasibility.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
+
+
+def test_ten_tenths_of_a_core_fit_on_one() -> None:
+    node = samples.node(cpus=1.0)
+    for _ in range(10):
+        assert feasibility.fits(samples.pending(cpus=0.1), node)
+        node.free_cpus -= 0.1
+    assert not feasibility.fits(samples.pending(cpus=0.1), node)
+
+
+# --- ranking -----------------------------------------------------------------------------------
+
+nodes = st.lists(
+    st.builds(
+        samples.node,
+        name=st.sampled_from([f"n{number}" for number in range(8)]),
+        cpus=st.just(16.0),
+        gb=st.just(64.0),
+        free_cpus=st.integers(0, 16).map(float) | st.floats(0, 16),
+        free_memory=st.integers(0, 64).map(lambda gb: gb * GB),
+        ready=st.sampled_from([True, True, True, False]),
+    ),
+    unique_by=lambda node: node.name,
+    max_size=8,
+)
+needs = st.builds(
+    samples.pending,
+    st.just(1),
+    cpus=st.integers(1, 16).map(float) | st.floats(0.01, 16),
+    memory=st.integers(1, 64).map(lambda gb: gb * GB),
+)
+
+
+def naive_best(task: Pending, nodes: Sequence[NodeState]) -> NodeState | None:
+    """By looking at every node: the one that is left with the fewest cores, then the least memory."""
+    able = [node for node in nodes if feasibility.fits(task, node)]
+    return min(able, key=lambda node: (node.free_cpus, node.free_memory, node.name), default=None)
+
+
+@given(nodes, st.lists(needs, max_size=20))
+def test_the_best_node_is_the_one_that_a_look_at_every_node_finds(
+    states: list[NodeState], wanted: list[Pending]
+) -> None:
+    plain = copy.deepcopy(states)
+    ranked = BestFit(states)
+    for task in wanted:
+        found, best = ranked.find(task), naive_best(task, plain)
+        assert (found and found.name) == (best and best.name)
+        if found is None or best is None:
+            continue
+        ranked.take(task, found)
+        best.free_cpus -= task.cpus
+        best.free_memory -= task.memory
+        assert found.free_cpus >= -feasibility.EPSILON
+        assert found.free_memory >= 0
+
+
+def test_the_tightest_node_is_taken_and_not_the_emptiest() -> None:
+    ranked = BestFit([samples.node("empty"), samples.node("tight", free_cpus=2), samples.node("full", free_cpus=0.5)])
+    found = ranked.find(samples.pending(cpus=1.0))
+    assert found is not None
+    assert found.name == "tight"
+
+
+def test_a_node_that_is_not_ready_is_no_node() -> None:
+    assert BestFit([samples.node(ready=False)]).find(samples.pending()) is None
+
+
+# --- the plan ---------------------------------------------------------------------------------------
+
+
+def plan(waiting: Sequence[Pending], states: Sequence[NodeState], *, limit: int = 1000) -> placement.Plan:
+    return placement.plan(Fifo(lanes_of(waiting).lanes), states, limit=limit)
+
+
+many_tasks = st.lists(tasks, unique_by=lambda task: task.id)
+
+
+@given(many_tasks, nodes)
+def test_a_plan_never_gives_more_of_a_node_than_is_free(waiting: list[Pending], states: list[NodeState]) -> None:
+    before = {node.name: copy.copy(node) for node in states}
+    by_node: dict[str, list[Pending]] = {}
+    for placed in plan(waiting, states).placements:
+        by_node.setdefault(placed.node, []).append(placed.task)
+    for name, placed_tasks in by_node.items():
+        assert before[name].ready
+        assert sum(task.cpus for task in placed_tasks) <= before[name].free_cpus + feasibility.EPSILON * len(
+            placed_tasks
+        )
+        assert sum(task.memory for task in placed_tasks) <= before[name].free_memory
+
+
+@given(many_tasks, nodes)
+def test_every_task_is_placed_once_or_its_shape_has_a_reason(waiting: list[Pending], states: list[NodeState]) -> None:
+    result = plan(waiting, states)
+    placed = [placed.task.id for placed in result.placements]
+    assert len(placed) == len(set(placed))
+    for task in waiting:
+        assert task.id in placed or result.reasons[task.shape]
+    assert result.unplaced == result.reasons.keys()
+    assert not result.full
+
+
+@given(many_tasks, nodes)
+def test_of_tasks_alike_those_who_came_first_are_placed(waiting: list[Pending], states: list[NodeState]) -> None:
+    placed = {placed.task.id for placed in plan(waiting, states).placements}
+    for shape in {task.shape for task in waiting}:
+        alike = sorted((task for task in waiting if task.shape == shape), key=lambda task: task.seniority)
+        told = [task.id in placed for task in alike]
+        assert told == sorted(told, reverse=True)
+
+
+@given(many_tasks, nodes)
+def test_what_is_left_waiting_fits_nowhere(waiting: list[Pending], states: list[NodeState]) -> None:
+    result = plan(waiting, states)
+    placed = {placed.task.id for placed in result.placements}
+    # `states` is now as the plan leaves it; a shape is refused at a moment when more was free than now.
+    for task in waiting:
+        assert task.id in placed or naive_best(task, states) is None
+
+
+def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> None:
+    waiting = [samples.pending(number, cpus=0.1, memory=1) for number in range(1, 6)]
+    limited = plan(waiting, [samples.node()], limit=3)
+    assert [placed.task.id for placed in limited.placements] == [1, 2, 3]
+    assert limited.full
+    assert not plan(waiting, [samples.node()], limit=5).full
+
+
+def test_a_reason_that_is_fresh_is_not_made_again() -> None:
+    task = samples.pending(cpus=64.0)
+    result = placement.plan(Fifo(lanes_of([task]).lanes), [samples.node()], limit=9, explained={task.shape})
+    assert (result.unplaced, result.reasons) == ({task.shape}, {})
+
+
+def test_a_large_task_in_front_holds_up_no_small_one_behind() -> None:
+    result = plan([samples.pending(1, cpus=64.0), samples.pending(2)], [samples.node()])
+    assert [placed.task.id for placed in result.placements] == [2]
+
+
+# --- the cluster ---------------------------------------------------------------------------------------
+
+ONE = Allocation(samples.NODE, 1.0, GB)
+
+
+def free(cluster: Cluster) -> float:
+    return cluster.snapshot()[0].free_cpus
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """One node of eight cores."""
+    made = Cluster()
+    made.observe([samples.report()])
+    return made
+
+
+def test_what_is_free_is_what_the_node_has_less_what_is_taken(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.allocate(1, 1, ONE)
+    cluster.allocate(2, 1, Allocation("elsewhere", 5.0, GB))
+    (state,) = cluster.snapshot()
+    assert (state.free_cpus, state.free_memory, state.cpus) == (7.0, 15 * GB, 8.0)
+    assert cluster.release([(1, 1)])
+    assert not cluster.release([(1, 1), (9, 9)])
+    assert free(cluster) == 8.0
+
+
+def test_a_snapshot_is_a_copy(cluster: Cluster) -> None:
+    cluster.snapshot()[0].free_cpus -= 5
+    assert free(cluster) == 8.0
+
+
+def test_an_audit_replaces_what_is_held_by_what_is_written(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.written([(1, 1)])
+    cluster.begin_audit()
+    assert cluster.end_audit([samples.placed(2), samples.placed(3)]) == 3
+    assert free(cluster) == 6.0
+
+
+def test_what_is_allocated_during_an_audit_survives_it(cluster: Cluster) -> None:
+    cluster.begin_audit()
+    cluster.allocate(1, 1, ONE)
+    cluster.written([(1, 1)])
+    cluster.end_audit([])
+    assert free(cluster) == 7.0
+
+
+def test_what_is_released_during_an_audit_is_not_taken_again(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.begin_audit()
+    cluster.release([(1, 1)])
+    cluster.end_audit([samples.placed(1)])
+    assert free(cluster) == 8.0
+
+
+def test_an_end_that_comes_before_its_record_was_read_counts_too(cluster: Cluster) -> None:
+    cluster.begin_audit()
+    cluster.release([(1, 1)])
+    cluster.end_audit([samples.placed(1)])
+    assert free(cluster) == 8.0
+
+
+def test_a_placement_that_is_being_written_survives_an_audit_that_reads_past_it(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)  # then the write is under way
+    cluster.begin_audit()
+    cluster.end_audit([])  # read before the write was done
+    assert free(cluster) == 7.0
+    cluster.written([(1, 1)])
+    cluster.begin_audit()
+    cluster.end_audit([])
+    assert free(cluster) == 8.0
+
+
+def test_a_placement_that_was_lost_while_an_audit_read_it_is_free_again(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.begin_audit()
+    cluster.written([(1, 1)])
+    cluster.release([(1, 1)])
+    cluster.end_audit([])
+    assert free(cluster) == 8.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [
+        (None, samples.report(), True),
+        (samples.report(), samples.report(), False),
+        (samples.report(), samples.report(cpus=9), True),
+        (samples.report(), samples.report(gb=17), True),
+        (samples.report(), samples.report(cpus=7), False),
+        (samples.report(), samples.report(ready=False), False),
+        (samples.report(ready=False), samples.report(), True),
+        (None, samples.report(ready=False), False),
+    ],
+)
+def test_only_what_lets_a_task_be_placed_is_news(before: NodeReport | None, after: NodeReport, is_news: bool) -> None:
+    cluster = Cluster()
+    if before is not None:
+        cluster.observe([before])
+    assert cluster.observe([after]) is is_news
+
+
+def test_a_node_that_is_distrusted_takes_nothing_until_it_reports_again(cluster: Cluster) -> None:
+    cluster.distrust(samples.NODE, "silent")
+    cluster.distrust("unknown", "silent")
+    assert [(state.ready, state.reason) for state in cluster.snapshot()] == [(False, "silent")]
+    assert cluster.observe([samples.report()])
+    assert cluster.snapshot()[0].ready
+
+
+def test_a_node_that_is_no_longer_configured_is_gone_with_what_was_taken_of_it(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.observe([samples.report("other")])
+    assert [(state.name, state.free_cpus) for state in cluster.snapshot()] == [("other", 8.0)]
+
+
+def test_clearing_forgets_what_is_taken_and_keeps_the_nodes(cluster: Cluster) -> None:
+    cluster.allocate(1, 1, ONE)
+    cluster.begin_audit()
+    cluster.clear()
+    assert free(cluster) == 8.0
+    cluster.begin_audit()
+    cluster.end_audit([])
+    assert free(cluster) == 8.0
