@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import errors as driver_errors
 
@@ -17,6 +18,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
+
+CLOSE_TIMEOUT = 1.0  #: seconds for what is only polite at the end
 
 #: Server codes that say "not now" rather than "not so": no primary, shutting down, out of time.
 _PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11602, 13435, 13436})
@@ -46,7 +49,9 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     try:
         yield client[settings.mongo_db]
     finally:
-        client.close()
+        # It says goodbye to the server, and without a server would wait for one as long as an operation.
+        with pymongo.timeout(CLOSE_TIMEOUT):
+            client.close()
 
 
 def is_passing(error: Exception) -> bool:

@@ -66,8 +66,8 @@ _CHANGED = frozenset({85, 86})  #: server codes: an index of that name is there 
 @connection.translated
 async def ensure(database: connection.Database) -> None:
     """
-    Create the indexes that are missing, and those anew whose definition has changed. Doing it again, or from several processes, is
-    fine.
+    Create the indexes that are missing, and those anew whose definition has changed. Doing it again, or from several
+    processes, is fine.
     """
     for collection, models in INDEXES.items():
         for model in models:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+import pymongo
 from pymongo import ReturnDocument, WriteConcern
 from pymongo import errors as driver_errors
 
@@ -64,7 +64,8 @@ class LeaseStore:
     @connection.translated
     async def release(self, lease: Lease) -> None:
         """Give a lease back, so that the next holder need not wait for its end."""
-        await self._leases.update_one(
-            {"_id": lease.name, "holder": lease.holder, "epoch": lease.epoch},
-            [{"$set": {"holder": None, "expires_at": {"$subtract": ["$$NOW", 1]}}}],
-        )
+        with pymongo.timeout(connection.CLOSE_TIMEOUT):
+            await self._leases.update_one(
+                {"_id": lease.name, "holder": lease.holder, "epoch": lease.epoch},
+                [{"$set": {"holder": None, "expires_at": {"$subtract": ["$$NOW", 1]}}}],
+            )
