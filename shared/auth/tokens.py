@@ -7,18 +7,20 @@ key ends every session of the old one.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 from jose import jwt
 from jose.exceptions import JOSEError
 
-from shared import errors
+from shared import clock, errors
 
 ALGORITHM = "HS256"
 ISSUER = "godocker"
 SESSION = "session"  #: audience: a token made for anything else is not a session
 MAX_LENGTH = 4096  #: characters; a longer one is not looked at
+_REMEMBERED = 4096  #: tokens in use at a time whose signature is checked once
 
 _REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "sub", "aud", "iss")}
 
@@ -54,13 +56,25 @@ def read_session(token: str, *, secret: str) -> Session:
     if not token or len(token) > MAX_LENGTH:
         raise errors.NotAuthenticated("the token is not one of ours")
     try:
-        # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
-        claims: dict[str, Any] = jwt.decode(
-            token, secret, algorithms=[ALGORITHM], audience=SESSION, issuer=ISSUER, options=_REQUIRED
-        )
+        session, expires_at = _read(token, secret)
     except (JOSEError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise errors.NotAuthenticated(f"the token is not valid: {type(error).__name__}") from None
+    if expires_at < int(clock.now()):
+        raise errors.NotAuthenticated("the token is not valid: ExpiredSignatureError")
+    return session
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _read(token: str, secret: str) -> tuple[Session, int]:
+    """
+    What a token says and when it ends. Remembered, since it costs more than all else that a request needs: of what was
+    checked, only the end can come later. A token that is refused raises, and is not remembered.
+    """
+    # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+    claims: dict[str, Any] = jwt.decode(
+        token, secret, algorithms=[ALGORITHM], audience=SESSION, issuer=ISSUER, options=_REQUIRED
+    )
     user, key = claims.get("sub"), claims.get("key")
     if not isinstance(user, str) or not isinstance(key, str):
-        raise errors.NotAuthenticated("the token is not valid: claims")
-    return Session(user, key)
+        raise ValueError("claims")
+    return Session(user, key), int(claims["exp"])

@@ -87,7 +87,7 @@ class Task(_Stored):
     exit_code: int | None = None
     ending: Ending | None = None
     reason: str | None = None
-    failure: Failure = Failure()
+    failure: Failure = Field(default_factory=Failure)  # a default that is an instance is copied deeply for every task
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwt
 
-from shared import errors
+from shared import clock, errors
 from shared.auth import apikeys, tokens
 
 SECRET = "0123456789abcdef" * 4
@@ -157,3 +157,16 @@ def test_what_is_kept_does_not_give_the_key_away() -> None:
 @given(st.text())
 def test_no_text_is_the_key_of_nobody(text: str) -> None:
     assert not apikeys.matches(text, apikeys.NOBODY)
+
+
+def test_a_token_that_was_good_a_moment_ago_is_refused_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = signed(claims())
+    tokens.read_session(token, secret=SECRET)
+    monkeypatch.setattr(clock, "now", lambda: time.time() + 601)
+    assert "Expired" in refused(token)
+
+
+def test_a_token_that_was_good_a_moment_ago_is_refused_with_another_key() -> None:
+    token = signed(claims())
+    tokens.read_session(token, secret=SECRET)
+    refused(token, secret=SECRET[::-1])
