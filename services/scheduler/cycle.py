@@ -102,6 +102,8 @@ class Cycle:
             # wait for the next full look at the book.
             self._book.add(placed.task for placed in placements)
             raise
+        finally:
+            self._cluster.written((placed.task.id, placed.task.attempt + 1) for placed in placements)
         lost = [placed.task for placed in placements if placed.task.id not in won]
         if lost:
             self._cluster.release((task.id, task.attempt + 1) for task in lost)

@@ -110,7 +110,7 @@ class SchedulerService:
                 await self._lead(self._lease.epoch)
             except errors.Unavailable as error:
                 log.warning("cycle.failed", error=str(error))
-                # What it meant to place is in the book no more, and may or may not be written: all is read anew.
+                # Whether its plan was written is not known. Trying it again would release the room of what was placed.
                 self._epoch_taken = None
                 await lifetime.pause(stop, 0.5)
 
