@@ -50,7 +50,7 @@ class Broker:
         """Take up to `count` ids from the queue. What is not a number is dropped: it cannot be one of ours."""
         popped = await self._redis.lpop(self._keys.queue, count)
         items = popped if isinstance(popped, list) else []
-        ids = [int(item) for item in items if item.isascii() and item.isdigit() and len(item) < 16]
+        ids = [int(item) for item in items if _is_number(item)]
         if len(ids) < len(items):
             log.warning("broker.junk_in_queue", dropped=len(items) - len(ids))
         return ids
@@ -119,6 +119,11 @@ def parse_ended(hint: str) -> list[tuple[int, int]]:
     pairs = []
     for word in words[1:]:
         task_id, _, attempt = word.partition(":")
-        if task_id.isdigit() and attempt.isdigit():
+        if _is_number(task_id) and _is_number(attempt):
             pairs.append((int(task_id), int(attempt)))
     return pairs
+
+
+def _is_number(word: str) -> bool:
+    # `isdigit` alone is also true of digits that `int` does not read, and `int` refuses very many of them.
+    return word.isascii() and word.isdigit() and len(word) < 19
