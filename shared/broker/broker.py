@@ -50,7 +50,7 @@ class Broker:
         """Take up to `count` ids from the queue. What is not a number is dropped: it cannot be one of ours."""
         popped = await self._redis.lpop(self._keys.queue, count)
         items = popped if isinstance(popped, list) else []
-        ids = [int(item) for item in items if _is_number(item)]
+        ids = [int(item) for item in items if _is_number(str(item))]
         if len(ids) < len(items):
             log.warning("broker.junk_in_queue", dropped=len(items) - len(ids))
         return ids
