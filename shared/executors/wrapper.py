@@ -12,7 +12,8 @@ change it. It does four things that only the inside can do:
 * it sends output to `god.log` and `god.err`, so that no log driver stands in the way;
 * it passes SIGTERM on to the command, from before it takes the attempt: one that was taken leaves an exit code. A
   signal that reaches the forked shell before that one has put its inherited trap away is lost, so the trap leaves a file
-  first, which the forked shell looks for once it would die of the next signal.
+  first, which the forked shell looks for once it would die of the next signal. A `wait` during which the trap ran
+  says 143 whatever the command's code is, also where the command had ended by then, so it is asked again: shells remember.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ TAKEN = 125
 
 _PROGRAM = """\
 stop= child=
-trap 'stop=1; { : > ".godocker/stop.$1"; } 2>/dev/null; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
+trap 'stop=1 hit=1; { : > ".godocker/stop.$1"; } 2>/dev/null; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
 cd "$GODOCKER_PWD" || exit 126
 set -C
 { echo "$$" > ".godocker/started.$1"; } 2>/dev/null || exit 125
@@ -41,11 +42,11 @@ shebang) ([ -e ".godocker/stop.$1" ] && exit 143; exec ./cmd.sh) > god.log 2> go
 esac
 child=$!
 [ -z "$stop" ] || kill -TERM "$child" 2>/dev/null
+while :; do
+hit=
 wait "$child"
 code=$?
-while kill -0 "$child" 2>/dev/null; do
-wait "$child"
-code=$?
+[ -n "$hit" ] || break
 done
 date +%s >> god.info 2>/dev/null
 echo "$code" > ".godocker/exit.$1"

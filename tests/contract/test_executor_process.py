@@ -150,9 +150,10 @@ async def test_a_pid_that_was_given_away_again_is_not_the_run(
 ) -> None:
     run = await rig.start("exit 0")
     await rig.ended(run)
-    record = kept.read(run.handle.name)
+    record, seen = kept.read(run.handle.name), proc.read(stranger.pid)
     assert record is not None
-    kept.update(replace(record, pid=stranger.pid))
+    assert seen is not None
+    kept.update(replace(record, pid=seen.pid, start=seen.start + 1))
     assert await rig.state(run) is base.RunState.EXITED
     await rig.executor.stop(run.handle, grace=0)
     await rig.executor.remove(run.handle)

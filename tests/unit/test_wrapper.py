@@ -145,8 +145,7 @@ def test_a_command_that_goes_on_after_sigterm_is_waited_for(wrapped: Wrapped) ->
     assert wrapped.read(".godocker/exit.1") == "5\n"
 
 
-@pytest.mark.parametrize("to_group", [False, True])
-def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped, to_group: bool) -> None:
+def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped) -> None:
     """Each try sends it a little later; a lost one would leave the command to its ten seconds."""
     for attempt in range(1, 41):
         process = wrapped.start("exec sleep 10", attempt=attempt)
@@ -159,11 +158,37 @@ def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped, to_group
             until = time.perf_counter() + attempt * 50e-6
             while time.perf_counter() < until:
                 pass
-        (os.killpg if to_group else os.kill)(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(8) in (143, -signal.SIGTERM)
         result = wrapped.result(attempt)
         # Whoever took the attempt leaves its code.
         assert result is None or result.exit_code == 143
+
+
+@pytest.mark.parametrize("code", [9, 127, 143])
+def test_the_code_of_a_command_that_ends_by_sigterm_is_its_own(wrapped: Wrapped, code: int) -> None:
+    for attempt in range(1, 26):
+        process = wrapped.start(
+            f"trap 'exit {code}' TERM; echo > ready.{attempt}; while :; do :; done", attempt=attempt
+        )
+        waiting.until_blocking(
+            lambda attempt=attempt: (wrapped.directory / f"ready.{attempt}").exists(), "it is ready", interval=0.001
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == code
+        assert wrapped.read(wrapper.exit_file(attempt)) == f"{code}\n"
+
+
+@pytest.mark.parametrize("wrapped", [SHELLS[2]], indirect=True)
+def test_a_signal_to_the_whole_group_does_not_change_the_code(wrapped: Wrapped) -> None:
+    """As a service manager sends it: the command's end and the signal fall into one `wait`, which then says 143."""
+    for attempt in range(1, 26):
+        process = wrapped.start(f"trap 'exit 9' TERM; echo > ready.{attempt}; while :; do :; done", attempt=attempt)
+        waiting.until_blocking(
+            lambda attempt=attempt: (wrapped.directory / f"ready.{attempt}").exists(), "it is ready", interval=0.001
+        )
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(10) == 9
 
 
 def test_a_planted_link_is_not_taken_for_an_attempt(wrapped: Wrapped, tmp_path: Path) -> None:

@@ -114,12 +114,11 @@ class ProcessExecutor:
         self._watcher.close()
 
     async def _terminate(self, found: runs.Found, process: proc.Process, grace: float) -> None:
-        """SIGTERM to the wrapper's group, and `grace` seconds for the wrapper to come to its end."""
+        """SIGTERM to the wrapper, and `grace` seconds for it to come to its end."""
         await self._begun(found.record)
-        try:
-            os.killpg(process.session, signal.SIGTERM)
-        except ProcessLookupError:
-            return
+        # To it alone, as in a container: it passes the signal on. Sent to the group, the command would get it twice, and a
+        # shell whose child dies of the same signal that interrupts its `wait` can lose the child's exit code (bash does).
+        tree.send([process], signal.SIGTERM)
         if found.state is base.RunState.PAUSED:
             tree.send(await tree.of(found.record, self._scans, wrapper=process), signal.SIGCONT)
         await tree.wait(process, timeout=grace)

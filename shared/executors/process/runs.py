@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from shared import errors
+from shared import clock, errors
 from shared.executors import base, wrapper
 from shared.executors.process import proc, records
 from shared.storage import directories
@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 #: Exit code of a run whose wrapper did not come to its end: somebody from outside killed it, as SIGKILL would.
 KILLED_FROM_OUTSIDE = 137
+
+_WRITE_TIME = 2.0  #: seconds within which a wrapper has surely written its pid into the file that it made
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,31 @@ class Found:
 
 def look(record: records.Record) -> Found:
     """See what has become of a run."""
-    process = _recorded(record)
-    if process is None:
-        # Read after the process was seen to be gone: all that it will ever write is there. The pid in it counts where
-        # the starter died too early to record one, or lost against another that started the same attempt.
-        result = _result(record)
-        process = _claimed(record, result)
-        if process is None:
-            # Its process may have ended between the two looks.
-            result = _result(record)
-            known = record.pid is not None or result is not None
-            return Found(record, base.RunState.EXITED if known else base.RunState.CREATED, None, result)
-    state = base.RunState.PAUSED if process.is_stopped else base.RunState.RUNNING
-    return Found(record, state, process, None)
+    if process := _recorded(record):
+        return _alive(record, process)
+    # Read after the process was seen to be gone: all that it will ever write is there. The pid in it counts where
+    # the starter died too early to record one, or lost against another that started the same attempt.
+    result = _result(record)
+    while True:
+        if process := _claimed(record, result):
+            return _alive(record, process)
+        # It may have begun or ended between the two looks: what was written is final once it is the same before and after.
+        again = _result(record)
+        if again == result:
+            return Found(record, _dead_state(record, result), None, result)
+        result = again
+
+
+def _alive(record: records.Record, process: proc.Process) -> Found:
+    return Found(record, base.RunState.PAUSED if process.is_stopped else base.RunState.RUNNING, process, None)
+
+
+def _dead_state(record: records.Record, result: directories.Result | None) -> base.RunState:
+    if record.pid is not None:
+        return base.RunState.EXITED
+    # A file just made may lack its pid because the wrapper is between making and writing it.
+    fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
+    return base.RunState.CREATED if result is None or fresh else base.RunState.EXITED
 
 
 def has_begun(record: records.Record) -> bool:
