@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Path
+from fastapi import Depends, Header, Path, Query
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.api import context
 from services.api.context import Context
-from shared import errors
-from shared.auth import permissions, tokens
+from shared import clock, errors
+from shared.auth import permissions, shares, tokens
+from shared.auth.permissions import Action, Role
 from shared.models.task import Task
 from shared.models.user import User
 
@@ -34,24 +35,80 @@ async def caller(here: Here, credentials: Annotated[HTTPAuthorizationCredentials
     return user
 
 
+async def maybe_caller(
+    here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> User | None:
+    """The caller; None where there is no token at all. A bad one is refused all the same."""
+    return None if credentials is None else await caller(here, credentials)
+
+
 Caller = Annotated[User, Depends(caller)]
+MaybeCaller = Annotated[User | None, Depends(maybe_caller)]
 TaskId = Annotated[int, Path(ge=1, le=2**53, description="The task's number")]
 
 
-async def visible_task(task_id: TaskId, here: Here, user: Caller) -> Task:
-    """The task of the path, if the caller may see it. Raises `errors.TaskNotFound`."""
+def _share_token(
+    header: Annotated[str | None, Header(alias="X-GODOCKER-SHARE", max_length=256)] = None,
+    query: Annotated[str | None, Query(alias="share", max_length=256)] = None,
+) -> str | None:
+    return header or query
+
+
+async def visible_task(
+    task_id: TaskId, here: Here, user: MaybeCaller, share: Annotated[str | None, Depends(_share_token)]
+) -> Task:
+    """
+    The task of the path, if the caller, or who holds a share token of it, may see it. Raises `errors.TaskNotFound`, and
+    `errors.NotAuthenticated` where there is neither session nor share token.
+    """
+    if user is None and share is None:
+        raise errors.NotAuthenticated("a token is needed: Authorization: Bearer <token>")
     task = await here.stores.views.get(task_id)
-    if task is None or not permissions.may_see_task(user, task):
+    if task is None or not permissions.allows(await _role(here, user, task, share), Action.SEE_TASK):
         raise errors.TaskNotFound(task_id)
     return task
 
 
-async def managed_task(task: Annotated[Task, Depends(visible_task)], user: Caller) -> Task:
-    """The task of the path, if the caller may act on it. Raises `errors.TaskNotFound` and `errors.NotAllowed`."""
-    if not permissions.may_manage_task(user, task):
-        raise errors.NotAllowed(f"task {task.id} is not yours")
+async def managed_task(task_id: TaskId, here: Here, user: Caller) -> Task:
+    """The task of the path, if the caller may act on it. Raises `errors.TaskNotFound`."""
+    task = await here.stores.views.get(task_id)
+    if task is None or not permissions.allows(await _role(here, user, task, None), Action.MANAGE_TASK):
+        # Whoever may not act on it may not see it either.
+        raise errors.TaskNotFound(task_id)
     return task
+
+
+async def owned_task(task_id: TaskId, here: Here, user: Caller) -> Task:
+    """The task of the path, if the caller may give it to others. Raises `errors.TaskNotFound` and `errors.NotAllowed`."""
+    task = await managed_task(task_id, here, user)
+    if not permissions.allows(await _role(here, user, task, None), Action.SHARE_TASK):
+        raise errors.NotAllowed(f"only its owner may share task {task_id}")
+    return task
+
+
+async def _role(here: Context, user: User | None, task: Task, share: str | None) -> Role:
+    if user is not None:
+        shares_project = await here.shares_project(user, task)
+        role = permissions.role_towards_task(user, task, shares_project=shares_project)
+        if role is not Role.OTHER:
+            return role
+    if share is not None and shares.opens(share, task, now=clock.now()):
+        return Role.SHARED
+    return Role.ANONYMOUS if user is None else Role.OTHER
+
+
+def permitted(action: Action) -> Any:
+    """A dependency: the caller, if an admin or whoever else the table allows `action` towards nothing of anybody's."""
+
+    async def check(user: Caller) -> User:
+        role = Role.ADMIN if user.admin else Role.OTHER
+        if not permissions.allows(role, action):
+            raise errors.NotAllowed("only an admin may do this")
+        return user
+
+    return Depends(check)
 
 
 Visible = Annotated[Task, Depends(visible_task)]
 Managed = Annotated[Task, Depends(managed_task)]
+Owned = Annotated[Task, Depends(owned_task)]

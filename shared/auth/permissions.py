@@ -1,21 +1,95 @@
-"""Who may do what to whose: pure answers, asked by every route."""
+"""Who may do what to whose: one table, asked by every route. Pure."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
 
 from shared.models.task import Task
 from shared.models.user import User
 
 
-def may_see_task(caller: User, task: Task) -> bool:
-    """Owner and admins. To everybody else a task does not exist."""
-    return caller.admin or task.user.id == caller.id
+class Role(StrEnum):
+    """What a caller is to the thing they ask for. The first that fits, from the last to the first, counts."""
+
+    ANONYMOUS = "anonymous"  #: no session
+    SHARED = "shared"  #: holds a share token of this task
+    OTHER = "other"  #: a user to whom it does not belong
+    MEMBER = "member"  #: of the project it belongs to, where members share
+    OWNER = "owner"
+    ADMIN = "admin"
 
 
-def may_manage_task(caller: User, task: Task) -> bool:
-    """Kill it, hold it back, let it go: owner and admins."""
-    return caller.admin or task.user.id == caller.id
+class Action(StrEnum):
+    """What is asked for, in kinds that have the same answer."""
+
+    SEE_PUBLIC = "see_public"  #: configuration, images, usage of the nodes, counts, ping
+    ACT_FOR_ONESELF = "act_for_oneself"  #: what any user does in their own name: submit, list one's own
+    SUBMIT_AS = "submit_as"  #: create a task that runs as that user
+    SEE_TASK = "see_task"  #: with its files
+    MANAGE_TASK = "manage_task"  #: kill, suspend, let go, change, archive
+    SHARE_TASK = "share_task"
+    SEE_ALL_TASKS = "see_all_tasks"
+    SEE_USER = "see_user"  #: with usage, billing, personal files
+    CHANGE_USER = "change_user"  #: email, keys, personal files, kill all tasks
+    ADMINISTER_USER = "administer_user"  #: list, delete, activate, quotas
+    SEE_PROJECT = "see_project"
+    SEE_PROJECT_USAGE = "see_project_usage"
+    CHANGE_PROJECT = "change_project"
+    ADMINISTER_PROJECT = "administer_project"  #: create, delete, quotas, priority
+    CHANGE_RECIPE = "change_recipe"
+    ADMINISTER_SYSTEM = "administer_system"  #: maintenance
 
 
-def may_submit_as(caller: User, user_id: str) -> bool:
-    """Send a task that runs as `user_id`: oneself, and admins for anybody."""
-    return caller.admin or user_id == caller.id
+_EVERYBODY = frozenset(Role)
+_USERS = frozenset({Role.OTHER, Role.MEMBER, Role.OWNER, Role.ADMIN})
+_OWN = frozenset({Role.OWNER, Role.ADMIN})
+_TEAM = frozenset({Role.MEMBER, Role.OWNER, Role.ADMIN})
+_ADMIN = frozenset({Role.ADMIN})
+
+ALLOWED: Mapping[Action, frozenset[Role]] = {
+    Action.SEE_PUBLIC: _EVERYBODY,
+    Action.ACT_FOR_ONESELF: _USERS,
+    Action.SUBMIT_AS: _OWN,
+    Action.SEE_TASK: _TEAM | {Role.SHARED},
+    Action.MANAGE_TASK: _TEAM,
+    Action.SHARE_TASK: _OWN,
+    Action.SEE_ALL_TASKS: _ADMIN,
+    Action.SEE_USER: _OWN,
+    Action.CHANGE_USER: _OWN,
+    Action.ADMINISTER_USER: _ADMIN,
+    Action.SEE_PROJECT: _OWN,
+    Action.SEE_PROJECT_USAGE: _TEAM,
+    Action.CHANGE_PROJECT: _OWN,
+    Action.ADMINISTER_PROJECT: _ADMIN,
+    Action.CHANGE_RECIPE: _OWN,
+    Action.ADMINISTER_SYSTEM: _ADMIN,
+}
+
+
+def allows(role: Role, action: Action) -> bool:
+    """Whether somebody in `role` may do `action`."""
+    return role in ALLOWED[action]
+
+
+def role_towards_task(caller: User, task: Task, *, shares_project: bool = False) -> Role:
+    """`shares_project`: the caller is a member of the task's project, and its members share their tasks."""
+    if caller.admin:
+        return Role.ADMIN
+    if task.user.id == caller.id:
+        return Role.OWNER
+    return Role.MEMBER if shares_project else Role.OTHER
+
+
+def role_towards_user(caller: User, user_id: str) -> Role:
+    if caller.admin:
+        return Role.ADMIN
+    return Role.OWNER if caller.id == user_id else Role.OTHER
+
+
+def role_towards_project(caller: User, *, owner: str | None, member: bool) -> Role:
+    if caller.admin:
+        return Role.ADMIN
+    if owner is not None and owner == caller.id:
+        return Role.OWNER
+    return Role.MEMBER if member else Role.OTHER

@@ -66,6 +66,13 @@ class Failure(_Stored):
     count: int = 0
 
 
+class Share(_Stored):
+    """Lets whoever holds the token see the task. Only its hash is kept."""
+
+    hash: str
+    until: float
+
+
 class Task(_Stored):
     """The whole document. Times are seconds since the epoch."""
 
@@ -88,6 +95,7 @@ class Task(_Stored):
     ending: Ending | None = None
     reason: str | None = None
     failure: Failure = Field(default_factory=Failure)  # a default that is an instance is copied deeply for every task
+    share: Share | None = None
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []

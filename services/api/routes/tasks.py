@@ -14,6 +14,7 @@ from services.api.wire.answers import Added, Counted, Json, TaskOut, TaskStatusO
 from services.api.wire.submission import TaskIn
 from shared import clock, errors, metrics
 from shared.auth import permissions
+from shared.auth.permissions import Action
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User
@@ -57,7 +58,7 @@ async def _owner(sent: TaskIn, here: Here, user: User) -> User:
     wanted = sent.user.id if sent.user else None
     if not wanted or wanted == user.id:
         return user
-    if not permissions.may_submit_as(user, wanted):
+    if not permissions.allows(permissions.role_towards_user(user, wanted), Action.SUBMIT_AS):
         raise errors.NotAllowed("only an admin may create tasks of another user")
     owner = await here.users.ask(wanted)
     if owner is None or not owner.active:
