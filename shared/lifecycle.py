@@ -36,6 +36,16 @@ class Intent(StrEnum):
     RESCHEDULE = "reschedule"
 
 
+class Remark(StrEnum):
+    """What came of the owner's last wish, until the task moves on."""
+
+    SUSPENDED = "suspended"
+    SUSPEND_REJECTED = "suspend rejected"
+    RESUMED = "resumed"
+    RESUME_REJECTED = "resume rejected"
+    RESCHEDULED = "rescheduled"
+
+
 class Ending(StrEnum):
     """How a task that is over came to its end."""
 

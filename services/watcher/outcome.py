@@ -25,6 +25,7 @@ class Outcome:
     reason: str | None
     started_at: float | None
     ended_at: float
+    again: bool = False  #: the task is to run once more: nothing but the times and the usage is kept of this attempt
 
 
 def is_doubtful(seen: Observation) -> bool:
@@ -43,6 +44,8 @@ def of_exit(task: Placed, seen: Observation, result: Result | None, *, looked: b
     code = _exit_code(seen, result)
     if task.intent is Intent.KILL and (task.intent_at is None or ended_at >= task.intent_at):
         return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
+    if task.intent is Intent.RESCHEDULE and (task.intent_at is None or ended_at >= task.intent_at):
+        return Outcome(Ending.KILLED, KILLED, "rescheduled", started_at, ended_at, again=True)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
     if seen.out_of_memory and code != 0:
@@ -57,6 +60,8 @@ def of_missing(task: Placed, result: Result | None, *, now: float) -> Outcome:
     began = task.started_at or (result.started_at if result else None)
     if task.intent is Intent.KILL:
         return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", began, now)
+    if task.intent is Intent.RESCHEDULE:
+        return Outcome(Ending.KILLED, KILLED, "rescheduled", began, now, again=True)
     if result is not None and result.exit_code is not None:
         reason = "its container was removed by somebody else; the exit code is the one it left in its directory"
         return Outcome(Ending.EXITED, result.exit_code, reason, began, result.ended_at or now)

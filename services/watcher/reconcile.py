@@ -36,7 +36,21 @@ class LookForMissing:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Its owner wants it killed."""
+    """Its owner wants it killed, or to run from the start again."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Its owner wants it suspended."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Its owner wants it to go on."""
 
     handle: Handle
 
@@ -49,7 +63,7 @@ class RemoveStray:
     why: str
 
 
-Action = NoteRunning | NoteEnd | LookForMissing | Stop | RemoveStray
+Action = NoteRunning | NoteEnd | LookForMissing | Stop | Pause | Resume | RemoveStray
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +110,20 @@ def _judge(task: Placed, seen: Observation) -> list[Action]:
     actions: list[Action] = []
     if task.status is TaskStatus.STARTING:
         actions.append(NoteRunning(task, seen.started_at))
-    if task.intent is Intent.KILL:
-        actions.append(Stop(seen.handle))
+    if task.intent is not None:
+        actions += _wanted(task.intent, seen.handle)
     return actions
+
+
+def _wanted(intent: Intent, handle: Handle) -> list[Action]:
+    match intent:
+        case Intent.KILL | Intent.RESCHEDULE:
+            return [Stop(handle)]
+        case Intent.SUSPEND:
+            return [Pause(handle)]
+        case Intent.RESUME:
+            return [Resume(handle)]
+    return []
 
 
 def _stray(seen: Observation, known: Known | None) -> RemoveStray | None:

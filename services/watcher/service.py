@@ -13,6 +13,7 @@ import structlog
 from services.watcher import intents
 from services.watcher.enact import Enactor
 from services.watcher.node import NodeWatch
+from services.watcher.record import Recorder
 from services.watcher.settle import Settler
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
@@ -118,7 +119,8 @@ class WatcherService:
 
     def _take(self, node: str, lease: Lease) -> None:
         settler = Settler(node, self._stores, self._executor, self._settings)
-        enactor = Enactor(self._stores, self._broker, self._executor, self._directories, settler, self._settings)
+        recorder = Recorder(self._stores, self._broker, self._executor, self._directories, settler)
+        enactor = Enactor(self._stores, self._executor, recorder, self._settings)
         watch = NodeWatch(node, self._stores, self._executor, enactor, settler, self._settings)
         stop = asyncio.Event()
         work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 
 
 class _Stored(BaseModel):
@@ -84,6 +84,7 @@ class Task(_Stored):
     attempt: int = 0
     intent: Intent | None = None  #: None: run
     intent_at: float | None = None
+    remark: Remark | None = None  #: what came of the last intent
     user: TaskUser
     project: str = "default"
     spec: Spec

@@ -12,7 +12,7 @@ from pymongo import ReturnDocument, UpdateOne, WriteConcern
 from pymongo import errors as driver_errors
 
 from shared import errors, lifecycle
-from shared.lifecycle import Intent, TaskStatus
+from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Task
 from shared.store import connection
 
@@ -125,6 +125,25 @@ class TaskStore:
         return Task.model_validate(document) if document else None
 
     @connection.translated
+    async def answer(self, task_id: int, intent: Intent, remark: Remark, *, attempt: int) -> bool:
+        """Note what came of an intent, and clear it. False if the owner wants something else by now."""
+        result = await self._tasks.update_one(
+            {"_id": task_id, "attempt": attempt, "intent": intent},
+            {"$set": {"intent": None, "intent_at": None, "remark": remark}},
+        )
+        return result.matched_count == 1
+
+    @connection.translated
+    async def reject(self, task_id: int, remark: Remark) -> Task | None:
+        """Note that a wish is not followed. Return the task, or None if it is over or its owner wants something else."""
+        document = await self._tasks.find_one_and_update(
+            {"_id": task_id, "status": {"$in": sorted(lifecycle.ACTIVE)}, "intent": None},
+            {"$set": {"remark": remark}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return Task.model_validate(document) if document else None
+
+    @connection.translated
     async def settle(self, attempts: Sequence[tuple[int, int]]) -> None:
         """Note that these (task, attempt) are counted and their runs removed."""
         if attempts:
@@ -148,6 +167,14 @@ def _set(move: Transition, *, token: str) -> dict[str, Any]:
     attempt = move.attempt if move.next_attempt is None else move.next_attempt
     entry = {"at": move.at, "status": move.new, "attempt": attempt, "note": move.note}
     return {
-        "$set": {"status": move.new, "status_at": move.at, "attempt": attempt, "moved_by": token, **move.fields},
+        # A remark is about where the task was.
+        "$set": {
+            "status": move.new,
+            "status_at": move.at,
+            "attempt": attempt,
+            "moved_by": token,
+            "remark": None,
+            **move.fields,
+        },
         "$push": {"history": {"$each": [entry], "$slice": -HISTORY}},
     }

@@ -68,7 +68,7 @@ def secondary(task: Task, *, verdict: Verdict | None) -> str | None:
         return _ASKED[task.intent]
     if task.status is TaskStatus.PENDING and _judged(task, verdict):
         return "rejected by scheduler"
-    return None
+    return task.remark
 
 
 def reason(task: Task, *, verdict: Verdict | None) -> str | None:
