@@ -1,0 +1,46 @@
+"""Send a batch of short tasks at once and see when all of it is over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks import load, samples, tasks
+from benchmarks.bench import Bench
+from benchmarks.gateway import Gateway
+from benchmarks.results import Row, Target
+
+_CONNECTIONS = 16
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Seconds from the first submission until all were over."""
+
+    count: int
+    seconds: float
+    began: float
+
+
+def through_gateway(gateway: Gateway, count: int) -> Batch:
+    """Raises `gateway.NotDone`."""
+    order = load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count, task=tasks.typical("/bin/true"))
+    sent = load.run(order)
+    return Batch(count, gateway.wait_all_over(timeout=_TIMEOUT) - sent.began, sent.began)
+
+
+def add_rates(bench: Bench, what: str, rates: list[float], known: float, whose: str, target: Target) -> None:
+    """A row for rates of equal batches, beside a rate that the handbook has."""
+    rate = samples.median(rates)
+    bench.add(
+        Row(
+            what,
+            round(rate, 1),
+            "tasks/s",
+            spread=f"{min(rates):.1f}–{max(rates):.1f}, {len(rates)} batches",
+            compared=f"{rate / known:.1f} times {whose} {known}/s (handbook)",
+            target=target,
+            measured=rate / known,
+            details={"rates": [round(value, 2) for value in rates]},
+        )
+    )

@@ -1,0 +1,62 @@
+"""What every figure is given: how long it may take, how it says what it does, and where it puts what it found."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from benchmarks.results import Row
+
+
+class TooSlow(Exception):
+    """A figure took longer than it may."""
+
+
+class Bench:
+    """One figure under way."""
+
+    def __init__(self, name: str, *, quick: bool) -> None:
+        self.quick = quick
+        self.rows: list[Row] = []
+        self.remarks: list[str] = []
+        self._name = name
+        self._began = time.monotonic()
+
+    def size(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+    def say(self, what: str) -> None:
+        """Show progress."""
+        print(f"  {self.seconds:6.1f} s  {self._name}: {what}", flush=True)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        words = " ".join(part for part in (f"{row.value:g} {row.unit}", row.spread, row.compared) if part)
+        self.say(f"{row.what}: {words}")
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+        self.say(text)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+
+@contextlib.contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Raise `TooSlow` in the main thread after `seconds`; what is taken down on the way out is not cut short."""
+
+    def on_alarm(_: int, __: FrameType | None) -> None:
+        raise TooSlow(f"not done after {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

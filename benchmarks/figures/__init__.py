@@ -1,0 +1,18 @@
+"""The figures, in the order they are measured. Each module has `TITLE`, `LIMIT` (seconds) and `run(bench)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+
+from benchmarks.figures import control_plane, docker_rate, launch, memory, planning, process_rate, submits
+
+ALL: Mapping[str, ModuleType] = {
+    "planning": planning,
+    "submits": submits,
+    "control_plane": control_plane,
+    "launch": launch,
+    "docker_rate": docker_rate,
+    "process_rate": process_rate,
+    "memory": memory,
+}

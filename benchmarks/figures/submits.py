@@ -1,0 +1,95 @@
+"""Durable submissions a second through the Web API, beside bare inserts into the same MongoDB."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+
+from benchmarks import inserts, load, processes, samples
+from benchmarks.bench import Bench
+from benchmarks.gateway import Gateway
+from benchmarks.results import Row, Target
+from tests.support.system import System, running_system
+
+TITLE = "Durable submissions through the Web API"
+LIMIT = 150.0
+
+_SLURMRESTD = 341  #: job submissions/s on such a machine, as the handbook has it
+_TARGET = Target(3.0, at_least=True, words="3 times slurmrestd's 341/s")
+_CONNECTIONS = (1, 16, 64)
+#: No task fits: what is measured is taking them in, with a scheduler that enters each into its book.
+_TOO_SMALL = {"GODOCKER_NODES": json.dumps([{"name": "small", "cpus": 0.5, "memory": 1}])}
+_ASLEEP = ("scheduler", "watcher")
+
+
+def run(bench: Bench) -> None:
+    seconds = 1.0 if bench.quick else 3.0
+    for workers in (1, 2):
+        arguments = ("--workers", str(workers))
+        with running_system(*arguments, executor="simulated", environment=_TOO_SMALL) as system:
+            with Gateway(system) as gateway:
+                load.run(load.Order(gateway.url, gateway.token, 16, seconds=1.0))
+                bare = _bare(bench, system, gateway, seconds)
+                for connections in _CONNECTIONS:
+                    _measure(bench, system, gateway, workers, connections, seconds, bare)
+                with processes.held_still(system, _ASLEEP):
+                    for connections in _CONNECTIONS[1:]:
+                        _measure(bench, system, gateway, workers, connections, seconds, bare, alone=True)
+    bench.remark(
+        "every 200 is a document on disk: write concern majority with journal, in the gateway and in the bare inserts"
+    )
+    bench.remark("slurmrestd's figure is the handbook's for this kind of machine, not of this run")
+
+
+def _bare(bench: Bench, system: System, gateway: Gateway, seconds: float) -> dict[int, float]:
+    """Inserts/s of documents like the stored tasks, one by one, by number of connections."""
+    bench.say("bare inserts")
+    rates = {}
+    for connections in _CONNECTIONS:
+        order = inserts.Order(system.settings().mongo_url, system.settings().mongo_db, connections, seconds)
+        rates[connections] = inserts.run(order).rate
+    return rates
+
+
+def _measure(
+    bench: Bench,
+    system: System,
+    gateway: Gateway,
+    workers: int,
+    connections: int,
+    seconds: float,
+    bare: Mapping[int, float],
+    *,
+    alone: bool = False,
+) -> None:
+    before = processes.cpu_seconds(system)
+    sent = load.run(load.Order(gateway.url, gateway.token, connections, seconds=seconds))
+    shares = processes.cpu_shares(before, processes.cpu_seconds(system), sent.seconds)
+    times = samples.milliseconds(sent.latencies)
+    ratio = sent.rate / _SLURMRESTD
+    how = "scheduler and watcher stopped" if alone else "scheduler taking them in, nothing placeable"
+    bench.add(
+        Row(
+            f"{workers} gateway process(es), {connections} connection(s), {how}",
+            round(sent.rate, 1),
+            "tasks/s",
+            spread=f"p50 {times['p50_ms']:.1f} ms, p99 {times['p99_ms']:.1f} ms",
+            compared=(
+                f"{sent.rate / bare[connections]:.2f} of {bare[connections]:.0f} bare inserts/s; "
+                f"{ratio:.1f} times slurmrestd"
+            ),
+            # The target speaks of throughput: one connection measures latency.
+            target=_TARGET if connections > 1 else None,
+            measured=ratio,
+            details={
+                **times,
+                "failures": sent.failures,
+                "bare_inserts_rate": round(bare[connections], 1),
+                "cores": dict(itertools.islice(shares.items(), 6)),
+                "generator_cpu": round(sent.cpu, 3),
+            },
+        )
+    )
+    if sent.failures:
+        bench.remark(f"{sent.failures} submissions of {connections} connection(s) were not answered 200")
