@@ -87,6 +87,13 @@ class Constraint(_Part):
     value: list[str] = []
 
 
+class DynamicField(_Part):
+    """A requirement of a task that may still be changed after it was created, by its owner or by admins alone."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+    admin_only: bool = False
+
+
 class Node(_Part):
     """A Docker host. What is not given about its size is asked of its engine."""
 
@@ -162,6 +169,16 @@ class Settings(BaseSettings):
     authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: tries a minute per user and address
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: bytes
 
+    dynamic_fields: list[DynamicField] = []
+
+    # --- who uses it
+    share_project_tasks: bool = False  #: members of a project see and manage each other's tasks in it
+    user_reset_usage_duration: Annotated[int, Field(ge=1, le=3660)] = 30  #: days that usage is counted over
+    guest_allow: bool = False  #: users marked guest may send tasks
+    guest_bind: str | None = None  #: the user as whom the tasks of guests run
+    guest_home_root: Path | None = None  #: guests have their homes below it; None: they have none
+    guest_allow_root: bool = False  #: guests may ask for root tasks, where others may
+
     # --- running tasks
     executor: Literal["docker", "process", "simulated"] = "docker"
     nodes: list[Node] = []
@@ -201,10 +218,19 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _guests_run_as_somebody(self) -> Settings:
+        if self.guest_allow and not self.guest_bind:
+            raise ValueError("guest_allow needs guest_bind, the user as whom the tasks of guests run")
+        if self.guest_home_root is not None and not self.guest_home_root.is_absolute():
+            raise ValueError("guest_home_root must be an absolute path")
+        return self
+
+    @model_validator(mode="after")
     def _unique_names(self) -> Settings:
         for what, names in (
             ("volumes", [volume.name for volume in self.volumes]),
             ("nodes", [node.name for node in self.nodes]),
+            ("dynamic_fields", [field.name for field in self.dynamic_fields]),
             ("volumes have mounts that", [volume.target for volume in self.volumes]),
         ):
             if len(names) != len(set(names)):

@@ -18,7 +18,7 @@ def offered(settings: Settings, features: frozenset[Feature], *, version: str) -
         "executors": [{"name": settings.executor, "features": words}],
         "executor_features": words,
         "defaults": {"cpu": settings.defaults_cpu, "ram": settings.defaults_ram},
-        "dynamic_fields": [],
+        "dynamic_fields": [field.model_dump() for field in settings.dynamic_fields],
         "allow_root": settings.allow_root and Feature.ROOT in features,
         "allow_user_images": settings.allow_user_images,
         "network": {"use_cni": False, "list": ["public"] if Feature.NETWORK in features else []},
