@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -27,3 +29,26 @@ class UsageRow(BaseModel):
 def row_id(task_id: int, attempt: int) -> str:
     """Unique on task and attempt by construction: writing a row twice writes it once."""
     return f"{task_id}-{attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """Sums of one UTC day: cores, GB and GPUs that its attempts asked for, and their seconds."""
+
+    day: str  #: `2026_11_24`
+    cpu: float
+    ram: float
+    gpus: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MonthUsage:
+    """Sums of one user's attempts in one project over one month, as `DayUsage`."""
+
+    user: str
+    project: str
+    cpu: float
+    ram: float
+    gpus: int
+    seconds: float

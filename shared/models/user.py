@@ -17,6 +17,21 @@ class ApiKeyHash(BaseModel):
     hint: str
 
 
+class Allowance(BaseModel):
+    """
+    What a user may take. Quotas are sums over the window of usage, 0: no limit. `disk` is the size of the personal storage as it
+    was written (`500M`, a number of bytes), None: the configured one.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    prio: int = 50
+    quota_time: float = 0
+    quota_cpu: float = 0
+    quota_ram: float = 0
+    disk: str | None = None
+
+
 class User(BaseModel):
     """Who may send tasks, and whom they run as."""
 
@@ -29,6 +44,11 @@ class User(BaseModel):
     home: str | None = None
     email: str | None = None
     admin: bool = False
+    guest: bool = False  #: runs as the configured `guest_bind`
     active: bool = True
+    public_key: str = ""
+    usage: Allowance = Field(default_factory=Allowance)
     apikey: ApiKeyHash
     created_at: float
+    last: float | None = None  #: when they logged in last
+    deleting: bool = False  #: is being deleted: nothing makes them active again

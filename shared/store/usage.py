@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from pymongo import errors as driver_errors
 
-from shared.models.usage import UsageRow
+from shared.models.usage import DayUsage, MonthUsage, UsageRow
 from shared.store import connection
+
+Subject = Literal["user", "project"]  #: whose rows: the name of the row's field
+
+_SUMS: dict[str, Any] = {
+    "cpu": {"$sum": "$cpu"},
+    "ram": {"$sum": "$ram"},
+    "gpus": {"$sum": "$gpus"},
+    "seconds": {"$sum": "$seconds"},
+}
 
 
 class UsageStore:
@@ -31,3 +41,29 @@ class UsageStore:
     async def of_task(self, task_id: int) -> list[UsageRow]:
         cursor = self._usage.find({"task": {"$eq": task_id}}).sort("attempt", 1)
         return [UsageRow.model_validate(document) async for document in cursor]
+
+    @connection.translated
+    async def days(self, subject: Subject, name: str, *, since: float) -> list[DayUsage]:
+        """Sums per UTC day of what ended at `since` or later, the newest day first; only days that have any."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {subject: {"$eq": name}, "ended_at": {"$gte": since}}},
+            {"$group": {"_id": "$day", **_SUMS}},
+            {"$sort": {"_id": -1}},
+        ]
+        return [DayUsage(day=row.pop("_id"), **row) async for row in self._usage.aggregate(pipeline)]
+
+    @connection.translated
+    async def month(self, subject: Subject, name: str, *, start: float, end: float) -> list[MonthUsage]:
+        """Sums per user and project of what ended from `start` to before `end`, by name."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {subject: {"$eq": name}, "ended_at": {"$gte": start, "$lt": end}}},
+            {"$group": {"_id": {"user": "$user", "project": "$project"}, **_SUMS}},
+            {"$sort": {"_id.user": 1, "_id.project": 1}},
+        ]
+        return [MonthUsage(**row.pop("_id"), **row) async for row in self._usage.aggregate(pipeline)]
+
+    @connection.translated
+    async def remove_of(self, user: str) -> int:
+        """Remove all rows of a user who is deleted, and return how many there were."""
+        result = await self._usage.delete_many({"user": {"$eq": user}})
+        return int(result.deleted_count)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pymongo import ReturnDocument, WriteConcern
 from pymongo import errors as driver_errors
 
 from shared import errors
@@ -16,6 +18,7 @@ class UserStore:
 
     def __init__(self, database: connection.Database) -> None:
         self._users = database["users"]
+        self._unsafe = database["users"].with_options(write_concern=WriteConcern(w=1, j=False))
 
     @connection.translated
     async def add(self, user: User) -> None:
@@ -52,3 +55,31 @@ class UserStore:
         """Replace the user's key; the old one is void at once. False where there is no such user."""
         result = await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"apikey": key.model_dump()}})
         return result.matched_count == 1
+
+    @connection.translated
+    async def change(self, user_id: str, fields: Mapping[str, Any]) -> User | None:
+        """
+        Set `fields` (dotted names of the model's) and return the user as they are now; None where there is no such user, or none
+        that is not being deleted.
+        """
+        document = await self._users.find_one_and_update(
+            {"_id": {"$eq": user_id}, "deleting": {"$ne": True}},
+            {"$set": dict(fields)},
+            return_document=ReturnDocument.AFTER,
+        )
+        return User.model_validate(document) if document else None
+
+    @connection.translated
+    async def note_login(self, user_id: str, *, at: float) -> None:
+        """Note when somebody logged in. Not worth waiting for: losing it loses a time stamp."""
+        await self._unsafe.update_one({"_id": {"$eq": user_id}}, {"$max": {"last": at}})
+
+    @connection.translated
+    async def shut_out(self, user_id: str) -> None:
+        """Make a user who is to be deleted inactive, for good."""
+        await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"active": False, "deleting": True}})
+
+    @connection.translated
+    async def remove(self, user_id: str) -> None:
+        """Remove a user who is being deleted; nobody else, and doing it again is fine."""
+        await self._users.delete_one({"_id": {"$eq": user_id}, "deleting": True})

@@ -1,0 +1,24 @@
+"""A recipe of the marketplace as it is stored: a task's specification that others may start from."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+RECIPE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+
+
+class Recipe(BaseModel):
+    """`spec` is what would create the task `task` again; it stays as it was when the recipe was made from it."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    description: str
+    task: int
+    public: bool = False
+    owner: str
+    spec: dict[str, Any]
+    created_at: float

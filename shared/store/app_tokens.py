@@ -1,0 +1,45 @@
+"""The collection `app_tokens`."""
+
+from __future__ import annotations
+
+from shared import errors
+from shared.models.app_token import AppToken
+from shared.store import connection
+
+MOST = 100  #: tokens of one user
+
+
+class AppTokenStore:
+    """The tokens that users gave to applications."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tokens = database["app_tokens"]
+
+    @connection.translated
+    async def add(self, token: AppToken) -> None:
+        """Raises `errors.Conflict` where the user has as many as anybody may have."""
+        if await self._tokens.count_documents({"user": {"$eq": token.user}}, limit=MOST) >= MOST:
+            raise errors.Conflict(f"{token.user} has {MOST} application tokens, the most that anybody may have")
+        await self._tokens.insert_one(token.model_dump(by_alias=True))
+
+    @connection.translated
+    async def of_user(self, user: str) -> list[AppToken]:
+        """The tokens of a user, the oldest first."""
+        cursor = self._tokens.find({"user": {"$eq": user}}).sort("created_at", 1)
+        return [AppToken.model_validate(document) async for document in cursor]
+
+    @connection.translated
+    async def by_hash(self, digest: str) -> AppToken | None:
+        document = await self._tokens.find_one({"hash": {"$eq": digest}})
+        return AppToken.model_validate(document) if document else None
+
+    @connection.translated
+    async def remove(self, user: str, token_id: str) -> bool:
+        """Remove one of the user's tokens; False where they have none of that id."""
+        result = await self._tokens.delete_one({"_id": {"$eq": token_id}, "user": {"$eq": user}})
+        return result.deleted_count == 1
+
+    @connection.translated
+    async def remove_of(self, user: str) -> None:
+        """Remove all tokens of a user who is deleted."""
+        await self._tokens.delete_many({"user": {"$eq": user}})

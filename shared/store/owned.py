@@ -1,0 +1,48 @@
+"""Writes to the collection `tasks` that concern all tasks of one user at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from shared.lifecycle import ACTIVE, ENDED, Intent
+from shared.store import connection
+
+_CHUNK = 20_000  #: ids in one filter
+
+
+class OwnedTasks:
+    """The tasks of one user."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks = database["tasks"]
+
+    @connection.translated
+    async def kill_all(self, user: str, *, at: float, tag: str | None = None) -> list[int]:
+        """
+        Write the wish to kill all tasks of a user that are not over, or those with `tag`, and return their ids, newest first.
+        One that was to be killed already keeps the time of that.
+        """
+        query: dict[str, Any] = {"user.id": {"$eq": user}, "status": {"$in": sorted(ACTIVE)}}
+        if tag is not None:
+            query["spec.tags"] = {"$eq": tag}
+        ids = [found["_id"] async for found in self._tasks.find(query, {"_id": 1}).sort("_id", -1)]
+        again = {"$eq": ["$intent", Intent.KILL]}
+        wish = {"intent": Intent.KILL, "intent_at": {"$cond": [again, "$intent_at", at]}}
+        remaining = iter(ids)
+        while chunk := list(islice(remaining, _CHUNK)):
+            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
+        return ids
+
+    @connection.translated
+    async def count_unfinished(self, user: str) -> int:
+        """How many tasks of a user are not over, or over and not counted and cleaned up yet."""
+        owned = {"user.id": {"$eq": user}}
+        active = await self._tasks.count_documents({**owned, "status": {"$in": sorted(ACTIVE)}})
+        unsettled = {**owned, "status": {"$in": sorted(ENDED)}, "settled": False}
+        return active + await self._tasks.count_documents(unsettled)
+
+    @connection.translated
+    async def count(self, user: str) -> int:
+        """How many tasks of a user are there at all, those to be removed included."""
+        return await self._tasks.count_documents({"user.id": {"$eq": user}})

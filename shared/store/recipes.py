@@ -1,0 +1,62 @@
+"""The collection `recipes`: the marketplace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo import errors as driver_errors
+
+from shared import errors
+from shared.models.recipe import Recipe
+from shared.store import connection
+
+LISTED = 10_000  #: recipes in a list
+
+
+class RecipeStore:
+    """What users offer each other to start from."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._recipes = database["recipes"]
+
+    @connection.translated
+    async def add(self, recipe: Recipe) -> None:
+        """Raises `errors.Conflict` where the id is taken, also by a recipe that the caller may not see."""
+        try:
+            await self._recipes.insert_one(recipe.model_dump(by_alias=True))
+        except driver_errors.DuplicateKeyError:
+            raise errors.Conflict(f"the recipe {recipe.id} exists already") from None
+
+    @connection.translated
+    async def get(self, recipe_id: str) -> Recipe | None:
+        document = await self._recipes.find_one({"_id": {"$eq": recipe_id}})
+        return Recipe.model_validate(document) if document else None
+
+    @connection.translated
+    async def titles(self, user: str | None) -> list[tuple[str, str]]:
+        """Id and description of the public recipes and those of `user`, by name."""
+        query: dict[str, Any] = {"public": True}
+        if user is not None:
+            query = {"$or": [query, {"owner": {"$eq": user}}]}
+        cursor = self._recipes.find(query, {"description": 1}).sort("_id", 1).limit(LISTED)
+        return [(found["_id"], found["description"]) async for found in cursor]
+
+    @connection.translated
+    async def change(self, recipe_id: str, fields: Mapping[str, Any]) -> Recipe | None:
+        """Set `fields` (names of the model's) and return the recipe as it is now; None where there is none."""
+        document = await self._recipes.find_one_and_update(
+            {"_id": {"$eq": recipe_id}}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
+        )
+        return Recipe.model_validate(document) if document else None
+
+    @connection.translated
+    async def remove(self, recipe_id: str) -> bool:
+        result = await self._recipes.delete_one({"_id": {"$eq": recipe_id}})
+        return result.deleted_count == 1
+
+    @connection.translated
+    async def remove_of(self, owner: str) -> None:
+        """Remove the recipes of a user who is deleted."""
+        await self._recipes.delete_many({"owner": {"$eq": owner}})
