@@ -158,6 +158,7 @@ class Settings(BaseSettings):
     allowed_registries: list[str] | None = None  #: None: any but addresses of private networks
     volumes: list[Volume] = []
     constraints: list[Constraint] = []
+    share_timeout: Annotated[int, Field(ge=60)] = 30 * 24 * 3600  #: seconds a share token is good for
     defaults_cpu: Annotated[float, Field(gt=0)] = 1
     defaults_ram: Annotated[float, Field(gt=0)] = 2  #: GB
     max_cpu: Annotated[float, Field(gt=0)] = 4096
@@ -201,6 +202,7 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(ge=1)] = 5.0
     poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
+    monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: between two samples of a running task
     gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: in which a burst of wakeups becomes one
 
     @field_validator("maxlifespan")

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 from services.api import bodies, errors
 from services.api.context import Context
-from services.api.routes import sessions, system, tasks
+from services.api.routes import archive, sessions, system, task_actions, task_lists, tasks
 from services.api.wire.answers import Json
 from shared import serving
 
@@ -25,9 +25,13 @@ Send a task, a container image with a command, and GoDocker runs it on one of th
 Errors are problem documents (RFC 9457) with a stable `code`.
 """
 
+#: In this order: a path with a word in it comes before the one with a number in its place.
+ROUTERS = (sessions.router, task_lists.router, tasks.router, task_actions.router, archive.router, system.router)
+
 _TAGS = [
     {"name": "session", "description": "Log in."},
-    {"name": "tasks", "description": "Create, look at and kill tasks."},
+    {"name": "tasks", "description": "Create, look at, list, steer and share tasks."},
+    {"name": "archive", "description": "Put away what is over."},
     {"name": "system", "description": "What there is and how it is."},
 ]
 
@@ -54,7 +58,7 @@ def document() -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
-    for router in (sessions.router, tasks.router, system.router):
+    for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(system.health_router)
     return app

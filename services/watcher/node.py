@@ -9,6 +9,7 @@ import structlog
 
 from services.watcher.enact import Enactor
 from services.watcher.reconcile import Known, reconcile
+from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from shared import errors, lifetime, metrics
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
@@ -28,13 +29,21 @@ class NodeWatch:
     """All loops of one node. They run while its lease is held; two watchers at once do no harm, only work twice."""
 
     def __init__(
-        self, node: str, stores: Stores, executor: Executor, enactor: Enactor, settler: Settler, settings: Settings
+        self,
+        node: str,
+        stores: Stores,
+        executor: Executor,
+        enactor: Enactor,
+        settler: Settler,
+        sampler: Sampler,
+        settings: Settings,
     ) -> None:
         self._node = node
         self._stores = stores
         self._executor = executor
         self._enactor = enactor
         self._settler = settler
+        self._sampler = sampler
         self._settings = settings
         self._list_wakeup = lifetime.Wakeup()
         self._exit_wakeup = lifetime.Wakeup()
@@ -51,6 +60,7 @@ class NodeWatch:
             f"list-{self._node}": self.watch_list,
             f"intents-{self._node}": self.watch_intents,
             f"settle-{self._node}": self._settler.run,
+            f"samples-{self._node}": self._sampler.run,
         }
         try:
             await lifetime.run_loops(loops, stop=stop, grace=4.0, cancel_timeout=2.0)

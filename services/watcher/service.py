@@ -13,7 +13,9 @@ import structlog
 from services.watcher import intents
 from services.watcher.enact import Enactor
 from services.watcher.node import NodeWatch
+from services.watcher.purge import Purger
 from services.watcher.record import Recorder
+from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
@@ -61,6 +63,7 @@ class WatcherService:
             "leases": self.watch_leases,
             "hints": self.watch_hints,
             "waiting": self.watch_waiting,
+            "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
         }
         await lifetime.run_loops(loops, stop=stop)
 
@@ -121,7 +124,8 @@ class WatcherService:
         settler = Settler(node, self._stores, self._executor, self._settings)
         recorder = Recorder(self._stores, self._broker, self._executor, self._directories, settler)
         enactor = Enactor(self._stores, self._executor, recorder, self._settings)
-        watch = NodeWatch(node, self._stores, self._executor, enactor, settler, self._settings)
+        sampler = Sampler(node, self._stores, self._broker, self._executor, seconds=self._settings.monitor_seconds)
+        watch = NodeWatch(node, self._stores, self._executor, enactor, settler, sampler, self._settings)
         stop = asyncio.Event()
         work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")
         self._held[node] = _Held(lease, watch, stop, work)

@@ -1,5 +1,5 @@
 """
-Session tokens: made and checked in this module alone, so that there is one place to get wrong.
+Session tokens, and tasks as tokens for others: made and checked in this module alone, so that there is one place to get wrong.
 
 A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for: replacing the
 key ends every session of the old one.
@@ -78,3 +78,12 @@ def _read(token: str, secret: str) -> tuple[Session, int]:
     if not isinstance(user, str) or not isinstance(key, str):
         raise ValueError("claims")
     return Session(user, key), int(claims["exp"])
+
+
+def make_task(document: dict[str, Any], *, secret: str, now: float, seconds: int) -> str:
+    """
+    A task as a JWT for services that know `shared_secret_passphrase`. It is nothing that we ever accept: it is signed
+    with another secret and has another audience than a session.
+    """
+    claims = {"iss": ISSUER, "aud": "task", "task": document, "iat": int(now), "exp": int(now) + seconds}
+    return str(jwt.encode(claims, secret, algorithm=ALGORITHM))

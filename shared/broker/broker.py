@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import orjson
 import structlog
 from redis import asyncio as redis
 from redis import exceptions as driver_errors
@@ -90,6 +91,25 @@ class Broker:
             except (driver_errors.RedisError, OSError) as error:
                 log.warning("broker.subscription_lost", channel=channel, error=type(error).__name__)
                 await lifetime.pause(stop, RECONNECT)
+
+    # --- samples of running tasks -------------------------------------------------------------
+
+    @connection.translated
+    async def add_samples(self, samples: Mapping[int, Mapping[str, float | int]]) -> None:
+        """Keep a sample of each of these tasks."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for task_id, sample in samples.items():
+            key = self._keys.samples(task_id)
+            pipeline.lpush(key, orjson.dumps(sample))
+            pipeline.ltrim(key, 0, keys.SAMPLES - 1)
+            pipeline.expire(key, keys.SAMPLES_TTL)
+        await pipeline.execute()
+
+    @connection.translated
+    async def samples(self, task_id: int) -> list[dict[str, float | int]]:
+        """The last samples of a task, oldest first; empty where there are none, or no more."""
+        found = await self._redis.lrange(self._keys.samples(task_id), 0, -1)
+        return [orjson.loads(sample) for sample in reversed(found)]
 
     # --- login tries ------------------------------------------------------------------------
 

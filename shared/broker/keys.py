@@ -38,5 +38,11 @@ class Keys:
         """String, a number: tries to log in as `user` from `address` in one minute. TTL two minutes."""
         return f"{self.prefix}:tries:{len(user)}:{user}:{address}:{minute}"
 
+    def samples(self, task_id: int) -> str:
+        """List of JSON objects, newest first: what a task used. At most `SAMPLES`; TTL `SAMPLES_TTL` after the last."""
+        return f"{self.prefix}:samples:{task_id}"
 
+
+SAMPLES = 60  #: samples of a task that are kept
+SAMPLES_TTL = 900  #: seconds
 QUEUE_LENGTH = 100_000  #: ids kept when no scheduler takes them; the rest is found by its poll

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,6 +47,7 @@ class Spec(_Stored):
     network: bool = False
     root: bool = False
     uris: list[str] = []
+    dynamic: dict[str, str] = {}  #: requirements that may be changed later, as the configuration allows
     cmd: str
 
 
@@ -64,6 +66,13 @@ class Failure(_Stored):
     reason: list[str] = []
     nodes: list[str] = []
     count: int = 0
+
+
+class Purge(StrEnum):
+    """What of an ended task is still to be removed."""
+
+    FILES = "files"  #: its directory; the record stays
+    ALL = "all"  #: both
 
 
 class Share(_Stored):
@@ -98,6 +107,7 @@ class Task(_Stored):
     failure: Failure = Field(default_factory=Failure)  # a default that is an instance is copied deeply for every task
     share: Share | None = None
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
+    purge: Purge | None = None
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
 

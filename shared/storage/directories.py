@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,23 @@ class TaskDirectories:
     async def read_result(self, task_id: int, attempt: int) -> Result | None:
         """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
         return await asyncio.to_thread(read_result, self.path(task_id), attempt)
+
+    async def remove(self, task_id: int) -> None:
+        """
+        Remove the task's directory with all that is in it, following no link that stands there. One that is not there is fine.
+        Raises `errors.StorageError`.
+        """
+        await asyncio.to_thread(self._remove, task_id)
+
+    def _remove(self, task_id: int) -> None:
+        # On Linux rmtree walks by descriptors and does not follow links, so a task cannot lead it elsewhere.
+        assert shutil.rmtree.avoids_symlink_attacks
+        try:
+            shutil.rmtree(self.path(task_id))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise errors.StorageError(f"the task's directory could not be removed: {error.strerror}") from error
 
     def _prepare(self, task_id: int, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
         path = self.path(task_id)

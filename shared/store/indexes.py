@@ -43,6 +43,10 @@ INDEXES = {
         IndexModel([("intent", ASCENDING)], name="asked", partialFilterExpression={"intent": {"$type": "string"}}),
         # Ends that are not counted and cleaned up yet.
         IndexModel([("settled", ASCENDING)], name="unsettled", partialFilterExpression={"settled": False}),
+        # GET task/over/all, and what is older than so many days.
+        IndexModel([("ended_at", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
+        # The watcher's list of what is to be removed.
+        IndexModel([("purge", ASCENDING)], name="to_purge", partialFilterExpression={"purge": {"$type": "string"}}),
         # GET image.
         IndexModel([("spec.image", ASCENDING)], name="by_image"),
         # GET task/status/{status}/count.
@@ -52,6 +56,22 @@ INDEXES = {
         # A user's and a project's sums over a window of days.
         IndexModel([("user", ASCENDING), ("ended_at", DESCENDING)], name="by_user"),
         IndexModel([("project", ASCENDING), ("ended_at", DESCENDING)], name="by_project"),
+    ],
+    "projects": [
+        # GET project of an owner, and the projects that a user is in.
+        IndexModel([("owner", ASCENDING)], name="by_owner"),
+        IndexModel([("members", ASCENDING)], name="by_member"),
+    ],
+    "recipes": [
+        # GET marketplace/recipe: the public ones, and one's own.
+        IndexModel([("public", ASCENDING), ("_id", ASCENDING)], name="by_public"),
+        IndexModel([("owner", ASCENDING)], name="by_owner"),
+    ],
+    "app_tokens": [
+        # GET app/token/{token}/user.
+        IndexModel([("hash", ASCENDING)], name="by_hash", unique=True),
+        # GET app/token.
+        IndexModel([("user", ASCENDING), ("created_at", ASCENDING)], name="by_user"),
     ],
     "users": [
         # The next free uid.

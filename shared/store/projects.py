@@ -38,12 +38,6 @@ class ProjectStore:
         return Project.model_validate(document) if document else None
 
     @connection.translated
-    async def list(self, *, owner: str | None = None) -> list[Project]:
-        """All projects, or those of one owner, by name; without `default`."""
-        query = {} if owner is None else {"owner": {"$eq": owner}}
-        return [Project.model_validate(document) async for document in self._projects.find(query).sort("_id", 1)]
-
-    @connection.translated
     async def of_user(self, user: str) -> list[Project]:
         """The projects that a user is in, `default` first, then by name."""
         query = {"$or": [{"owner": {"$eq": user}}, {"members": {"$eq": user}}]}
@@ -69,3 +63,9 @@ class ProjectStore:
         """Take a user who is deleted out of every project; those they owned are the admins' from then on."""
         await self._projects.update_many({"members": {"$eq": user}}, {"$pull": {"members": {"$eq": user}}})
         await self._projects.update_many({"owner": {"$eq": user}}, {"$set": {"owner": None}})
+
+    @connection.translated
+    async def list(self, *, owner: str | None = None) -> list[Project]:
+        """All projects, or those of one owner, by name; without `default`."""
+        query = {} if owner is None else {"owner": {"$eq": owner}}
+        return [Project.model_validate(document) async for document in self._projects.find(query).sort("_id", 1)]

@@ -8,7 +8,25 @@ from dataclasses import dataclass
 
 from shared import clock
 from shared.settings import Settings
-from shared.store import admissions, connection, indexes, leases, nodes, tasks, usage, users, views, work
+from shared.store import (
+    admissions,
+    app_tokens,
+    connection,
+    deletions,
+    indexes,
+    leases,
+    lists,
+    maintenance,
+    nodes,
+    owned,
+    projects,
+    recipes,
+    tasks,
+    usage,
+    users,
+    views,
+    work,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +37,19 @@ class Stores:
     tasks: tasks.TaskStore
     admissions: admissions.AdmissionStore
     views: views.TaskViews
+    lists: lists.TaskLists
     work: work.TaskWork
     users: users.UserStore
     usage: usage.UsageStore
     verdicts: nodes.VerdictStore
     nodes: nodes.NodeStore
     leases: leases.LeaseStore
+    projects: projects.ProjectStore
+    owned: owned.OwnedTasks
+    recipes: recipes.RecipeStore
+    app_tokens: app_tokens.AppTokenStore
+    maintenance: maintenance.MaintenanceStore
+    deletions: deletions.DeletionStore
 
     @connection.translated
     async def ping(self) -> None:
@@ -45,10 +70,17 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             tasks=task_store,
             admissions=admissions.AdmissionStore(database, task_store, task_views),
             views=task_views,
+            lists=lists.TaskLists(database),
             work=work.TaskWork(database),
             users=users.UserStore(database),
             usage=usage.UsageStore(database),
             nodes=nodes.NodeStore(database),
             verdicts=nodes.VerdictStore(database),
             leases=leases.LeaseStore(database, clock.monotonic),
+            projects=projects.ProjectStore(database),
+            owned=owned.OwnedTasks(database),
+            recipes=recipes.RecipeStore(database),
+            app_tokens=app_tokens.AppTokenStore(database),
+            maintenance=maintenance.MaintenanceStore(database),
+            deletions=deletions.DeletionStore(database),
         )

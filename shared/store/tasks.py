@@ -13,7 +13,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
-from shared.models.task import Task
+from shared.models.task import Purge, Share, Task
 from shared.store import connection
 
 HISTORY = 50  #: transitions kept with a task
@@ -142,6 +142,42 @@ class TaskStore:
             return_document=ReturnDocument.AFTER,
         )
         return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def set_share(self, task_id: int, share: Share | None) -> bool:
+        """Let whoever holds a token see the task, or (None) nobody any more. False where there is no such task."""
+        value = share.model_dump() if share else None
+        result = await self._tasks.update_one({"_id": task_id}, {"$set": {"share": value}})
+        return result.matched_count == 1
+
+    @connection.translated
+    async def set_dynamic(self, task_id: int, name: str, value: str) -> Task | None:
+        """Change a dynamic requirement of a task that is not over. `name` is one of the configuration's."""
+        document = await self._tasks.find_one_and_update(
+            {"_id": task_id, "status": {"$in": sorted(lifecycle.ACTIVE)}},
+            {"$set": {f"spec.dynamic.{name}": value}},
+            return_document=ReturnDocument.AFTER,
+        )
+        return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def delete(self, task_ids: Sequence[int]) -> list[int]:
+        """
+        Let ended tasks be gone for everybody; record and files are removed by the watcher. Return the ids that were: those
+        not over are left alone. Usage rows stay.
+        """
+        query = {"_id": {"$in": list(task_ids)}, "status": {"$in": sorted(lifecycle.ENDED)}}
+        found = [document["_id"] async for document in self._tasks.find(query, {"_id": 1})]
+        await self._tasks.update_many(query, {"$set": {"purge": Purge.ALL, "share": None}})
+        return found
+
+    @connection.translated
+    async def purged(self, task_id: int, purge: Purge) -> None:
+        """Note that the files are gone; the record goes with them where that was asked for."""
+        if purge is Purge.ALL:
+            await self._tasks.delete_one({"_id": task_id, "purge": Purge.ALL})
+        else:
+            await self._tasks.update_one({"_id": task_id, "purge": purge}, {"$set": {"purge": None}})
 
     @connection.translated
     async def settle(self, attempts: Sequence[tuple[int, int]]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
-from shared.models.task import Task
+from shared.lifecycle import ACTIVE, Intent, TaskStatus
+from shared.models.task import Purge, Task
 from shared.store import connection
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
+
+#: A task that is to be deleted is gone for everybody at once, and from the disks a little later.
+NOT_DELETED: Mapping[str, Any] = {"purge": {"$ne": Purge.ALL}}
 
 
 class TaskViews:
@@ -20,24 +23,8 @@ class TaskViews:
 
     @connection.translated
     async def get(self, task_id: int) -> Task | None:
-        document = await self._tasks.find_one({"_id": {"$eq": task_id}})
+        document = await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED})
         return Task.model_validate(document) if document else None
-
-    @connection.translated
-    async def active(self, user: str, *, project: str | None = None, limit: int = 0) -> list[Task]:
-        """The user's tasks that are not over, newest first; all of them with `limit` 0."""
-        query: dict[str, Any] = {"user.id": {"$eq": user}, "status": {"$in": list(ACTIVE)}}
-        if project is not None:
-            query["project"] = {"$eq": project}
-        cursor = self._tasks.find(query).sort("_id", -1).limit(limit)
-        return [Task.model_validate(document) async for document in cursor]
-
-    @connection.translated
-    async def over(self, user: str, *, limit: int) -> list[Task]:
-        """The user's last `limit` tasks that are over, the latest end first."""
-        query = {"user.id": {"$eq": user}, "status": {"$in": list(ENDED)}}
-        cursor = self._tasks.find(query).sort("ended_at", -1).limit(limit)
-        return [Task.model_validate(document) async for document in cursor]
 
     @connection.translated
     async def count(self, statuses: Collection[TaskStatus]) -> int:

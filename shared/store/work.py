@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.lifecycle import ENDED, Intent, TaskStatus
-from shared.models.task import Task
+from shared.models.task import Purge, Task
 from shared.store import connection
 
 GB = 1024**3
@@ -144,6 +144,13 @@ class TaskWork:
         """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
         query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
         return [_ended(document) async for document in self._tasks.find(query, _ENDED).limit(limit)]
+
+    @connection.translated
+    async def to_purge(self, *, limit: int) -> list[tuple[int, Purge]]:
+        """Ended tasks whose files, or which altogether, are to be removed and whose runs are."""
+        query = {"purge": {"$type": "string"}, "settled": True}
+        cursor = self._tasks.find(query, {"purge": 1}).limit(limit)
+        return [(found["_id"], Purge(found["purge"])) async for found in cursor]
 
 
 def _memory(document: dict[str, Any]) -> int:

@@ -16,7 +16,9 @@ from services.watcher.reconcile import (
     LookForMissing,
     NoteEnd,
     NoteRunning,
+    Pause,
     RemoveStray,
+    Resume,
     Stop,
     reconcile,
 )
@@ -85,9 +87,18 @@ def test_a_part_of_the_runs_says_nothing_of_those_that_are_not_in_it(
     assert kinds(actions) == ([] if state is None else EXPECTED[status, kill, state])
 
 
-@pytest.mark.parametrize("intent", [Intent.RUN, Intent.SUSPEND, Intent.RESUME, Intent.RESCHEDULE])
-def test_an_intent_that_is_not_to_kill_stops_nothing(intent: Intent) -> None:
-    assert reconcile([samples.placed(intent=intent)], [samples.seen()], others={}, whole=True) == []
+@pytest.mark.parametrize(
+    ("intent", "actions"),
+    [
+        (Intent.RUN, []),
+        (Intent.KILL, [Stop(HANDLE)]),
+        (Intent.RESCHEDULE, [Stop(HANDLE)]),
+        (Intent.SUSPEND, [Pause(HANDLE)]),
+        (Intent.RESUME, [Resume(HANDLE)]),
+    ],
+)
+def test_what_the_owner_of_a_running_task_wants_is_done(intent: Intent, actions: list[Action]) -> None:
+    assert reconcile([samples.placed(intent=intent)], [samples.seen()], others={}, whole=True) == actions
 
 
 def test_an_action_says_what_it_is_about() -> None:

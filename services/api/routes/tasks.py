@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from fastapi import APIRouter
 
-from fastapi import APIRouter, Query
-
-from services.api import admission, bodies
+from services.api import admission, bodies, task_answers
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire import task as wire
@@ -16,24 +14,10 @@ from shared import clock, errors, metrics
 from shared.auth import permissions
 from shared.auth.permissions import Action
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
-from shared.models.task import Task
 from shared.models.user import User
 from shared.store.tasks import Transition
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
-
-_LIST = 100  #: tasks in a list of those over, where the caller names no number
-_LIST_MAX = 10_000
-
-
-async def _shown(here: Here, task: Task) -> Json:
-    verdicts = await here.verdicts([task])
-    return Json(wire.shown(task, directories=here.directories, verdict=verdicts.get(task.shape)))
-
-
-async def _shown_all(here: Here, tasks: list[Task]) -> Json:
-    verdicts = await here.verdicts(tasks)
-    return Json([wire.shown(task, directories=here.directories, verdict=verdicts.get(task.shape)) for task in tasks])
 
 
 @router.post("/task", response_model=Added, responses=AUTHENTICATED | responses(403, 413, 429), summary="Create a task")
@@ -66,26 +50,6 @@ async def _owner(sent: TaskIn, here: Here, user: User) -> User:
     return owner
 
 
-@router.get(
-    "/task/active",
-    response_model=list[TaskOut],
-    responses=AUTHENTICATED,
-    summary="The caller's tasks that are not over, newest first",
-)
-async def active(here: Here, user: Caller, project: Annotated[str | None, Query(max_length=64)] = None) -> Json:
-    return await _shown_all(here, await here.stores.views.active(user.id, project=project))
-
-
-@router.get(
-    "/task/over",
-    response_model=list[TaskOut],
-    responses=AUTHENTICATED,
-    summary="The caller's last tasks that are over",
-)
-async def over(here: Here, user: Caller, limit: Annotated[int, Query(ge=1, le=_LIST_MAX)] = _LIST) -> Json:
-    return await _shown_all(here, await here.stores.views.over(user.id, limit=limit))
-
-
 _COUNTED: dict[str, frozenset[TaskStatus]] = {
     "pending": frozenset({TaskStatus.PENDING, TaskStatus.STARTING}),
     "running": frozenset({TaskStatus.RUNNING}),
@@ -111,7 +75,7 @@ async def count(status: str, here: Here) -> Json:
 
 @router.get("/task/{task_id}", response_model=TaskOut, responses=AUTHENTICATED | responses(404), summary="A task")
 async def get(task: Visible, here: Here) -> Json:
-    return await _shown(here, task)
+    return await task_answers.one(here, task)
 
 
 @router.get(
@@ -134,7 +98,7 @@ async def status(task: Visible, here: Here) -> Json:
 async def pending(task: Managed, here: Here) -> Json:
     """A task that is past being created is shown as it is."""
     if task.status is not TaskStatus.CREATED:
-        return await _shown(here, task)
+        return await task_answers.one(here, task)
     now = clock.now()
     move = Transition(
         task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=now, fields={"queued_at": now}, intents=[None]
@@ -142,7 +106,7 @@ async def pending(task: Managed, here: Here) -> Json:
     moved = await here.stores.tasks.transition(move)
     if moved is not None:
         here.hints.pending([moved.id])
-    return await _shown(here, moved or await here.stores.views.get(task.id) or task)
+    return await task_answers.one(here, moved or await here.stores.views.get(task.id) or task)
 
 
 @router.delete(
@@ -157,4 +121,4 @@ async def kill(task: Managed, here: Here) -> Json:
     if asked is not None:
         here.hints.asked()
     # Not asked: it came to its end meanwhile, and is shown with it.
-    return await _shown(here, asked or await here.stores.views.get(task.id) or task)
+    return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)

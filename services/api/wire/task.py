@@ -116,6 +116,7 @@ def _requirements(task: Task) -> dict[str, Any]:
         "executor": task.placement.executor if task.placement else None,
         "maxlifespan": None,
         "ticket_share": None,
+        **task.spec.dynamic,
     }
 
 

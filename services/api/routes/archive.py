@@ -1,0 +1,79 @@
+"""Archive tasks that are over (the record stays, the files go), or delete them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from services.api import bodies, task_answers
+from services.api.dependencies import Caller, Here, Managed
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire.answers import Json, TaskOut
+from shared import clock, errors
+from shared.lifecycle import ENDED, TaskStatus
+from shared.models.task import Purge, Task
+from shared.store.tasks import Transition
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["archive"])
+
+_DAY = 24 * 3600
+Days = Annotated[int, Path(ge=0, le=36500)]
+
+
+def _archiving(task: Task, now: float) -> Transition:
+    fields = {"purge": Purge.FILES, "share": None}
+    return Transition(task.id, task.attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=now, fields=fields)
+
+
+@router.get(
+    "/task/{task_id}/archive",
+    response_model=TaskOut,
+    responses=AUTHENTICATED | responses(404, 409),
+    summary="Archive a task that is over",
+)
+async def archive(task: Managed, here: Here) -> Json:
+    """Its files are removed, its record stays. Archiving twice is fine."""
+    if task.status not in ENDED:
+        raise errors.Conflict(f"task {task.id} is not over")
+    moved = await here.stores.tasks.transition(_archiving(task, clock.now())) if task.status == "over" else None
+    return await task_answers.one(here, moved or await here.stores.views.get(task.id) or task)
+
+
+@router.delete(
+    "/task/{task_id}/archive",
+    response_model=TaskOut,
+    responses=AUTHENTICATED | responses(404, 409),
+    summary="Delete a task that is over",
+)
+async def delete(task: Managed, here: Here) -> Json:
+    """Record and files are gone; what it used stays counted."""
+    if not await here.stores.tasks.delete([task.id]):
+        raise errors.Conflict(f"task {task.id} is not over")
+    return await task_answers.one(here, task)
+
+
+@router.get(
+    "/archive/{days}",
+    response_model=list[int],
+    responses=AUTHENTICATED,
+    summary="Archive the caller's tasks that ended more than so many days ago",
+)
+async def archive_old(days: Days, here: Here, user: Caller) -> Json:
+    now = clock.now()
+    old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)
+    moves = [_archiving(task, now) for task in old if task.status is TaskStatus.OVER]
+    return Json(sorted(await here.stores.tasks.transition_many(moves)))
+
+
+@router.delete(
+    "/archive/{days}",
+    response_model=list[int],
+    responses=AUTHENTICATED,
+    summary="Delete the caller's tasks that ended more than so many days ago, with a tag or with any",
+)
+async def delete_old(
+    days: Days, here: Here, user: Caller, tag: Annotated[str | None, Query(max_length=100)] = None
+) -> Json:
+    old = await here.stores.lists.old(user.id, before=clock.now() - days * _DAY, tag=tag)
+    return Json(sorted(await here.stores.tasks.delete([task.id for task in old])))

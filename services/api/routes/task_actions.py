@@ -1,0 +1,153 @@
+"""Act on a task: suspend, resume, reschedule, change, share, look at what it uses."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from services.api import bodies, task_answers
+from services.api.dependencies import Caller, Here, Managed, Owned, Visible
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire.answers import Json, Message, TaskOut, Token
+from shared import clock, errors
+from shared.auth import shares, tokens
+from shared.executors.base import Feature
+from shared.lifecycle import Intent, Remark, TaskStatus
+from shared.models.task import Task
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+
+TASK_TOKEN_SECONDS = 24 * 3600
+
+_RESPONSES = AUTHENTICATED | responses(404)
+
+
+async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark) -> Json:
+    """Record what the owner wants of a running task; of any other it is rejected, where it is not over already."""
+    can = intent is Intent.RESCHEDULE or Feature.PAUSE in here.features
+    now = clock.now()
+    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[TaskStatus.RUNNING]) if can else None
+    if asked is not None:
+        here.hints.asked()
+    elif intent is not Intent.RESCHEDULE:
+        asked = await here.stores.tasks.reject(task.id, rejected)
+    return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)
+
+
+@router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_RESPONSES, summary="Freeze a running task")
+async def suspend(task: Managed, here: Here) -> Json:
+    """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
+    return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED)
+
+
+@router.get(
+    "/task/{task_id}/resume", response_model=TaskOut, responses=_RESPONSES, summary="Let a suspended task go on"
+)
+async def resume(task: Managed, here: Here) -> Json:
+    return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED)
+
+
+@router.get(
+    "/task/{task_id}/reschedule",
+    response_model=TaskOut,
+    responses=_RESPONSES,
+    summary="Stop a running task and let it begin again, wherever there is room",
+)
+async def reschedule(task: Managed, here: Here) -> Json:
+    """A task that does not run is shown as it is."""
+    return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED)
+
+
+class Change(BaseModel):
+    """A requirement and its new value; values are strings, numbers are taken for such."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"name": "maxlifespan", "value": "6d"}]})
+
+    name: Annotated[str, Field(max_length=64)]
+    value: Annotated[str, Field(max_length=256)]
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+@router.put(
+    "/task/{task_id}",
+    response_model=Change,
+    responses=_RESPONSES | responses(403, 409),
+    summary="Change a requirement that the configuration calls dynamic",
+)
+async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
+    field = next((field for field in here.settings.dynamic_fields if field.name == sent.name), None)
+    if field is None:
+        known = ", ".join(field.name for field in here.settings.dynamic_fields) or "none are configured"
+        raise errors.InvalidInput.of("name", f"must be one of: {known}")
+    if field.admin_only and not user.admin:
+        raise errors.NotAllowed(f"only an admin may change {field.name}")
+    if await here.stores.tasks.set_dynamic(task.id, field.name, sent.value) is None:
+        raise errors.Conflict(f"task {task.id} is over")
+    return Json({"name": field.name, "value": sent.value})
+
+
+@router.get(
+    "/task/{task_id}/share",
+    response_model=Token,
+    responses=_RESPONSES | responses(403),
+    summary="Make a token that lets anybody see this task and its files",
+)
+async def share(task: Owned, here: Here) -> Json:
+    """Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it."""
+    made = shares.generate(now=clock.now(), seconds=here.settings.share_timeout)
+    if not await here.stores.tasks.set_share(task.id, made.stored):
+        raise errors.TaskNotFound(task.id)
+    return Json({"token": made.secret})
+
+
+@router.get(
+    "/task/{task_id}/unshare",
+    response_model=Message,
+    responses=_RESPONSES | responses(403),
+    summary="End the task's share token",
+)
+async def unshare(task: Owned, here: Here) -> Json:
+    await here.stores.tasks.set_share(task.id, None)
+    return Json({"msg": "Task is not shared any more"})
+
+
+@router.get(
+    "/task/{task_id}/token",
+    response_model=Token,
+    responses=_RESPONSES,
+    summary="The task as a JWT, for services that share the secret for it",
+)
+async def token(task: Visible, here: Here) -> Json:
+    document = (await task_answers.documents(here, [task]))[0]
+    secret = here.settings.shared_secret_passphrase.get_secret_value()
+    return Json({"token": tokens.make_task(document, secret=secret, now=clock.now(), seconds=TASK_TOKEN_SECONDS)})
+
+
+class Sample(BaseModel):
+    """What a task used at a time: cpu in percent of one core, memory and network in bytes."""
+
+    timestamp: float
+    cpu_percent: float
+    memory: int
+    memory_limit: int
+    network_rx: int
+    network_tx: int
+    pids: int
+
+
+@router.get(
+    "/task/{task_id}/monitor",
+    response_model=list[Sample],
+    responses=_RESPONSES,
+    summary="What the task used in its last minutes, oldest first",
+)
+async def monitor(task: Visible, here: Here) -> Json:
+    if task.started_at is None:
+        raise errors.NotFound(f"task {task.id} never ran")
+    return Json(await here.broker.samples(task.id))

@@ -1,0 +1,53 @@
+"""Remove the files of archived tasks, and deleted tasks altogether."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from shared import errors, lifetime
+from shared.models.task import Purge
+from shared.storage.directories import TaskDirectories
+from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 100
+
+
+class Purger:
+    """
+    Carries out what `purge` says. It is written before anything is removed and cleared after, so that whoever dies in between
+    leaves the rest to the next; removing twice is fine.
+    """
+
+    def __init__(self, stores: Stores, directories: TaskDirectories, *, poll: float) -> None:
+        self._stores = stores
+        self._directories = directories
+        self._poll = poll
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Purge until `stop`."""
+        async for _ in lifetime.every(stop, self._poll):
+            try:
+                while not stop.is_set() and await self._purge_some():
+                    pass
+            except errors.StoreUnavailable as error:
+                log.warning("purge.failed", error=str(error))
+
+    async def _purge_some(self) -> bool:
+        """Purge one batch. True if another may be waiting."""
+        found = await self._stores.work.to_purge(limit=_BATCH)
+        done = [await self._purge(task_id, purge) for task_id, purge in found]
+        return len(found) == _BATCH and any(done)
+
+    async def _purge(self, task_id: int, purge: Purge) -> bool:
+        try:
+            await self._directories.remove(task_id)
+        except errors.StorageError as error:
+            log.warning("purge.files_not_removed", task_id=task_id, error=str(error))
+            return False
+        await self._stores.tasks.purged(task_id, purge)
+        log.info("task.purged", task_id=task_id, purge=purge)
+        return True
