@@ -73,22 +73,6 @@ INDEXES = {
         # GET app/token.
         IndexModel([("user", ASCENDING), ("created_at", ASCENDING)], name="by_user"),
     ],
-    "projects": [
-        # GET project of an owner, and the projects that a user is in.
-        IndexModel([("owner", ASCENDING)], name="by_owner"),
-        IndexModel([("members", ASCENDING)], name="by_member"),
-    ],
-    "recipes": [
-        # GET marketplace/recipe: the public ones, and one's own.
-        IndexModel([("public", ASCENDING), ("_id", ASCENDING)], name="by_public"),
-        IndexModel([("owner", ASCENDING)], name="by_owner"),
-    ],
-    "app_tokens": [
-        # GET app/token/{token}/user.
-        IndexModel([("hash", ASCENDING)], name="by_hash", unique=True),
-        # GET app/token.
-        IndexModel([("user", ASCENDING), ("created_at", ASCENDING)], name="by_user"),
-    ],
     "users": [
         # The next free uid.
         IndexModel([("uid", DESCENDING)], name="by_uid"),

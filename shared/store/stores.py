@@ -15,6 +15,7 @@ from shared.store import (
     deletions,
     indexes,
     leases,
+    lists,
     maintenance,
     nodes,
     owned,
@@ -36,6 +37,7 @@ class Stores:
     tasks: tasks.TaskStore
     admissions: admissions.AdmissionStore
     views: views.TaskViews
+    lists: lists.TaskLists
     work: work.TaskWork
     users: users.UserStore
     usage: usage.UsageStore
@@ -68,6 +70,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             tasks=task_store,
             admissions=admissions.AdmissionStore(database, task_store, task_views),
             views=task_views,
+            lists=lists.TaskLists(database),
             work=work.TaskWork(database),
             users=users.UserStore(database),
             usage=usage.UsageStore(database),
