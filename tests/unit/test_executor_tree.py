@@ -19,7 +19,7 @@ def process(
     pid: int, ppid: int = 1, session: int = 0, *, run: str | None = None, uid: int = UID, **more: object
 ) -> proc.Process:
     values = {"state": "S", "start": START, **more}
-    return proc.Process(pid=pid, ppid=ppid, session=session or pid, uid=uid, run=run, **values)  # type: ignore[arg-type]
+    return proc.Process(pid=pid, ppid=ppid, group=session or pid, session=session or pid, uid=uid, run=run, **values)  # type: ignore[arg-type]
 
 
 LEADER = process(WRAPPER, run=NAME)

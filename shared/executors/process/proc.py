@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  #: per second
 PAGE = os.sysconf("SC_PAGE_SIZE")  #: bytes
 
 _MARKER = b"GODOCKER_RUN="
+_LISTINGS = 10  #: of the processes, at most, until one brings none that is new
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Process:
 
     pid: int
     ppid: int
+    group: int
     session: int
     state: str  #: one letter: R, S, D, T (stopped), Z (zombie) …
     start: int  #: ticks after the boot
@@ -46,21 +48,27 @@ def read(pid: int) -> Process | None:
 
 
 def snapshot() -> list[Process]:
-    """All processes. `run` is read for those that can be a task's."""
-    processes = []
+    """
+    All processes. `run` is read for those that can be a task's. What is made while we look is looked at too, as far
+    as it does not outrun us.
+    """
+    seen: dict[int, Process | None] = {}
     we_are_root = os.geteuid() == 0
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        pid = int(entry)
-        process = read(pid)
-        if process is None:
-            continue
-        # Root's own are never a task's: nobody else's environment has to be read for them.
-        if process.is_alive and not (we_are_root and process.uid == 0):
-            process = _with_run(process)
-        processes.append(process)
-    return processes
+    for _ in range(_LISTINGS):
+        new = [pid for pid in _pids() if pid not in seen]
+        if not new:
+            break
+        for pid in new:
+            process = read(pid)
+            # Root's own are never a task's: nobody else's environment has to be read for them.
+            if process is not None and process.is_alive and not (we_are_root and process.uid == 0):
+                process = _with_run(process)
+            seen[pid] = process
+    return [process for process in seen.values() if process is not None]
+
+
+def _pids() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
 def arguments(pid: int) -> list[str]:
@@ -92,6 +100,7 @@ def _parse(pid: int, stat: bytes, uid: int) -> Process:
     return Process(
         pid=pid,
         ppid=int(fields[1]),
+        group=int(fields[2]),
         session=int(fields[3]),
         state=fields[0].decode(),
         cpu=int(fields[11]) + int(fields[12]),
@@ -109,14 +118,4 @@ def _with_run(process: Process) -> Process:
     run = next((part for part in environment.split(b"\0") if part.startswith(_MARKER)), None)
     if run is None:
         return process
-    return Process(
-        process.pid,
-        process.ppid,
-        process.session,
-        process.state,
-        process.start,
-        process.cpu,
-        process.memory,
-        process.uid,
-        os.fsdecode(run.removeprefix(_MARKER)),
-    )
+    return replace(process, run=os.fsdecode(run.removeprefix(_MARKER)))

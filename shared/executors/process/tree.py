@@ -13,6 +13,7 @@ from shared.executors.process import proc, records
 
 KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
 _ROUND = 0.02  #: seconds between two looks at who is left
+_CONFIRMATIONS = 3  #: looks that must find nobody
 _FREEZES = 5  #: rounds of SIGSTOP before SIGKILL: a stopped process makes no new ones
 
 
@@ -74,17 +75,39 @@ async def of(record: records.Record, scans: Scans, *, wrapper: proc.Process | No
 async def kill(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> None:
     """SIGKILL to all of a run, until none is left. Raises `errors.NodeUnavailable` where one does not die."""
     deadline = clock.monotonic() + KILL_TIMEOUT
-    rounds = 0
-    while left := await of(record, scans, wrapper=wrapper):
+    rounds = empty = 0
+    # Where there was something to kill, it must be seen more than once that nothing is left: a process that forks and ends while
+    # we look is easily missed.
+    while empty < (_CONFIRMATIONS if rounds else 1):
+        left = await of(record, scans, wrapper=wrapper)
+        if not left:
+            empty += 1
+            continue
         if clock.monotonic() > deadline:
             pids = ", ".join(str(process.pid) for process in left[:5])
             raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not die: {pids}")
         # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
-        send(left, signal.SIGSTOP if freeze else signal.SIGKILL)
-        rounds += 1
+        number = signal.SIGSTOP if freeze else signal.SIGKILL
+        send_to_groups(left, number)
+        send(left, number)
+        rounds, empty = rounds + 1, 0
         if not freeze:
             await asyncio.sleep(_ROUND)
+
+
+def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) -> None:
+    """
+    A signal to the groups of these processes as a whole, which the kernel does at one moment: what is forked meanwhile
+    gets it too (kill(2), fork(2)). Only groups that lead a session: those were made by the run, for itself.
+    """
+    groups = {process.group: process for process in processes if process.group == process.session}
+    for group, member in groups.items():
+        # The kernel gives the number of a group that has a member to no other.
+        now = proc.read(member.pid)
+        if now is not None and now.start == member.start and now.group == group:
+            with contextlib.suppress(OSError):
+                os.killpg(group, number)
 
 
 async def freeze(record: records.Record, scans: Scans, *, wrapper: proc.Process) -> None:
