@@ -6,6 +6,10 @@ The tree of errors that GoDocker raises on purpose.
     ├── RequestError                what a caller asked for cannot be done
     │   ├── InvalidInput            a field breaks a rule
     │   ├── BodyTooLarge
+    │   ├── BodyIncomplete          it did not arrive, or not in time
+    │   ├── QuotaExceeded           of the personal storage
+    │   ├── PreconditionFailed      of a conditional request
+    │   ├── RangeNotSatisfiable     of a file, with its size
     │   ├── NotAuthenticated
     │   ├── NotAllowed
     │   ├── NotFound
@@ -17,12 +21,15 @@ The tree of errors that GoDocker raises on purpose.
     ├── Unavailable                 something outside does not answer
     │   ├── StoreUnavailable        MongoDB
     │   ├── BrokerUnavailable       Redis
+    │   ├── FilesUnavailable        the files service
+    │   ├── StorageFull             the disk of shared_dir
     │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
     ├── StartFailed                 a node answered that an attempt cannot be started: nothing runs
     │   ├── ImageNotFound
     │   ├── ImageNotAllowed
     │   ├── ImageUnreachable        the registry does not answer, or not in time
     │   └── StartRefused            the engine or the system refused, with its words
+    ├── TransferBroken              a file could not be sent to its end
     └── StorageError                a task's directory could not be made or read
 
 The docstring of a class is the sentence a user could read. Adapters translate their driver's errors into these; the
@@ -75,6 +82,26 @@ class BodyTooLarge(RequestError):
     """The request's body is larger than is accepted."""
 
 
+class BodyIncomplete(RequestError):
+    """The request's body did not arrive to its end, or not in time."""
+
+
+class QuotaExceeded(RequestError):
+    """The file does not fit into what is left of the personal storage."""
+
+
+class PreconditionFailed(RequestError):
+    """The file is not the one that the request was made for."""
+
+
+class RangeNotSatisfiable(RequestError):
+    """The file has none of the bytes that were asked for."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes")
+        self.size = size
+
+
 class NotAuthenticated(RequestError):
     """Who is asking could not be established."""
 
@@ -107,7 +134,9 @@ class TooManyRequests(RequestError):
 
 
 class InMaintenance(RequestError):
-    """The system takes no new tasks for the moment."""
+    """The system is in maintenance and takes no new tasks for the moment."""
+
+    retry_after = 60.0  #: seconds
 
 
 # --- the lifecycle --------------------------------------------------------------
@@ -137,6 +166,14 @@ class BrokerUnavailable(Unavailable):
     """The broker does not answer."""
 
 
+class FilesUnavailable(Unavailable):
+    """The files service does not answer."""
+
+
+class StorageFull(Unavailable):
+    """The disk of the shared directory is full."""
+
+
 class NodeUnavailable(Unavailable):
     """The node does not answer; whether it did what it was asked is not known."""
 
@@ -163,6 +200,10 @@ class ImageUnreachable(StartFailed):
 
 class StartRefused(StartFailed):
     """The node refused to start the attempt."""
+
+
+class TransferBroken(GoDockerError):
+    """A file could not be sent to its end."""
 
 
 class StorageError(GoDockerError):

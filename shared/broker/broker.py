@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 import structlog
@@ -17,6 +18,7 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+MAINTENANCE = "maintenance"  #: a hint to the scheduler
 RECONNECT = 0.5  #: seconds between two tries to subscribe
 LISTEN = 1.0  #: seconds of silence after which it is looked whether to stop
 
@@ -65,6 +67,11 @@ class Broker:
         await self._redis.publish(self._keys.scheduler, f"ended {text}")
 
     @connection.translated
+    async def tell_scheduler_maintenance(self) -> None:
+        """Maintenance began or ended somewhere."""
+        await self._redis.publish(self._keys.scheduler, MAINTENANCE)
+
+    @connection.translated
     async def tell_watcher_asked(self) -> None:
         """An owner wrote an intent."""
         await self._redis.publish(self._keys.watcher, "asked")
@@ -110,6 +117,28 @@ class Broker:
         """The last samples of a task, oldest first; empty where there are none, or no more."""
         found = await self._redis.lrange(self._keys.samples(task_id), 0, -1)
         return [orjson.loads(sample) for sample in reversed(found)]
+
+    # --- bills of past months -----------------------------------------------------------------
+
+    @connection.translated
+    async def billing(self, subject: str, name: str, month: str) -> list[dict[str, Any]] | None:
+        """The remembered bill of a past month (`2026-10`); None where there is none."""
+        text = await self._redis.hget(self._keys.billing(subject, name), month)
+        found: list[dict[str, Any]] | None = orjson.loads(text) if text else None
+        return found
+
+    @connection.translated
+    async def remember_billing(self, subject: str, name: str, month: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        key = self._keys.billing(subject, name)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.hset(key, month, orjson.dumps(list(rows)).decode())
+        pipeline.expire(key, keys.BILLING_TTL)
+        await pipeline.execute()
+
+    @connection.translated
+    async def forget_billing(self, subject: str, name: str) -> None:
+        """Forget the bills of somebody who is deleted."""
+        await self._redis.delete(self._keys.billing(subject, name))
 
     # --- login tries ------------------------------------------------------------------------
 

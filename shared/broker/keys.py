@@ -25,7 +25,7 @@ class Keys:
     def scheduler(self) -> str:
         """
         Channel. `queue`: something is in the queue; `ended <id>:<attempt> …`: these attempts hold no
-        resources any more.
+        resources any more; `maintenance`: it began or ended somewhere.
         """
         return f"{self.prefix}:wakeup:scheduler"
 
@@ -42,7 +42,12 @@ class Keys:
         """List of JSON objects, newest first: what a task used. At most `SAMPLES`; TTL `SAMPLES_TTL` after the last."""
         return f"{self.prefix}:samples:{task_id}"
 
+    def billing(self, subject: str, name: str) -> str:
+        """Hash, `2026-10` to a JSON list: the bills of past months of a `user` or `project`. TTL `BILLING_TTL` after the last."""
+        return f"{self.prefix}:billing:{subject}:{name}"
 
+
+BILLING_TTL = 7 * 86400  #: seconds
 SAMPLES = 60  #: samples of a task that are kept
 SAMPLES_TTL = 900  #: seconds
 QUEUE_LENGTH = 100_000  #: ids kept when no scheduler takes them; the rest is found by its poll

@@ -52,3 +52,8 @@ class MonthUsage:
     ram: float
     gpus: int
     seconds: float
+
+
+def window_start(now: float, *, days: int) -> float:
+    """The first second of a window of `days` UTC days that ends with today's, in seconds since the epoch."""
+    return now - now % 86400 - (days - 1) * 86400

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict
+from pydantic import Field as ModelField
 from starlette.responses import JSONResponse
 
 
@@ -86,3 +87,23 @@ class NodeUsage(BaseModel):
     cpu: list[float]
     mem: list[int]
     disk: list[int]
+
+
+class DayOut(BaseModel):
+    """Sums of one UTC day (`2026_11_24`): cores, GB and GPUs that tasks which ended asked for, and their seconds."""
+
+    date: str
+    cpu: float
+    ram: float
+    time: float
+    gpus: int
+
+
+class MonthOut(BaseModel):
+    """Sums of one month, as of a day. `_id` names user and project."""
+
+    id: dict[str, str] = ModelField(alias="_id")
+    cpu: float
+    ram: float
+    gpus: int
+    totaltime: float

@@ -1,0 +1,150 @@
+"""Look at users, change and delete them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from services.api import bodies, sums
+from services.api.dependencies import Caller, Here, permitted
+from services.api.errors import AUTHENTICATED, responses
+from services.api.subjects import user_for
+from services.api.wire import project as project_wire
+from services.api.wire import user as wire
+from services.api.wire.answers import DayOut, Json, Message, MonthOut
+from services.api.wire.fields import Month, Year
+from services.api.wire.project import ProjectOut
+from services.api.wire.user import ApiKeyOut, GuestStatus, UserIn, UserOut
+from shared import clock, errors
+from shared.auth import apikeys
+from shared.auth.permissions import Action
+from shared.models.deletion import Deletion
+from shared.models.user import User
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["users"])
+
+Seen = Annotated[User, user_for(Action.SEE_USER)]
+Changed = Annotated[User, user_for(Action.CHANGE_USER)]
+Administered = Annotated[User, user_for(Action.ADMINISTER_USER)]
+
+_ERRORS = AUTHENTICATED | responses(403, 404)
+
+
+@router.get(
+    "/user",
+    response_model=list[UserOut],
+    responses=AUTHENTICATED | responses(403),
+    dependencies=[permitted(Action.ADMINISTER_USER)],
+    summary="All users",
+)
+async def every(here: Here) -> Json:
+    return Json([wire.shown(user) for user in await here.stores.users.list()])
+
+
+@router.get("/user/{user_id}", response_model=UserOut, responses=_ERRORS, summary="A user")
+async def get(user: Seen) -> Json:
+    return Json(wire.shown(user))
+
+
+@router.put("/user/{user_id}", response_model=UserOut, responses=_ERRORS | responses(409), summary="Change a user")
+async def change(user: Changed, sent: UserIn, here: Here, caller: Caller) -> Json:
+    """Send the whole user back with other values: what you may not change, or nobody may, stays as it is."""
+    fields = wire.changes(sent, by_admin=caller.admin)
+    return Json(wire.shown(await _changed(here, user, fields) if fields else user))
+
+
+@router.delete(
+    "/user/{user_id}", response_model=Message, responses=_ERRORS | responses(409), summary="Delete a user for good"
+)
+async def delete(user: Administered, here: Here, caller: Caller) -> Json:
+    """
+    The user is shut out at once. Their tasks are killed, and rows and files removed, soon after: until then the user is still
+    there, and the id is not free.
+    """
+    if user.id == caller.id:
+        raise errors.Conflict("nobody can delete their own account")
+    await here.stores.deletions.ask(Deletion(id=user.id, asked_by=caller.id, asked_at=clock.now()))
+    await here.stores.users.shut_out(user.id)
+    here.hints.asked()
+    return Json({"msg": f"user {user.id} is being deleted"})
+
+
+@router.delete(
+    "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the user's API key"
+)
+async def replace_apikey(user: Changed, here: Here) -> Json:
+    """The old key, and every session that was begun with it, is void at once. The new one is shown this once."""
+    key = apikeys.generate()
+    if not await here.stores.users.set_apikey(user.id, key.stored):
+        raise errors.NotFound(f"no user {user.id}")
+    return Json({"apikey": key.secret})
+
+
+@router.get(
+    "/user/{user_id}/project",
+    response_model=list[ProjectOut],
+    responses=_ERRORS,
+    summary="The projects that a user is in, `default` first",
+)
+async def projects(user: Seen, here: Here) -> Json:
+    return Json([project_wire.shown(project) for project in await here.stores.projects.of_user(user.id)])
+
+
+@router.get(
+    "/user/{user_id}/usage",
+    response_model=list[DayOut],
+    responses=_ERRORS,
+    summary="What a user's tasks used, day by day, the newest first",
+)
+async def usage(user: Seen, here: Here) -> Json:
+    return Json(await sums.days(here, "user", user.id))
+
+
+@router.get(
+    "/user/{user_id}/billing/{year}/{month}",
+    response_model=list[MonthOut],
+    responses=_ERRORS,
+    summary="What a user's tasks used in a month, project by project",
+)
+async def billing(
+    user: Seen, year: Year, month: Month, here: Here, force: Annotated[bool, Query(description="Count anew")] = False
+) -> Json:
+    return Json(await sums.month(here, "user", user.id, year=year, month=month, force=force))
+
+
+@router.delete(
+    "/user/{user_id}/task",
+    response_model=list[int],
+    responses=_ERRORS,
+    summary="Kill all tasks of a user, or those with a tag",
+)
+async def kill_tasks(
+    user: Changed, here: Here, tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None
+) -> Json:
+    """Recorded at once, carried out soon. The answer names the tasks that are to end."""
+    killed = await here.stores.owned.kill_all(user.id, at=clock.now(), tag=tag)
+    if killed:
+        here.hints.asked()
+    return Json(killed)
+
+
+@router.post(
+    "/guest/status",
+    response_model=UserOut,
+    responses=_ERRORS | responses(409),
+    dependencies=[permitted(Action.ADMINISTER_USER)],
+    summary="Activate a guest, or shut one out",
+)
+async def guest_status(sent: GuestStatus, here: Here) -> Json:
+    guest = await here.users.ask(sent.id)
+    if guest is None or not guest.guest:
+        raise errors.NotFound(f"no guest {sent.id}")
+    return Json(wire.shown(await _changed(here, guest, {"active": sent.active})))
+
+
+async def _changed(here: Here, user: User, fields: dict[str, Any]) -> User:
+    changed = await here.stores.users.change(user.id, fields)
+    if changed is None:
+        raise errors.Conflict(f"the user {user.id} is being deleted")
+    return changed
