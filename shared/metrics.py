@@ -10,6 +10,9 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 TASKS_ADMITTED = Counter("godocker_tasks_admitted_total", "Tasks that were accepted")
 TASKS_REFUSED = Counter("godocker_tasks_refused_total", "Tasks that were refused, by the code of the answer", ["code"])
 HINTS_LOST = Counter("godocker_hints_lost_total", "Hints that Redis did not take; a poll finds what they said")
+PUSHED = Gauge(
+    "godocker_pushed", "The last value that was pushed, by its name and the host it is about", ["name", "host"]
+)
 
 # --- scheduler
 LEADER = Gauge("godocker_scheduler_leader", "1 while this scheduler leads")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from services.api import images
 from services.api.wire import submission
@@ -11,36 +11,44 @@ from shared import errors, lifecycle
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
+from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
 from shared.models.user import USER_ID, User
-from shared.settings import Settings
+from shared.settings import Settings, Volume
 
-DEFAULT_PROJECT = "default"
 PUBLIC_NETWORK = "public"
 
 _LATER = "is not carried out by this version: leave it out"
 
 
 def admit(
-    sent: submission.TaskIn, *, owner: User, settings: Settings, features: frozenset[Feature], now: float
+    sent: submission.TaskIn,
+    *,
+    owner: User,
+    settings: Settings,
+    features: frozenset[Feature],
+    now: float,
+    project: Project | None = None,
 ) -> Task:
     """
-    The task to store for what `owner` sent at `now`; its id is 0 until it gets a number.
+    The task to store for what `owner` sent at `now`; its id is 0 until it gets a number. `project` is the one that `sent`
+    names; None where there is none of that name, or none is named.
 
     Raises `errors.InvalidInput` with every rule that is broken.
     """
+    volumes = _offered(settings, project)
     problems = [
         *_not_carried_out(sent, settings),
-        *_user_problems(owner, sent),
+        *_user_problems(owner, sent, project),
         *_resource_problems(sent, settings),
         *_image_problems(sent, settings),
-        *_volume_problems(sent, owner, settings, features),
-        *_root_problems(sent, settings, features),
+        *_volume_problems(sent, owner, settings, features, volumes),
+        *_root_problems(sent, owner, settings, features),
         *_status_problems(sent),
     ]
     if problems:
         raise errors.InvalidInput(problems)
-    spec = _spec(sent, owner, settings)
+    spec = _spec(sent, owner, settings, volumes)
     status = TaskStatus.CREATED if _wants_created(sent) else TaskStatus.PENDING
     return Task(
         id=0,
@@ -49,14 +57,30 @@ def admit(
         submitted_at=now,
         queued_at=now,
         user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
-        project=DEFAULT_PROJECT,
+        project=project.id if project else DEFAULT,
         spec=spec,
         shape=shape_of(spec.cpu, spec.ram),
         history=[{"at": now, "status": status, "attempt": 0, "note": None}],
     )
 
 
-def _spec(sent: submission.TaskIn, owner: User, settings: Settings) -> Spec:
+def wanted_project(sent: submission.TaskIn) -> str:
+    """The id of the project that a task is to be in."""
+    return (sent.user.project if sent.user else None) or DEFAULT
+
+
+def _offered(settings: Settings, project: Project | None) -> Mapping[str, Volume]:
+    """The volumes that may be asked for by name: the configured ones, and those of the project beside them."""
+    offered = {volume.name: volume for volume in settings.volumes}
+    for own in project.volumes if project else []:
+        # The configuration may have come to use a name or a place after the project did.
+        volume = Volume(**own.model_dump())
+        if volume.name not in offered and volume.target not in {other.target for other in offered.values()}:
+            offered[volume.name] = volume
+    return offered
+
+
+def _spec(sent: submission.TaskIn, owner: User, settings: Settings, volumes: Mapping[str, Volume]) -> Spec:
     meta = sent.meta or submission.MetaIn()
     wants = sent.requirements or submission.RequirementsIn()
     return Spec(
@@ -66,7 +90,7 @@ def _spec(sent: submission.TaskIn, owner: User, settings: Settings) -> Spec:
         cpu=wants.cpu or settings.defaults_cpu,
         ram=wants.ram or settings.defaults_ram,
         image=sent.container.image,
-        volumes=_volumes(sent, owner, settings),
+        volumes=_volumes(sent, owner, volumes),
         network=bool(sent.container.network),
         root=bool(sent.container.root),
         uris=wants.uris or [],
@@ -74,11 +98,10 @@ def _spec(sent: submission.TaskIn, owner: User, settings: Settings) -> Spec:
     )
 
 
-def _volumes(sent: submission.TaskIn, owner: User, settings: Settings) -> list[TaskVolume]:
-    configured = {volume.name: volume for volume in settings.volumes}
+def _volumes(sent: submission.TaskIn, owner: User, offered: Mapping[str, Volume]) -> list[TaskVolume]:
     found = []
     for _, asked in _asked_volumes(sent):
-        volume = configured[asked.name]
+        volume = offered[asked.name]
         path = (volume.path or owner.home or "").replace("$USERID", owner.id)
         found.append(TaskVolume(name=asked.name, acl=asked.acl or volume.acl, path=path, mount=volume.target))
     return found
@@ -123,13 +146,13 @@ def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> list[FieldE
     return problems
 
 
-def _user_problems(owner: User, sent: submission.TaskIn) -> list[FieldError]:
+def _user_problems(owner: User, sent: submission.TaskIn, project: Project | None) -> list[FieldError]:
     problems = []
     if not USER_ID.fullmatch(owner.id):
         problems.append(FieldError("user.id", "must be a plain account name"))
-    project = sent.user.project if sent.user else None
-    if project not in (None, "", DEFAULT_PROJECT):
-        problems.append(FieldError("user.project", f"there is no project {project}"))
+    wanted = wanted_project(sent)
+    if wanted != DEFAULT and (project is None or not project.has(owner.id)):
+        problems.append(FieldError("user.project", f"there is no project {wanted} that {owner.id} is in"))
     return problems
 
 
@@ -158,16 +181,19 @@ def _image_problems(sent: submission.TaskIn, settings: Settings) -> list[FieldEr
 
 
 def _volume_problems(
-    sent: submission.TaskIn, owner: User, settings: Settings, features: frozenset[Feature]
+    sent: submission.TaskIn,
+    owner: User,
+    settings: Settings,
+    features: frozenset[Feature],
+    offered: Mapping[str, Volume],
 ) -> list[FieldError]:
-    configured = {volume.name: volume for volume in settings.volumes}
     problems = []
     seen: set[str] = set()
     for number, asked in _asked_volumes(sent):
         path = f"container.volumes.{number}"
-        volume = configured.get(asked.name)
+        volume = offered.get(asked.name)
         if volume is None:
-            known = ", ".join(sorted(configured)) or "none are configured"
+            known = ", ".join(sorted(offered)) or "none are configured"
             problems.append(FieldError(f"{path}.name", f"must be one of: {known}"))
             continue
         if asked.name in seen:
@@ -182,9 +208,13 @@ def _volume_problems(
     return problems
 
 
-def _root_problems(sent: submission.TaskIn, settings: Settings, features: frozenset[Feature]) -> list[FieldError]:
+def _root_problems(
+    sent: submission.TaskIn, owner: User, settings: Settings, features: frozenset[Feature]
+) -> list[FieldError]:
     if not sent.container.root:
         return []
+    if owner.guest and not settings.guest_allow_root:
+        return [FieldError("container.root", "is not allowed to guests here")]
     if not settings.allow_root:
         return [FieldError("container.root", "is not allowed here")]
     if Feature.ROOT not in features:

@@ -9,7 +9,20 @@ from starlette.types import ASGIApp
 
 from services.api import bodies, errors
 from services.api.context import Context
-from services.api.routes import archive, sessions, system, task_actions, task_lists, tasks
+from services.api.routes import (
+    app_tokens,
+    archive,
+    maintenance,
+    projects,
+    prometheus,
+    recipes,
+    sessions,
+    system,
+    task_actions,
+    task_lists,
+    tasks,
+    users,
+)
 from services.api.wire.answers import Json
 from shared import serving
 
@@ -26,12 +39,28 @@ Errors are problem documents (RFC 9457) with a stable `code`.
 """
 
 #: In this order: a path with a word in it comes before the one with a number in its place.
-ROUTERS = (sessions.router, task_lists.router, tasks.router, task_actions.router, archive.router, system.router)
+ROUTERS = (
+    sessions.router,
+    task_lists.router,
+    tasks.router,
+    task_actions.router,
+    archive.router,
+    users.router,
+    projects.router,
+    recipes.router,
+    app_tokens.router,
+    system.router,
+    prometheus.router,
+)
 
 _TAGS = [
     {"name": "session", "description": "Log in."},
     {"name": "tasks", "description": "Create, look at, list, steer and share tasks."},
     {"name": "archive", "description": "Put away what is over."},
+    {"name": "users", "description": "Users, their keys, their usage and bills; guests."},
+    {"name": "projects", "description": "Users who work on one thing, and what they may take together."},
+    {"name": "marketplace", "description": "Specifications of tasks to start from."},
+    {"name": "application tokens", "description": "Let an application ask who its user is."},
     {"name": "system", "description": "What there is and how it is."},
 ]
 
@@ -60,6 +89,7 @@ def document() -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(maintenance.router)
     app.include_router(system.health_router)
     return app
 

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from services.api import guests
 from services.api.attempts import LoginAttempts
 from services.api.hints import Hints
+from services.api.pushed import Pushed
 from services.api.submissions import Submissions
-from shared import batching
+from shared import batching, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
 from shared.models.node import Verdict
+from shared.models.project import DEFAULT
 from shared.models.task import Task
 from shared.models.user import User
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
+from shared.store.maintenance import ALL
 from shared.store.stores import Stores
 
 
@@ -34,6 +38,8 @@ class Context:
     directories: TaskDirectories
     features: frozenset[Feature]
     users: batching.Batcher[str, User | None]
+    maintenance: batching.Batcher[str, bool]
+    pushed: Pushed
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[str, Verdict]:
         """The scheduler's verdicts that concern `tasks`, by shape."""
@@ -42,7 +48,28 @@ class Context:
 
     async def shares_project(self, user: User, task: Task) -> bool:
         """Whether `user` is a member of the task's project and its members share their tasks."""
-        return False  # there are no projects but the default one, whose members share nothing
+        if not self.settings.share_project_tasks or task.project == DEFAULT:
+            return False
+        project = await self.stores.projects.get(task.project)
+        # Tasks of an earlier project of that name are not this one's.
+        return project is not None and project.has(user.id) and task.submitted_at >= project.created_at
+
+    async def shares(self, user: User, project_id: str) -> bool:
+        """Whether `user` is a member of a project whose members share their tasks."""
+        if not self.settings.share_project_tasks or project_id == DEFAULT:
+            return False
+        project = await self.stores.projects.get(project_id)
+        return project is not None and project.has(user.id)
+
+    async def runs_as(self, owner: User) -> User:
+        """`owner` with the numbers that their tasks run with. Raises `errors.NotAllowed` for a guest who may send none."""
+        bind = self.settings.guest_bind if owner.guest else None
+        return guests.runs_as(owner, await self.users.ask(bind) if bind else None, self.settings)
+
+    async def check_open(self) -> None:
+        """Raises `errors.InMaintenance` while the system takes no new tasks."""
+        if await self.maintenance.ask(ALL):
+            raise errors.InMaintenance()
 
 
 def build(settings: Settings, stores: Stores, broker: Broker, features: frozenset[Feature]) -> Context:
@@ -58,6 +85,8 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         directories=TaskDirectories(settings.shared_dir),
         features=features,
         users=batching.Batcher[str, User | None](stores.users.get_many, name="users"),
+        maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
+        pushed=Pushed(),
     )
 
 

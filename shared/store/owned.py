@@ -1,4 +1,4 @@
-"""Writes to the collection `tasks` that concern all tasks of one user at once."""
+"""The collection `tasks` where it concerns all tasks of one user or project at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK = 20_000  #: ids in one filter
 
 
 class OwnedTasks:
-    """The tasks of one user."""
+    """The tasks of one user or project."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
@@ -46,3 +46,8 @@ class OwnedTasks:
     async def count(self, user: str) -> int:
         """How many tasks of a user are there at all, those to be removed included."""
         return await self._tasks.count_documents({"user.id": {"$eq": user}})
+
+    @connection.translated
+    async def count_active_in(self, project: str) -> int:
+        """How many tasks of a project are not over."""
+        return await self._tasks.count_documents({"project": {"$eq": project}, "status": {"$in": sorted(ACTIVE)}})

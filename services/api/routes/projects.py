@@ -80,8 +80,10 @@ async def change(project: Changed, sent: ProjectChange, here: Here, caller: Call
     "/project/{project_id}", response_model=Message, responses=_ERRORS | responses(409), summary="Delete a project"
 )
 async def delete(project: Administered, here: Here) -> Json:
-    """Its tasks and what they used stay, under its name."""
+    """Its tasks that are over and what they used stay, under its name. 409 while there are others."""
     _check_not_default(project)
+    if active := await here.stores.owned.count_active_in(project.id):
+        raise errors.Conflict(f"{active} tasks of project {project.id} are not over")
     if not await here.stores.projects.remove(project.id):
         raise errors.NotFound(f"no project {project.id}")
     return Json({"msg": f"project {project.id} is deleted"})

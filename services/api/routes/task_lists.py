@@ -43,7 +43,9 @@ class Period(BaseModel):
     summary="The caller's tasks that are not over, newest first",
 )
 async def active(here: Here, user: Caller, project: Annotated[str | None, Query(max_length=64)] = None) -> Json:
-    return await task_answers.many(here, await here.stores.lists.active(user.id, project=project))
+    # Where a project's members share their tasks, its list is everybody's in it.
+    owner = None if project is not None and await here.shares(user, project) else user.id
+    return await task_answers.many(here, await here.stores.lists.active(owner, project=project))
 
 
 @router.get(

@@ -28,8 +28,12 @@ async def create(sent: TaskIn, here: Here, user: Caller) -> Json:
     `status.primary: "created"` holds the task back until `GET /task/{id}/pending`.
     """
     try:
-        owner = await _owner(sent, here, user)
-        task = admission.admit(sent, owner=owner, settings=here.settings, features=here.features, now=clock.now())
+        await here.check_open()
+        owner = await here.runs_as(await _owner(sent, here, user))
+        project = await here.stores.projects.get(admission.wanted_project(sent))
+        task = admission.admit(
+            sent, owner=owner, project=project, settings=here.settings, features=here.features, now=clock.now()
+        )
         task_id = await here.submissions.submit(task)
     except errors.GoDockerError as error:
         metrics.TASKS_REFUSED.labels(code=type(error).__name__).inc()

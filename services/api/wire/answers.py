@@ -107,3 +107,25 @@ class MonthOut(BaseModel):
     ram: float
     gpus: int
     totaltime: float
+
+
+class MaintenanceOut(BaseModel):
+    """`node` is `all` for the system as a whole, `status` is `on` or `off`."""
+
+    node: str
+    status: str
+
+
+class AppTokenOut(BaseModel):
+    """An application token, without the token itself. `date` is when it was made, seconds since the epoch."""
+
+    id: str
+    name: str
+    date: float
+
+
+class AppTokenMade(BaseModel):
+    """The token is shown this once."""
+
+    id: str
+    token: str

@@ -1,0 +1,93 @@
+"""Application tokens: give one to an application, and it can ask who its user is."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.api import bodies
+from services.api.dependencies import Caller, Here
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire import user as user_wire
+from services.api.wire.answers import AppTokenMade, AppTokenOut, Json, Message
+from services.api.wire.submission import Line
+from services.api.wire.user import UserOut
+from shared import clock, errors
+from shared.auth import app_tokens
+from shared.models.app_token import AppToken
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["application tokens"])
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="Application",
+    bearerFormat="JWT",
+    description='A JWT `{"app_token": <the token>}` signed with `shared_secret_passphrase` (HS256).',
+)
+_TOKEN_LENGTH = 128
+
+
+class NewToken(BaseModel):
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"name": "notebook"}]})
+
+    name: Annotated[Line, Field(min_length=1, max_length=100)]
+
+
+@router.get(
+    "/app/token", response_model=list[AppTokenOut], responses=AUTHENTICATED, summary="The caller's application tokens"
+)
+async def every(here: Here, caller: Caller) -> Json:
+    found = await here.stores.app_tokens.of_user(caller.id)
+    return Json([{"id": token.id, "name": token.name, "date": token.created_at} for token in found])
+
+
+@router.post(
+    "/app/token",
+    response_model=AppTokenMade,
+    responses=AUTHENTICATED | responses(409),
+    summary="Make an application token",
+)
+async def create(sent: NewToken, here: Here, caller: Caller) -> Json:
+    """The token is shown this once."""
+    secret, digest = app_tokens.generate()
+    token_id = secrets.token_hex(8)
+    token = AppToken(id=token_id, user=caller.id, name=sent.name, hash=digest, created_at=clock.now())
+    await here.stores.app_tokens.add(token)
+    return Json({"id": token_id, "token": secret})
+
+
+@router.delete(
+    "/app/token/{token_id}",
+    response_model=Message,
+    responses=AUTHENTICATED | responses(404),
+    summary="Delete an application token",
+)
+async def delete(token_id: Annotated[str, Path(max_length=64)], here: Here, caller: Caller) -> Json:
+    if not await here.stores.app_tokens.remove(caller.id, token_id):
+        raise errors.NotFound(f"no application token {token_id}")
+    return Json({"msg": "the application token is deleted"})
+
+
+@router.get(
+    "/app/token/{token}/user",
+    response_model=UserOut,
+    responses=AUTHENTICATED | responses(404),
+    summary="The user of an application token, for the application",
+)
+async def user(
+    token: Annotated[str, Path(max_length=_TOKEN_LENGTH)],
+    here: Here,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Json:
+    """The bearer is a JWT `{"app_token": <the same token>}` signed with `shared_secret_passphrase`, not a session's token."""
+    secret = here.settings.shared_secret_passphrase.get_secret_value()
+    app_tokens.check_bearer(credentials.credentials if credentials else "", token, secret=secret)
+    found = await here.stores.app_tokens.by_hash(app_tokens.digest(token))
+    owner = await here.users.ask(found.user) if found else None
+    if owner is None or not owner.active:
+        raise errors.NotFound("no such application token")
+    return Json(user_wire.shown(owner))

@@ -1,0 +1,69 @@
+"""Begin and end the maintenance of the system or of a node."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Path
+
+from services.api import bodies
+from services.api.dependencies import Here, permitted
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire.answers import Json, MaintenanceOut
+from shared import clock, errors
+from shared.auth.permissions import Action
+from shared.models.user import User
+from shared.store.maintenance import ALL
+
+log = structlog.get_logger(__name__)
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+
+_ADMIN = permitted(Action.ADMINISTER_SYSTEM)
+
+
+@router.get(
+    "/admin/maintenance",
+    response_model=list[MaintenanceOut],
+    responses=AUTHENTICATED | responses(403),
+    dependencies=[_ADMIN],
+    summary="What is in maintenance: the system (`all`) first, then each node",
+)
+async def every(here: Here) -> Json:
+    return Json(await _listed(here))
+
+
+@router.post(
+    "/admin/maintenance/{node}/{status}",
+    response_model=list[MaintenanceOut],
+    responses=AUTHENTICATED | responses(403, 404),
+    summary="Begin or end the maintenance of a node, or of the system (`all`)",
+)
+async def put(
+    node: Annotated[str, Path(max_length=64)],
+    status: Literal["on", "off"],
+    here: Here,
+    admin: Annotated[User, _ADMIN],
+) -> Json:
+    """
+    In maintenance a node is given nothing new; while the system is, new tasks are refused and pending ones wait. What runs
+    goes on.
+    """
+    # What is in maintenance can always be ended, also for a node that is no longer configured.
+    if node not in {row["node"] for row in await _listed(here)}:
+        raise errors.NotFound(f"no node {node}")
+    await here.stores.maintenance.put(node, on=status == "on", by=admin.id, at=clock.now())
+    log.info("maintenance.changed", node=node, status=status, by=admin.id)
+    try:
+        await here.broker.tell_scheduler_maintenance()
+    except errors.BrokerUnavailable as error:
+        log.warning("maintenance.not_told", error=str(error))  # the scheduler's next audit reads it
+    return Json(await _listed(here))
+
+
+async def _listed(here: Here) -> list[dict[str, Any]]:
+    on = await here.stores.maintenance.names()
+    nodes = {node.id for node in await here.stores.nodes.list()} | on
+    names = [ALL, *sorted(nodes - {ALL})]
+    return [{"node": name, "status": "on" if name in on else "off"} for name in names]

@@ -1,0 +1,123 @@
+"""The marketplace: tasks' specifications that users offer each other to start from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from services.api import bodies, task_answers
+from services.api.context import Context
+from services.api.dependencies import Caller, Here, MaybeCaller
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire import recipe as wire
+from services.api.wire.answers import Json, Message
+from services.api.wire.recipe import RecipeChange, RecipeIn, RecipeOut, RecipeTitle
+from shared import clock, errors
+from shared.auth import permissions
+from shared.auth.permissions import Action
+from shared.models.recipe import RECIPE_ID, Recipe
+from shared.models.user import User
+
+router = APIRouter(route_class=bodies.StrictRoute, prefix="/marketplace", tags=["marketplace"])
+
+RecipeId = Annotated[str, Path(max_length=64, description="The recipe's id")]
+
+
+@router.get(
+    "/recipe", response_model=list[RecipeTitle], responses=AUTHENTICATED, summary="Public recipes and one's own"
+)
+async def every(here: Here, caller: MaybeCaller) -> Json:
+    titles = await here.stores.recipes.titles(caller.id if caller else None)
+    return Json([{"id": recipe_id, "description": description} for recipe_id, description in titles])
+
+
+@router.get(
+    "/recipe/{recipe_id}", response_model=RecipeOut, responses=AUTHENTICATED | responses(404), summary="A recipe"
+)
+async def get(recipe_id: RecipeId, here: Here, caller: MaybeCaller) -> Json:
+    return Json(wire.shown(await _seen(here, caller, recipe_id)))
+
+
+@router.post(
+    "/recipe/{recipe_id}",
+    response_model=RecipeOut,
+    responses=AUTHENTICATED | responses(404, 409),
+    summary="Make a recipe from a task",
+)
+async def create(recipe_id: RecipeId, sent: RecipeIn, here: Here, caller: Caller) -> Json:
+    """The task's specification is kept with the recipe, whatever becomes of the task."""
+    if not RECIPE_ID.fullmatch(recipe_id):
+        raise errors.InvalidInput.of("path.recipe_id", f"must match {RECIPE_ID.pattern}")
+    recipe = Recipe(
+        id=recipe_id,
+        description=sent.description,
+        task=sent.task,
+        public=sent.public,
+        owner=caller.id,
+        spec=await _specification(here, caller, sent.task),
+        created_at=clock.now(),
+    )
+    await here.stores.recipes.add(recipe)
+    return Json(wire.shown(recipe))
+
+
+@router.put(
+    "/recipe/{recipe_id}",
+    response_model=RecipeOut,
+    responses=AUTHENTICATED | responses(403, 404),
+    summary="Change a recipe",
+)
+async def change(recipe_id: RecipeId, sent: RecipeChange, here: Here, caller: Caller) -> Json:
+    recipe = await _changed_by(here, caller, recipe_id)
+    fields: dict[str, Any] = sent.model_dump(exclude_none=True)
+    if sent.task is not None and sent.task != recipe.task:
+        fields["spec"] = await _specification(here, caller, sent.task)
+    changed = await here.stores.recipes.change(recipe_id, fields) if fields else recipe
+    if changed is None:
+        raise errors.NotFound(f"no recipe {recipe_id}")
+    return Json(wire.shown(changed))
+
+
+@router.delete(
+    "/recipe/{recipe_id}",
+    response_model=Message,
+    responses=AUTHENTICATED | responses(403, 404),
+    summary="Delete a recipe",
+)
+async def delete(recipe_id: RecipeId, here: Here, caller: Caller) -> Json:
+    await _changed_by(here, caller, recipe_id)
+    if not await here.stores.recipes.remove(recipe_id):
+        raise errors.NotFound(f"no recipe {recipe_id}")
+    return Json({"msg": f"recipe {recipe_id} is deleted"})
+
+
+async def _seen(here: Context, caller: User | None, recipe_id: str) -> Recipe:
+    """The recipe if it is public or the caller's. Raises `errors.NotFound`."""
+    recipe = await here.stores.recipes.get(recipe_id)
+    if recipe is None or not (recipe.public or (caller is not None and _owns(caller, recipe))):
+        raise errors.NotFound(f"no recipe {recipe_id}")
+    return recipe
+
+
+async def _changed_by(here: Context, caller: User, recipe_id: str) -> Recipe:
+    recipe = await _seen(here, caller, recipe_id)
+    if not _owns(caller, recipe):
+        raise errors.NotAllowed("only its owner or an admin may change a recipe")
+    return recipe
+
+
+def _owns(caller: User, recipe: Recipe) -> bool:
+    return permissions.allows(permissions.role_towards_user(caller, recipe.owner), Action.CHANGE_RECIPE)
+
+
+async def _specification(here: Context, caller: User, task_id: int) -> dict[str, Any]:
+    """What the task was made from, if the caller may see it. Raises `errors.TaskNotFound`."""
+    task = await here.stores.views.get(task_id)
+    if task is not None:
+        shares = await here.shares_project(caller, task)
+        role = permissions.role_towards_task(caller, task, shares_project=shares)
+        if permissions.allows(role, Action.SEE_TASK):
+            (document,) = await task_answers.documents(here, [task])
+            return wire.specification(document)
+    raise errors.TaskNotFound(task_id)
