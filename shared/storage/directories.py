@@ -73,11 +73,7 @@ class TaskDirectories:
         path = self.path(task_id)
         owner = self._owner(uid, gid)
         try:
-            # Others may pass through the folders above, for the user's own directory, but not list them.
-            for folder in (self._root, path.parent):
-                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
+            self._make(path)
             directory = beneath.open_directory(str(path))
             try:
                 with contextlib.suppress(FileExistsError):
@@ -99,6 +95,18 @@ class TaskDirectories:
         except OSError as error:
             raise errors.StorageError(f"the task's directory could not be prepared: {error.strerror}") from error
         return path
+
+    def _make(self, path: Path) -> None:
+        # The task's own directory first: asking again and again for the folders above locks them for those beside us.
+        try:
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+        except FileNotFoundError:
+            # Others may pass through the folders above, for the user's own directory, but not list them.
+            for folder in (self._root, path.parent):
+                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
 
     @staticmethod
     def _owner(uid: int, gid: int) -> tuple[int, int] | None:
