@@ -26,7 +26,7 @@ START_SECONDS = Histogram("godocker_start_seconds", "From placement to started",
 QUEUE_SECONDS = Histogram("godocker_queue_seconds", "From pending to started", buckets=_SECONDS)
 NODE_CPUS = Gauge("godocker_node_cpus", "Cores of a node, by node and whether in use", ["node", "kind"])
 NODE_MEMORY = Gauge("godocker_node_memory_bytes", "Memory of a node, by node and whether in use", ["node", "kind"])
-NODE_READY = Gauge("godocker_node_ready", "1 while the node answers", ["node"])
+NODE_READY = Gauge("godocker_node_ready", "1 while the node answers and is not in maintenance", ["node"])
 
 # --- watcher
 LEASED_NODES = Gauge("godocker_watcher_nodes", "Nodes that this watcher holds the lease of")
@@ -37,3 +37,6 @@ RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome"
 ACTIONS = Counter("godocker_actions_total", "What reconciling decided to do, by action", ["action"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that ended, by how", ["ending"])
 EXIT_TO_OVER = Histogram("godocker_exit_to_over_seconds", "From the end of a run to its record", buckets=_SECONDS)
+
+# --- files
+FILE_BYTES = Counter("godocker_file_bytes_total", "Bytes of files that came in and went out", ["direction"])

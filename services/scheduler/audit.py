@@ -1,4 +1,4 @@
-"""Check what the scheduler holds in memory against MongoDB: the book, the allocations, the starts under way."""
+"""Check what the scheduler holds in memory against MongoDB: book, allocations, starts under way, maintenance."""
 
 from __future__ import annotations
 
@@ -35,8 +35,13 @@ class Audit:
         self._book.clear()
         self._cluster.clear()
         self._looked_at = self._full_at = 0.0
+        await self.check_maintenance()
         await self.check_allocations(forgotten=0.0)
         await self.check_book()
+
+    async def check_maintenance(self) -> bool:
+        """Read what is in maintenance: nothing is placed there. True if some of it has ended."""
+        return self._cluster.maintain(await self._stores.maintenance.names())
 
     async def check_book(self) -> int:
         """Enter the pending tasks that are missing, and now and then drop those that are not pending. Return the finds."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.executors.base import NodeReport
+from shared.store import maintenance
 from shared.store.work import Placed
+
+IN_MAINTENANCE = "in maintenance"  #: why a node is not ready
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Cluster:
         self._reports: dict[str, NodeReport] = {}
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
+        self._in_maintenance: frozenset[str] = frozenset()
         self._audit: _Audit | None = None
 
     @property
@@ -51,6 +55,12 @@ class Cluster:
         news = any(_gained(self._reports.get(name), report) for name, report in new.items())
         self._reports = new
         return news
+
+    def maintain(self, names: Collection[str]) -> bool:
+        """Note what is in maintenance: nodes, or `all` of them. True if some of it has ended."""
+        ended = self._in_maintenance - set(names)
+        self._in_maintenance = frozenset(names)
+        return bool(ended)
 
     def distrust(self, node: str, reason: str) -> None:
         """A node did not answer: nothing more is placed there until it reports again."""
@@ -117,24 +127,25 @@ class Cluster:
 
     def snapshot(self) -> list[NodeState]:
         """The nodes as a planning pass takes them."""
-        states = {
-            report.name: NodeState(
-                name=report.name,
-                cpus=report.cpus,
-                memory=report.memory,
-                free_cpus=report.cpus,
-                free_memory=report.memory,
-                ready=report.ready,
-                reason=report.reason,
-            )
-            for report in self._reports.values()
-        }
+        states = {report.name: self._state(report) for report in self._reports.values()}
         for allocation in self._allocations.values():
             state = states.get(allocation.node)
             if state is not None:
                 state.free_cpus -= allocation.cpus
                 state.free_memory -= allocation.memory
         return list(states.values())
+
+    def _state(self, report: NodeReport) -> NodeState:
+        maintained = not self._in_maintenance.isdisjoint({maintenance.ALL, report.name})
+        return NodeState(
+            name=report.name,
+            cpus=report.cpus,
+            memory=report.memory,
+            free_cpus=report.cpus,
+            free_memory=report.memory,
+            ready=report.ready and not maintained,
+            reason=IN_MAINTENANCE if maintained else report.reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)

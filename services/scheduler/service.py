@@ -98,6 +98,8 @@ class SchedulerService:
         async for hint in self._broker.scheduler_hints(stop):
             if ended := hints.parse_ended(hint):
                 self._cluster.release(ended)
+            if hint == hints.MAINTENANCE:
+                await self._look_at_maintenance()
             self._wakeup.set()
 
     async def watch_cycle(self, stop: asyncio.Event) -> None:
@@ -129,12 +131,13 @@ class SchedulerService:
             if not self.leads or self._lease is None or self._epoch_taken != self._lease.epoch:
                 continue
             try:
+                ended = await self._audit.check_maintenance()
                 await self._audit.check_allocations()
                 found = await self._audit.check_book()
             except errors.Unavailable as error:
                 log.warning("audit.failed", error=str(error))
                 continue
-            if found or len(self._book):
+            if found or ended or len(self._book):
                 self._wakeup.set()
 
     async def watch_nodes(self, stop: asyncio.Event) -> None:
@@ -160,6 +163,12 @@ class SchedulerService:
             self._wakeup.set()
         else:
             log.warning("lease.lost")
+
+    async def _look_at_maintenance(self) -> None:
+        try:
+            await self._audit.check_maintenance()
+        except errors.Unavailable as error:
+            log.warning("maintenance.not_read", error=str(error))  # the next audit reads it
 
     async def _release_lease(self) -> None:
         if self._lease is not None:
