@@ -15,6 +15,7 @@ from services.watcher.enact import Enactor
 from services.watcher.node import NodeWatch
 from services.watcher.purge import Purger
 from services.watcher.record import Recorder
+from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from shared import clock, errors, lifetime, metrics, serving
@@ -64,6 +65,7 @@ class WatcherService:
             "hints": self.watch_hints,
             "waiting": self.watch_waiting,
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
+            "deletions": Retention(self._stores, self._broker, self._settings, holder=self._holder).run,
         }
         await lifetime.run_loops(loops, stop=stop)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared import errors
 from shared.executors import wrapper
-from shared.storage import beneath
+from shared.storage import beneath, trees
 
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
@@ -60,14 +59,7 @@ class TaskDirectories:
         await asyncio.to_thread(self._remove, task_id)
 
     def _remove(self, task_id: int) -> None:
-        # On Linux rmtree walks by descriptors and does not follow links, so a task cannot lead it elsewhere.
-        assert shutil.rmtree.avoids_symlink_attacks
-        try:
-            shutil.rmtree(self.path(task_id))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise errors.StorageError(f"the task's directory could not be removed: {error.strerror}") from error
+        trees.remove(self.path(task_id))
 
     def _prepare(self, task_id: int, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
         path = self.path(task_id)

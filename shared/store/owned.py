@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from shared.lifecycle import ACTIVE, ENDED, Intent
+from shared.models.task import Purge
 from shared.store import connection
 
 _CHUNK = 20_000  #: ids in one filter
@@ -43,9 +44,11 @@ class OwnedTasks:
         return active + await self._tasks.count_documents(unsettled)
 
     @connection.translated
-    async def count(self, user: str) -> int:
-        """How many tasks of a user are there at all, those to be removed included."""
-        return await self._tasks.count_documents({"user.id": {"$eq": user}})
+    async def purge_all(self, user: str) -> int:
+        """Let all ended tasks of a user be removed, record and files, and return how many are still there."""
+        query = {"user.id": {"$eq": user}, "status": {"$in": sorted(ENDED)}}
+        await self._tasks.update_many({**query, "purge": {"$ne": Purge.ALL}}, {"$set": {"purge": Purge.ALL}})
+        return await self._tasks.count_documents(query)
 
     @connection.translated
     async def count_active_in(self, project: str) -> int:

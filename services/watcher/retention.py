@@ -1,0 +1,95 @@
+"""Delete users: carry out the wishes in `deletions`, step by step."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from shared import clock, errors, lifetime
+from shared.broker.broker import Broker
+from shared.models.deletion import Deletion
+from shared.models.user import USER_ID
+from shared.settings import Settings
+from shared.storage import trees
+from shared.store.leases import Lease
+from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
+
+LEASE = "deletions"
+
+
+class Retention:
+    """
+    Makes the deletions come true. What is done already is seen from what is left, and every step can be done twice, so whoever
+    dies in between leaves the rest to the next. The lease only saves two watchers from the same work.
+    """
+
+    def __init__(self, stores: Stores, broker: Broker, settings: Settings, *, holder: str) -> None:
+        self._stores = stores
+        self._broker = broker
+        self._storages = settings.shared_dir.absolute() / "users"  # as the files service has them
+        self._poll = settings.poll_seconds
+        self._seconds = settings.lease_seconds
+        self._holder = holder
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Delete until `stop`."""
+        lease: Lease | None = None
+        async for _ in lifetime.every(stop, self._poll):
+            try:
+                deletions = await self._stores.deletions.list()
+                if deletions:
+                    lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=self._seconds)
+                for deletion in deletions if lease else []:
+                    await self.go_on(deletion)
+            except errors.Unavailable as error:
+                log.warning("deletion.waits", error=str(error))
+
+    async def go_on(self, deletion: Deletion) -> bool:
+        """
+        Take the steps that can be taken now. True once nothing is left of the user. Raises `errors.StoreUnavailable`.
+        """
+        user = deletion.id
+        await self._stores.users.shut_out(user)
+        # Each time: a task may have been on its way in when the user was shut out.
+        if await self._stores.owned.kill_all(user, at=clock.now()):
+            await self._tell_watchers()
+        if await self._stores.owned.count_unfinished(user):
+            return False  # what still runs may write, and what has run is not counted yet
+        if await self._stores.owned.purge_all(user):
+            return False  # rows and directories are removed by the purger
+        await self._stores.usage.remove_of(user)
+        if not await self._remove_storage(user):
+            return False
+        await self._stores.projects.leave_all(user)
+        await self._stores.recipes.remove_of(user)
+        await self._stores.app_tokens.remove_of(user)
+        await self._forget_bills(user)
+        await self._stores.users.remove(user)
+        await self._stores.deletions.done(user)
+        log.info("user.deleted", user=user, asked_by=deletion.asked_by, seconds=round(clock.now() - deletion.asked_at))
+        return True
+
+    async def _remove_storage(self, user: str) -> bool:
+        if not USER_ID.fullmatch(user):
+            return True  # nothing could ever be stored under such a name
+        try:
+            await asyncio.to_thread(trees.remove, self._storages / user)
+        except errors.StorageError as error:
+            log.warning("deletion.files_not_removed", user=user, error=str(error))
+            return False
+        return True
+
+    async def _tell_watchers(self) -> None:
+        try:
+            await self._broker.tell_watcher_asked()
+        except errors.BrokerUnavailable:
+            log.warning("kills.not_told")  # their poll finds them
+
+    async def _forget_bills(self, user: str) -> None:
+        try:
+            await self._broker.forget_billing("user", user)
+        except errors.BrokerUnavailable:
+            log.warning("bills.not_forgotten", user=user)  # they end by themselves
