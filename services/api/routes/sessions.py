@@ -41,4 +41,5 @@ async def authenticate(credentials: Credentials, request: Request, here: Here) -
     token = tokens.make_session(
         user.id, user.apikey.hash, secret=secret, now=now, seconds=here.settings.session_timeout
     )
+    await here.stores.users.note_login(user.id, at=now)
     return Json({"token": token})
