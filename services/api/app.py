@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, errors
+from services.api import bodies, errors, queries
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
@@ -83,6 +83,7 @@ def document() -> FastAPI:
         openapi_tags=_TAGS,
         default_response_class=Json,
         responses=errors.RESPONSES,
+        dependencies=[Depends(queries.check)],
         strict_content_type=False,
         redoc_url=None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from services.api.wire.fields import Email, Login, Priority, Quota
 from services.api.wire.submission import Line
@@ -14,6 +14,13 @@ from shared.models.user import User
 class _Part(BaseModel):
     # Clients send the whole user back with one field changed: what nobody may change is not even looked at.
     model_config = ConfigDict(extra="ignore")
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_SIZE = r"^([0-9]{1,15}(\.[0-9]{1,3})?[KMGTkmgt]?[Bb]?)?$"
 
 
 class CredentialsIn(_Part):
@@ -27,7 +34,7 @@ class AllowanceIn(_Part):
     quota_time: Quota | None = None
     quota_cpu: Quota | None = None
     quota_ram: Quota | None = None
-    disk: Annotated[str, Field(pattern=r"^([0-9]{1,15}(\.[0-9]{1,3})?[KMGTkmgt]?[Bb]?)?$")] | None = None
+    disk: Annotated[str, BeforeValidator(_as_text), Field(pattern=_SIZE)] | None = None
 
 
 class UserIn(_Part):
