@@ -23,6 +23,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── BrokerUnavailable       Redis
     │   ├── FilesUnavailable        the files service
     │   ├── StorageFull             the disk of shared_dir
+    │   ├── DirectoryUnavailable    the LDAP directory of users
     │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
     ├── StartFailed                 a node answered that an attempt cannot be started: nothing runs
     │   ├── ImageNotFound
@@ -172,6 +173,10 @@ class FilesUnavailable(Unavailable):
 
 class StorageFull(Unavailable):
     """The disk of the shared directory is full."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """The directory of users does not answer; API keys work all the same."""
 
 
 class NodeUnavailable(Unavailable):

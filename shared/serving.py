@@ -28,6 +28,7 @@ Check = Callable[[], Awaitable[None]]
 
 _CHECK_TIMEOUT = 3.0  #: seconds
 _SHUTDOWN_TIMEOUT = 5  #: seconds for requests under way
+_CLIENT_TIMEOUT = 60  #: seconds in which a client must take something of what is sent to it, see tcp(7)
 
 
 async def health(service: str, checks: Mapping[str, Check]) -> tuple[int, dict[str, Any]]:
@@ -97,6 +98,10 @@ async def serve(
     )
     server = _Server(config)
     sockets = [listening or bind(host, port)]
+    for one in sockets:
+        # Passed on to what is accepted: a client that has stopped reading is cut off by the kernel, also while it is
+        # the last of an answer that is waited for, when nothing of ours looks any more.
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _CLIENT_TIMEOUT * 1000)
     serving = asyncio.create_task(server.serve(sockets=sockets), name="http-server")
     stopping = asyncio.create_task(stop.wait(), name="http-stop")
     try:

@@ -30,7 +30,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from shared import errors
+from shared import errors, sizes
 
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRET_LENGTH = 32  #: characters a secret must have
@@ -75,7 +75,7 @@ class Volume(_Part):
         target = self.target.rstrip("/") or "/"
         if not _MOUNT.match(self.target) or ".." in target.split("/") or target in _SYSTEM_PATHS:
             raise ValueError(f"volume {self.name} cannot be mounted at {self.target}")
-        if target.startswith(("/proc/", "/dev/", "/sys/", "/mnt/go-docker")):
+        if target.startswith(("/proc/", "/dev/", "/sys/", "/mnt/go-docker", "/mnt/god-data")):
             raise ValueError(f"volume {self.name} cannot be mounted at {self.target}")
         return self
 
@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     share_timeout: Annotated[int, Field(ge=60)] = 30 * 24 * 3600  #: seconds a share token is good for
     defaults_cpu: Annotated[float, Field(gt=0)] = 1
     defaults_ram: Annotated[float, Field(gt=0)] = 2  #: GB
+    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: this machine's
     max_cpu: Annotated[float, Field(gt=0)] = 4096
     max_ram: Annotated[float, Field(gt=0)] = 65536  #: GB
     allow_root: bool = False
@@ -225,6 +226,10 @@ class Settings(BaseSettings):
             raise ValueError("guest_allow needs guest_bind, the user as whom the tasks of guests run")
         if self.guest_home_root is not None and not self.guest_home_root.is_absolute():
             raise ValueError("guest_home_root must be an absolute path")
+    # --- files
+    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`), where the user has none of their own
+    files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
+
         return self
 
     @model_validator(mode="after")
@@ -275,6 +280,14 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
         raise errors.ConfigurationError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
     except yaml.YAMLError as error:
+    @property
+    def files_base_url(self) -> str:
+        """Where the gateway finds the files service."""
+        any_address = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, to be connected to at
+        host = any_address.get(self.internal_host, self.internal_host)
+        shown = f"[{host}]" if ":" in host else host
+        return self.files_url or f"http://{shown}:{self.files_port}"
+
         raise errors.ConfigurationError(f"the configuration file {path} is not YAML: {error}") from None
 
 

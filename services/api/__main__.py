@@ -34,7 +34,10 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
             await lifetime.until_done(stop, opened.ensure_indexes)
             await stop.wait()
 
-        await lifetime.run_loops({"http": http, "hints": here.hints.run, "indexes": indexes}, stop=stop)
+        try:
+            await lifetime.run_loops({"http": http, "hints": here.hints.run, "indexes": indexes}, stop=stop)
+        finally:
+            await here.files.close()
 
 
 if __name__ == "__main__":

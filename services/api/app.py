@@ -12,6 +12,7 @@ from services.api.context import Context
 from services.api.routes import (
     app_tokens,
     archive,
+    files,
     maintenance,
     projects,
     prometheus,
@@ -45,6 +46,7 @@ ROUTERS = (
     tasks.router,
     task_actions.router,
     archive.router,
+    files.router,
     users.router,
     projects.router,
     recipes.router,
@@ -57,6 +59,7 @@ _TAGS = [
     {"name": "session", "description": "Log in."},
     {"name": "tasks", "description": "Create, look at, list, steer and share tasks."},
     {"name": "archive", "description": "Put away what is over."},
+    {"name": "files", "description": "What tasks leave behind, and what users keep."},
     {"name": "users", "description": "Users, their keys, their usage and bills; guests."},
     {"name": "projects", "description": "Users who work on one thing, and what they may take together."},
     {"name": "marketplace", "description": "Specifications of tasks to start from."},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,6 +17,8 @@ from services.api.wire.answers import ProblemJson
 
 BODY_TIMEOUT = 30.0  #: seconds in which a body must have arrived
 
+_UPLOAD = re.compile(r"/api/1\.0/user/[^/]+/files/")
+
 
 class BodyLimit:
     """Middleware that reads a request's body and refuses it when it is larger than `limit` bytes, or too slow."""
@@ -25,7 +28,7 @@ class BodyLimit:
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or _is_upload(scope):
             await self._app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
@@ -45,6 +48,11 @@ class BodyLimit:
 
     def _too_large(self) -> ProblemJson:
         return problem(413, "body_too_large", f"a body may hold at most {self._limit} bytes")
+
+
+def _is_upload(scope: Scope) -> bool:
+    """Whether the body is a file, which its route takes in piece by piece, within the user's quota."""
+    return scope["method"] == "PUT" and _UPLOAD.match(scope["path"]) is not None
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from services.api import guests
 from services.api.attempts import LoginAttempts
+from services.api.files import FilesService
 from services.api.hints import Hints
 from services.api.pushed import Pushed
 from services.api.submissions import Submissions
@@ -39,6 +40,7 @@ class Context:
     features: frozenset[Feature]
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
+    files: FilesService
     pushed: Pushed
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[str, Verdict]:
@@ -88,6 +90,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
     )
+        files=FilesService(settings),
 
 
 async def of(request: Request) -> Context:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from services.api.wire.answers import Problem, ProblemJson
-from shared import errors
+from shared import errors, problems
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +20,8 @@ log = structlog.get_logger(__name__)
 TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_input"),
     errors.BodyTooLarge: (413, "body_too_large"),
+    errors.BodyIncomplete: (408, "request_timeout"),
+    errors.QuotaExceeded: (413, "quota_exceeded"),
     errors.NotAuthenticated: (401, "not_authenticated"),
     errors.NotAllowed: (403, "not_allowed"),
     errors.NotFound: (404, "not_found"),
@@ -31,28 +32,19 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.StoreUnavailable: (503, "store_unavailable"),
     errors.BrokerUnavailable: (503, "broker_unavailable"),
     errors.NodeUnavailable: (503, "node_unavailable"),
+    errors.DirectoryUnavailable: (503, "directory_unavailable"),
+    errors.FilesUnavailable: (503, "files_unavailable"),
 }
-
-RETRY_AFTER = 2.0  #: seconds, where the error itself knows nothing better
 
 
 def problem(
     status: int, code: str, detail: str, *, fields: list[dict[str, str]] | None = None, retry_after: float | None = None
 ) -> ProblemJson:
     """A problem document as an answer."""
-    content: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
+    content = problems.document(status, code, detail)
     if fields is not None:
         content["errors"] = fields
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    if status in (429, 503):
-        headers["Retry-After"] = str(math.ceil(retry_after or RETRY_AFTER))
-    return ProblemJson(content, status_code=status, headers=headers)
+    return ProblemJson(content, status_code=status, headers=problems.headers(status, retry_after=retry_after))
 
 
 def answer(error: errors.GoDockerError) -> ProblemJson:

@@ -5,26 +5,39 @@ from __future__ import annotations
 import asyncio
 import os
 
+from services.files import app, parts
 from shared import errors, lifetime, logs, serving, settings
 
 
 def run(configured: settings.Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     logs.configure("files", level=configured.log_level)
+    settings.check_secrets(configured)
     lifetime.run(serve(configured))
 
 
 async def serve(configured: settings.Settings) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
+    here = parts.build(configured)
 
-    async def shared_dir() -> None:
+    def look() -> None:
         configured.shared_dir.mkdir(parents=True, exist_ok=True)
         if not os.access(configured.shared_dir, os.R_OK | os.W_OK | os.X_OK):
             raise errors.StorageError(f"{configured.shared_dir} cannot be read and written")
 
-    app = serving.health_app("files", {"shared_dir": shared_dir})
-    await serving.serve(app, stop, host=configured.internal_host, port=configured.files_port)
+    async def shared_dir() -> None:
+        await here.threads.look(look)
+
+    application = app.build(here, {"shared_dir": shared_dir})
+
+    async def http(stop: asyncio.Event) -> None:
+        await serving.serve(application, stop, host=configured.internal_host, port=configured.files_port)
+
+    try:
+        await lifetime.run_loops({"http": http, "removal": here.remover.run}, stop=stop)
+    finally:
+        here.threads.close()
 
 
 if __name__ == "__main__":

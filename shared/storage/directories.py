@@ -15,6 +15,7 @@ from shared.storage import beneath, trees
 
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
+_FOLDER = "tasks"
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
 
 
@@ -32,7 +33,12 @@ class TaskDirectories:
     """All task directories below one `shared_dir`."""
 
     def __init__(self, shared_dir: Path) -> None:
-        self._root = shared_dir.absolute() / "tasks"
+        self._root = shared_dir.absolute() / _FOLDER
+
+    @staticmethod
+    def relative(task_id: int) -> str:
+        """A task's directory below `shared_dir`."""
+        return f"{_FOLDER}/{task_id // _PER_FOLDER}/{task_id}"
 
     def path(self, task_id: int) -> Path:
         """`<shared_dir>/tasks/<id // 1000>/<id>`"""

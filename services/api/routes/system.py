@@ -57,6 +57,6 @@ async def usage(here: Here) -> Json:
     "/health", response_model=dict[str, Any], summary="What the gateway depends on, and whether it answers"
 )
 async def health(here: Here) -> Json:
-    checks = {"mongo": here.stores.ping, "redis": here.broker.ping}
+    checks = {"mongo": here.stores.ping, "redis": here.broker.ping, "files": here.files.ping}
     status, body = await serving.health("api", checks)
     return Json(body, status_code=status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -44,6 +44,15 @@ class Problem(BaseModel):
 
 class Message(BaseModel):
     msg: str
+
+
+class Entry(BaseModel):
+    """One entry of a directory. `size` is in bytes; `encoded` is there where the name is not UTF-8, as a URL spells it."""
+
+    name: str
+    type: Literal["dir", "file"]
+    size: int
+    encoded: str | None = None
 
 
 class Added(BaseModel):

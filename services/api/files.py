@@ -1,0 +1,108 @@
+"""Speak to the files service: forward a request that may be answered, with a grant for one directory, and its answer back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from urllib.parse import quote_from_bytes
+
+import httpx
+import structlog
+from starlette.responses import Response
+
+from shared import clock, errors, streaming
+from shared.auth import grants
+from shared.auth.grants import Grant
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Transfers of one gateway process at a time. A slow client holds one, and nothing else of ours.
+_CONNECTIONS = httpx.Limits(max_connections=1000, max_keepalive_connections=50, keepalive_expiry=20)
+#: Seconds. `read` is up to the first piece and then to each next: a long list and a large file's way to the disk take a while.
+_TIMEOUTS = httpx.Timeout(connect=2.0, read=60.0, write=60.0, pool=5.0)
+_HEALTH_TIMEOUT = 2.0
+
+_SENT = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "content-length")
+_ANSWERED = frozenset(
+    {"content-type", "content-length", "content-range", "content-disposition", "accept-ranges", "etag", "last-modified"}
+    | {
+        "cache-control",
+        "content-security-policy",
+        "cross-origin-resource-policy",
+        "x-content-type-options",
+        "retry-after",
+    }
+)
+#: Answers that are the client's business. Others say that the two services do not understand each other.
+_PASSED_ON = frozenset({200, 206, 304, 404, 408, 409, 412, 413, 416, 422, 503})
+
+
+class FilesService:
+    """The files service as the gateway sees it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = grants.key(settings.secret_passphrase.get_secret_value())
+        self._client = httpx.AsyncClient(
+            base_url=settings.files_base_url,
+            limits=_CONNECTIONS,
+            timeout=_TIMEOUTS,
+            trust_env=False,
+            headers={"Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ping(self) -> None:
+        """Raises `errors.FilesUnavailable` unless the service is there and well."""
+        try:
+            answer = await self._client.get("/health", timeout=_HEALTH_TIMEOUT)
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+        if answer.status_code != httpx.codes.OK:
+            raise errors.FilesUnavailable("the files service is not well")
+
+    async def forward(
+        self,
+        method: str,
+        grant: Grant,
+        path: bytes,
+        *,
+        headers: Mapping[str, str],
+        body: AsyncIterator[bytes] | None = None,
+    ) -> Response:
+        """
+        What the service answers to `method` on `path` below the granted directory, streamed. Raises
+        `errors.FilesUnavailable`, and what `body` raises.
+        """
+        request = self._client.build_request(
+            method,
+            f"/files?path={quote_from_bytes(path, safe='/')}",
+            headers={
+                "Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}",
+                **{name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")},
+            },
+            content=body,
+        )
+        try:
+            answer = await self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+        if answer.status_code not in _PASSED_ON:
+            await answer.aclose()
+            log.error("files.not_understood", status=answer.status_code, method=method)
+            raise errors.FilesUnavailable(f"the files service answered {answer.status_code}")
+        shown = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
+        return streaming.Streamed(_pieces(answer), status=answer.status_code, headers=shown, release=answer.aclose)
+
+
+async def _pieces(answer: httpx.Response) -> streaming.Pieces:
+    try:
+        async for piece in answer.aiter_raw():
+            yield piece
+    except httpx.HTTPError as error:
+        raise errors.TransferBroken(f"the files service broke off: {type(error).__name__}") from error
+
+
+def _unavailable(error: httpx.HTTPError) -> errors.FilesUnavailable:
+    return errors.FilesUnavailable(f"the files service does not answer: {type(error).__name__}")

@@ -1,0 +1,131 @@
+"""Remove files and trees: out of sight in one step, off the disk when there is time, never through a link."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+
+import structlog
+
+from services.files import uploads
+from services.files.places import Places
+from services.files.threads import Threads
+from shared import clock, errors, lifetime
+from shared.auth.grants import Grant
+from shared.storage import resolve
+
+log = structlog.get_logger(__name__)
+
+PREFIX = "removed-"
+_POLL = 60.0  #: seconds
+_OLD = 24 * 3600.0  #: seconds after which an upload that stands still is given up: its process is gone
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Remover:
+    """Removes what is below granted directories, and what was left in the staging directory."""
+
+    def __init__(self, places: Places, threads: Threads) -> None:
+        self._places = places
+        self._threads = threads
+        self._wake = lifetime.Wakeup()
+
+    async def remove(self, grant: Grant, path: bytes) -> None:
+        """Remove a file, a link, or a directory with all that is in it. Raises `errors.NotFound` and `errors.StorageError`."""
+        names = resolve.components(path)
+        if not names:
+            raise errors.InvalidInput.of("path", "must name what is to be removed")
+        if await self._threads.look(self._take_out, grant, names):
+            self._wake.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Empty the staging directory now and whenever something was removed, until `stop`."""
+        while not stop.is_set():
+            try:
+                await self._threads.look(self._sweep, stop)
+            except errors.GoDockerError as error:
+                log.warning("removal.failed", error=str(error))
+            await self._wake.wait(stop, poll=_POLL)
+
+    def _take_out(self, grant: Grant, names: list[bytes]) -> bool:
+        """Take one name out of its directory. True if it was a directory, which is in the staging directory now."""
+        with self._places.opened(grant) as place, resolve.translated():
+            parent = resolve.open_beneath(place, names[:-1], _DIRECTORY)
+            try:
+                if not _is_directory(parent, names[-1]):
+                    os.unlink(names[-1], dir_fd=parent)
+                    return False
+                with self._places.staging() as staging:
+                    # From here on it is out of its owner's reach, and cannot change while it is emptied.
+                    name = PREFIX + secrets.token_hex(16)
+                    os.rename(names[-1], name, src_dir_fd=parent, dst_dir_fd=staging)
+                return True
+            finally:
+                os.close(parent)
+
+    def _sweep(self, stop: asyncio.Event) -> None:
+        with self._places.staging() as staging:
+            for name in os.listdir(staging):
+                if stop.is_set():
+                    return
+                try:
+                    _clear(staging, name)
+                except FileNotFoundError:
+                    pass  # another replica was faster
+                except OSError as error:
+                    log.warning("removal.failed", name=name, error=str(error))
+
+
+def _clear(staging: int, name: str) -> None:
+    if name.startswith(PREFIX):
+        remove_tree(staging, name)
+    elif name.startswith(uploads.PREFIX) and _age(staging, name) > _OLD:
+        os.unlink(name, dir_fd=staging)
+
+
+def remove_tree(staging: int, name: str) -> None:
+    """
+    Remove the directory `name` with everything in it, however deep: each directory in it is moved up beside it before
+    its turn comes, so no path grows long and two descriptors are enough. Raises OSError.
+    """
+    # A new prefix each time: names of an earlier try, which was interrupted, may be there still.
+    prefix = PREFIX + secrets.token_hex(16)
+    made, emptied = _empty(staging, name, prefix, 0), 0
+    while emptied < made:
+        emptied += 1
+        made = _empty(staging, f"{prefix}.{emptied}", prefix, made)
+
+
+def _empty(staging: int, which: str, prefix: str, made: int) -> int:
+    """Unlink the files of one directory, move its directories beside it as `prefix.<number>` from `made` on, remove it."""
+    directory = os.open(which, _DIRECTORY, dir_fd=staging)
+    try:
+        # Until there is nothing: reading a directory while it shrinks may pass over entries.
+        while entries := list(_some(directory)):
+            for name, is_directory in entries:
+                if is_directory:
+                    made += 1
+                    os.rename(name, f"{prefix}.{made}", src_dir_fd=directory, dst_dir_fd=staging)
+                else:
+                    os.unlink(name, dir_fd=directory)
+    finally:
+        os.close(directory)
+    os.rmdir(which, dir_fd=staging)
+    return made
+
+
+def _some(directory: int) -> Iterator[tuple[str, bool]]:
+    with os.scandir(directory) as entries:
+        for _, entry in zip(range(10_000), entries, strict=False):
+            yield entry.name, entry.is_dir(follow_symlinks=False)
+
+
+def _is_directory(parent: int, name: bytes) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+
+
+def _age(staging: int, name: str) -> float:
+    return clock.now() - os.stat(name, dir_fd=staging, follow_symlinks=False).st_mtime
