@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from shared import errors
+from pymongo import errors as driver_errors
+
+from shared import clock, errors
 from shared.models.task import Task
 from shared.store import connection
 from shared.store.tasks import TaskStore
 from shared.store.views import TaskViews
+
+T = TypeVar("T")
+
+PATIENCE = 5.0  #: seconds in which a transaction is begun again
+_PAUSE_FIRST, _PAUSE_MOST = 0.01, 0.2  #: seconds before that, at most
 
 RETRY_AFTER = 5.0  #: seconds; a task that waits may start any moment
 
@@ -32,6 +41,7 @@ class AdmissionStore:
         self._gates = database["admission_gates"]
         self._tasks = tasks
         self._views = views
+        self._turn = asyncio.Lock()  # transactions of one process would only run into each other
 
     async def admit(self, tasks: Sequence[Task], limits: Limits) -> list[Exception | None]:
         """
@@ -59,9 +69,27 @@ class AdmissionStore:
                 await self._tasks.insert(admitted, session=session)
             return answers
 
+        async with self._turn:
+            return await self._in_transaction(transaction)
+
+    async def _in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """
+        Do `work` in a transaction, beginning again where it met another. Not by Motor's `with_transaction`: that one
+        commits outside its own retries, and a conflict found at the commit would reach the caller.
+        """
+        deadline, pause = clock.monotonic() + PATIENCE, _PAUSE_FIRST
         async with await self._client.start_session() as session:
-            answers: list[Exception | None] = await session.with_transaction(transaction)
-            return answers
+            while True:
+                try:
+                    async with session.start_transaction():
+                        return await work(session)
+                except driver_errors.PyMongoError as error:
+                    if not error.has_error_label("TransientTransactionError"):
+                        raise
+                    if clock.monotonic() > deadline:
+                        raise errors.StoreUnavailable("too many tasks are being admitted at the same time") from error
+                await asyncio.sleep(random.uniform(0, pause))
+                pause = min(pause * 1.5, _PAUSE_MOST)
 
     async def _judge(self, tasks: Sequence[Task], limits: Limits, session: Any) -> list[Exception | None]:
         room: dict[str | None, float] = defaultdict(lambda: float("inf"))
