@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from shared.lifecycle import ACTIVE, Intent, TaskStatus
+from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection
+from shared.store import connection, indexes
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
 
@@ -31,12 +31,12 @@ class TaskViews:
         """How many tasks of all users are in one of `statuses`."""
         if set(statuses) > ACTIVE:
             return await self._tasks.estimated_document_count()
-        return await self._tasks.count_documents({"status": {"$in": list(statuses)}})
+        return await self._tasks.count_documents(indexes.active(statuses))
 
     @connection.translated
     async def count_kills(self) -> int:
         """How many tasks are to be killed and not over yet."""
-        return await self._tasks.count_documents({"intent": Intent.KILL})
+        return await self._tasks.count_documents({"intent": {"$eq": Intent.KILL, "$type": "string"}})
 
     @connection.translated
     async def count_waiting(self, user: str | None, *, at_most: int, session: Any = None) -> int:
@@ -44,7 +44,7 @@ class TaskViews:
         How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most`. Counted, not
         remembered: there is no counter that could drift.
         """
-        query: dict[str, Any] = {"status": {"$in": [TaskStatus.CREATED, TaskStatus.PENDING]}}
+        query = indexes.active(WAITING)
         if user is not None:
             query["user.id"] = {"$eq": user}
         return await self._tasks.count_documents(query, limit=max(1, at_most), session=session)
@@ -68,7 +68,7 @@ class TaskViews:
     async def used(self) -> list[tuple[str, float, float]]:
         """Node, cores and GB in use on it, by what its placed tasks asked for."""
         pipeline: list[dict[str, Any]] = [
-            {"$match": {"status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}},
+            {"$match": indexes.active(PLACED)},
             {"$group": {"_id": "$placement.node", "cpu": {"$sum": "$spec.cpu"}, "ram": {"$sum": "$spec.ram"}}},
         ]
         cursor = self._tasks.aggregate(pipeline)

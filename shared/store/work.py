@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.lifecycle import ENDED, Intent, TaskStatus
+from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection
+from shared.store import connection, indexes
 
 GB = 1024**3
 
@@ -98,9 +98,9 @@ class TaskWork:
     @connection.translated
     async def placed(self, node: str | None = None) -> list[Placed]:
         """All that starts or runs, on one node or (None) anywhere."""
-        query: dict[str, Any] = {"status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
+        query = indexes.active(PLACED)
         if node is not None:
-            query["placement.node"] = node
+            query = {"status": {"$in": sorted(PLACED)}, "placement.node": node}
         return [_placed(document) async for document in self._tasks.find(query, _PLACED).batch_size(10_000)]
 
     @connection.translated
@@ -125,7 +125,7 @@ class TaskWork:
     @connection.translated
     async def kills_of_waiting(self) -> list[tuple[int, int, TaskStatus]]:
         """Id, attempt and status of the tasks to be killed that hold no resources."""
-        query = {"intent": Intent.KILL, "status": {"$in": [TaskStatus.CREATED, TaskStatus.PENDING]}}
+        query = {"intent": {"$eq": Intent.KILL, "$type": "string"}, "status": {"$in": sorted(WAITING)}}
         cursor = self._tasks.find(query, {"attempt": 1, "status": 1})
         return [(found["_id"], found["attempt"], TaskStatus(found["status"])) async for found in cursor]
 
