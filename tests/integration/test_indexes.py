@@ -1,0 +1,210 @@
+"""Every query that a loop or a user waits for is answered from an index, on a real MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pymongo
+import pymongo.monitoring
+import pytest
+from pymongo import ASCENDING, IndexModel
+
+from shared.lifecycle import PLACED, Ending, Intent, TaskStatus
+from shared.models.node import Node, Verdict
+from shared.settings import Settings
+from shared.store import indexes
+from shared.store.stores import Stores
+from tests.support import samples
+
+pytestmark = pytest.mark.stores
+
+
+async def names(opened: Stores, collection: str) -> set[str]:
+    return set(await opened.database[collection].index_information())
+
+
+async def test_indexes_can_be_ensured_twice(indexed: Stores) -> None:
+    before = await names(indexed, "tasks")
+    await indexed.ensure_indexes()
+    assert await names(indexed, "tasks") == before
+    assert before == {"_id_", *(model.document["name"] for model in indexes.INDEXES["tasks"])}
+
+
+async def test_an_index_whose_definition_changed_is_made_anew(indexed: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = indexed.database["tasks"]
+    await tasks.drop_index("by_image")
+    await tasks.create_index([("spec.name", ASCENDING)], name="by_image")  # other keys
+    await tasks.drop_index("unsettled")
+    await tasks.create_index([("settled", ASCENDING)], name="unsettled")  # another filter
+    await indexed.ensure_indexes()
+    found = await tasks.index_information()
+    assert found["by_image"]["key"] == [("spec.image", 1)]
+    assert found["unsettled"]["partialFilterExpression"] == {"settled": False}
+
+
+async def test_an_index_that_is_new_is_added_to_those_that_are_there(
+    indexed: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = IndexModel([("project", ASCENDING)], name="by_project")
+    monkeypatch.setitem(indexes.INDEXES, "tasks", [*indexes.INDEXES["tasks"], new])
+    await indexed.ensure_indexes()
+    assert "by_project" in await names(indexed, "tasks")
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+Query = Callable[[Stores], Awaitable[Any]]
+
+#: Each hot query, and the index it must be answered from (None: by the number of the document).
+HOT: dict[str, tuple[str | None, Query]] = {
+    "the book": ("pending_by_age", lambda s: s.work.pending_ids()),
+    "the book since": ("pending_by_age", lambda s: s.work.pending_ids(since=samples.NOW)),
+    "pending of ids": (None, lambda s: s.work.pending_of([1, 2, 3])),
+    "placed on a node": ("placed_by_node", lambda s: s.work.placed("node1")),
+    "placed anywhere": ("active_by_status", lambda s: s.work.placed()),
+    "placed of ids": (None, lambda s: s.work.placed_of([1, 2, 3])),
+    "whole of ids": (None, lambda s: s.work.whole([1, 2, 3])),
+    "attempts of ids": (None, lambda s: s.work.attempts([1, 2, 3])),
+    "kills of waiting": ("asked active_by_status", lambda s: s.work.kills_of_waiting()),
+    "asked on a node": ("asked placed_by_node", lambda s: s.work.asked_on("node1")),
+    "unsettled": ("unsettled", lambda s: s.work.unsettled("node1", limit=10)),
+    "a task": (None, lambda s: s.views.get(1)),
+    "active of a user": ("active_by_user", lambda s: s.lists.active("user1")),
+    "active of a project": ("active_by_user", lambda s: s.lists.active("user1", project="default")),
+    "active of all": ("active_by_status", lambda s: s.lists.active(None)),
+    "over of all": ("over_by_end", lambda s: s.lists.over(None, limit=5)),
+    "to be purged": ("to_purge", lambda s: s.work.to_purge(limit=5)),
+    "over of a user": ("over_by_user", lambda s: s.lists.over("user1", limit=5)),
+    "waiting of a user": ("active_by_user", lambda s: s.views.count_waiting("user1", at_most=10)),
+    "waiting of all": ("active_by_status", lambda s: s.views.count_waiting(None, at_most=10)),
+    "count of pending": ("active_by_status pending_by_age", lambda s: s.views.count({TaskStatus.PENDING})),
+    "count of pending and starting": (
+        "active_by_status",
+        lambda s: s.views.count({TaskStatus.PENDING, TaskStatus.STARTING}),
+    ),
+    "count of running": ("active_by_status", lambda s: s.views.count({TaskStatus.RUNNING})),
+    "count of kills": ("asked", lambda s: s.views.count_kills()),
+    "images": ("by_image", lambda s: s.views.images()),
+    "an image": ("by_image", lambda s: s.views.image("busybox:latest")),
+    "used": ("active_by_status", lambda s: s.views.used()),
+}
+
+
+@pytest.fixture
+async def filled(indexed: Stores) -> Stores:
+    """Many tasks that are over and a few of everything else, as in a system that has run for a while."""
+    tasks = []
+    for number in range(1, 601):
+        fields: dict[str, Any] = {
+            "user": f"user{number % 3}",
+            "image": f"image{number % 7}",
+            "at": samples.NOW + number,
+        }
+        status = TaskStatus.OVER
+        if number % 20 == 0:
+            status = [TaskStatus.CREATED, TaskStatus.PENDING, TaskStatus.STARTING, TaskStatus.RUNNING][number // 20 % 4]
+        if status in PLACED:
+            fields["placement"] = samples.placement(f"node{number % 3}")
+        if status is TaskStatus.OVER:
+            fields |= {"ended_at": samples.NOW + number, "ending": Ending.EXITED, "settled": number % 100 != 0}
+        elif number % 100 == 0:
+            fields["intent"] = Intent.KILL
+        tasks.append(samples.task(number, status, **fields))
+    await indexed.tasks.insert(tasks)
+    return indexed
+
+
+@contextmanager
+def profiled(settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What the server did on `tasks`, as its own profiler tells it."""
+    with pymongo.MongoClient(settings.mongo_url) as client:
+        database = client[settings.mongo_db]
+        database["system.profile"].drop()
+        database.command("profile", 2)
+        try:
+            yield lambda: list(database["system.profile"].find({"ns": f"{settings.mongo_db}.tasks"}))
+        finally:
+            database.command("profile", 0)
+
+
+async def test_every_hot_query_is_answered_from_its_index(filled: Stores, settings: Settings) -> None:
+    known = await filled.database["tasks"].index_information()
+    plans = {name: await _plans_of(name, filled, settings, known) for name in HOT}
+    expected = {name: set(index.split()) if index else {"_id_"} for name, (index, _) in HOT.items()}
+    assert {name: used for name, used in plans.items() if not used or not used <= expected[name]} == {}
+
+
+async def _plans_of(name: str, filled: Stores, settings: Settings, known: dict[str, Any]) -> set[str]:
+    """The indexes, or `COLLSCAN`, by which the server answered a query."""
+    with profiled(settings) as operations:
+        await HOT[name][1](filled)
+        done = operations()
+    if name.startswith("the book"):
+        assert sum(operation["docsExamined"] for operation in done) == 0, f"{name} reads documents"
+    return {_index_of(operation["planSummary"], known) for operation in done}
+
+
+def _index_of(plan: str, known: dict[str, Any]) -> str:
+    """The index that a plan's summary, `IXSCAN { status: 1 }`, means."""
+    if "COLLSCAN" in plan:
+        return plan
+    if plan.startswith(("IDHACK", "EXPRESS", "CLUSTERED")):
+        return "_id_"
+    by_keys = {", ".join(f"{name}: {way}" for name, way in index["key"]): key for key, index in known.items()}
+    keys = plan.split("{", 1)[1].split("}")[0].strip()
+    return by_keys[keys]
+
+
+async def test_the_last_tasks_that_are_over_are_not_sorted_in_memory(filled: Stores, settings: Settings) -> None:
+    with profiled(settings) as operations:
+        found = await filled.lists.over("user1", limit=5)
+        (operation,) = operations()
+    assert [task.ended_at for task in found] == sorted((task.ended_at for task in found), reverse=True)
+    assert not operation.get("hasSortStage")
+    assert operation["docsExamined"] == 5
+
+
+async def test_a_user_s_active_tasks_cost_what_they_are_and_not_what_is_over(
+    filled: Stores, settings: Settings
+) -> None:
+    with profiled(settings) as operations:
+        found = await filled.lists.active("user1")
+        (operation,) = operations()
+    assert [task.id for task in found] == sorted((task.id for task in found), reverse=True)
+    assert operation["docsExamined"] == len(found)
+
+
+# --- nodes and verdicts ----------------------------------------------------------------------------
+
+
+async def test_a_verdict_is_replaced_and_goes_once_its_shape_is_placed(opened: Stores) -> None:
+    def verdict(shape: str, at: float) -> Verdict:
+        return Verdict(id=shape, reason=f"reason at {at:g}", at=at)
+
+    await opened.verdicts.put([verdict("a", 1), verdict("b", 1)], placed=[])
+    await opened.verdicts.put([verdict("a", 2)], placed=["b", "never there"])
+    await opened.verdicts.put([], placed=[])
+    assert await opened.verdicts.get_many(["a", "b", "c"]) == {"a": verdict("a", 2)}
+
+
+async def test_a_node_that_is_no_longer_configured_goes_and_a_reason_with_its_cause(opened: Stores) -> None:
+    def node(name: str, reason: str | None = None) -> Node:
+        return Node(id=name, executor="fake", ready=reason is None, reason=reason, cpus=1, memory=1, checked_at=1.0)
+
+    await opened.nodes.put_many([node("n1", "silent"), node("n2")])
+    assert [(found.id, found.ready, found.reason) for found in await opened.nodes.list()] == [
+        ("n1", False, "silent"),
+        ("n2", True, None),
+    ]
+    await opened.nodes.put_many([node("n1")])
+    assert [(found.id, found.ready, found.reason) for found in await opened.nodes.list()] == [("n1", True, None)]
+
+
+async def test_a_node_that_is_silent_keeps_the_time_it_was_last_seen(opened: Stores) -> None:
+    seen = Node(id="n1", executor="fake", ready=True, cpus=1, memory=1, checked_at=1.0, seen_at=1.0)
+    await opened.nodes.put_many([seen])
+    await opened.nodes.put_many([seen.model_copy(update={"ready": False, "checked_at": 2.0, "seen_at": None})])
+    (found,) = await opened.nodes.list()
+    assert (found.checked_at, found.seen_at) == (2.0, 1.0)
