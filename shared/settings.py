@@ -150,6 +150,7 @@ class Settings(BaseSettings):
     watcher_port: Annotated[int, Field(ge=0, le=65535)] = 6545
     files_port: Annotated[int, Field(ge=0, le=65535)] = 6546
     internal_host: str = "127.0.0.1"  #: of scheduler, watcher and files
+    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: this machine's
     metrics_public: bool = True  #: `/metrics` of the gateway without authentication
 
     # --- what tasks may ask for
@@ -161,7 +162,6 @@ class Settings(BaseSettings):
     share_timeout: Annotated[int, Field(ge=60)] = 30 * 24 * 3600  #: seconds a share token is good for
     defaults_cpu: Annotated[float, Field(gt=0)] = 1
     defaults_ram: Annotated[float, Field(gt=0)] = 2  #: GB
-    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: this machine's
     max_cpu: Annotated[float, Field(gt=0)] = 4096
     max_ram: Annotated[float, Field(gt=0)] = 65536  #: GB
     allow_root: bool = False
@@ -198,6 +198,10 @@ class Settings(BaseSettings):
     maxlifespan: str | None = None
     failure_policy: dict[str, Any] = {"strategy": 0}
 
+    # --- files
+    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`), where the user has none of their own
+    files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
+
     # --- loops
     scheduler_policy: Literal["fifo"] = "fifo"
     lease_seconds: Annotated[float, Field(ge=1)] = 5.0
@@ -226,10 +230,6 @@ class Settings(BaseSettings):
             raise ValueError("guest_allow needs guest_bind, the user as whom the tasks of guests run")
         if self.guest_home_root is not None and not self.guest_home_root.is_absolute():
             raise ValueError("guest_home_root must be an absolute path")
-    # --- files
-    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`), where the user has none of their own
-    files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
-
         return self
 
     @model_validator(mode="after")
@@ -243,6 +243,14 @@ class Settings(BaseSettings):
             if len(names) != len(set(names)):
                 raise ValueError(f"{what} must be unique: {', '.join(sorted(names))}")
         return self
+
+    @property
+    def files_base_url(self) -> str:
+        """Where the gateway finds the files service."""
+        any_address = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, to be connected to at
+        host = any_address.get(self.internal_host, self.internal_host)
+        shown = f"[{host}]" if ":" in host else host
+        return self.files_url or f"http://{shown}:{self.files_port}"
 
     @property
     def docker_nodes(self) -> list[Node]:
@@ -280,14 +288,6 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
         raise errors.ConfigurationError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
     except yaml.YAMLError as error:
-    @property
-    def files_base_url(self) -> str:
-        """Where the gateway finds the files service."""
-        any_address = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # listened on, to be connected to at
-        host = any_address.get(self.internal_host, self.internal_host)
-        shown = f"[{host}]" if ":" in host else host
-        return self.files_url or f"http://{shown}:{self.files_port}"
-
         raise errors.ConfigurationError(f"the configuration file {path} is not YAML: {error}") from None
 
 

@@ -37,10 +37,10 @@ class Context:
     submissions: Submissions
     attempts: LoginAttempts
     directories: TaskDirectories
+    files: FilesService
     features: frozenset[Feature]
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
-    files: FilesService
     pushed: Pushed
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[str, Verdict]:
@@ -85,12 +85,12 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         submissions=Submissions(stores, hints, settings),
         attempts=LoginAttempts(broker, limit=settings.authenticate_limit),
         directories=TaskDirectories(settings.shared_dir),
+        files=FilesService(settings),
         features=features,
         users=batching.Batcher[str, User | None](stores.users.get_many, name="users"),
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
     )
-        files=FilesService(settings),
 
 
 async def of(request: Request) -> Context:
