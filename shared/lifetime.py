@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import errors
+from shared import clock, errors
 
 log = structlog.get_logger(__name__)
 
@@ -106,21 +106,25 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event, *, timeout: f
 class Wakeup:
     """
     A hint that something is to be looked at. Many hints before the next look make one look: `wait` returns once for
-    all of them, after a short pause in which a burst can gather.
+    all of them. The first hint after a quiet time is looked at at once; those that follow it gather for a moment.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._looked_at = float("-inf")
 
     def set(self) -> None:
         self._event.set()
 
     async def wait(self, stop: asyncio.Event, *, poll: float, gather: float = 0.0) -> bool:
         """
-        Wait for a hint, at most `poll` seconds, then `gather` seconds more. False when it is time to stop.
+        Wait for a hint, at most `poll` seconds, and until `gather` seconds after the last look began. False when it is
+        time to stop.
         """
         await wait_either(self._event, stop, timeout=poll)
-        if self._event.is_set() and gather and not stop.is_set():
-            await pause(stop, gather)
+        rest = self._looked_at + gather - clock.monotonic()
+        if self._event.is_set() and rest > 0 and not stop.is_set():
+            await pause(stop, rest)
         self._event.clear()
+        self._looked_at = clock.monotonic()
         return not stop.is_set()
