@@ -107,9 +107,11 @@ class NodeWatch:
             )
             self._exit_wakeup.set()
         elif event.kind is EventKind.REMOVED:
-            # Usually it was us, after its end was recorded. If not, the list shows it missing.
             self._started.pop(event.handle, None)
-            self._list_wakeup.set()
+            if event.handle in self._settler.removed:
+                self._settler.removed.discard(event.handle)
+            else:
+                self._list_wakeup.set()  # somebody else did it: the list shows it missing
 
     async def watch_exits(self, stop: asyncio.Event) -> None:
         """Record the ends that events told of, those that come together in one write."""
@@ -178,6 +180,7 @@ class NodeWatch:
         alive = {seen.handle for seen in observed}
         for handle in [handle for handle in self._started if handle not in alive]:
             del self._started[handle]
+        self._settler.removed &= alive
 
     def _note_answer(self, error: errors.NodeUnavailable | None) -> None:
         if error is not None:

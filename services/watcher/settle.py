@@ -33,6 +33,8 @@ class Settler:
         self._poll = settings.reconcile_seconds
         self._wakeup = lifetime.Wakeup()
         self._removals = asyncio.Semaphore(_REMOVALS)
+        #: Runs that were removed here after their end was counted: an event that says so is no news.
+        self.removed: set[Handle] = set()
 
     def wake(self) -> None:
         """Something ended."""
@@ -60,10 +62,13 @@ class Settler:
         return len(ended) == _BATCH and bool(settled)
 
     async def _remove(self, attempt: Ended) -> bool:
+        handle = Handle(self._node, attempt.id, attempt.attempt)
         async with self._removals:
+            self.removed.add(handle)
             try:
-                await self._executor.remove(Handle(self._node, attempt.id, attempt.attempt))
+                await self._executor.remove(handle)
             except errors.GoDockerError as error:
                 log.warning("run.not_removed", task_id=attempt.id, attempt=attempt.attempt, error=str(error))
+                self.removed.discard(handle)
                 return False
             return True
