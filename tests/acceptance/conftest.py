@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -61,15 +62,17 @@ class Ground:
 
 
 @pytest.fixture(params=EXECUTORS)
-def ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     """Docker, then processes."""
-    return _ground(request, tmp_path_factory)
+    with _folder() as folder:
+        yield _ground(request, folder)
 
 
 @pytest.fixture(params=EXECUTORS, scope="module")
-def module_ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+def module_ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     """The same, for the tests of a module that share one system."""
-    return _ground(request, tmp_path_factory)
+    with _folder() as folder:
+        yield _ground(request, folder)
 
 
 @dataclass
@@ -88,10 +91,15 @@ def place(module_ground: Ground) -> Iterator[Place]:
             yield Place(module_ground, system, Client(http))
 
 
-def _ground(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    folder = tmp_path_factory.mktemp("ground") / "witness"
-    for parent in folder.parents[:3]:
-        parent.chmod(0o711)  # tasks of other users pass through
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Not pytest's own, which is closed to the tasks' users.
+    with tempfile.TemporaryDirectory(prefix="godocker-ground-") as folder:
+        os.chmod(folder, 0o711)
+        yield Path(folder) / "witness"
+
+
+def _ground(request: pytest.FixtureRequest, folder: Path) -> Ground:
     if request.param == "process":
         size = {"GODOCKER_PROCESS_CPUS": str(CPUS), "GODOCKER_PROCESS_MEMORY": "64"}
         return Ground("process", folder, size, None)

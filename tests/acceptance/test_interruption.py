@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pymongo
 import pytest
 import redis
 
+from godocker.directory import DataDirectory
 from shared.settings import Settings
 from tests.acceptance.conftest import Ground
 from tests.support import history, waiting
 from tests.support.system import System
 
+ROOT = Path(__file__).parents[2]
 TASKS = 300
 KILLS_EACH = 3
 FLUSHES = 2
@@ -33,13 +41,9 @@ def test_three_hundred_tasks_survive_kills_of_every_service_and_the_loss_of_redi
         began = time.monotonic()
         faults = Faults(system)
         with faults.under_way():
-            acknowledged, exit_codes = submit_all(system, ground)
-        wait_until_over(system, acknowledged, timeout=150)
+            acknowledged, exit_codes = submit_all(system, ground, TASKS)
+        figures = check_at_the_end(system, ground, acknowledged, exit_codes)
         faults.check_all_done()
-        settings = system.settings()
-        wait_until_settled(settings)
-        figures = history.check(settings, ground.witness, acknowledged=acknowledged, exit_codes=exit_codes)
-        assert ground.runs(system) == []
         with capsys.disabled():
             seconds = time.monotonic() - began
             print(f"\n  {ground.executor}: {figures}; {faults}; {seconds:.0f} s")
@@ -68,6 +72,108 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
         wait_until_settled(settings)
         history.check(settings, ground.witness, acknowledged=[long, short], exit_codes={"long": 0, "short": 3})
         assert ground.runs(system) == []
+
+
+@pytest.mark.timeout(200)
+def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(ground: Ground) -> None:
+    with ground.system() as system:
+        storm = Storm(system, ground, tasks=120)
+        for _ in range(2):
+            threading.Event().wait(1.5)
+            kill_and_await(system, "mongod")
+        acknowledged, exit_codes = storm.finish()
+        check_at_the_end(system, ground, acknowledged, exit_codes)
+        assert "request.failed" not in system.log("api")
+
+
+@pytest.mark.timeout(200)
+def test_a_broker_that_hangs_and_then_is_killed_delays_nobody_for_long(ground: Ground) -> None:
+    with ground.system() as system:
+        with system.client(system.token()) as client:
+            system.kill("redis", signal.SIGSTOP)
+            began = time.monotonic()
+            ids = [submit(client, ground.task("hang", ground.witness.script())) for _ in range(10)]
+            waiting.until_blocking(
+                lambda: all(primary(client, task_id) == "over" for task_id in ids),
+                "tasks run while the broker hangs",
+                timeout=60,
+            )
+            assert time.monotonic() - began < 60
+            system.kill("redis", signal.SIGCONT)
+            kill_and_await(system, "redis")
+            ids.append(submit(client, ground.task("hang", ground.witness.script())))
+        check_at_the_end(system, ground, ids, {"hang": 0})
+
+
+@pytest.mark.timeout(200)
+def test_a_leader_that_slept_through_its_lease_starts_nothing_twice(ground: Ground) -> None:
+    with ground.system() as system, second_scheduler(system):
+        storm = Storm(system, ground, tasks=120)
+        for _ in range(3):
+            threading.Event().wait(1.0)
+            # Whoever of the two leads: one of them sleeps longer than a lease, the other takes over, the first wakes up.
+            system.kill("scheduler", signal.SIGSTOP)
+            threading.Event().wait(3.5)
+            system.kill("scheduler", signal.SIGCONT)
+        acknowledged, exit_codes = storm.finish()
+        check_at_the_end(system, ground, acknowledged, exit_codes)
+
+
+class Storm:
+    """Submits tasks in a thread, as a client that tries again."""
+
+    def __init__(self, system: System, ground: Ground, *, tasks: int) -> None:
+        self._result: tuple[list[int], dict[str, int]] | None = None
+        self._thread = threading.Thread(target=self._run, args=(system, ground, tasks), name="storm")
+        self._thread.start()
+
+    def _run(self, system: System, ground: Ground, tasks: int) -> None:
+        self._result = submit_all(system, ground, tasks)
+
+    def finish(self) -> tuple[list[int], dict[str, int]]:
+        self._thread.join(timeout=120)
+        assert self._result is not None, "not all tasks were accepted"
+        return self._result
+
+
+@contextmanager
+def second_scheduler(system: System) -> Iterator[None]:
+    """Another scheduler of the same system, standing by."""
+    environment = {
+        **os.environ,
+        **DataDirectory(system.data_dir).environment(),
+        "GODOCKER_SCHEDULER_PORT": str(free_port()),
+    }
+    argv = [sys.executable, "-P", "-m", "services.scheduler"]
+    with (system.data_dir / "second.log").open("wb") as log:
+        process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, cwd=ROOT, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def kill_and_await(system: System, name: str) -> None:
+    before = system.kill(name)
+    waiting.until_blocking(lambda: system.pid(name) != before, f"{name} is started again", timeout=20)
+
+
+def check_at_the_end(
+    system: System, ground: Ground, acknowledged: list[int], exit_codes: dict[str, int]
+) -> history.Figures:
+    """Wait until all is over and hold it against what must always be so."""
+    wait_until_over(system, acknowledged, timeout=120)
+    settings = system.settings()
+    wait_until_settled(settings)
+    figures = history.check(settings, ground.witness, acknowledged=acknowledged, exit_codes=exit_codes)
+    assert ground.runs(system) == []
+    return figures
 
 
 class Faults:
@@ -110,9 +216,8 @@ class Faults:
             self._error = error
 
     def _kill(self, service: str) -> None:
-        before = self._system.kill(service)
+        kill_and_await(self._system, service)
         self._done[service] += 1
-        waiting.until_blocking(lambda: self._system.pid(service) != before, f"{service} is started again", timeout=15)
 
     def _flush(self) -> None:
         password = self._settings.redis_password
@@ -126,12 +231,12 @@ class Faults:
         self._done["flush"] += 1
 
 
-def submit_all(system: System, ground: Ground) -> tuple[list[int], dict[str, int]]:
+def submit_all(system: System, ground: Ground, tasks: int) -> tuple[list[int], dict[str, int]]:
     """Submit the tasks at a steady pace, as a client that tries again when the gateway goes away."""
     acknowledged, exit_codes = [], {}
     with system.client(system.token()) as client:
         began = time.monotonic()
-        for number in range(TASKS):
+        for number in range(tasks):
             name = f"task{number}"
             exit_codes[name] = number % 7
             script = ground.witness.script(seconds=0.1 * (number % 5), exit_code=exit_codes[name])

@@ -31,7 +31,7 @@ class Witness:
     def script(self, *, seconds: float = 0, exit_code: int = 0) -> str:
         """A task's script that leaves its traces."""
         return (
-            f'echo "$GODOCKER_RUN start $(date +%s)" >> {self._inside}\n'
+            f'echo "$GODOCKER_RUN start $(date +%s)" >> {self._inside} || exit 99\n'
             f"sleep {seconds:g}\n"
             f'echo "$GODOCKER_RUN stop $(date +%s)" >> {self._inside}\n'
             f"exit {exit_code}\n"
