@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import load, processes
+from benchmarks import load, processes, simulated
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway
 from benchmarks.results import Row, Target
-from tests.support.system import running_system
+from tests.support.system import System
 
 TITLE = "Control plane, submit to over, simulated executor"
 LIMIT = 100.0
@@ -17,15 +17,16 @@ _CONNECTIONS = 16
 
 
 def run(bench: Bench) -> None:
-    for workers in (1, 2):
-        with running_system("--workers", str(workers), executor="simulated") as system, Gateway(system) as gateway:
+    for workers in (1,) if bench.quick else (1, 2):
+        with simulated.running("--workers", str(workers)) as system, Gateway(system) as gateway:
             order = load.Order(gateway.url, gateway.token, _CONNECTIONS, count=100)
             load.run(order)
             gateway.wait_all_over(timeout=30)
             _measure(bench, workers, system, gateway, bench.size(5000, 1000))
+    bench.remark(simulated.REMARK)
 
 
-def _measure(bench: Bench, workers: int, system: processes.System, gateway: Gateway, count: int) -> None:
+def _measure(bench: Bench, workers: int, system: System, gateway: Gateway, count: int) -> None:
     bench.say(f"{count} tasks, {workers} worker(s)")
     before = processes.cpu_seconds(system)
     sent = load.run(load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import load, processes
+from benchmarks import load, processes, simulated
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway
 from benchmarks.results import Row
-from tests.support.system import running_system
 
 TITLE = "Memory"
 LIMIT = 100.0
@@ -18,7 +17,7 @@ _SETTLE = 3.0  #: seconds of rest before a look
 
 def run(bench: Bench) -> None:
     count = bench.size(10_000, 2_000)
-    with running_system(executor="simulated") as system, Gateway(system) as gateway:
+    with simulated.running() as system, Gateway(system) as gateway:
         time.sleep(_SETTLE)
         before = processes.memory(system)
         bench.say(f"sending {count} tasks")

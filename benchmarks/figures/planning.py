@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 
 from benchmarks import samples
 from benchmarks.bench import Bench
@@ -57,7 +58,7 @@ def _measure(bench: Bench, what: str, book: Book, cluster: Cluster) -> None:
     )
 
 
-def _book(shapes: list[tuple[float, float]]) -> Book:
+def _book(shapes: Sequence[tuple[float, float]]) -> Book:
     dice = random.Random(_SEED)
     book = Book()
     tasks = []

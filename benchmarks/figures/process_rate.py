@@ -7,7 +7,7 @@ import time
 from benchmarks import batches
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway
-from benchmarks.results import Row, Target
+from benchmarks.results import Target
 from tests.support.system import running_system
 
 TITLE = "Tasks as processes"

@@ -6,11 +6,11 @@ import itertools
 import json
 from collections.abc import Mapping
 
-from benchmarks import inserts, load, processes, samples
+from benchmarks import inserts, load, processes, samples, simulated
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway
 from benchmarks.results import Row, Target
-from tests.support.system import System, running_system
+from tests.support.system import System
 
 TITLE = "Durable submissions through the Web API"
 LIMIT = 150.0
@@ -27,22 +27,24 @@ def run(bench: Bench) -> None:
     seconds = 1.0 if bench.quick else 3.0
     for workers in (1, 2):
         arguments = ("--workers", str(workers))
-        with running_system(*arguments, executor="simulated", environment=_TOO_SMALL) as system:
-            with Gateway(system) as gateway:
-                load.run(load.Order(gateway.url, gateway.token, 16, seconds=1.0))
-                bare = _bare(bench, system, gateway, seconds)
-                for connections in _CONNECTIONS:
-                    _measure(bench, system, gateway, workers, connections, seconds, bare)
-                with processes.held_still(system, _ASLEEP):
-                    for connections in _CONNECTIONS[1:]:
-                        _measure(bench, system, gateway, workers, connections, seconds, bare, alone=True)
+        with (
+            simulated.running(*arguments, environment=_TOO_SMALL) as system,
+            Gateway(system) as gateway,
+        ):
+            load.run(load.Order(gateway.url, gateway.token, 16, seconds=1.0))
+            bare = _bare(bench, system, seconds)
+            for connections in _CONNECTIONS:
+                _measure(bench, system, gateway, workers, connections, seconds, bare)
+            with processes.held_still(system, _ASLEEP):
+                for connections in _CONNECTIONS[1:]:
+                    _measure(bench, system, gateway, workers, connections, seconds, bare, alone=True)
     bench.remark(
         "every 200 is a document on disk: write concern majority with journal, in the gateway and in the bare inserts"
     )
     bench.remark("slurmrestd's figure is the handbook's for this kind of machine, not of this run")
 
 
-def _bare(bench: Bench, system: System, gateway: Gateway, seconds: float) -> dict[int, float]:
+def _bare(bench: Bench, system: System, seconds: float) -> dict[int, float]:
     """Inserts/s of documents like the stored tasks, one by one, by number of connections."""
     bench.say("bare inserts")
     rates = {}

@@ -1,0 +1,122 @@
+"""A Docker Engine for a figure, and runs on it without GoDocker: the ceiling that GoDocker is held against."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiodocker
+import orjson
+
+from benchmarks import tasks
+from godocker import engine
+from shared.executors import base
+from shared.executors.docker import body
+from shared.storage.directories import TaskDirectories
+
+NODE = "bench"
+CPUS = 16  #: of the node as configured, whatever the machine has: starts are then bounded by their concurrency alone
+
+
+@contextlib.contextmanager
+def running_engine() -> Iterator[engine.LocalEngine]:
+    """An engine with the image of the tasks, taken down at the end with all it holds."""
+    engine.install()
+    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-bench-")))
+    try:
+        local.start()
+        local.import_image(engine.busybox_archive(), name=tasks.IMAGE.partition(":")[0])
+        yield local
+    finally:
+        local.take_down()
+
+
+def environment(local: engine.LocalEngine) -> Mapping[str, str]:
+    """What tells a system to run its tasks there."""
+    return {"GODOCKER_NODES": json.dumps([{"name": NODE, "url": local.url, "cpus": CPUS}])}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one bare run took: seconds since the epoch."""
+
+    began: float
+    started: float
+    ended: float
+    directory: Path
+
+
+class BareEngine:
+    """
+    Runs on the engine through aiodocker, with the same container that GoDocker makes and one call after the other: create, start,
+    wait, remove.
+    """
+
+    def __init__(self, local: engine.LocalEngine, directory: Path) -> None:
+        self._docker = aiodocker.Docker(
+            url=local.url
+        )  # 100 connections, kept open; the figure's deadline bounds its calls
+        self._directories = TaskDirectories(directory)
+        self._number = 0
+
+    async def close(self) -> None:
+        await self._docker.close()
+
+    async def run(self, command: str) -> Run:
+        """One container, from its directory to its removal."""
+        self._number += 1
+        directory = await self._directories.prepare(self._number, uid=0, gid=0, script=command)
+        content = body.create_body(_run(self._number, directory), instance="bench", network="bridge", pids_limit=4096)
+        began = time.time()
+        container = await self._docker.containers.create(content, name=f"bare-{self._number}")
+        await container.start()
+        started = time.time()
+        await container.wait()
+        ended = time.time()
+        await container.delete(v=True, force=True)
+        return Run(began, started, ended, directory)
+
+    async def rate(self, count: int, *, concurrency: int) -> float:
+        """Runs of /bin/true a second, `concurrency` at a time, removals included."""
+        numbers = iter(range(count))
+
+        async def work() -> None:
+            for _ in numbers:
+                await self.run("/bin/true")
+
+        began = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(concurrency)))
+        return count / (time.perf_counter() - began)
+
+
+async def bare(local: engine.LocalEngine, directory: Path) -> BareEngine:
+    """A client of the engine in the loop that runs this, with its task directories below `directory`."""
+    return BareEngine(local, directory)
+
+
+def containers_left(local: engine.LocalEngine) -> int:
+    """How many containers there are on the engine, running or not."""
+    with local.client() as client:
+        found: list[Any] = orjson.loads(client.get("/containers/json", params={"all": "1"}).content)
+    return len(found)
+
+
+def _run(number: int, directory: Path) -> base.Run:
+    return base.Run(
+        handle=base.Handle(NODE, number, 1),
+        image=tasks.IMAGE,
+        uid=0,
+        gid=0,
+        groups=(),
+        cpus=1,
+        memory=round(0.1 * 1024**3),
+        directory=str(directory),
+        shebang=False,
+    )
