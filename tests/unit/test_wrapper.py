@@ -167,7 +167,7 @@ def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped) -> None:
 
 @pytest.mark.parametrize("code", [9, 127, 143])
 def test_the_code_of_a_command_that_ends_by_sigterm_is_its_own(wrapped: Wrapped, code: int) -> None:
-    for attempt in range(1, 26):
+    for attempt in range(1, 13):
         process = wrapped.start(
             f"trap 'exit {code}' TERM; echo > ready.{attempt}; while :; do :; done", attempt=attempt
         )
@@ -182,7 +182,7 @@ def test_the_code_of_a_command_that_ends_by_sigterm_is_its_own(wrapped: Wrapped,
 @pytest.mark.parametrize("wrapped", [SHELLS[2]], indirect=True)
 def test_a_signal_to_the_whole_group_does_not_change_the_code(wrapped: Wrapped) -> None:
     """As a service manager sends it: the command's end and the signal fall into one `wait`, which then says 143."""
-    for attempt in range(1, 26):
+    for attempt in range(1, 13):
         process = wrapped.start(f"trap 'exit 9' TERM; echo > ready.{attempt}; while :; do :; done", attempt=attempt)
         waiting.until_blocking(
             lambda attempt=attempt: (wrapped.directory / f"ready.{attempt}").exists(), "it is ready", interval=0.001
