@@ -75,7 +75,7 @@ def _book(shapes: Sequence[tuple[float, float]]) -> Book:
 def _empty() -> Cluster:
     cluster = Cluster()
     cluster.observe(
-        NodeReport(f"node{number}", "docker", ready=True, reason=None, cpus=_CPUS, memory=_MEMORY)
+        NodeReport(f"node{number}", "docker", ready=True, reason=None, cpus=_CPUS, memory=_MEMORY + 4096 * number)
         for number in range(_NODES)
     )
     return cluster

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 
 from services.scheduler.cluster import NodeState
 from shared.store.work import GB, Pending
@@ -35,23 +38,49 @@ def why_not(task: Pending, node: NodeState) -> str | None:
 
 def explain(task: Pending, nodes: Sequence[NodeState]) -> str:
     """Why no node takes `task`: told apart whether none ever could, or none has room now."""
-    needs = f"needs {_cpus(task.cpus)} cpu and {_gb(task.memory)} GB"
-    if not nodes:
-        return f"{needs}, and there are no nodes"
-    possible = [node for node in nodes if could_ever_fit(task, node)]
-    if not possible:
-        cpus, memory = max(nodes, key=lambda node: node.cpus), max(nodes, key=lambda node: node.memory)
+    return Explainer(nodes).explain(task)
+
+
+class Explainer:
+    """
+    Says of any number of tasks why none of `nodes` takes them, as the nodes are now. What they have in common is found
+    once: with many shapes waiting, sorting the nodes for each of them was what a planning pass took its time for.
+    """
+
+    def __init__(self, nodes: Sequence[NodeState]) -> None:
+        self._nodes = nodes
+        self._memory_by_cpus: dict[float, list[int]] = defaultdict(list)  # of hosts alike, no two have the same memory
+        for node in sorted(nodes, key=lambda node: node.memory):
+            self._memory_by_cpus[node.cpus].append(node.memory)
+        self._roomiest = sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)
+
+    def explain(self, task: Pending) -> str:
+        needs = f"needs {_cpus(task.cpus)} cpu and {_gb(task.memory)} GB"
+        if not self._nodes:
+            return f"{needs}, and there are no nodes"
+        possible = self._possible(task)
+        if not possible:
+            return self._never(needs)
+        named = islice((node for node in self._roomiest if could_ever_fit(task, node)), _NAMED)
+        reasons = [reason for node in named if (reason := why_not(task, node))]
+        others = possible - len(reasons)
+        return f"{needs}: {'; '.join(reasons)}" + (f"; and so on for {others} more" if others > 0 else "")
+
+    def _possible(self, task: Pending) -> int:
+        """How many nodes `could_ever_fit` is true of."""
+        return sum(
+            len(memories) - bisect.bisect_left(memories, task.memory)
+            for cpus, memories in self._memory_by_cpus.items()
+            if cpus + EPSILON >= task.cpus
+        )
+
+    def _never(self, needs: str) -> str:
+        cpus = max(self._nodes, key=lambda node: node.cpus)
+        memory = max(self._nodes, key=lambda node: node.memory)
         return (
             f"can never run here: {needs}, but the most that a node has is {_cpus(cpus.cpus)} cpu ({cpus.name}) "
             f"and {_gb(memory.memory)} GB ({memory.name})"
         )
-    reasons = [reason for node in _roomiest(possible) if (reason := why_not(task, node))]
-    others = len(possible) - len(reasons)
-    return f"{needs}: {'; '.join(reasons)}" + (f"; and so on for {others} more" if others > 0 else "")
-
-
-def _roomiest(nodes: Sequence[NodeState]) -> list[NodeState]:
-    return sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)[:_NAMED]
 
 
 def _cpus(cores: float) -> str:

@@ -35,6 +35,7 @@ def plan(policy: Policy, nodes: Sequence[NodeState], *, limit: int, explained: C
     """
     ranked = BestFit(nodes)
     result = Plan()
+    unexplained: list[Pending] = []
     while (task := policy.pop()) is not None:
         if len(result.placements) >= limit:
             result.full = True
@@ -44,9 +45,13 @@ def plan(policy: Policy, nodes: Sequence[NodeState], *, limit: int, explained: C
             policy.skip(task)
             result.unplaced.add(task.shape)
             if task.shape not in explained:
-                result.reasons[task.shape] = feasibility.explain(task, nodes)
+                unexplained.append(task)
             continue
         ranked.take(task, node)
         policy.charge(task)
         result.placements.append(Placement(task, node.name))
+    if unexplained:
+        # Of the nodes as the plan leaves them: what had no room when it was offered has none now.
+        explainer = feasibility.Explainer(nodes)
+        result.reasons = {task.shape: explainer.explain(task) for task in unexplained}
     return result
