@@ -83,8 +83,6 @@ def _never_began(task: Placed, seen: Observation) -> str | None:
     """Why a run whose wrapper left no trace never began; None where it may well have been killed first."""
     if seen.exit_code == 127:
         return f"the image {task.image} has no /bin/sh, which is needed to run the command"
-    if seen.exit_code == 126:
-        return "the task's directory could not be entered in the container"
     if seen.exit_code == wrapper.TAKEN:
         return "the task's directory could not be written to from the container"
     return None

@@ -16,6 +16,7 @@ from typing import Protocol
 
 WORKDIR = "/mnt/go-docker"
 HOME = "/mnt/home"
+DATA = "/mnt/god-data"  #: the user's personal storage, read only, where it exists
 
 _NAME = re.compile(r"^god-(\d+)-(\d+)$")
 

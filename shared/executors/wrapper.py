@@ -14,6 +14,9 @@ change it. It does four things that only the inside can do:
   signal that reaches the forked shell before that one has put its inherited trap away is lost, so the trap leaves a file
   first, which the forked shell looks for once it would die of the next signal. A `wait` during which the trap ran
   says 143 whatever the command's code is, also where the command had ended by then, so it is asked again: shells remember.
+
+It is started in the task's directory. That it cannot be entered by its name, because a folder above is closed to the user, is no
+hindrance; if it is not there at all, the attempt cannot be taken.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ TAKEN = 125
 _PROGRAM = """\
 stop= child=
 trap 'stop=1 hit=1; { : > ".godocker/stop.$1"; } 2>/dev/null; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
-cd "$GODOCKER_PWD" || exit 126
+cd "$GODOCKER_PWD" 2>/dev/null
 set -C
 { echo "$$" > ".godocker/started.$1"; } 2>/dev/null || exit 125
 set +C
@@ -65,10 +68,10 @@ def is_of(arguments: Sequence[str], name: str, attempt: int) -> bool:
     return list(arguments[:2]) == ["/bin/sh", "-c"] and list(arguments[3:5]) == [name, str(attempt)]
 
 
-def environment(run: base.Run, *, workdir: str, home: str | None) -> dict[str, str]:
+def environment(run: base.Run, *, workdir: str, home: str | None, data: str | None = None) -> dict[str, str]:
     """
-    The environment of a run: the variables scripts of the original rely on. `workdir` and `home` are paths as
-    the task sees them.
+    The environment of a run: the variables scripts of the original rely on. `workdir`, `home` and `data` (the personal
+    storage) are paths as the task sees them.
     """
     return {
         **run.environment,
@@ -77,6 +80,7 @@ def environment(run: base.Run, *, workdir: str, home: str | None) -> dict[str, s
         "GODOCKER_HOME": home or workdir,
         "HOME": home or workdir,
         "GODOCKER_RUN": run.handle.name,
+        **({"GODOCKER_DATA": data} if data else {}),
     }
 
 

@@ -189,7 +189,6 @@ RUN = samples.placed()
 TO_KILL = samples.placed(intent=Intent.KILL, intent_at=NOW + 5)
 NO_SHELL = "the image busybox:latest has no /bin/sh, which is needed to run the command"
 KILLED_BY = "killed by its owner or an admin"
-NO_ENTRY = "the task's directory could not be entered in the container"
 NO_WRITE = "the task's directory could not be written to from the container"
 MEMORY = "out of memory: it used more than the 1 GB it asked for"
 GONE = "its container was removed by somebody else while it ran"
@@ -217,7 +216,6 @@ OUTSIDE = "ended by a signal from outside"
         (RUN, exited(None), None, True, Ending.EXITED, None, None),
         # the command never began
         (RUN, exited(127), None, True, Ending.START_FAILED, 127, NO_SHELL),
-        (RUN, exited(126), None, True, Ending.START_FAILED, 126, NO_ENTRY),
         (RUN, exited(125), None, True, Ending.START_FAILED, 125, NO_WRITE),
         (RUN, exited(137), None, True, Ending.EXITED, 137, OUTSIDE),
         # where it was not looked, the code is believed

@@ -22,7 +22,8 @@ def create_body(run: base.Run, *, instance: str, network: str, pids_limit: int) 
     """The body for `POST /containers/create`. `network` is the engine's network for runs that ask for one."""
     argv = wrapper.argv(run)
     home = next((mount.target for mount in run.mounts if mount.name == "home"), None)
-    environment = wrapper.environment(run, workdir=base.WORKDIR, home=home)
+    data = next((mount.target for mount in run.mounts if mount.target == base.DATA), None)
+    environment = wrapper.environment(run, workdir=base.WORKDIR, home=home, data=data)
     return {
         "Image": reference(run.image),
         # The image's own entry point, command, user, stop signal and health check are all overridden.

@@ -96,7 +96,7 @@ class Spawner:
 
 def check(run: base.Run) -> None:
     """Raise `errors.StartRefused` for what a process of this machine cannot be given."""
-    foreign = [mount.name for mount in run.mounts if mount.name != "home"]
+    foreign = [mount.name for mount in run.mounts if mount.name != "home" and mount.target != base.DATA]
     if foreign:
         raise errors.StartRefused(f"processes have no volumes: {', '.join(foreign)}")
     if run.root or (os.geteuid() == 0 and run.uid == 0):
@@ -114,14 +114,17 @@ def command(run: base.Run) -> list[str]:
 def environment(run: base.Run) -> dict[str, str]:
     """Everything the process has in its environment: nothing is inherited from ours."""
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
-    return {"PATH": _PATH, "LANG": "C.UTF-8", **wrapper.environment(run, workdir=run.directory, home=home)}
+    # A process that is the user's may write there, too: only a mount can be read only.
+    data = next((mount.source for mount in run.mounts if mount.target == base.DATA), None)
+    return {"PATH": _PATH, "LANG": "C.UTF-8", **wrapper.environment(run, workdir=run.directory, home=home, data=data)}
 
 
 def _popen(run: base.Run) -> subprocess.Popen[bytes]:
     as_root = os.geteuid() == 0
     return subprocess.Popen(
         command(run),
-        cwd="/",
+        # Entered before the rights are given up: the folders above may be closed to the user.
+        cwd=run.directory,
         env=environment(run),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
