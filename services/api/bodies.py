@@ -92,12 +92,21 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose JSON bodies are parsed strictly."""
+    """A route whose bodies are JSON, whatever the client calls them, and are parsed strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            return await handler(_StrictRequest(_called_json(request.scope), request.receive))
 
         return strict
+
+
+def _called_json(scope: Scope) -> Scope:
+    """
+    The request as if its body were declared as JSON. The original took every body for that; `curl -d` without a header calls it a
+    form, and there are no forms here.
+    """
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
