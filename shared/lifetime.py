@@ -106,25 +106,24 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event, *, timeout: f
 class Wakeup:
     """
     A hint that something is to be looked at. Many hints before the next look make one look: `wait` returns once for
-    all of them. The first hint after a quiet time is looked at at once; those that follow it gather for a moment.
+    all of them. The first hint after a quiet time is looked at at once; those that come right after a look gather for a moment.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._looked_at = float("-inf")
 
     def set(self) -> None:
         self._event.set()
 
     async def wait(self, stop: asyncio.Event, *, poll: float, gather: float = 0.0) -> bool:
         """
-        Wait for a hint, at most `poll` seconds, and until `gather` seconds after the last look began. False when it is
-        time to stop.
+        Wait for a hint, at most `poll` seconds, and at least `gather` seconds if there is one: counted from the call, which is
+        from the end of the last look. False when it is time to stop.
         """
+        called_at = clock.monotonic()
         await wait_either(self._event, stop, timeout=poll)
-        rest = self._looked_at + gather - clock.monotonic()
+        rest = called_at + gather - clock.monotonic()
         if self._event.is_set() and rest > 0 and not stop.is_set():
             await pause(stop, rest)
         self._event.clear()
-        self._looked_at = clock.monotonic()
         return not stop.is_set()

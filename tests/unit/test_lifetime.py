@@ -204,23 +204,23 @@ async def test_without_a_hint_there_is_a_look_after_the_poll() -> None:
 
 async def test_the_first_hint_after_a_quiet_time_is_looked_at_at_once() -> None:
     wakeup, stop = lifetime.Wakeup(), asyncio.Event()
+    waits = asyncio.create_task(wakeup.wait(stop, poll=60, gather=0.2))
+    await asyncio.sleep(0.25)
+    began = time.monotonic()
     wakeup.set()
-    assert await asyncio.wait_for(wakeup.wait(stop, poll=60, gather=60), 5)
+    assert await asyncio.wait_for(waits, 5)
+    assert time.monotonic() - began < 0.15
 
 
-async def test_a_hint_soon_after_a_look_gathers_others() -> None:
-    wakeup, stop = lifetime.Wakeup(), asyncio.Event()
-    wakeup.set()
-    await wakeup.wait(stop, poll=60, gather=60)
+async def test_a_hint_right_after_a_look_gathers_others() -> None:
+    wakeup = lifetime.Wakeup()
     wakeup.set()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(wakeup.wait(stop, poll=60, gather=60), 0.05)
+        await asyncio.wait_for(wakeup.wait(asyncio.Event(), poll=60, gather=60), 0.05)
 
 
 async def test_a_stop_ends_the_waiting_and_the_gathering() -> None:
     wakeup, stop = lifetime.Wakeup(), asyncio.Event()
-    wakeup.set()
-    await wakeup.wait(stop, poll=60, gather=60)
     waits = asyncio.create_task(wakeup.wait(stop, poll=60, gather=60))
     wakeup.set()
     await asyncio.sleep(0.01)
