@@ -182,8 +182,8 @@ def _say_remarks(executor: surroundings.Executor) -> None:
     shared = Path(os.environ["GODOCKER_SHARED_DIR"]) if "GODOCKER_SHARED_DIR" in os.environ else None
     if executor.name == "process" and shared and (closed := surroundings.closed_parents(shared)):
         print(
-            f"Tasks of other users cannot reach their directories below {shared}: {closed[0]} is closed to them. "
-            "Choose another --data-dir, or open the way with chmod o+x.",
+            f"Tasks of other users run in their directories below {shared}, but cannot open them by their full path: "
+            f"{closed[0]} is closed to them. Choose another --data-dir, or open the way with chmod o+x.",
             file=sys.stderr,
             flush=True,
         )
