@@ -1,0 +1,122 @@
+"""Trees are removed whatever a task has put there, and nothing beside them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from shared import errors
+from shared.storage import trees
+
+
+def test_what_is_not_there_is_fine(tmp_path: Path) -> None:
+    trees.remove(tmp_path / "none")
+    trees.remove(tmp_path / "none" / "deeper")
+
+
+def test_a_tree_of_any_depth_goes(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(5000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    trees.remove(top)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wide_tree_goes(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for folder in range(30):
+        (top / str(folder)).mkdir(parents=True)
+        for file in range(50):
+            (top / str(folder) / f"{file}\n\udcff").write_text("x")
+    trees.remove(top)
+    assert not top.exists()
+
+
+def test_links_pipes_and_closed_folders_go_and_what_links_point_to_stays(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("keep")
+    top = tmp_path / "top"
+    (top / "closed" / "in").mkdir(parents=True)
+    (top / "link").symlink_to(outside)
+    (top / "closed" / "in" / "link").symlink_to(outside / "keep")
+    (top / "dangling").symlink_to("nowhere")
+    os.mkfifo(top / "pipe")
+    (top / "closed" / "in").chmod(0)
+    (top / "closed").chmod(0)
+    trees.remove(top)
+    assert not top.exists()
+    assert (outside / "keep").read_text() == "keep"
+
+
+def test_a_link_in_place_of_the_tree_is_refused(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "top").symlink_to(outside)
+    with pytest.raises(errors.StorageError):
+        trees.remove(tmp_path / "top")
+    assert outside.is_dir()
+
+
+def test_an_interrupted_removal_is_taken_up_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = tmp_path / "top"
+    for folder in "abc":
+        (top / folder / "x" / "y").mkdir(parents=True)
+        (top / folder / "x" / "file").write_text("x")
+    removals = iter(range(3))
+
+    def rmdir(*args: object, **options: object) -> None:
+        if next(removals, None) is None:
+            raise OSError(5, "the disk is gone")
+        real(*args, **options)  # type: ignore[arg-type]
+
+    real = os.rmdir
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", rmdir)
+        with pytest.raises(errors.StorageError, match="the disk is gone"):
+            trees.remove(top)
+    assert list(tmp_path.iterdir()) == [top]
+    trees.remove(top)
+    assert not top.exists()
+
+
+def test_folders_swapped_for_links_meanwhile_lead_nowhere(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "keep").write_text("keep")
+    stop = threading.Event()
+    top = tmp_path / "top"
+
+    def swap() -> None:
+        while not stop.is_set():
+            try:
+                os.mkdir(top / "a")
+                os.rename(top / "a", top / "b")
+                os.symlink(outside, top / "a")
+                os.rename(top / "a", top / "b2")
+            except OSError:
+                continue
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        for _ in range(300):
+            top.mkdir(exist_ok=True)
+            try:
+                trees.remove(top)
+            except errors.StorageError:
+                continue  # somebody still puts things there: the next try finds them
+    finally:
+        stop.set()
+        swapper.join()
+    assert (outside / "keep").read_text() == "keep"
+    trees.remove(top)
