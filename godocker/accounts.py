@@ -1,4 +1,4 @@
-"""Make and list users, with the numbers that their tasks run as."""
+"""Make, list, activate and delete users, with the numbers that their tasks run as."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from shared import clock, errors
 from shared.auth import apikeys
+from shared.models.deletion import Deletion
 from shared.models.user import USER_ID, User
 from shared.settings import Settings
 from shared.store import stores
@@ -27,6 +28,7 @@ class NewUser:
     gid: int | None = None
     home: str | None = None
     email: str | None = None
+    guest: bool = False
 
 
 async def add(settings: Settings, new: NewUser) -> str:
@@ -47,6 +49,8 @@ async def add(settings: Settings, new: NewUser) -> str:
             home=new.home or _home(new.login, uid),
             email=new.email,
             admin=new.admin,
+            guest=new.guest,
+            active=not new.guest,  # a guest is let in by an admin
             apikey=key.stored,
             created_at=clock.now(),
         )
@@ -62,6 +66,33 @@ async def add_first(settings: Settings) -> str | None:
             return None
     ours = (os.getuid(), os.getgid()) if os.geteuid() != 0 else (None, None)
     return await add(settings, NewUser(ADMIN, admin=True, uid=ours[0], gid=ours[1]))
+
+
+async def replace_key(settings: Settings, login: str) -> str:
+    """A new API key of a user; the old one is void at once. Raises `errors.NotFound`."""
+    async with stores.connect(settings) as store:
+        key = apikeys.generate()
+        if not await store.users.set_apikey(login, key.stored):
+            raise errors.NotFound(f"no user {login}")
+        return key.secret
+
+
+async def activate(settings: Settings, login: str, *, active: bool) -> None:
+    """Let a user in, or shut them out. Raises `errors.NotFound`, also for one who is being deleted."""
+    async with stores.connect(settings) as store:
+        if await store.users.change(login, {"active": active}) is None:
+            raise errors.NotFound(f"no user {login}, or one who is being deleted")
+
+
+async def delete(settings: Settings, login: str) -> None:
+    """
+    Shut a user out and let the watchers delete all that is theirs: tasks, files, usage. Raises `errors.NotFound`.
+    """
+    async with stores.connect(settings) as store:
+        if await store.users.get(login) is None:
+            raise errors.NotFound(f"no user {login}")
+        await store.deletions.ask(Deletion(id=login, asked_by="godocker", asked_at=clock.now()))
+        await store.users.shut_out(login)
 
 
 async def every(settings: Settings) -> list[User]:

@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from godocker.commands import demo, doctor, services, up, user
+from godocker.commands import demo, doctor, maintenance, project, services, token, up, user
 from shared import errors
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app = typer.Typer(
 up.register(app)
 services.register(app)
 app.add_typer(user.app, name="user")
+app.add_typer(project.app, name="project")
+app.add_typer(token.app, name="token")
+app.add_typer(maintenance.app, name="maintenance")
 doctor.register(app)
 demo.register(app)
 

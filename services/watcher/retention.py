@@ -9,9 +9,8 @@ import structlog
 from shared import clock, errors, lifetime
 from shared.broker.broker import Broker
 from shared.models.deletion import Deletion
-from shared.models.user import USER_ID
 from shared.settings import Settings
-from shared.storage import trees
+from shared.storage import personal, trees
 from shared.store.leases import Lease
 from shared.store.stores import Stores
 
@@ -29,7 +28,7 @@ class Retention:
     def __init__(self, stores: Stores, broker: Broker, settings: Settings, *, holder: str) -> None:
         self._stores = stores
         self._broker = broker
-        self._storages = settings.shared_dir.absolute() / "users"  # as the files service has them
+        self._shared_dir = settings.shared_dir.absolute()
         self._poll = settings.poll_seconds
         self._seconds = settings.lease_seconds
         self._holder = holder
@@ -73,10 +72,12 @@ class Retention:
         return True
 
     async def _remove_storage(self, user: str) -> bool:
-        if not USER_ID.fullmatch(user):
+        try:
+            directory = self._shared_dir / personal.relative(user)
+        except ValueError:
             return True  # nothing could ever be stored under such a name
         try:
-            await asyncio.to_thread(trees.remove, self._storages / user)
+            await asyncio.to_thread(trees.remove, directory)
         except errors.StorageError as error:
             log.warning("deletion.files_not_removed", user=user, error=str(error))
             return False
