@@ -71,11 +71,11 @@ class BareEngine:
 
     async def run(self, command: str) -> Run:
         """One container, from its directory to its removal."""
-        self._number += 1
-        directory = await self._directories.prepare(self._number, uid=0, gid=0, script=command)
-        content = body.create_body(_run(self._number, directory), instance="bench", network="bridge", pids_limit=4096)
+        self._number = number = self._number + 1
+        directory = await self._directories.prepare(number, uid=0, gid=0, script=command)
+        content = body.create_body(_run(number, directory), instance="bench", network="bridge", pids_limit=4096)
         began = time.time()
-        container = await self._docker.containers.create(content, name=f"bare-{self._number}")
+        container = await self._docker.containers.create(content, name=f"bare-{number}")
         await container.start()
         started = time.time()
         await container.wait()
