@@ -71,26 +71,32 @@ class Account:
 
 
 class Claim:
-    """What one upload has taken of an account so far."""
+    """What one upload has taken of an account so far, until it is settled or has come to nothing."""
 
     def __init__(self, account: Account, *, quota: int | None) -> None:
         self._account = account
         self._quota = quota
         self._taken = 0
 
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._release()
+
     def grow(self, size: int) -> None:
-        """The upload has, or will have, `size` bytes. Raises `errors.QuotaExceeded`."""
-        more = cost(size) - self._taken
+        """The upload has, or was announced to have, `size` bytes. Raises `errors.QuotaExceeded`."""
+        more = max(cost(size) - self._taken, 0)
         self._account.check(more, quota=self._quota)
         self._account.pending += more
         self._taken += more
 
-    def settle(self, *, replaced: int) -> None:
-        """The upload has arrived, in the place of a file that took `replaced` bytes."""
-        self._account.settled += self._taken - replaced
-        self.release()
+    def settle(self, size: int, *, replaced: int) -> None:
+        """The upload has arrived with `size` bytes, in the place of a file that took `replaced` bytes."""
+        self._account.settled += cost(size) - replaced
+        self._release()
 
-    def release(self) -> None:
+    def _release(self) -> None:
         self._account.pending -= self._taken
         self._taken = 0
 

@@ -52,20 +52,19 @@ class Uploads:
         if not names or path.endswith(b"/"):
             raise errors.InvalidInput.of("path", "must name a file")
         async with self._quotas.account(grant.directory, lambda: self._threads.look(self._measured, grant)) as account:
-            account.check(cost(declared or 0), quota=grant.quota)
-            claim = Claim(account, quota=grant.quota)
-            received = await self._threads.look(self._begin)
-            try:
-                await self._fill(received, pieces, claim)
-                async with account.lock:
-                    claim.settle(replaced=await self._threads.look(self._settle, received, grant, names))
-            finally:
-                claim.release()
-                await self._threads.look(_abandon, received)
+            with Claim(account, quota=grant.quota) as claim:
+                claim.grow(declared or 0)
+                received = await self._threads.look(self._begin)
+                try:
+                    await self._fill(received, pieces, claim)
+                    async with account.lock:
+                        replaced = await self._threads.look(self._settle, received, grant, names)
+                        claim.settle(received.size, replaced=replaced)
+                finally:
+                    await self._threads.look(_abandon, received)
         return received.size
 
     async def _fill(self, received: _Received, pieces: AsyncIterator[bytes], claim: Claim) -> None:
-        claim.grow(0)
         buffer = bytearray()
         async for piece in pieces:
             received.size += len(piece)

@@ -14,6 +14,7 @@ from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
+from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.store.tasks import Transition
@@ -152,7 +153,10 @@ class Dispatcher:
                 path = await self._directories.prepare(
                     task.id, uid=0 if spec.root else task.user.uid, gid=task.user.gid, script=spec.cmd, uris=spec.uris
                 )
-                return runs.run_of(task, node=node, directory=str(path), settings=self._settings)
+                data = await personal.existing(self._settings.shared_dir, task.user.id)
+                return runs.run_of(
+                    task, node=node, directory=str(path), settings=self._settings, data=str(data) if data else None
+                )
             except errors.StorageError as error:
                 log.warning("start.directory_failed", error=str(error), tries_left=left)
                 if not left:

@@ -256,4 +256,4 @@ def test_a_grant_to_read_is_none_to_write(server: FileServer) -> None:
     headers = server.headers(ALICE)
     assert server.http.put("/files?path=x", content=b"x", headers=headers).status_code == 403
     assert server.http.delete("/files?path=x", headers=headers).status_code == 403
-    assert not server.alice.exists()
+    assert not server.folder.exists()

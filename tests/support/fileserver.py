@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import socket
@@ -19,12 +20,15 @@ from godocker import ports
 from shared import clock
 from shared.auth import grants
 from shared.auth.grants import Grant, Mode
+from shared.storage import personal
 from tests.support import waiting
 
 ROOT = os.geteuid() == 0
 UID, GID = (20001, 20002) if ROOT else (os.getuid(), os.getgid())
 TASK = "tasks/0/1"  #: a directory that is there from the start
 ALICE = "users/alice"  #: one that is not
+
+_numbers = itertools.count(1)
 STOP_TIMEOUT = 20.0
 
 
@@ -35,7 +39,7 @@ class FileServer:
         self.shared = root / "shared"
         self.task = self.shared / TASK
         self.task.mkdir(parents=True)
-        self.alice = self.shared / ALICE
+        self.storage = ALICE  #: the personal storage that `put` and `delete` are about
         self.secret = secrets.token_hex(32)
         self.port = ports.reserve(root / "ports.json", ["files"])["files"]
         self._log = root / "files.log"
@@ -80,6 +84,19 @@ class FileServer:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
+    def take_another_storage(self) -> None:
+        """From now on it is about a personal storage that was never used."""
+        self.storage = f"users/user{next(_numbers)}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the personal storage is."""
+        return self.shared / self.storage
+
+    @property
+    def staging(self) -> Path:
+        return self.shared / personal.STAGING
+
     # --- requests -------------------------------------------------------------------
 
     def grant(
@@ -102,11 +119,11 @@ class FileServer:
     def put(
         self, path: bytes | str, content: bytes | Iterator[bytes], *, quota: int | None = None, **headers: str
     ) -> httpx.Response:
-        sent = {**self.headers(ALICE, Mode.WRITE, quota=quota), **headers}
+        sent = {**self.headers(self.storage, Mode.WRITE, quota=quota), **headers}
         return self.http.put(url(path), content=content, headers=sent)
 
     def delete(self, path: bytes | str) -> httpx.Response:
-        return self.http.delete(url(path), headers=self.headers(ALICE, Mode.WRITE))
+        return self.http.delete(url(path), headers=self.headers(self.storage, Mode.WRITE))
 
     def names(self, path: bytes | str = b"", directory: str = TASK) -> list[str]:
         answer = self.get(path, directory)
