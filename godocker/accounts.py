@@ -46,7 +46,7 @@ async def add(settings: Settings, new: NewUser) -> str:
             id=new.login,
             uid=uid,
             gid=gid,
-            home=new.home or _home(new.login, uid),
+            home=new.home or (_guest_home(new, settings) if new.guest else _home(new.login, uid)),
             email=new.email,
             admin=new.admin,
             guest=new.guest,
@@ -129,6 +129,10 @@ def _is_taken(uid: int) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _guest_home(new: NewUser, settings: Settings) -> str | None:
+    return str(settings.guest_home_root / new.login) if settings.guest_home_root else None
 
 
 def _home(login: str, uid: int) -> str | None:
