@@ -20,7 +20,7 @@ demo-docker: setup   ## the same in containers: as root on Debian an engine is i
 	@$(BIN)/godocker demo --start-engine $(ARGS)
 
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
-	@.ci/packages docker.io iptables busybox-static redis-server
+	@.ci/packages docker.io iptables busybox-static redis-server slapd ldap-utils
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup

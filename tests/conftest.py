@@ -1,3 +1,3 @@
 """Fixtures for all tests: the real parts, started once for a session and taken down after it."""
 
-pytest_plugins = ["tests.support.engine", "tests.support.gateway", "tests.support.stores"]
+pytest_plugins = ["tests.support.engine", "tests.support.directory", "tests.support.gateway", "tests.support.stores"]

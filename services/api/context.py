@@ -14,6 +14,8 @@ from services.api.hints import Hints
 from services.api.pushed import Pushed
 from services.api.submissions import Submissions
 from shared import batching, errors
+from shared.auth.providers import factory as providers
+from shared.auth.providers.base import Provider
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
 from shared.models.node import Verdict
@@ -36,6 +38,7 @@ class Context:
     hints: Hints
     submissions: Submissions
     attempts: LoginAttempts
+    provider: Provider
     directories: TaskDirectories
     files: FilesService
     features: frozenset[Feature]
@@ -77,6 +80,7 @@ class Context:
 def build(settings: Settings, stores: Stores, broker: Broker, features: frozenset[Feature]) -> Context:
     """Put a gateway's parts together."""
     hints = Hints(broker, poll=settings.poll_seconds)
+    users = batching.Batcher[str, User | None](stores.users.get_many, name="users")
     return Context(
         settings=settings,
         stores=stores,
@@ -84,10 +88,11 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         hints=hints,
         submissions=Submissions(stores, hints, settings),
         attempts=LoginAttempts(broker, limit=settings.authenticate_limit),
+        provider=providers.build(settings, stores.users, users.ask),
         directories=TaskDirectories(settings.shared_dir),
         files=FilesService(settings),
         features=features,
-        users=batching.Batcher[str, User | None](stores.users.get_many, name="users"),
+        users=users,
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
     )

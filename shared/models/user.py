@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +33,13 @@ class Allowance(BaseModel):
     disk: str | None = None
 
 
+class Source(StrEnum):
+    """Where a user comes from."""
+
+    LOCAL = "local"  #: was made here, and logs in with an API key
+    LDAP = "ldap"  #: was made at the first login with a password of the directory
+
+
 class User(BaseModel):
     """Who may send tasks, and whom they run as."""
 
@@ -44,6 +52,7 @@ class User(BaseModel):
     home: str | None = None
     email: str | None = None
     admin: bool = False
+    source: Source = Source.LOCAL
     guest: bool = False  #: runs as the configured `guest_bind`
     active: bool = True
     public_key: str = ""

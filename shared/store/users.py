@@ -51,6 +51,12 @@ class UserStore:
         return int(highest["uid"]) + 1 if highest else start
 
     @connection.translated
+    async def of_uid(self, uid: int) -> str | None:
+        """A user who has this uid."""
+        found = await self._users.find_one({"uid": {"$eq": uid}}, {"_id": 1})
+        return str(found["_id"]) if found else None
+
+    @connection.translated
     async def set_apikey(self, user_id: str, key: ApiKeyHash) -> bool:
         """Replace the user's key; the old one is void at once. False where there is no such user."""
         result = await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"apikey": key.model_dump()}})

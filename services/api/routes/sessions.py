@@ -12,7 +12,7 @@ from services.api.dependencies import Here
 from services.api.errors import responses
 from services.api.wire.answers import Json, Token
 from shared import clock, errors
-from shared.auth import apikeys, tokens
+from shared.auth import tokens
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["session"])
 
@@ -25,17 +25,22 @@ class Credentials(BaseModel):
 
 
 @router.post(
-    "/authenticate", response_model=Token, responses=responses(401, 429), summary="Get a token for user and API key"
+    "/authenticate",
+    response_model=Token,
+    responses=responses(401, 403, 429),
+    summary="Get a token for user and API key",
 )
 async def authenticate(credentials: Credentials, request: Request, here: Here) -> Json:
-    """Send the token with every other request: `Authorization: Bearer <token>`."""
+    """
+    Send the token with every other request: `Authorization: Bearer <token>`.
+
+    Where users come from an LDAP directory, their password there does as well as an API key.
+    """
     address = request.client.host if request.client else "unknown"
     now = clock.now()
     await here.attempts.check(credentials.user, address, now=now)
-    user = await here.users.ask(credentials.user)
-    # The same work and the same answer whether the user exists or not.
-    stored = user.apikey if user else apikeys.NOBODY
-    if not apikeys.matches(credentials.apikey, stored) or user is None or not user.active:
+    user = await here.provider.authenticate(credentials.user, credentials.apikey)
+    if user is None:
         raise errors.NotAuthenticated("unknown user or wrong API key")
     secret = here.settings.secret_passphrase.get_secret_value()
     token = tokens.make_session(

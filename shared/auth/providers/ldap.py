@@ -1,0 +1,116 @@
+"""Users by their passwords in an LDAP directory, made here when they log in first."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+from shared import addresses, clock, errors
+from shared.auth import apikeys
+from shared.auth.providers.directory import Directory, Person
+from shared.models.user import USER_ID, Source, User
+from shared.store.users import UserStore
+
+log = structlog.get_logger(__name__)
+
+REFUSAL = 0.5  #: seconds that a refusal takes at least, so that its time tells nothing of its reason
+_THREADS = 8  #: of our own: a directory that hangs takes none that others need
+_HOME = re.compile(r"(/[\w.@+-]+)+")
+
+_UNUSABLE = "your account of the directory cannot be used here: {}. An administrator can help"
+
+
+class Ldap:
+    """Asks the directory, and keeps our record of who it knows up to date."""
+
+    def __init__(
+        self, directory: Directory, users: UserStore, *, deadline: float, refusal_seconds: float = REFUSAL
+    ) -> None:
+        self._directory = directory
+        self._users = users
+        self._deadline = deadline
+        self._refusal_seconds = refusal_seconds
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ldap")
+
+    async def authenticate(self, user: str, secret: str) -> User | None:
+        began = clock.monotonic()
+        found = None
+        # What is no account name here is none there either, whatever the directory thinks of case and spaces.
+        if USER_ID.fullmatch(user):
+            person = await self._ask(user, secret)
+            found = await self._ours(person) if person else None
+        if found is None or not found.active:
+            await asyncio.sleep(max(0.0, began + self._refusal_seconds - clock.monotonic()))
+            return None
+        return found
+
+    async def _ask(self, login: str, password: str) -> Person | None:
+        loop = asyncio.get_running_loop()
+        try:
+            # The thread ends by the driver's own timeouts; nobody waits for it longer than this.
+            async with asyncio.timeout(self._deadline):
+                return await loop.run_in_executor(self._threads, self._directory.person, login, password)
+        except TimeoutError:
+            log.warning("ldap.slow", deadline=self._deadline)
+            raise errors.DirectoryUnavailable("the directory of users does not answer in time") from None
+
+    async def _ours(self, person: Person) -> User | None:
+        """Our record of a person, made or refreshed; None where the name is another's here."""
+        known = await self._users.get(person.login)
+        if known is None:
+            try:
+                return await self._make(person)
+            except errors.Conflict:  # two first logins at the same moment
+                known = await self._users.get(person.login)
+        if known is None or known.source is not Source.LDAP:
+            # An account that was made here does not fall to whoever gets the same name in the directory.
+            log.warning("ldap.local_account", user=person.login)
+            return None
+        return await self._refresh(known, person) if known.active else known
+
+    async def _make(self, person: Person) -> User:
+        if person.uid is None or person.gid is None:
+            log.error("ldap.no_numbers", user=person.login, uid=person.uid, gid=person.gid)
+            raise errors.NotAllowed(_UNUSABLE.format("it has no uid and gid, or root's"))
+        other = await self._users.of_uid(person.uid)
+        if other is not None and other != person.login:
+            log.error("ldap.uid_taken", user=person.login, uid=person.uid, by=other)
+            raise errors.NotAllowed(_UNUSABLE.format("its uid belongs to another user"))
+        user = User(
+            id=person.login,
+            uid=person.uid,
+            gid=person.gid,
+            # There is no such key: who wants one makes one.
+            apikey=apikeys.generate().stored,
+            created_at=clock.now(),
+            source=Source.LDAP,
+            **_changing(person),
+        )
+        await self._users.add(user)
+        log.info("ldap.user_made", user=user.id, uid=user.uid, admin=user.admin)
+        return user
+
+    async def _refresh(self, known: User, person: Person) -> User | None:
+        if (person.uid, person.gid) != (known.uid, known.gid):
+            log.warning("ldap.numbers_differ", user=known.id, uid=known.uid, uid_there=person.uid)
+        now = _changing(person)
+        if now["email"] is None:
+            del now["email"]  # what the user entered here stays
+        if all(getattr(known, name) == value for name, value in now.items()):
+            return known
+        log.info("ldap.user_refreshed", user=known.id, admin=now["admin"])
+        return await self._users.change(known.id, now)
+
+
+def _changing(person: Person) -> dict[str, Any]:
+    """What the directory decides at each login."""
+    return {
+        "sgids": list(person.groups),
+        "home": person.home if person.home and _HOME.fullmatch(person.home) else None,
+        "email": person.mail if person.mail and addresses.is_address(person.mail) else None,
+        "admin": person.admin,
+    }
