@@ -166,11 +166,15 @@ def url(path: bytes | str) -> str:
 @contextlib.contextmanager
 def running(**settings: str) -> Iterator[FileServer]:
     """A files service that is well, on a directory of its own. `settings` as in the environment, in lower case."""
-    with tempfile.TemporaryDirectory(prefix="godocker-files-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o711)
-        server = FileServer(Path(folder), **settings)
+    folder = Path(tempfile.mkdtemp(prefix="godocker-files-"))
+    folder.chmod(0o711)
+    try:
+        server = FileServer(folder, **settings)
         try:
             server.wait_ready()
             yield server
         finally:
             server.close()
+    finally:
+        # Not shutil.rmtree, which goes no deeper than Python's stack.
+        subprocess.run(["rm", "-rf", folder], check=True)
