@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from shared import errors
 from shared.executors import wrapper
 from shared.storage import beneath, directories
 
+NOBODY = 65534
 ROOT = os.geteuid() == 0
 UID, GID = (20001, 20002) if ROOT else (os.getuid(), os.getgid())
 
@@ -70,10 +72,20 @@ async def test_many_at_once_do_not_get_in_each_others_way(tasks: directories.Tas
     assert len({*paths}) == 50
 
 
-@pytest.mark.skipif(ROOT, reason="root can give files to anybody")
-async def test_who_is_not_root_can_prepare_only_for_himself(tasks: directories.TaskDirectories) -> None:
+@pytest.fixture
+def unprivileged() -> Iterator[int]:
+    """The uid we run as meanwhile: nobody's where we are root."""
+    uid = NOBODY if ROOT else os.geteuid()
+    os.seteuid(uid)
+    yield uid
+    os.seteuid(os.getuid())
+
+
+async def test_who_is_not_root_can_prepare_only_for_himself(
+    tasks: directories.TaskDirectories, unprivileged: int
+) -> None:
     with pytest.raises(errors.StorageError, match="not as root"):
-        await tasks.prepare(1, uid=UID + 1, gid=GID, script="")
+        await tasks.prepare(1, uid=unprivileged + 1, gid=GID, script="")
 
 
 # --- what is planted -------------------------------------------------------------
