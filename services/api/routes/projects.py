@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Query
 
 from services.api import bodies, sums
@@ -17,6 +18,8 @@ from services.api.wire.project import ProjectChange, ProjectIn, ProjectOut
 from shared import clock, errors
 from shared.auth.permissions import Action
 from shared.models.project import DEFAULT, Project
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["projects"])
 
@@ -57,6 +60,7 @@ async def create(sent: ProjectIn, here: Here) -> Json:
     # What a project of the same id used before this one was made is not this one's.
     project = Project(id=sent.id, created_at=now, usage_since=now, **fields)
     await here.stores.projects.add(project)
+    log.info("project.created", project=project.id, owner=project.owner)
     return Json(wire.shown(project))
 
 
@@ -73,6 +77,7 @@ async def change(project: Changed, sent: ProjectChange, here: Here, caller: Call
     changed = await here.stores.projects.change(project.id, fields) if fields else project
     if changed is None:
         raise errors.NotFound(f"no project {project.id}")
+    log.info("project.changed", project=project.id, fields=sorted(fields), by=caller.id)
     return Json(wire.shown(changed))
 
 
@@ -86,6 +91,7 @@ async def delete(project: Administered, here: Here) -> Json:
         raise errors.Conflict(f"{active} tasks of project {project.id} are not over")
     if not await here.stores.projects.remove(project.id):
         raise errors.NotFound(f"no project {project.id}")
+    log.info("project.deleted", project=project.id)
     return Json({"msg": f"project {project.id} is deleted"})
 
 
@@ -109,6 +115,7 @@ async def reset_quota(project: Administered, here: Here) -> Json:
     """What was used until now counts no longer towards the quotas; bills keep it."""
     _check_not_default(project)
     await here.stores.projects.change(project.id, {"usage_since": clock.now()})
+    log.info("project.quota_reset", project=project.id)
     return Json({"msg": f"the quotas of project {project.id} begin anew"})
 
 

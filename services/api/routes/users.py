@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, Query
 
 from services.api import bodies, sums
@@ -21,6 +22,8 @@ from shared.auth import apikeys
 from shared.auth.permissions import Action
 from shared.models.deletion import Deletion
 from shared.models.user import User
+
+log = structlog.get_logger(__name__)
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["users"])
 
@@ -51,7 +54,7 @@ async def get(user: Seen) -> Json:
 async def change(user: Changed, sent: UserIn, here: Here, caller: Caller) -> Json:
     """Send the whole user back with other values: what you may not change, or nobody may, stays as it is."""
     fields = wire.changes(sent, by_admin=caller.admin)
-    return Json(wire.shown(await _changed(here, user, fields) if fields else user))
+    return Json(wire.shown(await _changed(here, user, fields, by=caller) if fields else user))
 
 
 @router.delete(
@@ -67,17 +70,19 @@ async def delete(user: Administered, here: Here, caller: Caller) -> Json:
     await here.stores.deletions.ask(Deletion(id=user.id, asked_by=caller.id, asked_at=clock.now()))
     await here.stores.users.shut_out(user.id)
     here.hints.asked()
+    log.info("user.deletion_asked", user=user.id, by=caller.id)
     return Json({"msg": f"user {user.id} is being deleted"})
 
 
 @router.delete(
     "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the user's API key"
 )
-async def replace_apikey(user: Changed, here: Here) -> Json:
+async def replace_apikey(user: Changed, here: Here, caller: Caller) -> Json:
     """The old key, and every session that was begun with it, is void at once. The new one is shown this once."""
     key = apikeys.generate()
     if not await here.stores.users.set_apikey(user.id, key.stored):
         raise errors.NotFound(f"no user {user.id}")
+    log.info("user.key_replaced", user=user.id, by=caller.id)
     return Json({"apikey": key.secret})
 
 
@@ -133,18 +138,20 @@ async def kill_tasks(
     "/guest/status",
     response_model=UserOut,
     responses=_ERRORS | responses(409),
-    dependencies=[permitted(Action.ADMINISTER_USER)],
     summary="Activate a guest, or shut one out",
 )
-async def guest_status(sent: GuestStatus, here: Here) -> Json:
+async def guest_status(
+    sent: GuestStatus, here: Here, admin: Annotated[User, permitted(Action.ADMINISTER_USER)]
+) -> Json:
     guest = await here.users.ask(sent.id)
     if guest is None or not guest.guest:
         raise errors.NotFound(f"no guest {sent.id}")
-    return Json(wire.shown(await _changed(here, guest, {"active": sent.active})))
+    return Json(wire.shown(await _changed(here, guest, {"active": sent.active}, by=admin)))
 
 
-async def _changed(here: Here, user: User, fields: dict[str, Any]) -> User:
+async def _changed(here: Here, user: User, fields: dict[str, Any], *, by: User) -> User:
     changed = await here.stores.users.change(user.id, fields)
     if changed is None:
         raise errors.Conflict(f"the user {user.id} is being deleted")
+    log.info("user.changed", user=user.id, fields=sorted(fields), by=by.id)
     return changed
