@@ -130,6 +130,8 @@ class Dispatcher:
 
     async def _bring_up(self, task: Task, node: str) -> float:
         """Start the attempt on its node, however long the node takes to answer. Return when it was started."""
+        if task.intent is Intent.KILL:  # an attempt that was adopted
+            raise Abandoned(f"task {task.id}")
         run = await self._prepare(task, node)
         delay = _RETRY_FIRST
         while True:
