@@ -65,6 +65,8 @@ class Ended:
     ended_at: float
 
 
+_INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
+
 _PENDING = ("attempt", "user.id", "project", "shape", "spec.cpu", "spec.ram", "queued_at")
 _PLACED = (
     *("attempt", "status", "status_at", "intent", "intent_at", "placement", "started_at"),
@@ -176,7 +178,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
-        intent=Intent(intent) if intent else None,
+        intent=Intent(intent) if intent in _INTENTS else None,
         intent_at=document.get("intent_at"),
         image=document["spec"]["image"],
         node=document["placement"]["node"],
