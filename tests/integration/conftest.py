@@ -1,14 +1,26 @@
-"""The stores and the broker of a test, opened as a service opens them."""
+"""The stores and the broker of a test, opened as a service opens them, and services on them."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from services.scheduler.service import SchedulerService
+from services.watcher.service import WatcherService
+from shared import clock, errors
 from shared.broker import broker
+from shared.executors import base, fake
+from shared.lifecycle import ACTIVE, Intent, TaskStatus
+from shared.models.task import Task
 from shared.settings import Settings
 from shared.store import stores
+from tests.support import samples, waiting
 
 
 @pytest.fixture
@@ -29,3 +41,77 @@ async def indexed(opened: stores.Stores) -> stores.Stores:
 async def hints(settings: Settings) -> AsyncIterator[broker.Broker]:
     async with broker.connect(settings) as connected:
         yield connected
+
+
+class Scene:
+    """Schedulers and watchers in this process, on real stores and a fake executor that a test interferes with."""
+
+    def __init__(self, settings: Settings, opened: stores.Stores, hints: broker.Broker) -> None:
+        self.settings = settings
+        self.stores = opened
+        self.broker = hints
+        self.executor = fake.FakeExecutor()
+
+    def scheduler(self) -> SchedulerService:
+        return SchedulerService(self.settings, self.stores, self.broker, self.executor)
+
+    def watcher(self) -> WatcherService:
+        return WatcherService(self.settings, self.stores, self.broker, self.executor)
+
+    @asynccontextmanager
+    async def running(self, *services: SchedulerService | WatcherService) -> AsyncIterator[None]:
+        """The services (by default one of each), told to stop at the end."""
+        stop = asyncio.Event()
+        chosen = services or (self.scheduler(), self.watcher())
+        work = [asyncio.create_task(service.run(stop), name=type(service).__name__) for service in chosen]
+        try:
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(asyncio.gather(*work), 30)
+
+    async def add(self, task_id: int = 1, *args: Any, **fields: Any) -> base.Handle:
+        """A task that runs as somebody whom this process can give files to; returns the handle of its first attempt."""
+        task = samples.task(task_id, *args, **{"at": clock.now(), **fields})
+        if os.geteuid() != 0:
+            task.user.uid, task.user.gid = os.geteuid(), os.getegid()
+        await self.stores.tasks.insert([task])
+        return base.Handle(samples.NODE, task_id, 1)
+
+    async def task(self, task_id: int = 1) -> Task:
+        found = await self.stores.views.get(task_id)
+        assert found is not None
+        return found
+
+    async def kill(self, task_id: int = 1) -> None:
+        """The owner wants it killed, as the gateway writes it."""
+        await self.stores.tasks.ask(task_id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE))
+        with contextlib.suppress(errors.BrokerUnavailable):
+            await self.broker.tell_watcher_asked()
+
+    async def until(self, status: TaskStatus, *task_ids: int, timeout: float = waiting.TIMEOUT) -> Task:
+        """Wait until the tasks (by default number 1) are there; returns the last."""
+        for task_id in task_ids or (1,):
+
+            async def there(task_id: int = task_id) -> Task | None:
+                task = await self.task(task_id)
+                return task if task.status is status else None
+
+            found = await waiting.until(there, f"task {task_id} is {status.value}", timeout=timeout)
+        return found
+
+    async def settled(self, *task_ids: int) -> None:
+        """Wait until the ends are counted and the runs removed."""
+
+        async def done() -> bool:
+            tasks = [await self.task(task_id) for task_id in task_ids or (1,)]
+            return all(task.status is TaskStatus.OVER and task.settled for task in tasks)
+
+        await waiting.until(done, f"tasks {task_ids or (1,)} are settled")
+
+
+@pytest.fixture
+async def scene(settings: Settings, indexed: stores.Stores, hints: broker.Broker) -> AsyncIterator[Scene]:
+    made = Scene(settings, indexed, hints)
+    yield made
+    await made.executor.close()

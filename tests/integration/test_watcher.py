@@ -1,0 +1,228 @@
+"""The watcher on real stores, with an executor that misbehaves: every end is found, counted once and cleaned up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.watcher import accounting
+from shared import errors
+from shared.executors import base
+from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models.usage import UsageRow
+from tests.integration.conftest import Scene
+from tests.support import samples, waiting
+from tests.support.stores import StoreServer
+
+pytestmark = pytest.mark.stores
+
+STARTING, RUNNING, OVER = TaskStatus.STARTING, TaskStatus.RUNNING, TaskStatus.OVER
+
+
+async def running(scene: Scene, task_id: int = 1, *, attempt: int = 1, status: TaskStatus = RUNNING) -> base.Handle:
+    """A task that is recorded as placed, and its run, which goes on until the test says otherwise."""
+    started = samples.NOW if status is RUNNING else None
+    await scene.add(task_id, status, attempt=attempt, placement=samples.placement(), started_at=started)
+    return await start(scene, task_id, attempt)
+
+
+async def start(scene: Scene, task_id: int, attempt: int = 1) -> base.Handle:
+    handle = base.Handle(samples.NODE, task_id, attempt)
+    await scene.executor.start(base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
+    return handle
+
+
+@pytest.mark.parametrize("status", [STARTING, RUNNING])
+@pytest.mark.parametrize("code", [0, 3, 124])
+async def test_an_end_is_recorded_counted_and_cleaned_up(scene: Scene, status: TaskStatus, code: int) -> None:
+    handle = await running(scene, status=status)
+    async with scene.running(scene.watcher()):
+        await scene.until(RUNNING)
+        scene.executor.exit(handle, code)
+        task = await scene.until(OVER)
+        await scene.settled()
+    assert (task.ending, task.exit_code, task.reason) == (Ending.EXITED, code, None)
+    assert scene.executor.state(handle) is None
+    assert [row.id for row in await scene.stores.usage.of_task(1)] == ["1-1"]
+
+
+async def test_an_end_that_no_event_told_is_found_by_the_list(scene: Scene) -> None:
+    handle = await running(scene)
+    scene.executor.faults.drop_events = True
+    async with scene.running(scene.watcher()):
+        await waiting.until(lambda: ("list", base.Handle(samples.NODE, 0, 0)) in scene.executor.calls, "it was listed")
+        scene.executor.exit(handle, 4)
+        assert (await scene.until(OVER)).exit_code == 4
+        await scene.settled()
+
+
+async def test_a_run_that_ended_while_nobody_watched_is_found(scene: Scene) -> None:
+    scene.executor.exit(await running(scene), 5)
+    async with scene.running(scene.watcher()):
+        assert (await scene.until(OVER)).exit_code == 5
+
+
+@pytest.mark.parametrize("silent", [True, False])
+async def test_a_run_that_an_outsider_removed_ends_with_a_reason(scene: Scene, silent: bool) -> None:
+    handle = await running(scene)
+    scene.executor.faults.drop_events = silent
+    async with scene.running(scene.watcher()):
+        await waiting.until(lambda: any(call == "list" for call, _ in scene.executor.calls), "it was listed")
+        scene.executor.vanish(handle)
+        task = await scene.until(OVER)
+        await scene.settled()
+    assert task.exit_code == 137
+    assert task.reason
+    assert len(await scene.stores.usage.of_task(1)) == 1
+
+
+async def test_a_run_that_the_list_leaves_out_by_mistake_is_looked_for_once_more(scene: Scene) -> None:
+    handle = await running(scene)
+    scene.executor.faults.omit.add(handle.name)
+    async with scene.running(scene.watcher()):
+        await waiting.until(lambda: ("inspect", handle) in scene.executor.calls, "it was looked for")
+        assert (await scene.task()).status is RUNNING
+        scene.executor.exit(handle, 6)
+        assert (await scene.until(OVER)).exit_code == 6
+
+
+async def test_memory_is_named_as_the_reason(scene: Scene) -> None:
+    handle = await running(scene)
+    async with scene.running(scene.watcher()):
+        scene.executor.exit(handle, 137, out_of_memory=True)
+        task = await scene.until(OVER)
+    assert task.ending is Ending.OUT_OF_MEMORY
+    assert "1 GB" in (task.reason or "")
+
+
+async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene) -> None:
+    handle = await running(scene)
+    async with scene.running(scene.watcher()):
+        await scene.kill()
+        task = await scene.until(OVER)
+        await scene.settled()
+    assert (task.ending, task.exit_code, task.intent) == (Ending.KILLED, 137, None)
+    assert ("stop", handle) in scene.executor.calls
+    assert scene.executor.state(handle) is None
+
+
+async def test_a_task_is_not_called_killed_before_its_run_has_ended(scene: Scene) -> None:
+    handle, gate = await running(scene), asyncio.Event()
+    scene.executor.faults.hang["stop"] = gate
+    async with scene.running(scene.watcher()):
+        await scene.kill()
+        await waiting.until(lambda: ("stop", handle) in scene.executor.calls, "the stop was begun")
+        assert (await scene.task()).status is RUNNING
+        gate.set()
+        assert (await scene.until(OVER)).ending is Ending.KILLED
+    assert [call for call, _ in scene.executor.calls].count("stop") == 1
+
+
+async def test_a_run_that_cannot_be_killed_holds_up_no_other(scene: Scene) -> None:
+    stuck, other = await running(scene, 1), await running(scene, 2)
+    scene.executor.faults.unkillable.add(stuck.name)
+    async with scene.running(scene.watcher()):
+        await scene.kill(1)
+        await waiting.until(lambda: ("stop", stuck) in scene.executor.calls, "it was tried")
+        scene.executor.exit(other, 0)
+        await scene.until(OVER, 2)
+        assert (await scene.task(1)).status is RUNNING
+        scene.executor.faults.unkillable.clear()
+        assert (await scene.until(OVER, 1)).ending is Ending.KILLED
+
+
+async def test_runs_of_nobody_are_removed_and_others_left_alone(scene: Scene) -> None:
+    unknown = await start(scene, 99)
+    earlier = await start(scene, 1, attempt=1)
+    current = await running(scene, 1, attempt=2)
+    await scene.add(2, attempt=1)
+    undone = await start(scene, 2)
+    await scene.add(3, OVER, attempt=1, placement=samples.placement(), ended_at=samples.NOW)
+    ended = await start(scene, 3)
+    strays = [unknown, earlier, undone, ended]
+    async with scene.running(scene.watcher()):
+        await waiting.until(lambda: all(scene.executor.state(stray) is None for stray in strays), "strays are gone")
+    assert list(scene.executor.alive) == [current]
+    assert (await scene.task(1)).status is RUNNING
+    assert (await scene.task(3)).exit_code is None
+
+
+async def test_an_end_that_a_watcher_recorded_and_did_not_count_is_counted_by_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, add = await running(scene), scene.stores.usage.add_many
+
+    async def fail(rows: Sequence[UsageRow]) -> None:
+        if rows:
+            raise errors.StoreUnavailable("gone")
+
+    monkeypatch.setattr(scene.stores.usage, "add_many", fail)
+    async with scene.running(scene.watcher()):
+        scene.executor.exit(handle, 0)
+        await scene.until(OVER)
+    assert not (await scene.task()).settled
+    assert scene.executor.state(handle) is base.RunState.EXITED  # what is not counted is not removed
+    monkeypatch.setattr(scene.stores.usage, "add_many", add)
+    async with scene.running(scene.watcher(), scene.watcher()):
+        await scene.settled()
+    assert len(await scene.stores.usage.of_task(1)) == 1
+    assert scene.executor.state(handle) is None
+
+
+async def test_usage_that_was_counted_and_not_noted_is_not_counted_again(scene: Scene) -> None:
+    await scene.add(
+        1, OVER, attempt=1, placement=samples.placement(), started_at=1.0, ended_at=2.0, settled=False, cpu=2.0, ram=3.0
+    )
+    row = accounting.row_of(samples.ended(started_at=1.0, ended_at=2.0))
+    assert row is not None
+    await scene.stores.usage.add_many([row])
+    async with scene.running(scene.watcher()):
+        await scene.settled()
+    assert await scene.stores.usage.of_task(1) == [row]
+
+
+async def test_several_watchers_share_the_nodes_and_one_takes_over_from_another(scene: Scene) -> None:
+    scene.executor.reports = {name: samples.report(name) for name in (samples.NODE, "node2", "node3")}
+    first, second = scene.watcher(), scene.watcher()
+    async with scene.running(second):
+        async with scene.running(first):
+            await waiting.until(lambda: len(first._held) + len(second._held) == 3, "every node is watched")
+            assert not set(first._held) & set(second._held)
+        await waiting.until(lambda: len(second._held) == 3, "the one that is left watches all")
+        handle = await running(scene)
+        scene.executor.exit(handle, 0)
+        await scene.until(OVER)
+
+
+async def test_a_node_that_is_silent_ends_none_of_its_tasks(scene: Scene) -> None:
+    handle = await running(scene)
+    scene.executor.faults.down[samples.NODE] = "gone"
+    async with scene.running(scene.watcher()):
+        await waiting.until(
+            lambda: len([call for call, _ in scene.executor.calls if call == "list"]) > 2, "it was asked in vain"
+        )
+        assert (await scene.task()).status is RUNNING
+        scene.executor.exit(handle, 7)
+        scene.executor.faults.down.clear()
+        assert (await scene.until(OVER)).exit_code == 7
+
+
+@pytest.mark.parametrize("intent", ["dance", Intent.RUN.value])
+async def test_an_intent_that_means_nothing_here_holds_up_no_other_task(scene: Scene, intent: str) -> None:
+    """A newer gateway may write what this watcher does not know."""
+    await running(scene, 1)
+    await running(scene, 2)
+    await scene.stores.database["tasks"].update_one({"_id": 1}, {"$set": {"intent": intent, "intent_at": samples.NOW}})
+    async with scene.running(scene.watcher()):
+        await scene.kill(2)
+        assert (await scene.until(OVER, 2)).ending is Ending.KILLED
+
+
+async def test_a_watcher_hears_of_kills_by_polling_where_redis_is_gone(scene: Scene, redis_server: StoreServer) -> None:
+    await running(scene)
+    redis_server.kill()
+    async with scene.running(scene.watcher()):
+        await scene.kill()
+        assert (await scene.until(OVER)).ending is Ending.KILLED
