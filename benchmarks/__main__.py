@@ -63,7 +63,7 @@ def _measure(name: str, *, quick: bool, left: float) -> Result:
     except Exception as error:
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}".splitlines()[0]
-    return Result(name, figure.TITLE, round(here.seconds, 1), here.rows, here.remarks, failure)
+    return Result(name, figure.TITLE, round(here.seconds, 1), here.rows, here.remarks, here.surroundings(), failure)
 
 
 def _on_terminate(_: int, __: FrameType | None) -> None:

@@ -26,7 +26,9 @@ def through_gateway(gateway: Gateway, count: int) -> Batch:
     """Raises `gateway.NotDone`."""
     order = load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count, task=tasks.typical("/bin/true"))
     sent = load.run(order)
-    return Batch(count, gateway.wait_all_over(timeout=_TIMEOUT) - sent.began, sent.began)
+    seconds = gateway.wait_all_over(timeout=_TIMEOUT) - sent.began
+    gateway.check_ended_well(count)
+    return Batch(count, seconds, sent.began)
 
 
 def add_rates(bench: Bench, what: str, rates: list[float], known: float, whose: str, target: Target) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Iterator
 from types import FrameType
+
+import psutil
 
 from benchmarks.results import Row
 
@@ -24,6 +27,8 @@ class Bench:
         self.remarks: list[str] = []
         self._name = name
         self._began = time.monotonic()
+        self._times = psutil.cpu_times()
+        self._load = os.getloadavg()[0]
 
     def size(self, full: int, quick: int) -> int:
         return quick if self.quick else full
@@ -40,6 +45,15 @@ class Bench:
     def remark(self, text: str) -> None:
         self.remarks.append(text)
         self.say(text)
+
+    def surroundings(self) -> dict[str, float]:
+        """Load average before and after, and in percent of the machine what was idle, waited for disks, or was stolen."""
+        now = psutil.cpu_times()
+        spent = {name: getattr(now, name) - getattr(self._times, name) for name in now._fields}
+        # Guests are counted among the users, too.
+        whole = sum(spent.values()) - spent.get("guest", 0) - spent.get("guest_nice", 0) or 1
+        shares = {f"{name}_percent": round(100 * spent.get(name, 0) / whole, 1) for name in ("idle", "iowait", "steal")}
+        return {"load_before": round(self._load, 2), "load_after": round(os.getloadavg()[0], 2), **shares}
 
     @property
     def seconds(self) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,6 +55,26 @@ class Gateway:
         status: dict[str, Any] = self.ask("GET", f"/task/{task_id}/status")["status"]
         return status
 
+    @contextlib.contextmanager
+    def asking(self, path: str, *, every: float) -> Iterator[None]:
+        """Ask the same question `every` seconds meanwhile, whatever is answered, from a thread with a connection of its own."""
+        stop = threading.Event()
+
+        def ask() -> None:
+            connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+            while not stop.wait(every):
+                connection.request("GET", f"/api/1.0{path}", headers={"Authorization": f"Bearer {self.token}"})
+                connection.getresponse().read()
+            connection.close()
+
+        asker = threading.Thread(target=ask, name="asker")
+        asker.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            asker.join()
+
     def wait_status(self, task_id: int, primary: str, *, poll: float, timeout: float = 30.0) -> float:
         """When (seconds since the epoch) the task was first seen there, or past it."""
         past = ("over",) if primary == "over" else (primary, "over")
@@ -71,6 +94,13 @@ class Gateway:
                 raise NotDone(f"{left} tasks are not over after {timeout:g} s")
             time.sleep(LOOK)
         return time.time()
+
+    def check_ended_well(self, count: int) -> None:
+        """Raises `NotDone` unless the last `count` tasks really ran, to exit code 0: one that is refused is over soon, too."""
+        ended = [task["status"] for task in self.ask("GET", f"/task/over?limit={count}")]
+        bad = [status["reason"] for status in ended if status["exitcode"] != 0]
+        if bad or len(ended) != count:
+            raise NotDone(f"{len(ended)} of {count} tasks ended, {len(bad)} of them badly: {bad[:1]}")
 
     def _count(self, status: str) -> int:
         return int(self.ask("GET", f"/task/status/{status}/count")["total"])

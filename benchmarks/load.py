@@ -103,7 +103,8 @@ class _Generator:
 
     async def run(self) -> Load:
         loop, address = asyncio.get_running_loop(), urlsplit(self._order.url)
-        assert address.hostname and address.port
+        assert address.hostname
+        assert address.port
         began, clock, used = time.time(), time.perf_counter(), time.process_time()
         self._deadline = clock + (self._order.seconds or TIMEOUT)
         for _ in range(self._order.connections):

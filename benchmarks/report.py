@@ -66,9 +66,8 @@ def _section(result: Result) -> list[str]:
     lines += ["|---|---|---|---|---|---|", *(_line(row) for row in result.rows), ""]
     if result.failure:
         lines += [f"**Not finished:** {result.failure}", ""]
-    for remark in result.remarks:
-        lines += [f"- {remark}"]
-    return [*lines, ""] if result.remarks else lines
+    around = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in result.surroundings.items())
+    return [*lines, *(f"- {remark}" for remark in result.remarks), f"- {result.seconds:.0f} s; {around}", ""]
 
 
 def _line(row: Row) -> str:

@@ -47,11 +47,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A figure's rows and remarks; `failure` says why there are no more of them."""
+    """A figure's rows and remarks; `failure` says why there are no more of them, `surroundings` what the machine was like."""
 
     name: str
     title: str
     seconds: float
     rows: list[Row] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    surroundings: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
