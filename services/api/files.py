@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote_from_bytes
 
@@ -21,6 +22,9 @@ _CONNECTIONS = httpx.Limits(max_connections=1000, max_keepalive_connections=50, 
 #: Seconds. `read` is up to the first piece and then to each next: a long list and a large file's way to the disk take a while.
 _TIMEOUTS = httpx.Timeout(connect=2.0, read=60.0, write=60.0, pool=5.0)
 _HEALTH_TIMEOUT = 2.0
+#: What arrives is read in one go, as much as the system holds, before anybody can say stop: megabytes for each slow
+#: client, if the system is not told to hold less.
+_OPTIONS = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)]
 
 _SENT = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "content-length")
 _ANSWERED = frozenset(
@@ -44,7 +48,7 @@ class FilesService:
         self._key = grants.key(settings.secret_passphrase.get_secret_value())
         self._client = httpx.AsyncClient(
             base_url=settings.files_base_url,
-            limits=_CONNECTIONS,
+            transport=httpx.AsyncHTTPTransport(limits=_CONNECTIONS, socket_options=_OPTIONS, trust_env=False),
             timeout=_TIMEOUTS,
             trust_env=False,
             headers={"Accept-Encoding": "identity"},
