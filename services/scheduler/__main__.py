@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from services.scheduler import service
-from shared import lifetime, logs, settings
-from shared.broker import broker
-from shared.executors import factory
-from shared.store import stores
+from shared import settings, startup
+from shared.broker.broker import Broker
+from shared.executors.base import Executor
+from shared.store.stores import Stores
 
 
 def run(configured: settings.Settings) -> None:
     """Schedule until SIGINT or SIGTERM."""
-    logs.configure("scheduler", level=configured.log_level)
-    lifetime.run(schedule(configured))
+    startup.run("scheduler", configured, _work)
 
 
-async def schedule(configured: settings.Settings) -> None:
-    stop = asyncio.Event()
-    lifetime.stop_on_signals(stop)
-    executor = factory.build(configured)
-    try:
-        async with stores.connect(configured) as opened, broker.connect(configured) as hints:
-            await lifetime.until_done(stop, opened.ensure_indexes)
-            await service.SchedulerService(configured, opened, hints, executor).run(stop)
-    finally:
-        await executor.close()
+async def _work(
+    configured: settings.Settings, stores: Stores, broker: Broker, executor: Executor, stop: asyncio.Event
+) -> None:
+    await service.SchedulerService(configured, stores, broker, executor).run(stop)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from services.watcher import service
-from shared import lifetime, logs, settings
-from shared.broker import broker
-from shared.executors import factory
-from shared.store import stores
+from shared import settings, startup
+from shared.broker.broker import Broker
+from shared.executors.base import Executor
+from shared.store.stores import Stores
 
 
 def run(configured: settings.Settings) -> None:
     """Watch until SIGINT or SIGTERM."""
-    logs.configure("watcher", level=configured.log_level)
-    lifetime.run(watch(configured))
+    startup.run("watcher", configured, _work)
 
 
-async def watch(configured: settings.Settings) -> None:
-    stop = asyncio.Event()
-    lifetime.stop_on_signals(stop)
-    executor = factory.build(configured)
-    try:
-        async with stores.connect(configured) as opened, broker.connect(configured) as hints:
-            await lifetime.until_done(stop, opened.ensure_indexes)
-            await service.WatcherService(configured, opened, hints, executor).run(stop)
-    finally:
-        await executor.close()
+async def _work(
+    configured: settings.Settings, stores: Stores, broker: Broker, executor: Executor, stop: asyncio.Event
+) -> None:
+    await service.WatcherService(configured, stores, broker, executor).run(stop)
 
 
 if __name__ == "__main__":
