@@ -19,7 +19,7 @@ from shared.executors import base, fake
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
-from shared.store import stores
+from shared.store import indexes, stores
 from tests.support import samples, waiting
 
 
@@ -111,7 +111,11 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(settings: Settings, indexed: stores.Stores, hints: broker.Broker) -> AsyncIterator[Scene]:
-    made = Scene(settings, indexed, hints)
+async def scene(
+    settings: Settings, opened: stores.Stores, hints: broker.Broker, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(broker, "LISTEN", 0.05)  # who listens hears the stop no later
+    await opened.database["tasks"].create_indexes(indexes.INDEXES["tasks"])
+    made = Scene(settings, opened, hints)
     yield made
     await made.executor.close()
