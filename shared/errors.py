@@ -24,6 +24,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── FilesUnavailable        the files service
     │   ├── StorageFull             the disk of shared_dir
     │   ├── DirectoryUnavailable    the LDAP directory of users
+    │   ├── MailUnavailable         the mail server; it may have taken the mail
     │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
     ├── StartFailed                 a node answered that an attempt cannot be started: nothing runs
     │   ├── ImageNotFound
@@ -31,6 +32,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── ImageUnreachable        the registry does not answer, or not in time
     │   └── StartRefused            the engine or the system refused, with its words
     ├── TransferBroken              a file could not be sent to its end
+    ├── MailRefused                 the mail server will never take this mail
     └── StorageError                a task's directory could not be made or read
 
 The docstring of a class is the sentence a user could read. Adapters translate their driver's errors into these; the
@@ -179,6 +181,10 @@ class DirectoryUnavailable(Unavailable):
     """The directory of users does not answer; API keys work all the same."""
 
 
+class MailUnavailable(Unavailable):
+    """The mail server does not answer, or does not take the mail now."""
+
+
 class NodeUnavailable(Unavailable):
     """The node does not answer; whether it did what it was asked is not known."""
 
@@ -209,6 +215,10 @@ class StartRefused(StartFailed):
 
 class TransferBroken(GoDockerError):
     """A file could not be sent to its end."""
+
+
+class MailRefused(GoDockerError):
+    """The mail server does not take the mail, now or later."""
 
 
 class StorageError(GoDockerError):

@@ -37,6 +37,7 @@ RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome"
 ACTIONS = Counter("godocker_actions_total", "What reconciling decided to do, by action", ["action"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that ended, by how", ["ending"])
 EXIT_TO_OVER = Histogram("godocker_exit_to_over_seconds", "From the end of a run to its record", buckets=_SECONDS)
+MAILS = Counter("godocker_mails_total", "Tries to send a mail, by outcome", ["outcome"])
 
 # --- files
 FILE_BYTES = Counter("godocker_file_bytes_total", "Bytes of files that came in and went out", ["direction"])

@@ -31,7 +31,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from shared import errors, sizes
+from shared import addresses, errors, sizes
 
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRET_LENGTH = 32  #: characters a secret must have
@@ -230,6 +230,15 @@ class Settings(BaseSettings):
     ldap_admin_group: str | None = None  #: a group whose members are
     ldap_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a login waits for the directory
 
+    # --- mail
+    smtp_host: str | None = None  #: None: no mails are sent, and none can be asked for
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    smtp_tls: Literal["none", "starttls", "ssl"] = "starttls"
+    smtp_ca: Path | None = None  #: certificates to trust; None: those of the system
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    mail_from: str | None = None
+
     # --- who uses it
     share_project_tasks: bool = False  #: members of a project see and manage each other's tasks in it
     user_reset_usage_duration: Annotated[int, Field(ge=1, le=3660)] = 30  #: days that usage is counted over
@@ -295,6 +304,16 @@ class Settings(BaseSettings):
             raise ValueError("auth_policy: ldap needs ldap_host and ldap_dn")
         if (self.ldap_admin_dn is None) != (self.ldap_admin_password is None):
             raise ValueError("ldap_admin_dn and ldap_admin_password belong together")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_is_complete(self) -> Settings:
+        if self.smtp_host is not None and not addresses.is_address(self.mail_from or ""):
+            raise ValueError("smtp_host needs mail_from, the address that mails are sent from")
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_user and smtp_password belong together")
+        if self.smtp_user is not None and self.smtp_tls == "none":
+            raise ValueError("smtp_password would be sent in the clear: set smtp_tls")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from services.api import images
 from services.api.wire import submission
 from services.api.wire import task as wire
-from shared import errors, lifecycle
+from shared import addresses, errors, lifecycle
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
@@ -39,6 +39,7 @@ def admit(
     volumes = _offered(settings, project)
     problems = [
         *_not_carried_out(sent, settings),
+        *_mail_problems(sent, owner, settings),
         *_user_problems(owner, sent, project),
         *_resource_problems(sent, settings),
         *_image_problems(sent, settings),
@@ -60,6 +61,7 @@ def admit(
         project=project.id if project else DEFAULT,
         spec=spec,
         shape=shape_of(spec.cpu, spec.ram),
+        told=-1 if spec.notify_email else None,
         history=[{"at": now, "status": status, "attempt": 0, "note": None}],
     )
 
@@ -94,6 +96,7 @@ def _spec(sent: submission.TaskIn, owner: User, settings: Settings, volumes: Map
         network=bool(sent.container.network),
         root=bool(sent.container.root),
         uris=wants.uris or [],
+        notify_email=_wants_mail(sent),
         cmd=sent.command.cmd,
     )
 
@@ -136,7 +139,6 @@ def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> list[FieldE
         "requirements.ticket_share": wants.ticket_share,
         "requirements.tmpstorage": temporary and (temporary.size or temporary.path),
         "command.interactive": sent.command.interactive,
-        "notify.email": sent.notify and sent.notify.email,
     }
     problems = [FieldError(path, _LATER) for path, value in asked.items() if value]
     if wants.network not in (None, "", PUBLIC_NETWORK):
@@ -144,6 +146,20 @@ def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> list[FieldE
     if wants.executor not in (None, "", settings.executor):
         problems.append(FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here"))
     return problems
+
+
+def _wants_mail(sent: submission.TaskIn) -> bool:
+    return bool(sent.notify and sent.notify.email)
+
+
+def _mail_problems(sent: submission.TaskIn, owner: User, settings: Settings) -> list[FieldError]:
+    if not _wants_mail(sent):
+        return []
+    if settings.smtp_host is None:
+        return [FieldError("notify.email", "no mail server is configured here: leave it out")]
+    if not owner.email or not addresses.is_address(owner.email):
+        return [FieldError("notify.email", f"{owner.id} has no email address that mail can be sent to: set one first")]
+    return []
 
 
 def _user_problems(owner: User, sent: submission.TaskIn, project: Project | None) -> list[FieldError]:

@@ -12,7 +12,9 @@ import structlog
 
 from services.watcher import intents
 from services.watcher.enact import Enactor
+from services.watcher.mailer import Mailer
 from services.watcher.node import NodeWatch
+from services.watcher.notices import Notifier
 from services.watcher.purge import Purger
 from services.watcher.record import Recorder
 from services.watcher.retention import Retention
@@ -67,6 +69,9 @@ class WatcherService:
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
             "deletions": Retention(self._stores, self._broker, self._settings, holder=self._holder).run,
         }
+        if self._settings.smtp_host is not None:
+            notifier = Notifier(self._stores, self._directories, poll=self._settings.poll_seconds)
+            loops |= {"notices": notifier.run, "mail": Mailer(self._stores, self._settings).run}
         await lifetime.run_loops(loops, stop=stop)
 
     def checks(self) -> dict[str, serving.Check]:

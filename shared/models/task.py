@@ -47,6 +47,7 @@ class Spec(_Stored):
     network: bool = False
     root: bool = False
     uris: list[str] = []
+    notify_email: bool = False  #: the owner wants a mail when it runs and when it is over
     dynamic: dict[str, str] = {}  #: requirements that may be changed later, as the configuration allows
     cmd: str
 
@@ -108,6 +109,7 @@ class Task(_Stored):
     share: Share | None = None
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
     purge: Purge | None = None
+    told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed any more
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
 

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo import errors as driver_errors
 
 from shared import lifecycle
-from shared.store import connection
+from shared.store import connection, outbox
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +54,24 @@ INDEXES = {
         IndexModel([("ended_at", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
         # The watcher's list of what is to be removed.
         IndexModel([("purge", ASCENDING)], name="to_purge", partialFilterExpression={"purge": {"$type": "string"}}),
+        # The tasks whose owners are to get a mail.
+        IndexModel(
+            [("told", ASCENDING), ("status", ASCENDING)],
+            name="to_tell",
+            partialFilterExpression={"told": {"$type": "int"}},
+        ),
         # GET image.
         IndexModel([("spec.image", ASCENDING)], name="by_image"),
         # GET task/status/{status}/count.
         IndexModel([("status", ASCENDING)], name="active_by_status", partialFilterExpression=_ACTIVE),
+    ],
+    "outbox": [
+        # The mails that wait.
+        IndexModel(
+            [("due", ASCENDING), ("at", ASCENDING)], name="due", partialFilterExpression={"due": {"$type": "date"}}
+        ),
+        # Those that were sent or given up go after a while.
+        IndexModel([("done_at", ASCENDING)], name="done", expireAfterSeconds=outbox.KEEP),
     ],
     "usage": [
         # A user's and a project's sums over a window of days.

@@ -18,6 +18,7 @@ from shared.store import (
     lists,
     maintenance,
     nodes,
+    outbox,
     owned,
     projects,
     recipes,
@@ -48,6 +49,7 @@ class Stores:
     owned: owned.OwnedTasks
     recipes: recipes.RecipeStore
     app_tokens: app_tokens.AppTokenStore
+    outbox: outbox.OutboxStore
     maintenance: maintenance.MaintenanceStore
     deletions: deletions.DeletionStore
 
@@ -81,6 +83,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             owned=owned.OwnedTasks(database),
             recipes=recipes.RecipeStore(database),
             app_tokens=app_tokens.AppTokenStore(database),
+            outbox=outbox.OutboxStore(database),
             maintenance=maintenance.MaintenanceStore(database),
             deletions=deletions.DeletionStore(database),
         )

@@ -1,4 +1,4 @@
-"""Fixtures with a real LDAP directory: a slapd of the tests' own on a loopback port, its certificate of the tests' own authority."""
+"""A real LDAP directory: a slapd of the tests' own on a loopback port, its certificate of the tests' own authority."""
 
 from __future__ import annotations
 

@@ -188,7 +188,6 @@ LATER: dict[str, tuple[list[Any], list[Any]]] = {
     "requirements.network": ([None, "", "public"], ["user", "project", "host", "container:abc"]),
     "requirements.executor": ([None, "", "docker"], ["swarm", "process"]),
     "command.interactive": ([None, False, 0], [True, 1, "true"]),
-    "notify.email": ([None, False, 0], [True, "yes"]),
     "user.project": ([None, "", "default"], ["other", "Default"]),
 }
 
@@ -201,6 +200,37 @@ def test_an_empty_value_of_what_is_not_carried_out_yet_is_fine(path: str, value:
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, (_, bad) in LATER.items() for value in bad])
 def test_what_is_not_carried_out_yet_is_refused_and_never_dropped(path: str, value: Any) -> None:
     assert list(refused(samples.submission(**{path: value}))) == [path]
+
+
+MAIL = {"smtp_host": "mail.lab.test", "mail_from": "godocker@lab.test"}
+
+
+@pytest.mark.parametrize("value", [None, False, 0])
+def test_a_task_without_a_wish_for_mail_owes_none(value: Any) -> None:
+    task = admitted(samples.submission(**{"notify.email": value}))
+    assert (task.spec.notify_email, task.told) == (False, None)
+
+
+@pytest.mark.parametrize("value", [True, "yes", 1])
+def test_a_wish_for_mail_is_kept_with_the_task(value: Any) -> None:
+    owner = samples.user(email="alice@lab.test")
+    task = admitted(samples.submission(**{"notify.email": value}), owner=owner, settings=configured(**MAIL))
+    assert (task.spec.notify_email, task.told) == (True, -1)
+
+
+@pytest.mark.parametrize("email", [None, "", "alice", "alice@lab.test, bob@lab.test", "a@b\r\nBcc: c@d"])
+def test_mail_to_an_owner_without_an_address_is_refused(email: str | None) -> None:
+    found = refused(
+        samples.submission(**{"notify.email": True}), owner=samples.user(email=email), settings=configured(**MAIL)
+    )
+    assert list(found) == ["notify.email"]
+    assert "no email address" in found["notify.email"]
+
+
+def test_mail_is_refused_where_no_server_for_it_is_configured() -> None:
+    found = refused(samples.submission(**{"notify.email": True}), owner=samples.user(email="alice@lab.test"))
+    assert list(found) == ["notify.email"]
+    assert "no mail server" in found["notify.email"]
 
 
 @pytest.mark.parametrize("part", ["meta", "notify", "user", "requirements", "status"])

@@ -31,7 +31,7 @@ def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) 
         "id": task.id,
         "parent_task_id": None,
         "date": task.submitted_at,
-        "notify": {"email": False},
+        "notify": {"email": spec.notify_email},
         "meta": {"name": spec.name, "description": spec.description, "tags": spec.tags},
         "user": {"id": task.user.id, "uid": task.user.uid, "gid": task.user.gid, "project": task.project},
         "requirements": _requirements(task),

@@ -1,0 +1,69 @@
+"""Put the mails that owners of tasks asked for into the outbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import structlog
+
+from services.watcher import letters
+from shared import addresses, errors, lifetime
+from shared.lifecycle import ENDED
+from shared.models.notice import NoticeEvent
+from shared.models.task import Task
+from shared.storage.directories import TaskDirectories
+from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
+
+_BATCH = 100
+
+
+class Notifier:
+    """
+    Finds what is owed in the tasks themselves, so that nothing that moves a task has to think of it. The mail is written before
+    the task says so: whoever dies in between has the next one write it again, under the same id, which changes nothing.
+    """
+
+    def __init__(self, stores: Stores, directories: TaskDirectories, *, poll: float) -> None:
+        self._stores = stores
+        self._directories = directories
+        self._poll = poll
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write what is owed until `stop`."""
+        async for _ in lifetime.every(stop, self._poll):
+            try:
+                while not stop.is_set() and await self._write_some() == _BATCH:
+                    pass
+            except errors.StoreUnavailable as error:
+                log.warning("notices.failed", error=str(error))
+
+    async def _write_some(self) -> int:
+        tasks = await self._stores.outbox.owing(limit=_BATCH)
+        for task in tasks:
+            await self._write(task)
+        return len(tasks)
+
+    async def _write(self, task: Task) -> None:
+        # The address as it is now: who moved since they sent the task is reached.
+        owner = await self._stores.users.get(task.user.id)
+        if owner is not None and owner.email and addresses.is_address(owner.email):
+            directory = str(self._directories.path(task.id))
+            notices = [letters.notice(task, event, to=owner.email, directory=directory) for event in owed(task)]
+            await self._stores.outbox.write(notices)
+        else:
+            log.warning("notice.no_address", task_id=task.id, user=task.user.id)
+        await self._stores.outbox.told(task, None if task.status in ENDED else task.attempt)
+
+
+def owed(task: Task) -> Iterator[NoticeEvent]:
+    """What the owner of a task that runs or ran is to be told, and was not."""
+    if task.told is None:
+        return
+    # A short one may be over before anybody looked: that it ran is told all the same.
+    if task.started_at is not None and task.attempt > task.told:
+        yield NoticeEvent.RUNNING
+    if task.status in ENDED:
+        yield NoticeEvent.OVER

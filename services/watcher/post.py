@@ -1,0 +1,59 @@
+"""Hand a mail to the configured SMTP server, within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from email.message import EmailMessage
+
+import aiosmtplib
+
+from shared import errors
+from shared.settings import Settings
+
+DEADLINE = 30.0  #: seconds for one mail, from the connection to the server's word that it has it
+_PERMANENT = 500  #: replies from here on say that trying again is no use (RFC 5321, 4.2.1)
+
+
+class Post:
+    """One connection for each mail: they are few, and a server may close what it likes in between."""
+
+    def __init__(self, settings: Settings, *, deadline: float = DEADLINE) -> None:
+        self._settings = settings
+        self._deadline = deadline
+        self._tls = ssl.create_default_context(cafile=settings.smtp_ca)
+
+    async def send(self, letter: EmailMessage, *, to: str) -> None:
+        """
+        Raises `errors.MailRefused` where the server will never take it, `errors.MailUnavailable` where it may later. After the
+        latter it may have been taken.
+        """
+        settings = self._settings
+        try:
+            # A deadline over everything: a server that says a byte a second is never silent.
+            async with asyncio.timeout(self._deadline):
+                await aiosmtplib.send(
+                    letter,
+                    sender=settings.mail_from,
+                    recipients=[to],
+                    hostname=settings.smtp_host,
+                    port=settings.smtp_port,
+                    username=settings.smtp_user,
+                    password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+                    use_tls=settings.smtp_tls == "ssl",
+                    start_tls=settings.smtp_tls == "starttls",
+                    tls_context=self._tls,
+                    timeout=self._deadline,
+                )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [refusal.code for refusal in error.recipients]
+            raise _refused(min(codes, default=_PERMANENT), "the address was refused") from None
+        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
+            raise _refused(error.code, error.message) from None
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as error:
+            raise errors.MailUnavailable(f"{type(error).__name__}: {error}"[:300]) from None
+
+
+def _refused(code: int, message: str) -> errors.GoDockerError:
+    kind = errors.MailRefused if code >= _PERMANENT else errors.MailUnavailable
+    return kind(f"{code} {message}"[:300])

@@ -1,0 +1,33 @@
+"""A mail to a task's owner, as it waits in the outbox or was sent from it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NoticeEvent(StrEnum):
+    """What a mail is about."""
+
+    RUNNING = "running"
+    OVER = "over"
+
+
+def notice_id(task_id: int, attempt: int, event: NoticeEvent) -> str:
+    """One mail for each event of each attempt: writing it twice is writing it once."""
+    return f"{task_id}-{attempt}-{event}"
+
+
+class Notice(BaseModel):
+    """`at` is when it happened, in seconds since the epoch: that a mail server was away does not change the letter's date."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    id: str = Field(alias="_id")
+    to: str
+    subject: str
+    text: str
+    at: float
+    tries: int = 0
+    claim: str | None = None  #: whose try is under way; another's answer to it is not noted

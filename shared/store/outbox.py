@@ -1,0 +1,86 @@
+"""
+The collection `outbox`: mails that are owed, each until it was sent or given up.
+
+`due` is when a mail may be tried next. To claim one is to put that off for as long as a try may take, so a sender that dies holds
+nothing up for longer. All times are the server's (`$$NOW`). What is done stays for a week: written again, it is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import ReturnDocument, UpdateOne
+
+from shared.lifecycle import ENDED, TaskStatus
+from shared.models.notice import Notice
+from shared.models.task import Task
+from shared.store import connection
+
+KEEP = 7 * 24 * 3600  #: seconds that what was sent or given up is kept
+
+
+class OutboxStore:
+    """Mails, and the tasks that owe some."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._outbox = database["outbox"]
+        self._tasks = database["tasks"]
+
+    # --- what is owed -------------------------------------------------------------------
+
+    @connection.translated
+    async def owing(self, *, limit: int) -> list[Task]:
+        """Tasks whose owners are to be told something that is not in the outbox yet."""
+        news = {"status": TaskStatus.RUNNING, "$expr": {"$lt": ["$told", "$attempt"]}}
+        query = {"told": {"$type": "int"}, "$or": [{"status": {"$in": sorted(ENDED)}}, news]}
+        return [Task.model_validate(document) async for document in self._tasks.find(query).limit(limit)]
+
+    @connection.translated
+    async def write(self, notices: Sequence[Notice]) -> None:
+        """Put mails into the outbox, but for those that are or were in it."""
+        if notices:
+            operations = [UpdateOne({"_id": notice.id}, [_written(notice)], upsert=True) for notice in notices]
+            await self._outbox.bulk_write(operations, ordered=False)
+
+    @connection.translated
+    async def told(self, task: Task, attempt: int | None) -> None:
+        """Note that all mails of `task` up to this attempt's start, or (None) all that there will be, are in the outbox."""
+        await self._tasks.update_one({"_id": task.id, "told": task.told}, {"$set": {"told": attempt}})
+
+    # --- sending ------------------------------------------------------------------------
+
+    @connection.translated
+    async def claim(self, claim: str, *, seconds: float) -> Notice | None:
+        """A mail that is due, for nobody else to try for `seconds`; the one that has waited longest first."""
+        query = {"due": {"$type": "date"}, "$expr": {"$lte": ["$due", "$$NOW"]}}
+        update = [{"$set": {"due": _in(seconds), "claim": claim, "tries": {"$add": ["$tries", 1]}}}]
+        document = await self._outbox.find_one_and_update(
+            query, update, sort=[("due", 1), ("at", 1)], return_document=ReturnDocument.AFTER
+        )
+        return Notice.model_validate(document) if document else None
+
+    @connection.translated
+    async def done(self, notice: Notice, outcome: str) -> None:
+        """Note that a mail was sent, or given up."""
+        await self._update(notice, {"due": None, "claim": None, "outcome": outcome, "done_at": "$$NOW"})
+
+    @connection.translated
+    async def put_off(self, notice: Notice, *, seconds: float, reason: str) -> None:
+        """Let a mail be tried again in `seconds`."""
+        await self._update(notice, {"due": _in(seconds), "claim": None, "reason": {"$literal": reason}})
+
+    async def _update(self, notice: Notice, fields: dict[str, Any]) -> None:
+        await self._outbox.update_one({"_id": notice.id, "claim": notice.claim}, [{"$set": fields}])
+
+
+def _in(seconds: float) -> dict[str, Any]:
+    return {"$add": ["$$NOW", round(seconds * 1000)]}
+
+
+def _written(notice: Notice) -> dict[str, Any]:
+    """A stage that makes the document, and leaves one that is there as it is."""
+    new = {name: {"$literal": value} for name, value in notice.model_dump(exclude={"id"}).items()}
+    fields = {**new, "due": "$$NOW", "outcome": None, "done_at": None}
+    is_new = {"$eq": [{"$type": "$to"}, "missing"]}
+    return {"$set": {name: {"$cond": [is_new, value, f"${name}"]} for name, value in fields.items()}}

@@ -1,0 +1,87 @@
+"""A real SMTP server that keeps what it is given, and one that only listens."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from godocker import ports
+
+
+class Mailbox:
+    """An SMTP server in a thread of its own. `answer` is what it says to a recipient, None to take everything."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.answer: str | None = None
+        self.envelopes: list[Envelope] = []
+        self._controller: Controller | None = None
+
+    def start(self) -> None:
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._controller.start()
+
+    def stop(self) -> None:
+        if self._controller is not None:
+            self._controller.stop()
+            self._controller = None
+
+    @property
+    def letters(self) -> list[EmailMessage]:
+        """What came, oldest first."""
+        read = [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.envelopes]
+        return [letter for letter in read if isinstance(letter, EmailMessage)]
+
+    @property
+    def subjects(self) -> list[str]:
+        return sorted(str(letter["Subject"]) for letter in self.letters)
+
+    def settings(self) -> dict[str, Any]:
+        """Settings of a system that sends here."""
+        return {
+            "smtp_host": "127.0.0.1",
+            "smtp_port": self.port,
+            "smtp_tls": "none",
+            "mail_from": "godocker@lab.test",
+        }
+
+    # --- what the server calls ------------------------------------------------------------
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if self.answer is not None:
+            return self.answer
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        self.envelopes.append(envelope)
+        return "250 taken"
+
+
+@pytest.fixture
+def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+    """An SMTP server, running."""
+    reserved = ports.reserve(tmp_path_factory.mktemp("mail") / "ports.json", ["smtp"])
+    box = Mailbox(reserved["smtp"])
+    box.start()
+    yield box
+    box.stop()
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield int(listening.getsockname()[1])
