@@ -17,6 +17,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 LEASE = "deletions"
+ARRIVALS = 6  #: operations of the store, at most, from who is asking to the task that is stored
 
 
 class Retention:
@@ -29,6 +30,7 @@ class Retention:
         self._stores = stores
         self._broker = broker
         self._shared_dir = settings.shared_dir.absolute()
+        self._arrivals = ARRIVALS * settings.mongo_timeout
         self._poll = settings.poll_seconds
         self._seconds = settings.lease_seconds
         self._holder = holder
@@ -57,6 +59,8 @@ class Retention:
             await self._tell_watchers()
         if await self._stores.owned.count_unfinished(user):
             return False  # what still runs may write, and what has run is not counted yet
+        if clock.now() < deletion.asked_at + self._arrivals:
+            return False  # a request that was let in before may still bring a task
         if await self._stores.owned.purge_all(user):
             return False  # rows and directories are removed by the purger
         await self._stores.usage.remove_of(user)

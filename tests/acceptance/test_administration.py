@@ -14,7 +14,12 @@ from tests.support.system import System, running_system
 
 pytestmark = pytest.mark.stores
 
-FAST = {"GODOCKER_LEASE_SECONDS": "2", "GODOCKER_KILL_GRACE": "2", "GODOCKER_POLL_SECONDS": "0.5"}
+FAST = {
+    "GODOCKER_LEASE_SECONDS": "2",
+    "GODOCKER_KILL_GRACE": "2",
+    "GODOCKER_POLL_SECONDS": "0.5",
+    "GODOCKER_MONGO_TIMEOUT": "3",
+}
 SLEEP = {
     "meta": {"name": "sleeps"},
     "requirements": {"cpu": 0.1, "ram": 0.1},
@@ -150,5 +155,5 @@ def test_a_user_is_deleted_by_command(system: System, admin: httpx.Client) -> No
     system.add_user("vera")
     assert system.run("user", "delete", "vera").returncode == 1  # nobody there to ask
     said(system, "user", "delete", "vera", "--yes")
-    waiting.until_blocking(lambda: admin.get("/api/1.0/user/vera").status_code == 404, "vera is gone")
+    waiting.until_blocking(lambda: admin.get("/api/1.0/user/vera").status_code == 404, "vera is gone", timeout=60)
     refused(system, "user", "delete", "vera", "--yes")

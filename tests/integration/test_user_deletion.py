@@ -11,7 +11,7 @@ import pytest
 
 from services.watcher.purge import Purger
 from services.watcher.retention import Retention
-from shared import errors, lifetime
+from shared import clock, errors, lifetime
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
@@ -182,6 +182,18 @@ async def test_a_user_stays_until_what_runs_has_ended(world: Gateway) -> None:
     assert not await retention(world).go_on(deletion)
     assert (await left_of(world, "alice"))["usage"] == 1
     await world.stores.tasks.settle([(4, 1)])
+    await delete_all(world)
+    assert await left_of(world, "alice") == NOTHING
+
+
+async def test_nothing_is_removed_while_a_request_may_still_bring_a_task(world: Gateway) -> None:
+    (deletion,) = await world.stores.deletions.list()
+    await retention(world).go_on(deletion)
+    await end_killed(world)
+    just_now = deletion.model_copy(update={"asked_at": clock.now()})
+    assert not await retention(world).go_on(just_now)
+    assert not await world.stores.work.to_purge(limit=1)
+    assert (await left_of(world, "alice"))["usage"] == 1
     await delete_all(world)
     assert await left_of(world, "alice") == NOTHING
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.api import guests, sums
+from services.api import guests, offer, sums
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
@@ -117,6 +117,15 @@ def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> Non
 def test_a_dynamic_field_is_named_once() -> None:
     with pytest.raises(ValidationError, match="unique"):
         Settings(dynamic_fields=[DynamicField(name="x"), DynamicField(name="x", admin_only=True)])
+
+
+def test_the_dynamic_fields_are_offered_to_clients() -> None:
+    settings = Settings(dynamic_fields=[DynamicField(name="maxlifespan"), DynamicField(name="x", admin_only=True)])
+    offered = offer.offered(settings, frozenset(), version="1")
+    assert offered["dynamic_fields"] == [
+        {"name": "maxlifespan", "admin_only": False},
+        {"name": "x", "admin_only": True},
+    ]
 
 
 # --- usage ----------------------------------------------------------------------------------------
