@@ -7,7 +7,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, errors, queries
+from services.api import bodies, described, errors, queries
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
@@ -95,6 +95,7 @@ def document() -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(maintenance.router)
     app.include_router(system.health_router)
+    described.install(app)
     return app
 
 

@@ -54,7 +54,10 @@ async def usage(here: Here) -> Json:
 
 
 @health_router.get(
-    "/health", response_model=dict[str, Any], summary="What the gateway depends on, and whether it answers"
+    "/health",
+    response_model=dict[str, Any],
+    responses={503: {"model": dict[str, Any], "description": "Something it depends on does not answer"}},
+    summary="What the gateway depends on, and whether it answers",
 )
 async def health(here: Here) -> Json:
     checks = {"mongo": here.stores.ping, "redis": here.broker.ping, "files": here.files.ping}
