@@ -40,7 +40,6 @@ SAMPLE_SECRETS = frozenset({"WE_SHOULD_USE_A_REAL_SECRET_PASSPHRASE_HERE", "chan
 
 _MOUNT = re.compile(r"/[A-Za-z0-9._/-]+")
 _ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
-_ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
 _SYSTEM_PATHS = ("/", "/proc", "/dev", "/sys", "/bin", "/etc", "/usr", "/lib", "/sbin")
 
 
@@ -95,16 +94,6 @@ class DynamicField(_Part):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     admin_only: bool = False
-
-
-class LdapFields(_Part):
-    """Which attribute of a person's entry holds what (those of RFC 2307, `mail` of RFC 4524)."""
-
-    login: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uid"
-    uid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uidNumber"
-    gid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "gidNumber"
-    home: Annotated[str, Field(pattern=_ATTRIBUTE)] = "homeDirectory"
-    mail: Annotated[str, Field(pattern=_ATTRIBUTE)] = "mail"
 
 
 class LdapFields(_Part):
@@ -213,23 +202,6 @@ class Settings(BaseSettings):
     ldap_admin_group: str | None = None  #: a group whose members are
     ldap_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a login waits for the directory
 
-    # --- who users are
-    auth_policy: Literal["local", "ldap"] = "local"  #: API keys always; `ldap`: passwords of a directory as well
-    ldap_host: str | None = None
-    ldap_port: Annotated[int, Field(ge=1, le=65535)] = 389
-    ldap_tls: Literal["none", "starttls", "ldaps"] = "starttls"
-    ldap_ca: Path | None = None  #: certificates to trust; None: those of the system
-    ldap_dn: str = ""  #: the base of everything, `dc=lab,dc=org`
-    ldap_base_dn_filter: str | None = None  #: where people are below it, `ou=People`
-    ldap_filter: Annotated[str, Field(pattern=r"^\(.+\)$")] = "(objectClass=*)"  #: who of them may log in
-    ldap_group_filter: Annotated[str, Field(pattern=r"^\(.+\)$")] = "(objectClass=posixGroup)"
-    ldap_admin_dn: str | None = None  #: who looks for people; None: anybody may
-    ldap_admin_password: SecretStr | None = None
-    ldap_fields: LdapFields = LdapFields()
-    ldap_admins: list[str] = []  #: logins of those who are admins here
-    ldap_admin_group: str | None = None  #: a group whose members are
-    ldap_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a login waits for the directory
-
     # --- mail
     smtp_host: str | None = None  #: None: no mails are sent, and none can be asked for
     smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
@@ -289,14 +261,6 @@ class Settings(BaseSettings):
         if value.get("strategy", 0) != 0:
             raise ValueError("only strategy 0 (no restart) is carried out by this version")
         return value
-
-    @model_validator(mode="after")
-    def _ldap_is_complete(self) -> Settings:
-        if self.auth_policy == "ldap" and not (self.ldap_host and self.ldap_dn):
-            raise ValueError("auth_policy: ldap needs ldap_host and ldap_dn")
-        if (self.ldap_admin_dn is None) != (self.ldap_admin_password is None):
-            raise ValueError("ldap_admin_dn and ldap_admin_password belong together")
-        return self
 
     @model_validator(mode="after")
     def _ldap_is_complete(self) -> Settings:

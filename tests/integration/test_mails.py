@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from services.watcher import mailer
+from services.watcher import letters, mailer
 from services.watcher.mailer import Mailer
 from services.watcher.notices import Notifier
 from services.watcher.post import Post
-from shared import clock
+from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
+from shared.models.notice import NoticeEvent
 from shared.models.task import Spec
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import stores
 from shared.store.stores import Stores
 from tests.support import samples, waiting
-from tests.support.mailbox import Mailbox, silent_server
+from tests.support.mailbox import Mailbox, guarded_server, silent_server
 
 RUNNING: dict[str, Any] = {"attempt": 1, "placement": samples.placement(), "started_at": samples.NOW + 5}
 ENDED: dict[str, Any] = {"ended_at": samples.NOW + 65, "ending": Ending.EXITED, "exit_code": 3}
@@ -201,6 +203,31 @@ async def test_a_mail_is_given_up_a_day_after_its_event(desk: Desk, mailbox: Mai
     await desk.add_task(1, TaskStatus.RUNNING, **RUNNING)  # long ago
     async with desk.working():
         assert await all_done(desk, 1) == {"1-1-running": "given up"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [({}, True), ({"smtp_ca": None}, False), ({"smtp_password": "wrong"}, False), ({"smtp_host": "localhost"}, False)],
+)
+async def test_a_server_with_tls_and_a_login_is_spoken_to_only_if_both_fit(
+    settings: Settings, tmp_path: Path, changes: dict[str, Any], sent: bool
+) -> None:
+    with guarded_server(tmp_path, user="godocker", secret="may-send") as box:
+        login = {
+            "smtp_tls": "starttls",
+            "smtp_ca": tmp_path / "ca.pem",
+            "smtp_user": "godocker",
+            "smtp_password": "may-send",
+        }
+        configured = Settings(**{**settings.model_dump(), **box.settings(), **login, **changes})
+        notice = letters.notice(samples.task(**OVER), NoticeEvent.OVER, to="alice@lab.test", directory="/d")
+        letter = letters.message(notice, sender="godocker@lab.test")
+        if sent:
+            await Post(configured).send(letter, to="alice@lab.test")
+        else:
+            with pytest.raises(errors.MailUnavailable):
+                await Post(configured).send(letter, to="alice@lab.test")
+    assert len(box.envelopes) == sent
 
 
 # --- whoever dies in between ------------------------------------------------------------------

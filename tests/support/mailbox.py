@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from godocker import ports
+from tests.support import certificates
 
 
 class Mailbox:
@@ -25,8 +28,8 @@ class Mailbox:
         self.envelopes: list[Envelope] = []
         self._controller: Controller | None = None
 
-    def start(self) -> None:
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+    def start(self, **options: Any) -> None:
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
         self._controller.start()
 
     def stop(self) -> None:
@@ -85,3 +88,22 @@ def silent_server() -> Iterator[int]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         yield int(listening.getsockname()[1])
+
+
+@contextmanager
+def guarded_server(folder: Path, *, user: str, secret: str) -> Iterator[Mailbox]:
+    """A server that wants StartTLS and a login, with a certificate of the authority `folder`/ca.pem."""
+    certificates.make(folder)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "server/cert.pem", folder / "server/key.pem")
+
+    def check(_: SMTP, __: Session, ___: Envelope, ____: str, given: Any) -> AuthResult:
+        fits = (given.login, given.password) == (user.encode(), secret.encode())
+        return AuthResult(success=fits, handled=False)
+
+    box = Mailbox(ports.reserve(folder / "ports.json", ["smtp"])["smtp"])
+    box.start(tls_context=context, require_starttls=True, auth_required=True, authenticator=check)
+    try:
+        yield box
+    finally:
+        box.stop()
