@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     watcher_port: Annotated[int, Field(ge=0, le=65535)] = 6545
     files_port: Annotated[int, Field(ge=0, le=65535)] = 6546
     internal_host: str = "127.0.0.1"  #: of scheduler, watcher and files
-    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: this machine's
+    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: here
     metrics_public: bool = True  #: `/metrics` of the gateway without authentication
 
     # --- what tasks may ask for
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     failure_policy: dict[str, Any] = {"strategy": 0}
 
     # --- files
-    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`), where the user has none of their own
+    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`) of who has no own
     files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
 
     # --- loops

@@ -109,7 +109,7 @@ class Task(_Stored):
     share: Share | None = None
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
     purge: Purge | None = None
-    told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed any more
+    told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
 
