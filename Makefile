@@ -2,6 +2,7 @@
 
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 3
 
 .PHONY: setup demo demo-docker test up check bench clean
 
@@ -21,7 +22,7 @@ demo-docker: setup   ## the same in containers: as root on Debian an engine is i
 
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables busybox-static redis-server slapd ldap-utils
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

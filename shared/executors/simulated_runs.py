@@ -52,7 +52,7 @@ class Simulated:
         )
 
     def to_text(self) -> str:
-        fields = (self.started_at, self.ends_at, self.exit_code, int(self.ignores_term), self.paused_at or "")
+        fields = (self.started_at, self.ends_at, self.exit_code, int(self.ignores_term), "" if self.paused_at is None else self.paused_at)
         return ",".join(map(str, fields))
 
     @classmethod

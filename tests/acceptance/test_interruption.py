@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import redis
 from godocker.directory import DataDirectory
 from shared.settings import Settings
 from tests.acceptance.conftest import Ground
+from tests.conftest import FIGURES
 from tests.support import history, waiting
 from tests.support.system import System
 
@@ -35,7 +36,7 @@ SUBMITS_A_SECOND = 20
 
 @pytest.mark.timeout(300)
 def test_three_hundred_tasks_survive_kills_of_every_service_and_the_loss_of_redis(
-    ground: Ground, capsys: pytest.CaptureFixture[str]
+    ground: Ground, record_property: Callable[[str, object], None]
 ) -> None:
     with ground.system() as system:
         began = time.monotonic()
@@ -44,9 +45,7 @@ def test_three_hundred_tasks_survive_kills_of_every_service_and_the_loss_of_redi
             acknowledged, exit_codes = submit_all(system, ground, TASKS)
         figures = check_at_the_end(system, ground, acknowledged, exit_codes)
         faults.check_all_done()
-        with capsys.disabled():
-            seconds = time.monotonic() - began
-            print(f"\n  {ground.executor}: {figures}; {faults}; {seconds:.0f} s")
+        record_property(FIGURES, f"{figures}; {faults}; {time.monotonic() - began:.0f} s")
         assert len(acknowledged) == TASKS
         assert "internal_error" not in system.log("api")
         assert "request.failed" not in system.log("api")
