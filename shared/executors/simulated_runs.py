@@ -52,7 +52,8 @@ class Simulated:
         )
 
     def to_text(self) -> str:
-        fields = (self.started_at, self.ends_at, self.exit_code, int(self.ignores_term), "" if self.paused_at is None else self.paused_at)
+        paused_at = "" if self.paused_at is None else self.paused_at
+        fields = (self.started_at, self.ends_at, self.exit_code, int(self.ignores_term), paused_at)
         return ",".join(map(str, fields))
 
     @classmethod
