@@ -63,6 +63,9 @@ class Batcher(Generic[Item, Answer]):
         batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
         try:
             answers = await self._work([item for item, _ in batch])
+            if len(answers) != len(batch):
+                # Nobody may be left waiting for an answer that is not there.
+                raise RuntimeError(f"batch {self._name}: {len(batch)} questions, {len(answers)} answers")
         except asyncio.CancelledError:
             for _, future in batch:
                 future.cancel()

@@ -14,7 +14,7 @@ from shared.store.work import Placed
 
 log = structlog.get_logger(__name__)
 
-OVERLAP = 3.0  #: seconds: a task that became pending just before the last look may have been written just after it
+OVERLAP = 10.0  #: seconds: longer than a write may take, so that what was written after the last look is in this one
 FULL = 60.0  #: seconds between two looks at all that is pending
 FORGOTTEN = 5.0  #: seconds after which a start that nobody works on is begun again
 

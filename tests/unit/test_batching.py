@@ -155,3 +155,12 @@ async def test_draining_waits_for_all_that_was_asked() -> None:
     await asyncio.wait_for(draining, 5)
     assert all(one.done() for one in asked)
     await asyncio.gather(*asked)
+
+
+async def test_work_that_answers_too_little_leaves_nobody_waiting() -> None:
+    async def too_little(items: Sequence[int]) -> list[int | Exception]:
+        return [0] * (len(items) - 1)
+
+    batcher = Batcher(too_little, name="test")
+    answers = await asyncio.wait_for(asyncio.gather(*asking(batcher, [1, 2, 3]), return_exceptions=True), 5)
+    assert all(isinstance(answer, RuntimeError) for answer in answers)
