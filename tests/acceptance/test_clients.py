@@ -114,6 +114,7 @@ def test_a_script_tells_a_listing_from_a_file_by_the_content_type(script: Script
 def test_no_dependencies_may_be_spelt_as_an_empty_list_or_null(script: Script, tasks: list[str] | None) -> None:
     task_id = script.create(task("true", **{"requirements.tasks": tasks}))
     assert script.json("GET", f"task/{task_id}")["requirements"]["tasks"] == []
+    script.wait_over(task_id)  # what follows looks at the task that ended last
 
 
 @pytest.mark.parametrize("body", ["", None])

@@ -171,7 +171,7 @@ def check_at_the_end(
     settings = system.settings()
     wait_until_settled(settings)
     figures = history.check(settings, ground.witness, acknowledged=acknowledged, exit_codes=exit_codes)
-    assert ground.runs(system) == []
+    waiting.until_blocking(lambda: ground.runs(system) == [], "nothing of any run is left")
     return figures
 
 

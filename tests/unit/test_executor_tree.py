@@ -91,6 +91,18 @@ def test_a_process_that_is_not_there_is_none() -> None:
     assert proc.arguments(gone.pid) == []
 
 
+def test_a_draft_whose_writer_died_is_swept_and_one_whose_writer_lives_is_not(tmp_path: Path) -> None:
+    kept = records.Records(tmp_path / "runs")
+    kept.prepare()
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    drafts = tmp_path / "runs" / records._NEW
+    for pid in (dead.pid, os.getpid()):
+        (drafts / f"god-1-1.{pid}.7").touch()
+    kept.prepare()
+    assert os.listdir(drafts) == [f"god-1-1.{os.getpid()}.7"]
+
+
 def test_a_record_is_claimed_once_and_read_as_written(tmp_path: Path) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()

@@ -140,6 +140,7 @@ class ProcessExecutor:
         return runs.look(record) if record else None
 
     def _list(self, node: str) -> Sequence[base.Observation]:
+        self._records.sweep()
         names = set(self._records.names())
         # What is no longer there is forgotten, so that this cannot grow for ever.
         self._samples = {name: sample for name, sample in self._samples.items() if name in names}

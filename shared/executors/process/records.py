@@ -52,6 +52,19 @@ class Records:
     def prepare(self) -> None:
         (self.directory / _NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(self.directory, 0o700)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove the drafts of writers that died between the draft and its record."""
+        try:
+            drafts = os.listdir(self.directory / _NEW)
+        except FileNotFoundError:
+            return
+        for draft in drafts:
+            writer = draft.split(".")[-2:][0]
+            if writer.isdigit() and not os.path.exists(f"/proc/{writer}"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.directory / _NEW / draft)
 
     def claim(self, record: Record) -> bool:
         """Write a new record; False where the run has one."""
