@@ -82,7 +82,7 @@ def test_a_token_signed_with_another_key_is_refused(key: str) -> None:
     "changes",
     [
         {"exp": 1},
-        {"exp": int(time.time()) - 1},
+        {"exp": 1_700_000_000},
         {"exp": None},
         {"exp": "never"},
         {"exp": [10**10]},
@@ -101,7 +101,7 @@ def test_a_token_signed_with_another_key_is_refused(key: str) -> None:
         {"key": None},
         {"key": 1},
         {"key": {"$ne": ""}},
-        {"nbf": int(time.time()) + 600},
+        {"nbf": 4_102_444_800},
     ],
     ids=str,
 )
