@@ -108,31 +108,25 @@ def test_what_does_not_fit_is_refused_and_what_does_comes_in(server: FileServer)
 
 
 def test_an_upload_of_unknown_length_is_stopped_at_the_quota(server: FileServer) -> None:
-    sent = 0
+    most = 0
+
+    def look() -> int:
+        """What stands in staging now, in bytes; remembers the most that was ever seen."""
+        nonlocal most
+        names = os.listdir(server.staging) if server.staging.exists() else []
+        now = sum(size(server.staging / name) for name in names)
+        most = max(most, now)
+        return now
 
     def pieces() -> Iterator[bytes]:
-        nonlocal sent
+        yield b"x" * MB
+        # The server writes as it reads: what has come so far is on its disk before the rest is sent.
+        waiting.until_blocking(lambda: look() > 0, "the first piece is in staging")
         for _ in range(64):
-            sent += MB
             yield b"x" * MB
+            look()
 
-    most = 0
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        folder = server.staging
-        while not done.is_set():
-            if folder.exists():
-                most = max([most, *(size(folder / name) for name in os.listdir(folder))])
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        answer = server.put("big", pieces(), quota=4 * MB)
-    finally:
-        done.set()
-        watcher.join()
+    answer = server.put("big", pieces(), quota=4 * MB)
     assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
     assert 0 < most <= 4 * MB
     assert staged(server) == []
