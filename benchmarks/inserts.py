@@ -54,6 +54,7 @@ def run(order: Order) -> Inserted:
 
 def _document(number: int) -> dict[str, Any]:
     """As large as a stored task."""
+    spec = Spec(name="benchmark", cpu=1, ram=0.1, image=tasks.IMAGE, cmd="/bin/true")
     return Task(
         id=number,
         status=TaskStatus.PENDING,
@@ -61,8 +62,8 @@ def _document(number: int) -> dict[str, Any]:
         submitted_at=0,
         queued_at=0,
         user=TaskUser(id="admin", uid=0, gid=0),
-        spec=Spec(name="benchmark", cpu=1, ram=0.1, image=tasks.IMAGE, cmd="/bin/true"),
-        shape=shape_of(1, 0.1),
+        spec=spec,
+        shape=shape_of(spec),
         submission="0" * 32,
         history=[{"at": 0.0, "status": "pending", "attempt": 0, "note": None}],
     ).document()

@@ -54,7 +54,10 @@ class Ending(StrEnum):
     START_FAILED = "start_failed"  #: it could never start: image, shell, directory
     OUT_OF_MEMORY = "out_of_memory"  #: the kernel killed it at its memory limit
     LOST = "lost"  #: its container disappeared without leaving an exit code
-    QUOTA_REACHED = "quota_reached"
+    NODE_FAILED = "node_failed"  #: its node failed it, and it may not be restarted (any more)
+    QUOTA_REACHED = "quota_reached"  #: its user or project has used what they may
+    LIFESPAN_REACHED = "lifespan_reached"  #: it ran for as long as it may
+    DEPENDENCY_FAILED = "dependency_failed"  #: what it had to wait for can no longer happen
 
 
 TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {

@@ -31,7 +31,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from shared import addresses, errors, sizes
+from shared import addresses, durations, errors, sizes
 
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRET_LENGTH = 32  #: characters a secret must have
@@ -96,6 +96,14 @@ class DynamicField(_Part):
     admin_only: bool = False
 
 
+class FailurePolicy(_Part):
+    """What happens to a task whose node failed it. The command's own failures are its owner's."""
+
+    strategy: Annotated[int, Field(ge=0, le=100)] = 0  #: restarts that a task may ask for, at most
+    skip_failed_nodes: bool = False  #: a node that failed a task does not get it again
+    delay: durations.Duration = 5.0  #: seconds before a restart, doubled for each further one
+
+
 class LdapFields(_Part):
     """Which attribute of a person's entry holds what (those of RFC 2307, `mail` of RFC 4524)."""
 
@@ -117,6 +125,7 @@ class Node(_Part):
     labels: dict[str, str] = {}
     cpus: Annotated[float, Field(gt=0)] | None = None
     memory: Annotated[float, Field(gt=0)] | None = None  #: GB
+    gpus: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60}$")]] = []
     start_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
 
     @field_validator("url")
@@ -233,34 +242,32 @@ class Settings(BaseSettings):
     pids_limit: Annotated[int, Field(ge=16)] = 4096
     port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000
     port_range: Annotated[int, Field(ge=1)] = 2000
-    maxlifespan: str | None = None
-    failure_policy: dict[str, Any] = {"strategy": 0}
+    process_gpus: list[str] = []  #: devices of this machine, given to processes by name
+    maxlifespan: durations.Duration | None = None  #: seconds that a task may run (`7d`), whatever it asks for
+    failure_policy: FailurePolicy = FailurePolicy()
+    max_array: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  #: children of one array
+    task_disk_quota: sizes.Size | None = None  #: bytes that a task may leave in its directory
 
     # --- files
     disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`) of who has no own
     files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
 
     # --- loops
-    scheduler_policy: Literal["fifo"] = "fifo"
+    scheduler_policy: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "fifo"
+    placement: Literal["binpack", "spread"] = "binpack"  #: fill the fullest node that has room, or the emptiest
+    node_grace: durations.Duration = 30.0  #: seconds without an answer after which a node's tasks count as unknown
+    node_lost_after: durations.Duration = 600.0  #: seconds after which they are restarted elsewhere, or ended
     lease_seconds: Annotated[float, Field(ge=1)] = 5.0
     poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
     monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: between two samples of a running task
     gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: in which a burst of wakeups becomes one
 
-    @field_validator("maxlifespan")
-    @classmethod
-    def _not_carried_out(cls, value: str | None) -> str | None:
-        if value is not None:
-            raise ValueError("is not carried out by this version: leave it out")
-        return value
-
-    @field_validator("failure_policy")
-    @classmethod
-    def _no_restarts(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if value.get("strategy", 0) != 0:
-            raise ValueError("only strategy 0 (no restart) is carried out by this version")
-        return value
+    @model_validator(mode="after")
+    def _a_node_is_missed_before_it_is_lost(self) -> Settings:
+        if self.node_lost_after < self.node_grace:
+            raise ValueError("node_lost_after must not be less than node_grace")
+        return self
 
     @model_validator(mode="after")
     def _ldap_is_complete(self) -> Settings:

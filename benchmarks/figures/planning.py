@@ -14,7 +14,6 @@ from services.scheduler.cluster import Allocation, Cluster
 from services.scheduler.pending import Book
 from services.scheduler.policies.fifo import Fifo
 from shared.executors.base import NodeReport
-from shared.models.task import shape_of
 from shared.store.work import GB, Pending
 
 TITLE = "One planning pass"
@@ -66,7 +65,7 @@ def _book(shapes: Sequence[tuple[float, float]]) -> Book:
         cpu, ram = dice.choice(shapes)
         user = f"user{dice.randrange(_USERS)}"
         tasks.append(
-            Pending(number, 0, user, "default", shape_of(cpu, ram), cpu, round(ram * GB), 1_000_000.0 + number)
+            Pending(number, 0, user, "default", f"cpu={cpu:g} ram={ram:g}", cpu, round(ram * GB), 1_000_000.0 + number)
         )
     book.add(tasks)
     return book

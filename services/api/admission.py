@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from services.api import images
+from services.api import images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
 from shared import addresses, errors, lifecycle
@@ -15,10 +15,6 @@ from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
 from shared.models.user import USER_ID, User
 from shared.settings import Settings, Volume
-
-PUBLIC_NETWORK = "public"
-
-_LATER = "is not carried out by this version: leave it out"
 
 
 def admit(
@@ -38,7 +34,7 @@ def admit(
     """
     volumes = _offered(settings, project)
     problems = [
-        *_not_carried_out(sent, settings),
+        *requirements.problems(sent, owner=owner, settings=settings, features=features),
         *_mail_problems(sent, owner, settings),
         *_user_problems(owner, sent, project),
         *_resource_problems(sent, settings),
@@ -60,7 +56,7 @@ def admit(
         user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
         project=project.id if project else DEFAULT,
         spec=spec,
-        shape=shape_of(spec.cpu, spec.ram),
+        shape=shape_of(spec),
         told=-1 if spec.notify_email else None,
         history=[{"at": now, "status": status, "attempt": 0, "note": None}],
     )
@@ -93,7 +89,7 @@ def _spec(sent: submission.TaskIn, owner: User, settings: Settings, volumes: Map
         ram=wants.ram or settings.defaults_ram,
         image=sent.container.image,
         volumes=_volumes(sent, owner, volumes),
-        network=bool(sent.container.network),
+        **requirements.wanted(sent),
         root=bool(sent.container.root),
         uris=wants.uris or [],
         notify_email=_wants_mail(sent),
@@ -122,30 +118,6 @@ def _wants_created(sent: submission.TaskIn) -> bool:
 
 
 # --- the rules --------------------------------------------------------------------
-
-
-def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> list[FieldError]:
-    """Fields that this version knows and cannot do: refused, never silently dropped. Their empty values are fine."""
-    wants = sent.requirements or submission.RequirementsIn()
-    temporary = wants.tmpstorage
-    asked = {
-        "requirements.array.values": wants.array and wants.array.values,
-        "requirements.tasks": wants.tasks,
-        "requirements.label": wants.label,
-        "requirements.ports": wants.ports,
-        "requirements.gpus": wants.gpus,
-        "requirements.failure_policy": wants.failure_policy,
-        "requirements.maxlifespan": wants.maxlifespan,
-        "requirements.ticket_share": wants.ticket_share,
-        "requirements.tmpstorage": temporary and (temporary.size or temporary.path),
-        "command.interactive": sent.command.interactive,
-    }
-    problems = [FieldError(path, _LATER) for path, value in asked.items() if value]
-    if wants.network not in (None, "", PUBLIC_NETWORK):
-        problems.append(FieldError("requirements.network", f"only {PUBLIC_NETWORK!r} is carried out by this version"))
-    if wants.executor not in (None, "", settings.executor):
-        problems.append(FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here"))
-    return problems
 
 
 def _wants_mail(sent: submission.TaskIn) -> bool:

@@ -22,6 +22,6 @@ def offered(settings: Settings, features: frozenset[Feature], *, version: str) -
         "allow_root": settings.allow_root and Feature.ROOT in features,
         "allow_user_images": settings.allow_user_images,
         "network": {"use_cni": False, "list": ["public"] if Feature.NETWORK in features else []},
-        "failure_policy": settings.failure_policy,
+        "failure_policy": settings.failure_policy.model_dump(),
         "version": version,
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shared.executors import base
-from shared.executors.base import Handle, Mount, Run
-from shared.models.task import Task
+from shared.executors.base import Handle, Mount, PortMapping, Run, TmpStorage
+from shared.models.task import Network, Task
 from shared.settings import Settings
 from shared.store.work import GB
 
@@ -16,7 +16,8 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
     The run of the task's current attempt. A root task gets every volume but its directory read only. `data` is the user's
     personal storage, where there is one.
     """
-    spec = task.spec
+    spec, placed = task.spec, task.placement
+    given = placed.ports if placed else ()
     mounts = [
         Mount(volume.name, volume.path, volume.mount, read_only=spec.root or volume.acl != "rw")
         for volume in spec.volumes
@@ -34,6 +35,20 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
         directory=directory,
         shebang=spec.cmd.startswith("#!"),
         mounts=tuple(mounts),
-        network=spec.network,
+        network=_network(task),
+        ports=tuple(PortMapping(inner, outer) for inner, outer in zip(spec.ports, given, strict=False)),
+        gpus=tuple(placed.gpus) if placed else (),
+        tmpstorage=TmpStorage(spec.tmpstorage.size, spec.tmpstorage.path) if spec.tmpstorage else None,
         root=spec.root,
     )
+
+
+def _network(task: Task) -> str | None:
+    match task.spec.network:
+        case Network.USER:
+            return f"user-{task.user.id}"
+        case Network.PROJECT:
+            return f"project-{task.project}"
+        case Network.PUBLIC:
+            return base.PUBLIC
+    return None

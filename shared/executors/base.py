@@ -31,6 +31,10 @@ class Feature(StrEnum):
     PAUSE = "pause"
     ROOT = "root"
     LIMITS = "limits"  #: cpu and memory are enforced, not only counted
+    GPUS = "gpus"  #: a task gets the devices it was given, and no others
+    PORTS = "ports"  #: ports of the task can be reached from outside
+    NETWORKS = "networks"  #: networks of a user's or a project's tasks
+    TMPSTORAGE = "tmpstorage"  #: room that goes with the run
 
 
 class RunState(StrEnum):
@@ -72,6 +76,25 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A port of the run, and the one of the node that leads there."""
+
+    container: int
+    host: int
+
+
+@dataclass(frozen=True, slots=True)
+class TmpStorage:
+    """Room of `size` bytes that the run sees at `path` and that goes with it."""
+
+    size: int
+    path: str
+
+
+PUBLIC = "public"  #: the network that reaches the world
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """All that an executor is told about an attempt. Nothing a user sends becomes an option of it by name."""
 
@@ -86,7 +109,10 @@ class Run:
     shebang: bool  #: `cmd.sh` names its interpreter; without it `/bin/sh` runs it
     environment: Mapping[str, str] = field(default_factory=dict)  #: besides the GODOCKER_* ones made from the run
     mounts: Sequence[Mount] = ()
-    network: bool = False
+    network: str | None = None  #: None: no network; `PUBLIC`; else the name of a network among runs, `user-alice`
+    ports: Sequence[PortMapping] = ()
+    gpus: Sequence[str] = ()  #: devices, as `NodeReport.gpus` names them
+    tmpstorage: TmpStorage | None = None
     root: bool = False
 
 
@@ -127,6 +153,7 @@ class NodeReport:
     memory: int  #: bytes
     disk_used: int = 0  #: bytes
     disk_total: int = 0  #: bytes
+    gpus: Sequence[str] = ()  #: devices by name
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
 

@@ -18,6 +18,7 @@ class Node(BaseModel):
     memory: int
     disk_used: int = 0
     disk_total: int = 0
+    gpus: list[str] = []  #: devices by name
     labels: dict[str, str] = {}
     version: str = ""
     checked_at: float

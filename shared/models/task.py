@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -34,6 +35,33 @@ class TaskVolume(_Stored):
     mount: str
 
 
+class Network(StrEnum):
+    """Which network a task that has one is in."""
+
+    PUBLIC = "public"  #: the engine's own, which reaches the world
+    USER = "user"  #: one of the tasks of its user
+    PROJECT = "project"  #: one of the tasks of its project
+
+
+class TmpStorage(_Stored):
+    """Room that goes with the container."""
+
+    size: int  #: bytes
+    path: str  #: where the task sees it
+
+
+class Dependencies(_Stored):
+    """Ids of the tasks that this one comes after, by how they have to end."""
+
+    ok: list[int] = []  #: with exit code 0
+    any: list[int] = []  #: in any way
+    not_ok: list[int] = []  #: in any other way than with exit code 0
+
+    @property
+    def ids(self) -> list[int]:
+        return sorted({*self.ok, *self.any, *self.not_ok})
+
+
 class Spec(_Stored):
     """What was asked for; never changes after the task was admitted."""
 
@@ -44,12 +72,53 @@ class Spec(_Stored):
     ram: float  #: GB
     image: str
     volumes: list[TaskVolume] = []
-    network: bool = False
+    gpus: int = 0
+    labels: list[str] = []  #: what a node's labels must be, `storage==ssd` or `storage!=ssd`
+    ports: list[int] = []  #: of the container, to be reached from outside
+    network: Network | None = None
+    tmpstorage: TmpStorage | None = None
     root: bool = False
     uris: list[str] = []
     notify_email: bool = False  #: the owner wants a mail when it runs and when it is over
+    depends: Dependencies = Field(default_factory=Dependencies)
+    restarts: int = 0  #: after failures of nodes, at most
+    lifespan: float | None = None  #: seconds it may run
+    ticket_share: float | None = None
     dynamic: dict[str, str] = {}  #: requirements that may be changed later, as the configuration allows
     cmd: str
+
+
+class Array(_Stored):
+    """
+    What the parent of an array holds: it stands for `count` children with the indices `start`, `start + step` …, whose ids
+    are `first_id`, `first_id + 1` …. Only the first `made` are sure to be stored: the others are as the parent says.
+    """
+
+    start: int
+    end: int
+    step: int
+    count: int
+    first_id: int
+    made: int = 0
+    max_concurrent: int | None = None  #: children that hold resources at a time, at most
+    over: int = 0  #: children that came to their end, when they were last counted
+
+
+class Member(_Stored):
+    """What a child of an array knows of it."""
+
+    parent: int
+    index: int
+    first: int
+    last: int
+    step: int
+
+
+class Cause(_Stored):
+    """Why the system itself wants a task killed, until it is."""
+
+    ending: Ending
+    reason: str
 
 
 class Placement(_Stored):
@@ -59,6 +128,10 @@ class Placement(_Stored):
     executor: str
     at: float
     epoch: int
+    gpus: list[str] = []  #: devices of the node, by name
+    ports: list[int] = []  #: of the node, one for each of the task's
+    #: What nobody else may hold meanwhile, `n1/port/10001` and `n1/gpu/0`: a unique index sees to it.
+    leases: list[str] = []
 
 
 class Failure(_Stored):
@@ -94,11 +167,17 @@ class Task(_Stored):
     attempt: int = 0
     intent: Intent | None = None  #: None: run
     intent_at: float | None = None
+    cause: Cause | None = None  #: of an intent to kill that is the system's own
     remark: Remark | None = None  #: what came of the last intent
     user: TaskUser
     project: str = "default"
     spec: Spec
-    shape: str  #: what it needs of a node, in one word: tasks alike share the scheduler's verdict
+    array: Array | None = None  #: of the parent of an array
+    member: Member | None = None  #: of a child of one
+    waiting_on: list[int] = []  #: those of its dependencies that are not over yet
+    not_before: float | None = None  #: an earlier start than this is too soon after a failure
+    avoid: list[str] = []  #: nodes that failed it
+    shape: str  #: what it needs of a node, in one line: tasks alike share the scheduler's verdict
     placement: Placement | None = None
     started_at: float | None = None
     ended_at: float | None = None
@@ -118,6 +197,15 @@ class Task(_Stored):
         return self.model_dump(by_alias=True, mode="python")
 
 
-def shape_of(cpu: float, ram: float) -> str:
-    """The key under which tasks with the same needs share a verdict, e.g. `cpu=1 ram=2`."""
-    return f"cpu={cpu:g} ram={ram:g}"
+def shape_of(spec: Spec, *, avoid: Sequence[str] = ()) -> str:
+    """The key under which tasks with the same needs share a verdict, e.g. `cpu=1 ram=2 gpus=1 labels=storage==ssd`."""
+    needs = [f"cpu={spec.cpu:g}", f"ram={spec.ram:g}"]
+    if spec.gpus:
+        needs.append(f"gpus={spec.gpus}")
+    if spec.labels:
+        needs.append(f"labels={','.join(sorted(spec.labels))}")
+    if spec.ports:
+        needs.append(f"ports={len(spec.ports)}")
+    if avoid:
+        needs.append(f"avoid={','.join(sorted(avoid))}")
+    return " ".join(needs)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shared import durations
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
-from shared.models.task import Purge, Task
+from shared.models.task import Array, Cause, Purge, Task
 from shared.store import connection, indexes
 
 GB = 1024**3
@@ -25,6 +26,15 @@ class Pending:
     cpus: float
     memory: int
     queued_at: float
+    gpus: int = 0
+    labels: tuple[str, ...] = ()
+    ports: int = 0  #: how many
+    waiting_on: tuple[int, ...] = ()  #: tasks that have to be over before
+    not_before: float | None = None
+    avoid: tuple[str, ...] = ()  #: nodes
+    ticket_share: float | None = None
+    parent: int | None = None  #: of a child of an array
+    array: Array | None = None  #: of the parent of one, which is never placed itself
 
     @property
     def seniority(self) -> tuple[float, int]:
@@ -48,6 +58,16 @@ class Placed:
     memory: int
     status_at: float
     started_at: float | None
+    user: str = ""
+    project: str = ""
+    gpus: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    parent: int | None = None
+    index: int | None = None
+    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
+    restarts: int = 0
+    failures: int = 0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +83,45 @@ class Ended:
     ram: float  #: GB
     started_at: float | None
     ended_at: float
+    gpus: int = 0
 
 
 _INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
 
-_PENDING = ("attempt", "user.id", "project", "shape", "spec.cpu", "spec.ram", "queued_at")
+_PENDING = (
+    *(
+        "attempt",
+        "user.id",
+        "project",
+        "shape",
+        "queued_at",
+        "waiting_on",
+        "not_before",
+        "avoid",
+        "member.parent",
+        "array",
+    ),
+    *("spec.cpu", "spec.ram", "spec.gpus", "spec.labels", "spec.ports", "spec.ticket_share"),
+)
 _PLACED = (
-    *("attempt", "status", "status_at", "intent", "intent_at", "placement", "started_at"),
-    *("spec.image", "spec.cpu", "spec.ram"),
+    *(
+        "attempt",
+        "status",
+        "status_at",
+        "intent",
+        "intent_at",
+        "cause",
+        "placement",
+        "started_at",
+        "user.id",
+        "project",
+    ),
+    *("member", "failure.count", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan", "spec.restarts"),
+    "spec.dynamic.maxlifespan",
 )
 _ENDED = (
     *("attempt", "placement.node", "user.id", "project", "started_at", "ended_at"),
-    *("spec.cpu", "spec.ram"),
+    *("spec.cpu", "spec.ram", "spec.gpus"),
 )
 
 
@@ -160,34 +207,63 @@ def _memory(document: dict[str, Any]) -> int:
 
 
 def _pending(document: dict[str, Any]) -> Pending:
+    spec = document["spec"]
+    array = document.get("array")
+    member = document.get("member") or {}
     return Pending(
         id=document["_id"],
         attempt=document["attempt"],
         user=document["user"]["id"],
         project=document["project"],
         shape=document["shape"],
-        cpus=document["spec"]["cpu"],
+        cpus=spec["cpu"],
         memory=_memory(document),
         queued_at=document["queued_at"],
+        gpus=spec.get("gpus", 0),
+        labels=tuple(spec.get("labels", ())),
+        ports=len(spec.get("ports", ())),
+        waiting_on=tuple(document.get("waiting_on", ())),
+        not_before=document.get("not_before"),
+        avoid=tuple(document.get("avoid", ())),
+        ticket_share=spec.get("ticket_share"),
+        parent=member.get("parent"),
+        array=Array.model_validate(array) if array else None,
     )
 
 
 def _placed(document: dict[str, Any]) -> Placed:
-    intent = document.get("intent")
+    intent, cause = document.get("intent"), document.get("cause")
+    spec, placement, member = document["spec"], document["placement"], document.get("member") or {}
     return Placed(
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
         intent=Intent(intent) if intent in _INTENTS else None,
         intent_at=document.get("intent_at"),
-        image=document["spec"]["image"],
-        node=document["placement"]["node"],
-        epoch=document["placement"]["epoch"],
-        cpus=document["spec"]["cpu"],
+        image=spec["image"],
+        node=placement["node"],
+        epoch=placement["epoch"],
+        cpus=spec["cpu"],
         memory=_memory(document),
         status_at=document["status_at"],
         started_at=document.get("started_at"),
+        user=document["user"]["id"],
+        project=document["project"],
+        gpus=tuple(placement.get("gpus", ())),
+        ports=tuple(placement.get("ports", ())),
+        parent=member.get("parent"),
+        index=member.get("index"),
+        lifespan=_lifespan(spec),
+        restarts=spec.get("restarts", 0),
+        failures=(document.get("failure") or {}).get("count", 0),
+        cause=Cause.model_validate(cause) if cause else None,
     )
+
+
+def _lifespan(spec: dict[str, Any]) -> float | None:
+    """What was changed later counts instead of what was asked for."""
+    changed = (spec.get("dynamic") or {}).get("maxlifespan")
+    return durations.parse(changed) if changed else spec.get("lifespan")
 
 
 def _ended(document: dict[str, Any]) -> Ended:
@@ -201,4 +277,5 @@ def _ended(document: dict[str, Any]) -> Ended:
         ram=document["spec"]["ram"],
         started_at=document.get("started_at"),
         ended_at=document["ended_at"],
+        gpus=document["spec"].get("gpus", 0),
     )

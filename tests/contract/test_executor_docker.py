@@ -234,7 +234,7 @@ async def test_an_image_without_a_shell_ends_without_a_trace_of_the_wrapper(rig:
 
 async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
     executor = docker.DockerExecutor(rig.config.model_copy(update={"docker_network": "no-such-network"}))
-    run = await rig.run("exit 0", network=True)
+    run = await rig.run("exit 0", network="public")
     with pytest.raises(errors.StartRefused, match="no-such-network"):
         await executor.start(run)
     assert f"/{run.handle.name}" not in await names(docker_engine)

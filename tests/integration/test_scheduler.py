@@ -45,14 +45,14 @@ async def test_a_task_goes_all_the_way(scene: Scene) -> None:
 
 
 async def test_what_an_executor_is_told_is_made_from_the_task(scene: Scene) -> None:
-    handle = await scene.add(1, cmd="sleep 60", cpu=0.5, ram=0.25, network=True)
+    handle = await scene.add(1, cmd="sleep 60", cpu=0.5, ram=0.25, network="public")
     async with scene.running(scene.scheduler()):
         await scene.until(RUNNING)
     run, task = scene.executor.runs[handle], await scene.task()
     assert (run.cpus, run.memory, run.network, run.root, run.image) == (
         0.5,
         1024**3 // 4,
-        True,
+        "public",
         False,
         "busybox:latest",
     )

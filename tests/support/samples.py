@@ -80,8 +80,8 @@ def user(user_id: str = "alice", **fields: Any) -> User:
 
 
 def task(task_id: int = 1, status: TaskStatus = TaskStatus.PENDING, **fields: Any) -> Task:
-    """A stored task; `cpu`, `ram`, `image` and `cmd` go to its specification, `user` is its owner's id."""
-    wanted = {name: fields.pop(name) for name in ("cpu", "ram", "image", "cmd", "network", "root") if name in fields}
+    """A stored task; the fields of `Spec` go to its specification, `user` is its owner's id."""
+    wanted = {name: fields.pop(name) for name in Spec.model_fields if name in fields}
     owner = fields.pop("user", "alice")
     at = fields.pop("at", NOW)
     spec = Spec(**{"name": "sample", "cpu": 1.0, "ram": 1.0, "image": "busybox:latest", "cmd": "exit 0", **wanted})
@@ -93,7 +93,7 @@ def task(task_id: int = 1, status: TaskStatus = TaskStatus.PENDING, **fields: An
         "queued_at": at,
         "user": TaskUser(id=owner, uid=20001, gid=20002),
         "spec": spec,
-        "shape": shape_of(spec.cpu, spec.ram),
+        "shape": shape_of(spec),
         "submission": f"sent-{task_id}",
     }
     return Task(**{**values, **fields})

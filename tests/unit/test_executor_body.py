@@ -90,7 +90,7 @@ def test_the_body_of_a_run() -> None:
 
 
 def test_a_run_that_asks_for_the_network_gets_the_configured_one_and_nothing_else() -> None:
-    plain, connected = made_of(RUN), made_of(replace(RUN, network=True))
+    plain, connected = made_of(RUN), made_of(replace(RUN, network="public"))
     assert connected["HostConfig"].pop("NetworkMode") == "bridge"
     plain["HostConfig"].pop("NetworkMode")
     assert connected == plain

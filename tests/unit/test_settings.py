@@ -108,9 +108,10 @@ def test_an_empty_file_is_no_configuration_and_fine(tmp_path: Path) -> None:
         ("nodes: [{name: '../n1'}]", "nodes.0.name"),
         ("nodes: [{name: n1, url: 'ssh://n1'}]", "nodes.0.url"),
         ("nodes: [{name: n1, cpus: 0}]", "nodes.0.cpus"),
-        ("scheduler_policy: lifo", "scheduler_policy"),
-        ("maxlifespan: 6d", "maxlifespan"),
-        ("failure_policy: {strategy: 1}", "failure_policy"),
+        ("scheduler_policy: 'no such'", "scheduler_policy"),
+        ("maxlifespan: never", "maxlifespan"),
+        ("failure_policy: {strategy: -1}", "failure_policy.strategy"),
+        ("node_grace: 0", "node_grace"),
     ],
 )
 def test_what_breaks_a_rule_is_named_with_its_path(tmp_path: Path, text: str, path: str) -> None:

@@ -148,7 +148,7 @@ def test_a_task_has_every_field_of_the_reference() -> None:
     }
     assert set(answer["requirements"]) == {
         *("cpu", "ram", "gpus", "array", "label", "tasks", "ports", "uris", "failure_policy", "network", "tmpstorage"),
-        *("executor", "maxlifespan", "ticket_share"),
+        *("executor", "maxlifespan", "ticket_share", "depends"),
     }
     assert set(answer["container"]) == {
         *("image", "volumes", "network", "id", "meta", "stats", "ports", "port_mapping", "root", "ip_address", "status")
@@ -159,6 +159,7 @@ def test_a_task_has_every_field_of_the_reference() -> None:
         "nb_tasks": 0,
         "nb_tasks_over": 0,
         "tasks": [],
+        "max_concurrent": None,
     }
     assert set(answer["user"]) == {"id", "uid", "gid", "project"}
     assert answer["meta"]["tags"] == []
@@ -225,7 +226,7 @@ def test_a_task_that_waits_always_has_a_reason(
 @pytest.mark.parametrize("status", list(TaskStatus))
 def test_a_task_that_was_read_can_be_sent_back_as_a_new_one(status: TaskStatus) -> None:
     copied = TaskIn.model_validate(orjson.loads(orjson.dumps(shown(of(status)))))
-    settings = Settings.model_construct(**{**Settings().model_dump(), "executor": "fake"})
+    settings = Settings().model_copy(update={"executor": "fake"})
     new = admission.admit(copied, owner=samples.user(), settings=settings, features=frozenset(Feature), now=NOW)
     assert new.spec == of(status).spec
     assert new.id == 0

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import bodies, task_answers
+from services.api import bodies, requirements, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, TaskOut, Token
@@ -87,6 +87,8 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
         raise errors.InvalidInput.of("name", f"must be one of: {known}")
     if field.admin_only and not user.admin:
         raise errors.NotAllowed(f"only an admin may change {field.name}")
+    if field.name == requirements.LIFESPAN and (problem := requirements.lifespan_problem(sent.value, here.settings)):
+        raise errors.InvalidInput.of("value", problem)
     if await here.stores.tasks.set_dynamic(task.id, field.name, sent.value) is None:
         raise errors.Conflict(f"task {task.id} is over")
     return Json({"name": field.name, "value": sent.value})

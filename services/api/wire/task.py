@@ -16,7 +16,11 @@ _ASKED = {
     Intent.RESUME: "resume requested",
     Intent.RESCHEDULE: "reschedule requested",
 }
-_ENDED = {Ending.KILLED: "killed", Ending.QUOTA_REACHED: "quota reached"}
+_ENDED = {
+    Ending.KILLED: "killed",
+    Ending.LIFESPAN_REACHED: "killed",
+    Ending.QUOTA_REACHED: "quota reached",
+}
 _PRIMARY = {TaskStatus.STARTING: "pending"}
 _CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
 
@@ -29,7 +33,7 @@ def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) 
     spec = task.spec
     return {
         "id": task.id,
-        "parent_task_id": None,
+        "parent_task_id": task.member.parent if task.member else None,
         "date": task.submitted_at,
         "notify": {"email": spec.notify_email},
         "meta": {"name": spec.name, "description": spec.description, "tags": spec.tags},
@@ -101,22 +105,47 @@ def _number(value: float) -> int | float:
 
 
 def _requirements(task: Task) -> dict[str, Any]:
+    spec = task.spec
     return {
-        "cpu": _number(task.spec.cpu),
-        "ram": _number(task.spec.ram),
-        "gpus": 0,
-        "array": {"values": None, "task_id": None, "nb_tasks": 0, "nb_tasks_over": 0, "tasks": []},
-        "label": None,
-        "tasks": [],
-        "ports": [],
-        "uris": task.spec.uris,
-        "failure_policy": 0,
-        "network": "public" if task.spec.network else None,
-        "tmpstorage": None,
+        "cpu": _number(spec.cpu),
+        "ram": _number(spec.ram),
+        "gpus": spec.gpus,
+        "array": _array(task),
+        "label": spec.labels or None,
+        "tasks": spec.depends.any,
+        "depends": {"afterok": spec.depends.ok, "afterany": spec.depends.any, "afternotok": spec.depends.not_ok},
+        "ports": spec.ports,
+        "uris": spec.uris,
+        "failure_policy": spec.restarts,
+        "network": spec.network,
+        "tmpstorage": spec.tmpstorage.model_dump() if spec.tmpstorage else None,
         "executor": task.placement.executor if task.placement else None,
-        "maxlifespan": None,
-        "ticket_share": None,
-        **task.spec.dynamic,
+        "maxlifespan": _number(spec.lifespan) if spec.lifespan else None,
+        "ticket_share": spec.ticket_share,
+        **spec.dynamic,
+    }
+
+
+def _array(task: Task) -> dict[str, Any]:
+    array, member = task.array, task.member
+    if array is not None:
+        children = range(array.first_id, array.first_id + array.count)
+        values = f"{array.start}:{array.end}:{array.step}"
+        return {
+            "values": values,
+            "task_id": None,
+            "nb_tasks": array.count,
+            "nb_tasks_over": array.over,
+            "tasks": list(children),
+            "max_concurrent": array.max_concurrent,
+        }
+    return {
+        "values": None,
+        "task_id": member.index if member else None,
+        "nb_tasks": 0,
+        "nb_tasks_over": 0,
+        "tasks": [],
+        "max_concurrent": None,
     }
 
 
@@ -129,12 +158,12 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
     return {
         "image": task.spec.image,
         "volumes": volumes,
-        "network": task.spec.network,
+        "network": task.spec.network is not None,
         "id": base.run_name(task.id, task.attempt) if placed else None,
         "meta": _meta(task),
         "stats": None,
-        "ports": [],
-        "port_mapping": [],
+        "ports": [str(port) for port in placed.ports] if placed else [],
+        "port_mapping": _port_mapping(task),
         "root": task.spec.root,
         "ip_address": None,
         "status": _CONTAINER.get(task.status),
@@ -149,3 +178,8 @@ def _meta(task: Task) -> dict[str, Any] | None:
     if task.status in ENDED and task.exit_code is not None:
         meta["State"] = {"ExitCode": task.exit_code}
     return meta or None
+
+
+def _port_mapping(task: Task) -> list[dict[str, int]]:
+    given = task.placement.ports if task.placement else []
+    return [{"host": host, "container": container} for host, container in zip(given, task.spec.ports, strict=False)]

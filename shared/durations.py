@@ -1,0 +1,35 @@
+"""Durations in seconds as people write them: `7d`, `12h`, `90s`. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_DURATION = re.compile(r"^\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([smhdw]?)\s*$", re.IGNORECASE | re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+LONGEST = 10 * 365 * 86400.0  #: seconds
+
+
+def parse(value: object) -> float:
+    """Seconds of a number or of a text like `90s`, `12h`, `7d`: more than none, at most ten years. Raises ValueError."""
+    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    match = _DURATION.match(text) if isinstance(text, str) else None
+    seconds = float(match[1]) * _SECONDS[match[2].lower()] if match else 0.0
+    if not 0 < seconds <= LONGEST:
+        raise ValueError("must be a duration like 90s, 12h or 7d, of at most ten years")
+    return seconds
+
+
+def shown(seconds: float) -> str:
+    """A duration as people read it: `7 days`, `1.5 hours`."""
+    for unit, factor in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= factor:
+            number = f"{seconds / factor:.3g}"
+            return f"{number} {unit}" + ("" if number == "1" else "s")
+    return f"{seconds:.3g} seconds"
+
+
+#: A setting that takes every spelling.
+Duration = Annotated[float, BeforeValidator(parse)]
