@@ -15,6 +15,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── NotFound
     │   │   └── TaskNotFound
     │   ├── Conflict
+    │   ├── KeyReused               an Idempotency-Key that came with another body before
     │   ├── TooManyRequests         with the seconds to wait
     │   └── InMaintenance
     ├── InvalidTransition           the lifecycle table has no such edge
@@ -126,6 +127,10 @@ class TaskNotFound(NotFound):
 
 class Conflict(RequestError):
     """The thing exists already, or is not in a state that allows this."""
+
+
+class KeyReused(RequestError):
+    """The Idempotency-Key came with another body before: a new request needs a new key."""
 
 
 class TooManyRequests(RequestError):

@@ -33,6 +33,7 @@ from pydantic_settings import (
 
 from shared import addresses, durations, errors, sizes
 
+MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRET_LENGTH = 32  #: characters a secret must have
 #: Values that stand in documents: a system that runs with one is open to whoever read them.
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
     rate_limit_all: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of all users
     authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: tries a minute per user and address
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: bytes
+    max_batch: Annotated[int, Field(ge=1, le=MOST_IN_BATCH)] = 1000  #: tasks of one request
 
     dynamic_fields: list[DynamicField] = []
 

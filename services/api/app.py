@@ -12,6 +12,7 @@ from services.api.context import Context
 from services.api.routes import (
     app_tokens,
     archive,
+    batches,
     files,
     maintenance,
     projects,
@@ -44,6 +45,7 @@ ROUTERS = (
     sessions.router,
     task_lists.router,
     tasks.router,
+    batches.router,
     task_actions.router,
     archive.router,
     files.router,

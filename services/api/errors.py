@@ -27,6 +27,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.NotFound: (404, "not_found"),
     errors.TaskNotFound: (404, "task_not_found"),
     errors.Conflict: (409, "conflict"),
+    errors.KeyReused: (409, "idempotency_key_reused"),
     errors.TooManyRequests: (429, "too_many_requests"),
     errors.InMaintenance: (503, "in_maintenance"),
     errors.StoreUnavailable: (503, "store_unavailable"),

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Sequence
 
 from services.api.hints import Hints
-from shared import batching, errors, metrics
+from shared import batching, clock, errors, metrics
 from shared.lifecycle import TaskStatus
+from shared.models.receipt import RequestKey
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.admissions import Limits
@@ -33,6 +34,26 @@ class Submissions:
         """
         return await self._batcher.ask(task)
 
+    async def submit_whole(self, tasks: Sequence[Task], key: RequestKey | None = None) -> list[int] | None:
+        """
+        The numbers of the tasks of one request, of which all or none are stored. None if another request with the same key
+        was faster. Raises as `submit` does.
+        """
+        for last_try in (False,) * (_TRIES - 1) + (True,):
+            self._number(tasks, await self._stores.tasks.reserve_ids(len(tasks)))
+            ids = [task.id for task in tasks]
+            receipt = key.receipt(ids, now=clock.now()) if key else None
+            try:
+                stored = await self._stores.admissions.admit_whole(tasks, self._limits, receipt=receipt)
+                break
+            except errors.Conflict:
+                if last_try:
+                    raise
+        if not stored:
+            return None
+        self._tell(tasks)
+        return ids
+
     async def _store(self, tasks: Sequence[Task]) -> Sequence[int | Exception]:
         for last_try in (False,) * (_TRIES - 1) + (True,):
             self._number(tasks, await self._stores.tasks.reserve_ids(len(tasks)))
@@ -42,10 +63,12 @@ class Submissions:
             except errors.Conflict:
                 if last_try:
                     raise
-        stored = [task for task, answer in zip(tasks, answers, strict=True) if answer is None]
+        self._tell([task for task, answer in zip(tasks, answers, strict=True) if answer is None])
+        return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
+
+    def _tell(self, stored: Sequence[Task]) -> None:
         metrics.TASKS_ADMITTED.inc(len(stored))
         self._hints.pending([task.id for task in stored if task.status is TaskStatus.PENDING])
-        return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
 
     @staticmethod
     def _number(tasks: Sequence[Task], first: int) -> None:

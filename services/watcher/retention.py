@@ -17,7 +17,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 LEASE = "deletions"
-ARRIVALS = 6  #: operations of the store, at most, from who is asking to the task that is stored
+ARRIVALS = 8  #: operations of the store, at most, from who is asking to the task that is stored
 
 
 class Retention:
@@ -69,6 +69,7 @@ class Retention:
         await self._stores.projects.leave_all(user)
         await self._stores.recipes.remove_of(user)
         await self._stores.app_tokens.remove_of(user)
+        await self._stores.receipts.remove_of(user)
         await self._forget_bills(user)
         await self._stores.users.remove(user)
         await self._stores.deletions.done(user)

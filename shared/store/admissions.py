@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pymongo import errors as driver_errors
-
-from shared import clock, errors
+from shared import errors
+from shared.models.receipt import Receipt
 from shared.models.task import Task
 from shared.store import connection
+from shared.store.receipts import ReceiptStore
 from shared.store.tasks import TaskStore
+from shared.store.transactions import Transactions
 from shared.store.views import TaskViews
 
 T = TypeVar("T")
-
-PATIENCE = 5.0  #: seconds in which a transaction is begun again
-_PAUSE_FIRST, _PAUSE_MOST = 0.01, 0.2  #: seconds before that, at most
 
 RETRY_AFTER = 5.0  #: seconds; a task that waits may start any moment
 
@@ -32,15 +29,26 @@ class Limits:
     user: int | None
     everybody: int | None
 
+    @property
+    def are_none(self) -> bool:
+        return self.user is None and self.everybody is None
+
+
+class _KeyTaken(Exception):
+    """Another request with the same key was faster."""
+
 
 class AdmissionStore:
     """The way in."""
 
-    def __init__(self, database: connection.Database, tasks: TaskStore, views: TaskViews) -> None:
-        self._client = database.client
+    def __init__(
+        self, database: connection.Database, tasks: TaskStore, views: TaskViews, receipts: ReceiptStore
+    ) -> None:
+        self._transactions = Transactions(database)
         self._gates = database["admission_gates"]
         self._tasks = tasks
         self._views = views
+        self._receipts = receipts
         self._turn = asyncio.Lock()  # transactions of one process would only run into each other
 
     async def admit(self, tasks: Sequence[Task], limits: Limits) -> list[Exception | None]:
@@ -50,46 +58,58 @@ class AdmissionStore:
 
         Raises `errors.StoreUnavailable`.
         """
-        if limits.user is None and limits.everybody is None:
+        if limits.are_none:
             await self._tasks.insert(tasks)
             return [None] * len(tasks)
         return await self._admit_counted(tasks, limits)
 
     @connection.translated
+    async def admit_whole(self, tasks: Sequence[Task], limits: Limits, *, receipt: Receipt | None = None) -> bool:
+        """
+        Insert all of `tasks` or none, together with the receipt of the request that brought them. False, and nothing is
+        stored, if another request with the same key was faster.
+
+        Raises `errors.TooManyRequests` where a limit leaves no room for all, `errors.Conflict` where numbers are taken, and
+        `errors.StoreUnavailable`.
+        """
+
+        async def transaction(session: Any) -> None:
+            if not limits.are_none:
+                for refusal in filter(None, await self._count(tasks, limits, session)):
+                    raise refusal
+            await self._tasks.insert(tasks, session=session)
+            # Last: until the commit nobody else gets past this key.
+            if receipt is not None and not await self._receipts.add(receipt, session=session):
+                raise _KeyTaken
+
+        try:
+            await self._in_turn(transaction, limits)
+        except _KeyTaken:
+            return False
+        return True
+
+    @connection.translated
     async def _admit_counted(self, tasks: Sequence[Task], limits: Limits) -> list[Exception | None]:
         async def transaction(session: Any) -> list[Exception | None]:
-            # Two transactions that count and insert would not see each other's tasks. Touching the same gate makes
-            # the later one start over with the earlier one's tasks in its count.
-            await self._gates.update_one(
-                {"_id": "tasks"}, {"$inc": {"passed": len(tasks)}}, upsert=True, session=session
-            )
-            answers = await self._judge(tasks, limits, session)
+            answers = await self._count(tasks, limits, session)
             admitted = [task for task, answer in zip(tasks, answers, strict=True) if answer is None]
             if admitted:
                 await self._tasks.insert(admitted, session=session)
             return answers
 
-        async with self._turn:
-            return await self._in_transaction(transaction)
+        return await self._in_turn(transaction, limits)
 
-    async def _in_transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """
-        Do `work` in a transaction, beginning again where it met another. Not by Motor's `with_transaction`: that one
-        commits outside its own retries, and a conflict found at the commit would reach the caller.
-        """
-        deadline, pause = clock.monotonic() + PATIENCE, _PAUSE_FIRST
-        async with await self._client.start_session() as session:
-            while True:
-                try:
-                    async with session.start_transaction():
-                        return await work(session)
-                except driver_errors.PyMongoError as error:
-                    if not error.has_error_label("TransientTransactionError"):
-                        raise
-                    if clock.monotonic() > deadline:
-                        raise errors.StoreUnavailable("too many tasks are being admitted at the same time") from error
-                await asyncio.sleep(random.uniform(0, pause))
-                pause = min(pause * 1.5, _PAUSE_MOST)
+    async def _in_turn(self, transaction: Callable[[Any], Awaitable[T]], limits: Limits) -> T:
+        if limits.are_none:
+            return await self._transactions.run(transaction)
+        async with self._turn:
+            return await self._transactions.run(transaction)
+
+    async def _count(self, tasks: Sequence[Task], limits: Limits, session: Any) -> list[Exception | None]:
+        # Two transactions that count and insert would not see each other's tasks. Touching the same gate makes
+        # the later one start over with the earlier one's tasks in its count.
+        await self._gates.update_one({"_id": "tasks"}, {"$inc": {"passed": len(tasks)}}, upsert=True, session=session)
+        return await self._judge(tasks, limits, session)
 
     async def _judge(self, tasks: Sequence[Task], limits: Limits, session: Any) -> list[Exception | None]:
         room: dict[str | None, float] = defaultdict(lambda: float("inf"))

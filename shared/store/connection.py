@@ -22,7 +22,7 @@ Database = AsyncIOMotorDatabase[dict[str, Any]]
 CLOSE_TIMEOUT = 1.0  #: seconds for what is only polite at the end
 
 #: Server codes that say "not now" rather than "not so": no primary, shutting down, out of time.
-_PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11602, 13435, 13436})
+_PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11601, 11602, 13435, 13436})
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo import errors as driver_errors
 
 from shared import lifecycle
-from shared.store import connection, outbox
+from shared.store import connection, outbox, receipts
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +72,10 @@ INDEXES = {
         ),
         # Those that were sent or given up go after a while.
         IndexModel([("done_at", ASCENDING)], name="done", expireAfterSeconds=outbox.KEEP),
+    ],
+    "receipts": [
+        # They go after a day.
+        IndexModel([("at", ASCENDING)], name="old", expireAfterSeconds=receipts.KEEP),
     ],
     "usage": [
         # A user's and a project's sums over a window of days.

@@ -21,6 +21,7 @@ from shared.store import (
     outbox,
     owned,
     projects,
+    receipts,
     recipes,
     tasks,
     usage,
@@ -47,6 +48,7 @@ class Stores:
     leases: leases.LeaseStore
     projects: projects.ProjectStore
     owned: owned.OwnedTasks
+    receipts: receipts.ReceiptStore
     recipes: recipes.RecipeStore
     app_tokens: app_tokens.AppTokenStore
     outbox: outbox.OutboxStore
@@ -67,10 +69,11 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
     """Open the stores of `settings`. Nothing is asked of the server before the first call."""
     async with connection.database(settings) as database:
         task_store, task_views = tasks.TaskStore(database), views.TaskViews(database)
+        receipt_store = receipts.ReceiptStore(database)
         yield Stores(
             database=database,
             tasks=task_store,
-            admissions=admissions.AdmissionStore(database, task_store, task_views),
+            admissions=admissions.AdmissionStore(database, task_store, task_views, receipt_store),
             views=task_views,
             lists=lists.TaskLists(database),
             work=work.TaskWork(database),
@@ -81,6 +84,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             leases=leases.LeaseStore(database, clock.monotonic),
             projects=projects.ProjectStore(database),
             owned=owned.OwnedTasks(database),
+            receipts=receipt_store,
             recipes=recipes.RecipeStore(database),
             app_tokens=app_tokens.AppTokenStore(database),
             outbox=outbox.OutboxStore(database),

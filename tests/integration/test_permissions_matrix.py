@@ -101,6 +101,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/app/token/{token}/user"): Row(Action.SEE_PUBLIC, EVERYBODY, "/app/token/{app_secret}/user"),
     # --- one's own
     ("POST", "/api/1.0/task"): Row(Action.ACT_FOR_ONESELF, USERS, "/task", NEW_TASK),
+    ("POST", "/api/1.0/task/batch"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/batch", [NEW_TASK]),
     ("GET", "/api/1.0/task/active"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/active"),
     ("GET", "/api/1.0/task/over"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/over"),
     ("POST", "/api/1.0/task/over/{skip}/{limit}"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/over/0/0"),
@@ -242,6 +243,8 @@ class World:
             secret = self._sharing.settings.shared_secret_passphrase.get_secret_value()
             headers["Authorization"] = f"Bearer {jwt.encode({'app_token': words['app_secret']}, secret)}"
         options: dict[str, Any] = {"content": body} if isinstance(body, str) else {}
+        if isinstance(body, list):
+            options["json"] = body
         if isinstance(body, dict):
             options["json"] = {
                 name: value.format(**words) if isinstance(value, str) else value for name, value in body.items()

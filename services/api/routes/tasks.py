@@ -4,54 +4,46 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from services.api import admission, bodies, task_answers
+from services.api import bodies, idempotency, task_answers
+from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
+from services.api.idempotency import SentKey
 from services.api.wire import task as wire
 from services.api.wire.answers import Added, Counted, Json, TaskOut, TaskStatusOut
 from services.api.wire.submission import TaskIn
-from shared import clock, errors, metrics
-from shared.auth import permissions
-from shared.auth.permissions import Action
+from shared import clock, errors
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
-from shared.models.user import User
+from shared.models.task import Task
 from shared.store.tasks import Transition
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
 
 
-@router.post("/task", response_model=Added, responses=AUTHENTICATED | responses(403, 413, 429), summary="Create a task")
-async def create(sent: TaskIn, here: Here, user: Caller) -> Json:
+@router.post(
+    "/task", response_model=Added, responses=AUTHENTICATED | responses(403, 409, 413, 429), summary="Create a task"
+)
+async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey) -> Json:
     """
-    Once this answers, the task is stored for good. It runs when its turn has come and a node has room.
+    Once this answers, the task is stored for good. It runs when its turn has come and a node has room. Whoever gets no answer
+    can send it again under the same `Idempotency-Key`: it is created once.
 
     `status.primary: "created"` holds the task back until `GET /task/{id}/pending`.
     """
-    try:
+
+    async def admit() -> Task:
         await here.check_open()
-        owner = await here.runs_as(await _owner(sent, here, user))
-        project = await here.stores.projects.get(admission.wanted_project(sent))
-        task = admission.admit(
-            sent, owner=owner, project=project, settings=here.settings, features=here.features, now=clock.now()
-        )
-        task_id = await here.submissions.submit(task)
-    except errors.GoDockerError as error:
-        metrics.TASKS_REFUSED.labels(code=type(error).__name__).inc()
-        raise
+        return await Arrivals(here, user).admit(sent)
+
+    async def admit_whole() -> list[Task]:
+        return [await admit()]
+
+    with refusals_counted():
+        if key is None:
+            task_id = await here.submissions.submit(await admit())
+        else:
+            (task_id,) = await idempotency.once(here, key, admit_whole)
     return Json({"msg": "Task added", "id": task_id})
-
-
-async def _owner(sent: TaskIn, here: Here, user: User) -> User:
-    """Whom the task will run as. Raises `errors.NotAllowed` and `errors.InvalidInput`."""
-    wanted = sent.user.id if sent.user else None
-    if not wanted or wanted == user.id:
-        return user
-    if not permissions.allows(permissions.role_towards_user(user, wanted), Action.SUBMIT_AS):
-        raise errors.NotAllowed("only an admin may create tasks of another user")
-    owner = await here.users.ask(wanted)
-    if owner is None or not owner.active:
-        raise errors.InvalidInput.of("user.id", f"there is no active user {wanted[:64]}")
-    return owner
 
 
 _COUNTED: dict[str, frozenset[TaskStatus]] = {

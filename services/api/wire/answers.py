@@ -60,6 +60,13 @@ class Added(BaseModel):
     id: int
 
 
+class AddedMany(BaseModel):
+    """`ids` in the order in which the tasks were sent."""
+
+    msg: str
+    ids: list[int]
+
+
 class Token(BaseModel):
     token: str
 

@@ -1,0 +1,93 @@
+"""From what a request brings to the tasks that may be stored: who they run as, in which project, and by which rules."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from services.api import admission
+from services.api.context import Context
+from services.api.wire.submission import TaskIn
+from shared import clock, errors, metrics
+from shared.auth import permissions
+from shared.auth.permissions import Action
+from shared.errors import FieldError
+from shared.models.project import Project
+from shared.models.task import Task
+from shared.models.user import User
+
+_AT_A_TIME = 50  #: tasks that are judged before others have a turn
+
+
+class Arrivals:
+    """The tasks of one request. What several of them name is looked up once."""
+
+    def __init__(self, here: Context, caller: User) -> None:
+        self._here = here
+        self._caller = caller
+        self._now = clock.now()
+        self._owners: dict[str | None, User] = {}
+        self._projects: dict[str, Project | None] = {}
+
+    async def admit(self, sent: TaskIn) -> Task:
+        """The task to store. Raises `errors.NotAllowed`, and `errors.InvalidInput` with every rule that is broken."""
+        return admission.admit(
+            sent,
+            owner=await self._owner(sent),
+            project=await self._project(sent),
+            settings=self._here.settings,
+            features=self._here.features,
+            now=self._now,
+        )
+
+    async def admit_all(self, sent: Sequence[TaskIn]) -> list[Task]:
+        """
+        The tasks to store. Raises `errors.InvalidInput` with every rule that any of them breaks, each path led by the task's
+        place (`0.requirements.cpu`).
+        """
+        tasks: list[Task] = []
+        problems: list[FieldError] = []
+        for number, one in enumerate(sent):
+            if number % _AT_A_TIME == 0:
+                await asyncio.sleep(0)
+            try:
+                tasks.append(await self.admit(one))
+            except errors.InvalidInput as error:
+                problems += [FieldError(f"{number}.{field.path}", field.rule) for field in error.fields]
+        if problems:
+            raise errors.InvalidInput(problems)
+        return tasks
+
+    async def _owner(self, sent: TaskIn) -> User:
+        """Whom the task will run as. Raises `errors.NotAllowed` and `errors.InvalidInput`."""
+        wanted = sent.user.id if sent.user else None
+        if wanted not in self._owners:
+            self._owners[wanted] = await self._here.runs_as(await self._find(wanted))
+        return self._owners[wanted]
+
+    async def _find(self, wanted: str | None) -> User:
+        if not wanted or wanted == self._caller.id:
+            return self._caller
+        if not permissions.allows(permissions.role_towards_user(self._caller, wanted), Action.SUBMIT_AS):
+            raise errors.NotAllowed("only an admin may create tasks of another user")
+        owner = await self._here.users.ask(wanted)
+        if owner is None or not owner.active:
+            raise errors.InvalidInput.of("user.id", f"there is no active user {wanted[:64]}")
+        return owner
+
+    async def _project(self, sent: TaskIn) -> Project | None:
+        wanted = admission.wanted_project(sent)
+        if wanted not in self._projects:
+            self._projects[wanted] = await self._here.stores.projects.get(wanted)
+        return self._projects[wanted]
+
+
+@contextmanager
+def refusals_counted() -> Iterator[None]:
+    """Count what is refused within, by its reason."""
+    try:
+        yield
+    except errors.GoDockerError as error:
+        metrics.TASKS_REFUSED.labels(code=type(error).__name__).inc()
+        raise
