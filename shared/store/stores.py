@@ -21,6 +21,7 @@ from shared.store import (
     outbox,
     owned,
     projects,
+    quotas,
     receipts,
     recipes,
     tasks,
@@ -47,6 +48,7 @@ class Stores:
     nodes: nodes.NodeStore
     leases: leases.LeaseStore
     projects: projects.ProjectStore
+    quotas: quotas.QuotaStore
     owned: owned.OwnedTasks
     receipts: receipts.ReceiptStore
     recipes: recipes.RecipeStore
@@ -83,6 +85,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             verdicts=nodes.VerdictStore(database),
             leases=leases.LeaseStore(database, clock.monotonic),
             projects=projects.ProjectStore(database),
+            quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),
             owned=owned.OwnedTasks(database),
             receipts=receipt_store,
             recipes=recipes.RecipeStore(database),

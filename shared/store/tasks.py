@@ -97,18 +97,22 @@ class TaskStore:
         Compare-and-set many tasks, at most one move each, in one round trip. Return the ids of those that this call
         moved. Raises `errors.InvalidTransition` before anything is written.
         """
+        return await self.transition_within(moves, session=None)
+
+    async def transition_within(self, moves: Sequence[Transition], *, session: Any) -> set[int]:
+        """`transition_many` as a part of a transaction, whose errors are its own."""
         if not moves:
             return set()
         for move in moves:
             lifecycle.check_transition(move.old, move.new)
         token = uuid.uuid4().hex
         operations = [UpdateOne(_compare(move), _set(move, token=token)) for move in moves]
-        result = await self._tasks.bulk_write(operations, ordered=False)
+        result = await self._tasks.bulk_write(operations, ordered=False, session=session)
         ids = [move.task_id for move in moves]
         if result.matched_count == len(moves):
             return set(ids)
         # A bulk result counts its winners without naming them.
-        cursor = self._tasks.find({"_id": {"$in": ids}, "moved_by": token}, {"_id": 1})
+        cursor = self._tasks.find({"_id": {"$in": ids}, "moved_by": token}, {"_id": 1}, session=session)
         return {found["_id"] async for found in cursor}
 
     @connection.translated

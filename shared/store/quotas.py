@@ -1,0 +1,148 @@
+"""Quotas: what they are, what is taken of them, and the placement that is checked against them in one step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+from shared import clock
+from shared.lifecycle import ENDED, PLACED
+from shared.models.project import DEFAULT
+from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
+from shared.models.usage import window_start
+from shared.store import connection, indexes
+from shared.store.tasks import TaskStore, Transition
+from shared.store.transactions import Transactions
+
+R = TypeVar("R")
+
+#: Of the moves that are wanted and what is taken, those that may be written, and whatever the caller wants to know.
+Judge = Callable[[Mapping[Scope, Taken]], tuple[Sequence[Transition], R]]
+
+_FIELD = {ScopeKind.USER: "user.id", ScopeKind.PROJECT: "project"}
+_LIMITED = {"$gt": 0}
+
+
+class QuotaStore:
+    """Who may use how much, and has used how much."""
+
+    def __init__(self, database: connection.Database, tasks: TaskStore, *, days: int) -> None:
+        """`days`: the window of usage."""
+        self._database = database
+        self._transactions = Transactions(database)
+        self._gates = database["quota_gates"]
+        self._tasks = tasks
+        self._collection = database["tasks"]
+        self._days = days
+        self._turn = asyncio.Lock()  # transactions of one process would only run into each other
+
+    @connection.translated
+    async def limits(self, scopes: Collection[Scope] | None = None) -> dict[Scope, Quota]:
+        """The quotas of those of `scopes` (None: of all users and projects) that have any."""
+        start = window_start(clock.now(), days=self._days)
+        found: dict[Scope, Quota] = {}
+        for kind, prefix in ((ScopeKind.USER, "usage."), (ScopeKind.PROJECT, "")):
+            names = None if scopes is None else [scope.name for scope in scopes if scope.kind is kind]
+            if names == []:
+                continue
+            fields = [f"{prefix}quota_{resource}" for resource in ("cpu", "ram", "gpu", "time")]
+            query: dict[str, Any] = {"$or": [{field: _LIMITED} for field in fields]}
+            if names is not None:
+                query["_id"] = {"$in": names}
+            async for document in self._database[f"{kind}s"].find(query, [*fields, "usage_since"]):
+                quota = document["usage"] if kind is ScopeKind.USER else document
+                since = max(start, document.get("usage_since") or 0)
+                found[Scope(kind, document["_id"])] = Quota(_limit(quota), since)
+        return found
+
+    @connection.translated
+    async def taken(self, quotas: Mapping[Scope, Quota]) -> dict[Scope, Taken]:
+        """What is taken of each quota."""
+        return await self._taken(quotas, session=None)
+
+    @connection.translated
+    async def place(self, quotas: Mapping[Scope, Quota], judge: Judge[R]) -> tuple[set[int], R]:
+        """
+        Write the moves that `judge` allows, with nobody else placing anything within these quotas meanwhile. Return the ids that
+        were moved, and what `judge` said. It may be asked again, when another transaction was faster. Raises
+        `errors.StoreUnavailable`.
+        """
+
+        async def work(session: Any) -> tuple[set[int], R]:
+            # Two transactions that sum up and place would not see each other's tasks. Touching the same gates makes the
+            # later one start over with the earlier one's tasks in its sums.
+            for scope in sorted(quotas, key=lambda scope: scope.key):
+                await self._gates.update_one({"_id": scope.key}, {"$inc": {"passed": 1}}, upsert=True, session=session)
+            moves, said = judge(await self._taken(quotas, session))
+            return await self._tasks.transition_within(moves, session=session), said
+
+        async with self._turn:
+            return await self._transactions.run(work)
+
+    async def _taken(self, quotas: Mapping[Scope, Quota], session: Any) -> dict[Scope, Taken]:
+        return {scope: await self._taken_of(scope, quota.since, session) for scope, quota in quotas.items()}
+
+    async def _taken_of(self, scope: Scope, since: float, session: Any) -> Taken:
+        # What has ended and is not settled is held until its row is written: counted twice for a moment, never not at all.
+        held = Amounts()
+        own = {_FIELD[scope.kind]: {"$eq": scope.name}}
+        for query in (
+            {**indexes.active(PLACED), **own},
+            {"settled": False, "status": {"$in": sorted(ENDED)}, **own},
+        ):
+            async for row in self._collection.aggregate([{"$match": query}, _HELD], session=session):
+                held += _amounts(row, seconds=_elapsed(row))
+        finished = Amounts()
+        pipeline = [{"$match": {scope.kind.value: {"$eq": scope.name}, "ended_at": {"$gte": since}}}, _FINISHED]
+        async for row in self._database["usage"].aggregate(pipeline, session=session):
+            finished += _amounts(row, seconds=row["seconds"])
+        return Taken(finished, held)
+
+
+_FINISHED: dict[str, Any] = {
+    "$group": {
+        "_id": None,
+        "cpu": {"$sum": "$cpu"},
+        "ram": {"$sum": "$ram"},
+        "gpus": {"$sum": "$gpus"},
+        "seconds": {"$sum": "$seconds"},
+    }
+}
+_HELD: dict[str, Any] = {
+    "$group": {
+        "_id": None,
+        "cpu": {"$sum": "$spec.cpu"},
+        "ram": {"$sum": "$spec.ram"},
+        "gpus": {"$sum": "$spec.gpus"},
+        "started": {"$sum": {"$cond": [{"$gt": ["$started_at", None]}, 1, 0]}},
+        "starts": {"$sum": "$started_at"},
+        "ended": {"$sum": {"$cond": [{"$and": [{"$gt": ["$started_at", None]}, {"$gt": ["$ended_at", None]}]}, 1, 0]}},
+        "ends": {"$sum": {"$cond": [{"$gt": ["$started_at", None]}, "$ended_at", 0]}},
+    }
+}
+
+
+def _elapsed(row: Mapping[str, Any]) -> float:
+    """Seconds that the attempts have run: those that still do, until now."""
+    running = row["started"] - row["ended"]
+    return max(0.0, float(row["ends"] + running * clock.now() - row["starts"]))
+
+
+def _amounts(row: Mapping[str, Any], *, seconds: float) -> Amounts:
+    return Amounts(row["cpu"], row["ram"], row["gpus"], seconds)
+
+
+def _limit(quota: Mapping[str, Any]) -> Amounts:
+    return Amounts(
+        cpu=quota.get("quota_cpu") or 0,
+        ram=quota.get("quota_ram") or 0,
+        gpus=quota.get("quota_gpu") or 0,
+        seconds=quota.get("quota_time") or 0,
+    )
+
+
+def scopes_of(user: str, project: str) -> list[Scope]:
+    """Whose quotas a task of `user` in `project` counts against."""
+    own = [Scope(ScopeKind.USER, user)]
+    return own if project == DEFAULT else [*own, Scope(ScopeKind.PROJECT, project)]
