@@ -27,21 +27,60 @@ class EngineUnavailable(Exception):
     """An engine cannot be had here; the text is one line that says what is missing."""
 
 
-class LocalEngine:
-    """A `dockerd` with everything it has below one directory: socket, images, containers."""
+class Engine:
+    """A Docker Engine at a socket of this machine, whoever started it."""
 
-    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
-        self._directory = directory
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def socket(self) -> Path:
-        return self._directory / "docker.sock"
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
+
+    def answers(self) -> bool:
+        """Whether it answers within a second."""
+        try:
+            # First by hand: the HTTP client forgets to close a socket that could not be connected.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1.0)
+                probe.connect(str(self.socket))
+            with self.client() as client:
+                return client.get("/_ping", timeout=1.0).status_code == 200
+        except (httpx.HTTPError, OSError):
+            return False
+
+    def remove_containers(self) -> None:
+        with self.client() as client:
+            for container in client.get("/containers/json", params={"all": "1"}).json():
+                client.delete(f"/containers/{container['Id']}", params={"v": "1", "force": "1"})
+
+    def import_image(self, archive: bytes, *, name: str, tag: str = "latest") -> None:
+        """Make an image of a tar archive of its files."""
+        with self.client() as client:
+            answer = client.post(
+                "/images/create",
+                params={"fromSrc": "-", "repo": name, "tag": tag},
+                content=archive,
+                headers={"Content-Type": "application/x-tar"},
+            )
+            answer.raise_for_status()
+            if '"error"' in answer.text:
+                raise EngineUnavailable(f"the image {name} could not be made: {answer.text.strip().splitlines()[-1]}")
+
+    def client(self) -> httpx.Client:
+        """An HTTP client of the engine, for what is not asked through an executor."""
+        transport = httpx.HTTPTransport(uds=str(self.socket))
+        return httpx.Client(transport=transport, base_url="http://localhost", timeout=CALL_TIMEOUT)
+
+
+class LocalEngine(Engine):
+    """A `dockerd` with everything it has below one directory: socket, images, containers."""
+
+    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+        super().__init__(directory / "docker.sock")
+        self._directory = directory
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -59,7 +98,7 @@ class LocalEngine:
                 [_dockerd(), *self._arguments()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         deadline = time.monotonic() + START_TIMEOUT
-        while not self._answers():
+        while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 lines = log.read_text(errors="replace").strip().splitlines()
@@ -100,29 +139,6 @@ class LocalEngine:
             subprocess.run(["umount", "-l", point], check=False, timeout=CALL_TIMEOUT, capture_output=True)
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def remove_containers(self) -> None:
-        with self.client() as client:
-            for container in client.get("/containers/json", params={"all": "1"}).json():
-                client.delete(f"/containers/{container['Id']}", params={"v": "1", "force": "1"})
-
-    def import_image(self, archive: bytes, *, name: str, tag: str = "latest") -> None:
-        """Make an image of a tar archive of its files."""
-        with self.client() as client:
-            answer = client.post(
-                "/images/create",
-                params={"fromSrc": "-", "repo": name, "tag": tag},
-                content=archive,
-                headers={"Content-Type": "application/x-tar"},
-            )
-            answer.raise_for_status()
-            if '"error"' in answer.text:
-                raise EngineUnavailable(f"the image {name} could not be made: {answer.text.strip().splitlines()[-1]}")
-
-    def client(self) -> httpx.Client:
-        """An HTTP client of the engine, for what is not asked through an executor."""
-        transport = httpx.HTTPTransport(uds=str(self.socket))
-        return httpx.Client(transport=transport, base_url="http://localhost", timeout=CALL_TIMEOUT)
-
     def _arguments(self) -> list[str]:
         return [
             *("--data-root", str(self._directory / "data")),
@@ -133,17 +149,6 @@ class LocalEngine:
             *("--bridge", "none", "--iptables=false"),
             *self._options,
         ]
-
-    def _answers(self) -> bool:
-        try:
-            # First by hand: the HTTP client forgets to close a socket that could not be connected.
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.settimeout(1.0)
-                probe.connect(str(self.socket))
-            with self.client() as client:
-                return client.get("/_ping", timeout=1.0).status_code == 200
-        except (httpx.HTTPError, OSError):
-            return False
 
 
 def install() -> None:

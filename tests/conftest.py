@@ -8,6 +8,7 @@ FIGURES = "figures"  #: the property under which a test records what it measured
 
 pytest_plugins = [
     "tests.support.engine",
+    "tests.support.cluster",  # uses the one before
     "tests.support.directory",
     "tests.support.gateway",
     "tests.support.mailbox",

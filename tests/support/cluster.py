@@ -1,0 +1,33 @@
+"""Fixtures: several Docker hosts, made once for a module, whole again for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from godocker import engine
+from tests.cluster import running
+from tests.cluster.cluster import Cluster
+from tests.cluster.commands import ClusterError
+from tests.support.engine import cannot_have
+
+
+@pytest.fixture(scope="module")
+def module_cluster() -> Iterator[Cluster]:
+    """Three hosts as in `cluster.SMALL`."""
+    with ExitStack() as stack:
+        try:
+            engine.install()
+            made = stack.enter_context(running.cluster("tests"))
+        except (engine.EngineUnavailable, ClusterError) as error:
+            cannot_have("docker", str(error))
+        yield made
+
+
+@pytest.fixture
+def cluster(module_cluster: Cluster) -> Iterator[Cluster]:
+    """The module's three hosts; after the test, whatever it did to them is undone and nothing runs on them."""
+    yield module_cluster
+    module_cluster.restore()
