@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
-from shared import clock
+from pymongo import errors as driver_errors
+
+from shared import clock, errors
 from shared.lifecycle import ENDED, PLACED
 from shared.models.project import DEFAULT
 from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
@@ -66,7 +68,8 @@ class QuotaStore:
         """
         Write the moves that `judge` allows, with nobody else placing anything within these quotas meanwhile. Return the ids that
         were moved, and what `judge` said. It may be asked again, when another transaction was faster. Raises
-        `errors.StoreUnavailable`.
+        `errors.Conflict`, with nothing moved, where one of the moves needs a port or device that somebody else was
+        given, and `errors.StoreUnavailable`.
         """
 
         async def work(session: Any) -> tuple[set[int], R]:
@@ -75,7 +78,12 @@ class QuotaStore:
             for scope in sorted(quotas, key=lambda scope: scope.key):
                 await self._gates.update_one({"_id": scope.key}, {"$inc": {"passed": 1}}, upsert=True, session=session)
             moves, said = judge(await self._taken(quotas, session))
-            return await self._tasks.transition_within(moves, session=session), said
+            try:
+                return await self._tasks.transition_within(moves, session=session), said
+            except driver_errors.BulkWriteError as error:
+                if any(item.get("code") == 11000 for item in error.details["writeErrors"]):
+                    raise errors.Conflict("a port or device is taken") from None
+                raise
 
         async with self._turn:
             return await self._transactions.run(work)

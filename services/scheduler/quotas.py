@@ -1,0 +1,158 @@
+"""Hold placements against the quotas of users and projects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from shared import clock, errors
+from shared.lifecycle import Ending, TaskStatus
+from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
+from shared.store.quotas import scopes_of
+from shared.store.stores import Stores
+from shared.store.tasks import Transition
+from shared.store.work import GB, Pending
+
+log = structlog.get_logger(__name__)
+
+HOLD = 2.0  #: seconds in which nothing of a scope is offered whose quota is full for the moment
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A placement and the move that makes it true."""
+
+    task: Pending
+    move: Transition
+
+
+@dataclass(slots=True)
+class Judgement:
+    """`allowed` may be placed together; the others exceed a quota, each for the reasons named."""
+
+    allowed: list[Transition] = field(default_factory=list)
+    refused: dict[int, list[Excess]] = field(default_factory=dict)
+
+
+def judge(wanted: Sequence[Wanted], quotas: Mapping[Scope, Quota], taken: Mapping[Scope, Taken]) -> Judgement:
+    """Allow placements in their order, each on top of those before it."""
+    taken = dict(taken)
+    judgement = Judgement()
+    for want in wanted:
+        need = need_of(want.task)
+        scopes = [scope for scope in scopes_of(want.task.user, want.task.project) if scope in quotas]
+        found = [excess for scope in scopes for excess in excesses(scope, quotas[scope], taken[scope], need)]
+        if found:
+            judgement.refused[want.task.id] = found
+            continue
+        judgement.allowed.append(want.move)
+        for scope in scopes:
+            taken[scope] = Taken(taken[scope].finished, taken[scope].held + need)
+    return judgement
+
+
+def need_of(task: Pending) -> Amounts:
+    """What a task counts for in the sums of a quota, its time aside."""
+    return Amounts(cpu=task.cpus, ram=task.memory / GB, gpus=task.gpus)
+
+
+class QuotaGate:
+    """What the dispatcher's placements go through."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._held: dict[Scope, tuple[float, str]] = {}
+
+    def is_held(self, user: str, project: str) -> bool:
+        """Whether a quota of theirs was full a moment ago: offering their tasks again would be in vain."""
+        return bool(self._held) and any(scope in self._held for scope in scopes_of(user, project))
+
+    def reason(self, user: str, project: str) -> str | None:
+        """Why they are held; None if they are not."""
+        return next((self._held[scope][1] for scope in scopes_of(user, project) if scope in self._held), None)
+
+    @property
+    def held(self) -> Mapping[Scope, str]:
+        """The scopes that are held, and why."""
+        return {scope: reason for scope, (_, reason) in self._held.items()}
+
+    def let_go(self) -> list[Scope]:
+        """Hold no longer what has been held for long enough, and return it: it is worth another look."""
+        now = clock.monotonic()
+        gone = [scope for scope, (until, _) in self._held.items() if until <= now]
+        for scope in gone:
+            del self._held[scope]
+        return gone
+
+    @property
+    def next_look(self) -> float | None:
+        """Seconds until something is let go; None where nothing is held."""
+        return min((until for until, _ in self._held.values()), default=0.0) - clock.monotonic() if self._held else None
+
+    async def place(self, wanted: Sequence[Wanted]) -> set[int]:
+        """
+        Write those placements that are within their quotas, and end the tasks for which waiting would not help. Return the
+        ids that were placed. Raises `errors.StoreUnavailable`.
+        """
+        scopes = {scope for want in wanted for scope in scopes_of(want.task.user, want.task.project)}
+        quotas = await self._stores.quotas.limits(scopes)
+        limited = [want for want in wanted if _is_limited(want.task, quotas)]
+        if not limited:
+            return await self._stores.tasks.transition_many([want.move for want in wanted])
+        free = [want.move for want in wanted if not _is_limited(want.task, quotas)]
+        won = await self._stores.tasks.transition_many(free)
+        try:
+            placed, judgement = await self._place_limited(limited, quotas)
+        except errors.StoreUnavailable as error:
+            if not free:
+                raise
+            # What is written already must be started; the others are found pending.
+            log.warning("quotas.not_checked", error=str(error), tasks=len(limited))
+            return won
+        await self._refuse([want for want in limited if want.task.id in judgement.refused], judgement.refused)
+        return won | placed
+
+    async def _place_limited(
+        self, limited: Sequence[Wanted], quotas: Mapping[Scope, Quota]
+    ) -> tuple[set[int], Judgement]:
+        def allow(taken: Mapping[Scope, Taken]) -> tuple[list[Transition], Judgement]:
+            judgement = judge(limited, quotas, taken)
+            return judgement.allowed, judgement
+
+        try:
+            return await self._stores.quotas.place(quotas, allow)
+        except errors.Conflict:
+            return set(), Judgement()  # another scheduler was faster: they are planned anew
+
+    async def _refuse(self, wanted: Sequence[Wanted], refused: Mapping[int, Sequence[Excess]]) -> None:
+        now, until = clock.now(), clock.monotonic() + HOLD
+        ends = []
+        for want in wanted:
+            found = refused[want.task.id]
+            final = [excess for excess in found if excess.final]
+            if final:
+                ends.append(_end(want.task, "; ".join(excess.text for excess in final), now))
+            else:
+                self._held.update({excess.scope: (until, excess.text) for excess in found})
+        ended = await self._stores.tasks.transition_many(ends)
+        if ended:
+            log.info("tasks.over_quota", count=len(ended))
+
+
+def _is_limited(task: Pending, quotas: Mapping[Scope, Quota]) -> bool:
+    return any(scope in quotas for scope in scopes_of(task.user, task.project))
+
+
+def _end(task: Pending, reason: str, now: float) -> Transition:
+    fields = {
+        "ending": Ending.QUOTA_REACHED,
+        "reason": reason,
+        "ended_at": now,
+        "intent": None,
+        "settled": True,
+    }
+    return Transition(
+        task.id, task.attempt, TaskStatus.PENDING, TaskStatus.OVER, at=now, fields=fields, note=reason, intents=[None]
+    )

@@ -1,0 +1,97 @@
+"""What quotas allow: sums over the window, of what is finished and of what is held."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler import quotas
+from services.scheduler.quotas import Wanted
+from shared.lifecycle import TaskStatus
+from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken, excesses
+from shared.store.tasks import Transition
+from shared.store.work import Pending
+from tests.support import samples
+
+ALICE = Scope(ScopeKind.USER, "alice")
+LAB = Scope(ScopeKind.PROJECT, "lab")
+
+
+@pytest.mark.parametrize(
+    ("limit", "finished", "held", "need", "found"),
+    [
+        (Amounts(cpu=10), Amounts(), Amounts(), Amounts(cpu=10), []),
+        (Amounts(cpu=10), Amounts(cpu=9), Amounts(), Amounts(cpu=1), []),
+        (Amounts(cpu=10), Amounts(cpu=9), Amounts(), Amounts(cpu=2), [("cpu", True)]),
+        (Amounts(cpu=10), Amounts(cpu=5), Amounts(cpu=4), Amounts(cpu=2), [("cpu", False)]),
+        (Amounts(cpu=10), Amounts(cpu=5), Amounts(cpu=4), Amounts(cpu=1), []),
+        (Amounts(ram=4), Amounts(), Amounts(ram=3), Amounts(cpu=99, ram=2), [("ram", False)]),
+        (Amounts(gpus=2), Amounts(gpus=2), Amounts(), Amounts(gpus=1), [("gpus", True)]),
+        (Amounts(gpus=2), Amounts(gpus=2), Amounts(), Amounts(gpus=0), []),
+        (Amounts(seconds=60), Amounts(seconds=59), Amounts(), Amounts(), []),
+        (Amounts(seconds=60), Amounts(seconds=60), Amounts(), Amounts(), [("time", True)]),
+        (Amounts(seconds=60), Amounts(seconds=30), Amounts(seconds=31), Amounts(), [("time", False)]),
+        (Amounts(cpu=1, ram=1), Amounts(), Amounts(), Amounts(cpu=2, ram=2), [("cpu", True), ("ram", True)]),
+        (Amounts(), Amounts(cpu=1e9, seconds=1e9), Amounts(), Amounts(cpu=1e9), []),
+        (Amounts(cpu=0.3), Amounts(cpu=0.1), Amounts(cpu=0.1), Amounts(cpu=0.1), []),
+    ],
+)
+def test_a_quota_is_exceeded_by_what_is_finished_for_good_and_by_what_is_held_for_now(
+    limit: Amounts, finished: Amounts, held: Amounts, need: Amounts, found: list[tuple[str, bool]]
+) -> None:
+    excess = excesses(ALICE, Quota(limit, 0), Taken(finished, held), need)
+    assert [(one.resource, one.final) for one in excess] == found
+
+
+def test_an_excess_says_its_numbers() -> None:
+    found = excesses(LAB, Quota(Amounts(cpu=10), 0), Taken(Amounts(cpu=5), Amounts(cpu=4)), Amounts(cpu=2))
+    assert [one.text for one in found] == [
+        "the cpu quota of project lab: 5 of 10 used, 4 held by tasks that run, 2 needed"
+    ]
+
+
+def wanted(task_id: int, cpus: float, user: str = "alice", project: str = "default") -> Wanted:
+    task = samples.pending(task_id, cpus=cpus, user=user, project=project)
+    return Wanted(task, Transition(task_id, 0, TaskStatus.PENDING, TaskStatus.STARTING, at=0))
+
+
+def allowed(judgement: quotas.Judgement) -> list[int]:
+    return [move.task_id for move in judgement.allowed]
+
+
+def test_placements_count_on_top_of_those_before_them() -> None:
+    wants = [wanted(1, 2), wanted(2, 2), wanted(3, 1), wanted(4, 5, user="bob")]
+    judgement = quotas.judge(wants, {ALICE: Quota(Amounts(cpu=3), 0)}, {ALICE: Taken()})
+    assert (allowed(judgement), list(judgement.refused)) == ([1, 3, 4], [2])
+
+
+def test_a_task_counts_against_its_user_and_against_its_project() -> None:
+    limits = {ALICE: Quota(Amounts(cpu=10), 0), LAB: Quota(Amounts(cpu=3), 0)}
+    wants = [wanted(1, 2, project="lab"), wanted(2, 2, user="bob", project="lab"), wanted(3, 8), wanted(4, 1)]
+    judgement = quotas.judge(wants, limits, {ALICE: Taken(), LAB: Taken()})
+    assert allowed(judgement) == [1, 3]
+    assert [excess.scope for excess in judgement.refused[2]] == [LAB]
+    assert [excess.scope for excess in judgement.refused[4]] == [ALICE]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["alice", "bob"]), st.sampled_from(["default", "lab"]), st.integers(1, 5))),
+    st.integers(0, 12),
+    st.integers(0, 12),
+    st.integers(0, 6),
+)
+def test_what_is_allowed_never_passes_a_limit_and_what_is_refused_would(
+    tasks: list[tuple[str, str, int]], user_limit: int, project_limit: int, finished: int
+) -> None:
+    limits = {
+        scope: Quota(Amounts(cpu=limit), 0) for scope, limit in ((ALICE, user_limit), (LAB, project_limit)) if limit
+    }
+    wants = [wanted(number, cpus, user, project) for number, (user, project, cpus) in enumerate(tasks)]
+    before = dict.fromkeys(limits, Taken(finished=Amounts(cpu=finished)))
+    judgement = quotas.judge(wants, limits, before)
+    assert sorted([*allowed(judgement), *judgement.refused]) == list(range(len(tasks)))
+    chosen: list[Pending] = [want.task for want in wants if want.task.id not in judgement.refused]
+    for scope, quota in limits.items():
+        mine = sum(task.cpus for task in chosen if scope.name in (task.user, task.project))
+        assert not mine or finished + mine <= quota.limit.cpu
