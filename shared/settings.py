@@ -44,6 +44,9 @@ _ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]{0,63}$"
 _SYSTEM_PATHS = ("/", "/proc", "/dev", "/sys", "/bin", "/etc", "/usr", "/lib", "/sbin")
 
 
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]  #: of one part of a fair-share ticket
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -254,8 +257,22 @@ class Settings(BaseSettings):
     disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`) of who has no own
     files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
 
-    # --- loops
+    # --- whose turn it is
     scheduler_policy: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "fifo"
+    fairshare_waiting_time_weight: Weight = 0.1  #: of a task's waiting: what a day of it makes its ticket lower by
+    fairshare_user_time_weight: Weight = 1  #: of the time that the user's tasks took within the window
+    fairshare_user_cpu_weight: Weight = 0.2  #: of their cores, as long as they were held
+    fairshare_user_ram_weight: Weight = 0.2
+    fairshare_group_time_weight: Weight = 0.1  #: of what the tasks of the project took
+    fairshare_group_cpu_weight: Weight = 0.01
+    fairshare_group_ram_weight: Weight = 0.01
+    fairshare_user_weight: Weight = 1  #: of the user's priority
+    fairshare_group_weight: Weight = 1  #: of the project's
+    fairshare_reload_seconds: Annotated[float, Field(gt=0, le=86400)] = (
+        30.0  #: between two looks at usage and priorities
+    )
+
+    # --- loops
     placement: Literal["binpack", "spread"] = "binpack"  #: fill the fullest node that has room, or the emptiest
     node_grace: durations.Duration = 30.0  #: seconds without an answer after which a node's tasks count as unknown
     node_lost_after: durations.Duration = 600.0  #: seconds after which they are restarted elsewhere, or ended
