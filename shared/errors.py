@@ -31,6 +31,9 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── ImageNotFound
     │   ├── ImageNotAllowed
     │   ├── ImageUnreachable        the registry does not answer, or not in time
+    │   ├── ImageThrottled          the registry wants fewer pulls, with the seconds to wait
+    │   ├── PortTaken               of the node, by somebody who is not a task
+    │   ├── NodeFull                the node has no disk or no addresses left for it
     │   └── StartRefused            the engine or the system refused, with its words
     ├── TransferBroken              a file could not be sent to its end
     ├── MailRefused                 the mail server will never take this mail
@@ -212,6 +215,26 @@ class ImageNotAllowed(StartFailed):
 
 class ImageUnreachable(StartFailed):
     """The image is not on the node and its registry could not be reached, or not in time."""
+
+
+class ImageThrottled(StartFailed):
+    """The registry has had too many requests from the node; the pull may be tried again later."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  #: seconds
+
+
+class PortTaken(StartFailed):
+    """A port of the node that the attempt was given is in use by somebody else there."""
+
+    def __init__(self, message: str, *, port: int | None) -> None:
+        super().__init__(message)
+        self.port = port  #: of the node; None where the engine did not say which
+
+
+class NodeFull(StartFailed):
+    """The node has no room left for what the attempt needs; another node may, or this one later."""
 
 
 class StartRefused(StartFailed):

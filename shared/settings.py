@@ -243,7 +243,9 @@ class Settings(BaseSettings):
     start_timeout: Annotated[float, Field(gt=0)] = 60.0  #: seconds for one start, pull not counted
     pull_timeout: Annotated[float, Field(gt=0)] = 1800.0  #: seconds
     docker_timeout: Annotated[float, Field(gt=0)] = 30.0  #: seconds for any other call to an engine
-    docker_network: str = "bridge"  #: the engine's network for tasks that ask for one
+    #: The engine's network for tasks that ask for `public`; None: one that GoDocker makes, where tasks do not reach each other.
+    docker_network: str | None = None
+    tmpstorage: Literal["disk", "memory"] = "disk"  #: of the node; on disk its size holds where the engine has quotas
     pids_limit: Annotated[int, Field(ge=16)] = 4096
     port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000
     port_range: Annotated[int, Field(ge=1)] = 2000

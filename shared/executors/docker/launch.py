@@ -47,7 +47,7 @@ async def start(engine: client.Engine, stock: images.Images, run: base.Run, conf
 async def _create(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> str | None:
     """The new container's id; None where its name is taken."""
     content = body.create_body(
-        run, instance=config.instance, network=config.docker_network, pids_limit=config.pids_limit
+        run, instance=config.instance, network=config.docker_network or "bridge", pids_limit=config.pids_limit
     )
     for last_try in (False, True):
         try:
