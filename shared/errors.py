@@ -23,6 +23,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── StoreUnavailable        MongoDB
     │   ├── BrokerUnavailable       Redis
     │   ├── FilesUnavailable        the files service
+    │   ├── SchedulerUnavailable    the scheduler that leads
     │   ├── StorageFull             the disk of shared_dir
     │   ├── DirectoryUnavailable    the LDAP directory of users
     │   ├── MailUnavailable         the mail server; it may have taken the mail
@@ -179,6 +180,10 @@ class BrokerUnavailable(Unavailable):
 
 class FilesUnavailable(Unavailable):
     """The files service does not answer."""
+
+
+class SchedulerUnavailable(Unavailable):
+    """No scheduler leads, or it does not answer."""
 
 
 class StorageFull(Unavailable):

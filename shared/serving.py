@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -55,8 +55,8 @@ async def _look(check: Check) -> dict[str, Any]:
     return {"ok": True, "milliseconds": round((time.monotonic() - began) * 1000, 1)}
 
 
-def health_app(service: str, checks: Mapping[str, Check]) -> Starlette:
-    """The small HTTP side of a service that is not there to be asked things."""
+def health_app(service: str, checks: Mapping[str, Check], routes: Sequence[Route] = ()) -> Starlette:
+    """The small HTTP side of a service that is not there to be asked things, or not much (`routes`)."""
 
     async def on_health(_: Request) -> Response:
         status, body = await health(service, checks)
@@ -65,7 +65,7 @@ def health_app(service: str, checks: Mapping[str, Check]) -> Starlette:
     async def on_metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[Route("/health", on_health), Route("/metrics", on_metrics)])
+    return Starlette(routes=[Route("/health", on_health), Route("/metrics", on_metrics), *routes])
 
 
 class _Server(uvicorn.Server):

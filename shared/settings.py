@@ -176,6 +176,9 @@ class Settings(BaseSettings):
     files_port: Annotated[int, Field(ge=0, le=65535)] = 6546
     internal_host: str = "127.0.0.1"  #: of scheduler, watcher and files
     files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: here
+    scheduler_url: Annotated[str, Field(pattern=r"^https?://")] | None = (
+        None  #: where gateways reach this one; None: here
+    )
     metrics_public: bool = True  #: `/metrics` of the gateway without authentication
 
     # --- what tasks may ask for

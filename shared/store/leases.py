@@ -11,6 +11,7 @@ from pymongo import errors as driver_errors
 from shared.clock import Clock
 from shared.store import connection
 
+SCHEDULER = "scheduler"  #: the lease of the one that leads
 MARGIN = 0.2  #: the part of a lease's time before its end in which its holder no longer trusts it
 
 
@@ -36,8 +37,11 @@ class LeaseStore:
         self._clock = clock
 
     @connection.translated
-    async def acquire(self, name: str, holder: str, *, seconds: float) -> Lease | None:
-        """Take a lease that is free, or renew one's own. None while somebody else holds it."""
+    async def acquire(self, name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease | None:
+        """
+        Take a lease that is free, or renew one's own. None while somebody else holds it. `url` is where the holder can
+        be asked things.
+        """
         asked_at = self._clock()
         same = {"$eq": ["$holder", holder]}
         ended = {"$lt": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
@@ -48,6 +52,7 @@ class LeaseStore:
             "epoch": {"$cond": [same, "$epoch", {"$add": [{"$ifNull": ["$epoch", 0]}, {"$cond": [free, 1, 0]}]}]},
             "holder": {"$cond": [free, holder, "$holder"]},
             "expires_at": {"$cond": [free, until_then, "$expires_at"]},
+            "url": {"$cond": [free, url, "$url"]},
         }
         try:
             document = await self._leases.find_one_and_update(
@@ -60,6 +65,13 @@ class LeaseStore:
         # Counted from before the question: the answer may have been slow, and the server counted from in between.
         until = asked_at + seconds * (1 - MARGIN)
         return Lease(name, holder, int(document["epoch"]), until)
+
+    @connection.translated
+    async def url_of(self, name: str) -> str | None:
+        """Where the holder of a lease can be asked things; None where nobody holds it."""
+        query = {"_id": name, "$expr": {"$gte": ["$expires_at", "$$NOW"]}, "holder": {"$ne": None}}
+        document = await self._leases.find_one(query, {"url": 1})
+        return document.get("url") if document else None
 
     @connection.translated
     async def release(self, lease: Lease) -> None:

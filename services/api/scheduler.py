@@ -1,0 +1,59 @@
+"""Ask the scheduler that leads why a task waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import orjson
+import structlog
+
+from shared import clock, errors
+from shared.auth import service_tokens
+from shared.settings import Settings
+from shared.store.leases import SCHEDULER, LeaseStore
+
+log = structlog.get_logger(__name__)
+
+_TIMEOUT = httpx.Timeout(5.0, connect=2.0)
+
+
+class LeadingScheduler:
+    """The scheduler as the gateway sees it."""
+
+    def __init__(self, settings: Settings, leases: LeaseStore) -> None:
+        self._key = service_tokens.key(settings.secret_passphrase.get_secret_value())
+        self._leases = leases
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def explain(self, task_id: int) -> dict[str, Any]:
+        """
+        Why the task waits, as `services/scheduler/explanation.py` shows it. Raises `errors.SchedulerUnavailable` and
+        `errors.StoreUnavailable`.
+        """
+        return await self._ask("GET", f"/explain/{task_id}")
+
+    async def explain_unsent(self, pending: Mapping[str, Any]) -> dict[str, Any]:
+        """Why a task would wait that was not sent yet: `pending` has the fields of `work.Pending`."""
+        return await self._ask("POST", "/explain", content=orjson.dumps(pending))
+
+    async def _ask(self, method: str, path: str, *, content: bytes | None = None) -> dict[str, Any]:
+        url = await self._leases.url_of(SCHEDULER)
+        if url is None:
+            raise errors.SchedulerUnavailable("no scheduler leads at the moment")
+        token = service_tokens.make(key=self._key, now=clock.now())
+        try:
+            answer = await self._client.request(
+                method, f"{url}{path}", content=content, headers={"Authorization": f"Bearer {token}"}
+            )
+        except httpx.HTTPError as error:
+            raise errors.SchedulerUnavailable(f"the scheduler does not answer: {type(error).__name__}") from error
+        if answer.status_code != httpx.codes.OK:
+            log.error("scheduler.not_understood", status=answer.status_code, path=path)
+            raise errors.SchedulerUnavailable(f"the scheduler answered {answer.status_code}")
+        found: dict[str, Any] = orjson.loads(answer.content)
+        return found

@@ -1,0 +1,47 @@
+"""
+Service tokens: how a scheduler knows that it is the gateway that asks.
+
+A JWT (RFC 7519) signed with a key that is derived from `secret_passphrase` for this purpose alone, with an audience of its own,
+and good for seconds: none of them can be used as a session, and no session as one of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from jose import jwt
+from jose.exceptions import JOSEError
+
+from shared import errors
+
+ALGORITHM = "HS256"
+ISSUER = "godocker"
+SCHEDULER = "scheduler"  #: audience
+SECONDS = 30
+MAX_LENGTH = 4096
+
+_LABEL = b"godocker service token 1"
+_REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "aud", "iss")}
+
+
+def key(secret: str) -> str:
+    """The signing key, made from `secret_passphrase` by HMAC with a label (RFC 5869 calls it expanding)."""
+    return hmac.new(secret.encode(), _LABEL, hashlib.sha256).hexdigest()
+
+
+def make(*, key: str, now: float, audience: str = SCHEDULER) -> str:
+    """A token as it is sent, good for `SECONDS` from `now`."""
+    claims = {"iss": ISSUER, "aud": audience, "iat": int(now), "exp": int(now) + SECONDS}
+    return str(jwt.encode(claims, key, algorithm=ALGORITHM))
+
+
+def check(token: str, *, key: str, audience: str = SCHEDULER) -> None:
+    """Raises `errors.NotAuthenticated`, whatever is wrong with it."""
+    if not token or len(token) > MAX_LENGTH:
+        raise errors.NotAuthenticated("a service token is needed")
+    try:
+        # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+        jwt.decode(token, key, algorithms=[ALGORITHM], audience=audience, issuer=ISSUER, options=_REQUIRED)
+    except JOSEError as error:
+        raise errors.NotAuthenticated(f"the service token is not valid: {type(error).__name__}") from None
