@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 3
 
-.PHONY: setup demo demo-docker test up check bench clean
+.PHONY: setup demo demo-docker cluster test up check bench clean
 
 setup: .venv/.installed
 
@@ -19,6 +19,10 @@ demo: setup          ## a system of its own, a few tasks, their results
 
 demo-docker: setup   ## the same in containers: as root on Debian an engine is installed and started where there is none
 	@$(BIN)/godocker demo --start-engine $(ARGS)
+
+cluster: setup       ## the system on three Docker hosts in namespaces, to be cut off, killed and wiped; as root
+	@.ci/packages docker.io iptables iproute2 busybox-static
+	@$(BIN)/python -m tests.cluster up $(ARGS)
 
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables busybox-static redis-server slapd ldap-utils

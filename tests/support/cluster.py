@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from godocker import engine
-from tests.cluster import running
+from tests.cluster import requirements, running
 from tests.cluster.cluster import Cluster
 from tests.cluster.commands import ClusterError
 from tests.support.engine import cannot_have
@@ -18,8 +18,8 @@ from tests.support.engine import cannot_have
 def module_cluster() -> Iterator[Cluster]:
     """Three hosts as in `cluster.SMALL`."""
     with ExitStack() as stack:
+        check_requirements()
         try:
-            engine.install()
             made = stack.enter_context(running.cluster("tests"))
         except (engine.EngineUnavailable, ClusterError) as error:
             cannot_have("docker", str(error))
@@ -31,3 +31,12 @@ def cluster(module_cluster: Cluster) -> Iterator[Cluster]:
     """The module's three hosts; after the test, whatever it did to them is undone and nothing runs on them."""
     yield module_cluster
     module_cluster.restore()
+
+
+def check_requirements() -> None:
+    """Skip the test, or fail it where Docker is required, unless hosts can be had here."""
+    try:
+        engine.install()
+        requirements.check()
+    except (engine.EngineUnavailable, ClusterError) as error:
+        cannot_have("docker", str(error))
