@@ -1,8 +1,9 @@
-"""The book of pending tasks: one lane per (user, project, shape), each in order of seniority."""
+"""The book of pending tasks: lanes of those that may be offered, and beside them those whose time has not come."""
 
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,26 +12,40 @@ from shared.store.work import Pending
 
 @dataclass(frozen=True, slots=True)
 class LaneKey:
-    """Whose tasks, and of which shape: in a lane, what is true of the first task is true of those behind it."""
+    """
+    Whose tasks, of which shape and array, and how long they may run: in a lane, what is true of the first task is true of
+    those behind it.
+    """
 
     user: str
     project: str
     shape: str
+    array: int | None = None
+    lifespan: float | None = None
 
 
 def lane_of(task: Pending) -> LaneKey:
-    return LaneKey(task.user, task.project, task.shape)
+    return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan)
 
 
 class Book:
     """
     Pending tasks in memory. It is a copy: MongoDB has the truth, and a task that is in the book by mistake only
     loses the compare-and-set.
+
+    A task is in a lane, where it is offered to nodes, or in one of `gated` (it waits for others to be over), `delayed` (it is
+    too early after a failure, see `ripen`) and `arrays` (the parent of one, which is never placed itself).
     """
 
     def __init__(self) -> None:
         self._tasks: dict[int, Pending] = {}
         self._lanes: dict[LaneKey, list[Pending]] = {}
+        self._gated: dict[int, Pending] = {}
+        self._delayed: dict[int, Pending] = {}
+        self._arrays: dict[int, Pending] = {}
+        self._times: list[tuple[float, int]] = []  # a heap of when delayed tasks ripen; some are gone by now
+        #: How many children of an array may hold resources at a time, by the array's parent. Those not named: any number.
+        self.limits: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -44,31 +59,74 @@ class Book:
         return self._lanes
 
     @property
+    def gated(self) -> Mapping[int, Pending]:
+        """By id, those that wait for other tasks."""
+        return self._gated
+
+    @property
+    def delayed(self) -> Mapping[int, Pending]:
+        """By id, those that may not be started yet."""
+        return self._delayed
+
+    @property
+    def arrays(self) -> Mapping[int, Pending]:
+        """By id, the parents of arrays."""
+        return self._arrays
+
+    @property
     def oldest(self) -> float | None:
-        """When the task that waits longest took its place."""
+        """When the task that waits longest for room took its place."""
         return min((lane[0].queued_at for lane in self._lanes.values()), default=None)
+
+    @property
+    def ripe_at(self) -> float | None:
+        """When the next of the delayed tasks may be started; None where there is none."""
+        while self._times and not self._is_current(*self._times[0]):
+            heapq.heappop(self._times)
+        return self._times[0][0] if self._times else None
+
+    def get(self, task_id: int) -> Pending | None:
+        return self._tasks.get(task_id)
 
     def unknown(self, ids: Iterable[int]) -> list[int]:
         """Those of `ids` that are not in the book."""
         return [task_id for task_id in ids if task_id not in self._tasks]
 
     def add(self, tasks: Iterable[Pending]) -> None:
-        """Enter tasks; one that is there already is entered anew, for its attempt may have changed."""
+        """Enter tasks; one that is there already is entered anew, for anything of it may have changed."""
         for task in tasks:
             if task.id in self._tasks:
                 self.discard([task.id])
             self._tasks[task.id] = task
-            lane = self._lanes.setdefault(lane_of(task), [])
-            if lane and lane[-1].seniority > task.seniority:
-                bisect.insort(lane, task, key=_seniority)
+            if task.array is not None:
+                self._arrays[task.id] = task
+            elif task.waiting_on:
+                self._gated[task.id] = task
+            elif task.not_before is not None:
+                self._delayed[task.id] = task
+                heapq.heappush(self._times, (task.not_before, task.id))
             else:
-                lane.append(task)
+                self._put_in_lane(task)
+
+    def ripen(self, now: float) -> int:
+        """Let the delayed tasks whose time has come be offered, and return how many those are."""
+        ripe = 0
+        while (at := self.ripe_at) is not None and at <= now:
+            _, task_id = heapq.heappop(self._times)
+            self._put_in_lane(self._delayed.pop(task_id))
+            ripe += 1
+        return ripe
 
     def discard(self, ids: Iterable[int]) -> None:
         """Take tasks out, those that are there."""
         for task_id in ids:
             task = self._tasks.pop(task_id, None)
-            if task is not None:
+            if task is None:
+                continue
+            for aside in (self._gated, self._delayed, self._arrays):
+                if aside.pop(task_id, None):
+                    break
+            else:
                 self._take_from_lane(task)
 
     def keep_only(self, ids: Collection[int]) -> int:
@@ -78,8 +136,16 @@ class Book:
         return len(gone)
 
     def clear(self) -> None:
-        self._tasks.clear()
-        self._lanes.clear()
+        for held in (self._tasks, self._lanes, self._gated, self._delayed, self._arrays, self.limits):
+            held.clear()
+        self._times.clear()
+
+    def _put_in_lane(self, task: Pending) -> None:
+        lane = self._lanes.setdefault(lane_of(task), [])
+        if lane and lane[-1].seniority > task.seniority:
+            bisect.insort(lane, task, key=_seniority)
+        else:
+            lane.append(task)
 
     def _take_from_lane(self, task: Pending) -> None:
         key = lane_of(task)
@@ -87,6 +153,10 @@ class Book:
         del lane[bisect.bisect_left(lane, task.seniority, key=_seniority)]
         if not lane:
             del self._lanes[key]
+
+    def _is_current(self, at: float, task_id: int) -> bool:
+        task = self._delayed.get(task_id)
+        return task is not None and task.not_before == at
 
 
 def _seniority(task: Pending) -> tuple[float, int]:

@@ -30,6 +30,14 @@ INDEXES = {
         ),
         # What a node should be running: reconcile, and the resources in use.
         IndexModel([("placement.node", ASCENDING)], name="placed_by_node", partialFilterExpression=_PLACED),
+        # Ports and devices of nodes that starting and running tasks hold: nobody, not even a second scheduler, can give
+        # one twice. A lease ends with the task's leaving these statuses, so none can be left behind.
+        IndexModel(
+            [("placement.leases", ASCENDING)],
+            name="leases",
+            unique=True,
+            partialFilterExpression={**_PLACED, "placement.leases": {"$type": "string"}},
+        ),
         # GET task/active, and the count of a user's pending tasks.
         IndexModel(
             [("user.id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],

@@ -83,19 +83,23 @@ class TaskStore:
     @connection.translated
     async def transition(self, move: Transition) -> Task | None:
         """
-        Compare-and-set a task's status. Return the task as it is now, or None if someone else moved it first: losing
-        the race is normal, not an error. Raises `errors.InvalidTransition`.
+        Compare-and-set a task's status. Return the task as it is now, or None if someone else moved it first, or holds a
+        port or device that it was to get: losing the race is normal, not an error. Raises `errors.InvalidTransition`.
         """
         lifecycle.check_transition(move.old, move.new)
         query, update = _compare(move), _set(move, token=uuid.uuid4().hex)
-        document = await self._tasks.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+        try:
+            document = await self._tasks.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
+        except driver_errors.DuplicateKeyError:
+            return None
         return Task.model_validate(document) if document else None
 
     @connection.translated
     async def transition_many(self, moves: Sequence[Transition]) -> set[int]:
         """
         Compare-and-set many tasks, at most one move each, in one round trip. Return the ids of those that this call
-        moved. Raises `errors.InvalidTransition` before anything is written.
+        moved: not those that someone else moved first, nor those that were to get a port or device which someone else
+        holds. Raises `errors.InvalidTransition` before anything is written.
         """
         return await self.transition_within(moves, session=None)
 
@@ -107,10 +111,16 @@ class TaskStore:
             lifecycle.check_transition(move.old, move.new)
         token = uuid.uuid4().hex
         operations = [UpdateOne(_compare(move), _set(move, token=token)) for move in moves]
-        result = await self._tasks.bulk_write(operations, ordered=False, session=session)
         ids = [move.task_id for move in moves]
-        if result.matched_count == len(moves):
-            return set(ids)
+        try:
+            result = await self._tasks.bulk_write(operations, ordered=False, session=session)
+        except driver_errors.BulkWriteError as error:
+            # In a transaction one lease that is taken undoes all.
+            if session is not None or not _lost_leases_alone(error):
+                raise
+        else:
+            if result.matched_count == len(moves):
+                return set(ids)
         # A bulk result counts its winners without naming them.
         cursor = self._tasks.find({"_id": {"$in": ids}, "moved_by": token}, {"_id": 1}, session=session)
         return {found["_id"] async for found in cursor}
@@ -202,6 +212,11 @@ def _compare(move: Transition) -> dict[str, Any]:
     if move.intents is not None:
         query["intent"] = {"$in": list(move.intents)}
     return query
+
+
+def _lost_leases_alone(error: driver_errors.BulkWriteError) -> bool:
+    failed = error.details["writeErrors"]
+    return not error.details["writeConcernErrors"] and all(item.get("code") == 11000 for item in failed)
 
 
 def _set(move: Transition, *, token: str) -> dict[str, Any]:

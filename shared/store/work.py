@@ -8,7 +8,7 @@ from typing import Any
 
 from shared import durations
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
-from shared.models.task import Array, Cause, Purge, Task
+from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.store import connection, indexes
 
 GB = 1024**3
@@ -35,6 +35,7 @@ class Pending:
     ticket_share: float | None = None
     parent: int | None = None  #: of a child of an array
     array: Array | None = None  #: of the parent of one, which is never placed itself
+    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
 
     @property
     def seniority(self) -> tuple[float, int]:
@@ -69,6 +70,11 @@ class Placed:
     failures: int = 0
     cause: Cause | None = None
 
+    @property
+    def place(self) -> Place:
+        """Where its directory is."""
+        return Place(self.id) if self.parent is None else Place(self.parent, self.index)
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -101,7 +107,8 @@ _PENDING = (
         "member.parent",
         "array",
     ),
-    *("spec.cpu", "spec.ram", "spec.gpus", "spec.labels", "spec.ports", "spec.ticket_share"),
+    *("spec.cpu", "spec.ram", "spec.gpus", "spec.labels", "spec.ports", "spec.ticket_share", "spec.lifespan"),
+    "spec.dynamic.maxlifespan",
 )
 _PLACED = (
     *(
@@ -195,15 +202,20 @@ class TaskWork:
         return [_ended(document) async for document in self._tasks.find(query, _ENDED).limit(limit)]
 
     @connection.translated
-    async def to_purge(self, *, limit: int) -> list[tuple[int, Purge]]:
+    async def to_purge(self, *, limit: int) -> list[tuple[int, Place, Purge]]:
         """Ended tasks whose files, or which altogether, are to be removed and whose runs are."""
         query = {"purge": {"$type": "string"}, "settled": True}
-        cursor = self._tasks.find(query, {"purge": 1}).limit(limit)
-        return [(found["_id"], Purge(found["purge"])) async for found in cursor]
+        cursor = self._tasks.find(query, {"purge": 1, "member": 1}).limit(limit)
+        return [(found["_id"], _place(found), Purge(found["purge"])) async for found in cursor]
 
 
 def _memory(document: dict[str, Any]) -> int:
     return round(float(document["spec"]["ram"]) * GB)
+
+
+def _place(document: dict[str, Any]) -> Place:
+    member = document.get("member")
+    return Place(member["parent"], member["index"]) if member else Place(document["_id"])
 
 
 def _pending(document: dict[str, Any]) -> Pending:
@@ -228,6 +240,7 @@ def _pending(document: dict[str, Any]) -> Pending:
         ticket_share=spec.get("ticket_share"),
         parent=member.get("parent"),
         array=Array.model_validate(array) if array else None,
+        lifespan=_lifespan(spec),
     )
 
 

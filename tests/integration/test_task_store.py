@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -33,6 +34,11 @@ def placing(task_id: int, attempt: int = 0, **fields: Any) -> Transition:
         fields={"placement": samples.placement().model_dump()},
         **fields,
     )
+
+
+def leasing(task_id: int, *leases: str, attempt: int = 0) -> Transition:
+    where = {**samples.placement().model_dump(), "leases": list(leases)}
+    return dataclasses.replace(placing(task_id, attempt), fields={"placement": where})
 
 
 def ending(task_id: int, attempt: int, old: TaskStatus = RUNNING, **fields: Any) -> Transition:
@@ -136,6 +142,40 @@ async def test_a_placement_needs_a_task_that_nobody_wants_killed(opened: Stores)
     await insert(opened, samples.task(1, intent=Intent.KILL), samples.task(2))
     moves = [placing(1, intents=[None]), placing(2, intents=[None])]
     assert await opened.tasks.transition_many(moves) == {2}
+
+
+# --- leases -------------------------------------------------------------------------------------
+
+
+async def test_a_port_or_device_is_given_once_and_who_comes_second_loses_alone(indexed: Stores) -> None:
+    await insert(indexed, *(samples.task(number) for number in range(1, 6)))
+    moves = [
+        leasing(1, "n1/port/10000", "n1/gpu/0"),
+        leasing(2, "n1/port/10001", "n1/gpu/0"),
+        leasing(3, "n2/port/10000"),
+        leasing(4),
+        leasing(5),
+    ]
+    assert await indexed.tasks.transition_many(moves) == {1, 3, 4, 5}
+    assert ((await stored(indexed, 2)).status, (await stored(indexed, 2)).attempt) == (PENDING, 0)
+    assert await indexed.tasks.transition(leasing(2, "n2/port/10000")) is None
+    assert await indexed.tasks.transition(leasing(2, "n1/port/10001")) is not None
+
+
+@pytest.mark.parametrize("leave", [OVER, PENDING])
+async def test_what_a_task_held_is_free_when_it_leaves_its_node(indexed: Stores, leave: TaskStatus) -> None:
+    await insert(indexed, samples.task(1), samples.task(2))
+    assert await indexed.tasks.transition(leasing(1, "n1/port/10000"))
+    assert await indexed.tasks.transition(Transition(1, 1, STARTING, RUNNING, at=NOW))
+    assert await indexed.tasks.transition(leasing(2, "n1/port/10000")) is None
+    assert await indexed.tasks.transition(Transition(1, 1, RUNNING, leave, at=NOW))
+    assert await indexed.tasks.transition(leasing(2, "n1/port/10000"))
+
+
+async def test_of_many_who_want_the_same_port_at_the_same_time_one_gets_it(indexed: Stores) -> None:
+    await insert(indexed, *(samples.task(number) for number in range(1, 21)))
+    wanted = (indexed.tasks.transition_many([leasing(number, "n1/port/10000")]) for number in range(1, 21))
+    assert len(set().union(*await asyncio.gather(*wanted))) == 1
 
 
 async def test_a_history_is_bounded_and_keeps_what_came_last(opened: Stores) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -17,6 +18,7 @@ from services.scheduler.pending import Book, lane_of
 from services.scheduler.policies.fifo import Fifo
 from services.scheduler.ranking import BestFit
 from shared.executors.base import NodeReport
+from shared.models.task import Array
 from shared.store.work import GB, Pending
 from tests.support import samples
 
@@ -32,6 +34,15 @@ tasks = st.builds(
     memory=st.sampled_from([GB, 8 * GB]),
     queued_at=st.sampled_from([1.0, 2.0, 3.0]),
 )
+#: Tasks of all kinds: beside those that may be offered, those that wait for others, for a time, and parents of arrays.
+booked = st.builds(
+    dataclasses.replace,
+    tasks,
+    waiting_on=st.sampled_from([(), (), (99,)]),
+    not_before=st.sampled_from([None, None, 10.0, 20.0]),
+    array=st.sampled_from([None, None, None, Array(start=1, end=2, step=1, count=2, first_id=7)]),
+    parent=st.sampled_from([None, 70]),
+)
 
 
 class BookMachine(RuleBasedStateMachine):
@@ -41,11 +52,21 @@ class BookMachine(RuleBasedStateMachine):
         super().__init__()
         self.book = Book()
         self.model: dict[int, Pending] = {}
+        self.ripe: set[int] = set()
 
-    @rule(entered=st.lists(tasks, max_size=6))
+    @rule(entered=st.lists(booked, max_size=6))
     def add(self, entered: list[Pending]) -> None:
         self.book.add(entered)
         self.model.update({task.id: task for task in entered})
+        self.ripe.difference_update(task.id for task in entered)
+
+    @rule(now=st.sampled_from([9.0, 10.0, 30.0]))
+    def ripen(self, now: float) -> None:
+        ripe = {
+            task.id for task in self.book.delayed.values() if task.not_before is not None and task.not_before <= now
+        }
+        assert self.book.ripen(now) == len(ripe)
+        self.ripe |= ripe
 
     @rule(ids=st.lists(st.integers(0, 13), max_size=6))
     def discard(self, ids: list[int]) -> None:
@@ -68,13 +89,21 @@ class BookMachine(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
+        arrays = {task.id for task in self.model.values() if task.array}
+        gated = {task.id for task in self.model.values() if task.waiting_on} - arrays
+        delayed = {task.id for task in self.model.values() if task.not_before} - arrays - gated - self.ripe
+        offered = [task for task in self.model.values() if task.id not in arrays | gated | delayed]
         lanes: dict[object, list[Pending]] = {}
-        for task in sorted(self.model.values(), key=lambda task: (task.queued_at, task.id)):
+        for task in sorted(offered, key=lambda task: (task.queued_at, task.id)):
             lanes.setdefault(lane_of(task), []).append(task)
         assert dict(self.book.lanes) == lanes
+        assert (set(self.book.arrays), set(self.book.gated), set(self.book.delayed)) == (arrays, gated, delayed)
+        times = (self.model[task_id].not_before for task_id in delayed)
+        assert self.book.ripe_at == min((at for at in times if at is not None), default=None)
         assert len(self.book) == len(self.model)
+        assert all(self.book.get(task_id) == self.model.get(task_id) for task_id in range(14))
         assert all((task_id in self.book) == (task_id in self.model) for task_id in range(14))
-        assert self.book.oldest == min((task.queued_at for task in self.model.values()), default=None)
+        assert self.book.oldest == min((task.queued_at for task in offered), default=None)
 
 
 TestBook = BookMachine.TestCase

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from services.scheduler.pending import LaneKey
+from services.scheduler.policies.view import Score, View
 from shared.store.work import Pending
 
+#: Tasks that may be offered, by whose they are and what they need; each in order of seniority. To be read, not changed.
+Lanes = Mapping[LaneKey, Sequence[Pending]]
 
-class Policy(Protocol):
+
+class Pass(Protocol):
     """
-    Decides who is offered the next placement, never who gets which node. One object serves one pass; `pop` is followed by
-    exactly one of `charge` and `skip`.
+    Decides in one planning pass who is offered the next placement, never who gets which node. `pop` is followed by exactly one
+    of `charge`, `skip` and `hold`.
     """
 
     def pop(self) -> Pending | None:
@@ -23,4 +29,31 @@ class Policy(Protocol):
 
     def skip(self, task: Pending) -> None:
         """No node has room for `task`: nothing of its shape is offered again in this pass."""
+        ...
+
+    def hold(self, task: Pending) -> None:
+        """
+        `task` has to wait for a reason that concerns its lane alone, a limit of its array for example: nothing of this lane is
+        offered again in this pass.
+        """
+        ...
+
+
+class Policy(Protocol):
+    """
+    Whose turn it is. One object lives as long as the service and keeps nothing from one pass to the next: what was used is in
+    the view.
+    """
+
+    @property
+    def needs_shares(self) -> bool:
+        """Whether the view has to say what users and projects used, and how much is due to them."""
+        ...
+
+    def begin(self, lanes: Lanes, view: View) -> Pass:
+        """A pass over `lanes`, which stay as they are until it is over."""
+        ...
+
+    def score(self, task: Pending, view: View) -> Score:
+        """How urgent `task` is, by parts; the lowest total goes first."""
         ...
