@@ -19,6 +19,7 @@ from benchmarks import tasks
 from godocker import engine
 from shared.executors import base
 from shared.executors.docker import body
+from shared.models.task import Place
 from shared.storage.directories import TaskDirectories
 
 NODE = "bench"
@@ -72,7 +73,7 @@ class BareEngine:
     async def run(self, command: str) -> Run:
         """One container, from its directory to its removal."""
         self._number = number = self._number + 1
-        directory = await self._directories.prepare(number, uid=0, gid=0, script=command)
+        directory = await self._directories.prepare(Place(number), uid=0, gid=0, script=command)
         content = body.create_body(_run(number, directory), instance="bench", network="bridge", pids_limit=4096)
         began = time.time()
         container = await self._docker.containers.create(content, name=f"bare-{number}")

@@ -153,7 +153,11 @@ class Dispatcher:
         for left in reversed(range(_STORAGE_TRIES)):
             try:
                 path = await self._directories.prepare(
-                    task.id, uid=0 if spec.root else task.user.uid, gid=task.user.gid, script=spec.cmd, uris=spec.uris
+                    task.place,
+                    uid=0 if spec.root else task.user.uid,
+                    gid=task.user.gid,
+                    script=spec.cmd,
+                    uris=spec.uris,
                 )
                 data = await personal.existing(self._settings.shared_dir, task.user.id)
                 return runs.run_of(

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from shared import errors, lifetime
-from shared.models.task import Purge
+from shared.models.task import Place, Purge
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 
@@ -39,12 +39,12 @@ class Purger:
     async def _purge_some(self) -> bool:
         """Purge one batch. True if another may be waiting."""
         found = await self._stores.work.to_purge(limit=_BATCH)
-        done = [await self._purge(task_id, purge) for task_id, purge in found]
+        done = [await self._purge(*one) for one in found]
         return len(found) == _BATCH and any(done)
 
-    async def _purge(self, task_id: int, purge: Purge) -> bool:
+    async def _purge(self, task_id: int, place: Place, purge: Purge) -> bool:
         try:
-            await self._directories.remove(task_id)
+            await self._directories.remove(place)
         except errors.StorageError as error:
             log.warning("purge.files_not_removed", task_id=task_id, error=str(error))
             return False

@@ -106,7 +106,7 @@ class Recorder:
 
     async def _result(self, task: Placed) -> Result | None:
         try:
-            return await self._directories.read_result(task.id, task.attempt)
+            return await self._directories.read_result(task.place, task.attempt)
         except errors.StorageError as error:
             log.warning("result.not_read", task_id=task.id, error=str(error))
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -102,6 +103,23 @@ class Array(_Stored):
     made: int = 0
     max_concurrent: int | None = None  #: children that hold resources at a time, at most
     over: int = 0  #: children that came to their end, when they were last counted
+    killed: list[tuple[int, int]] = []  #: indices, from and to, that are to be killed without the rest
+
+    @property
+    def indices(self) -> range:
+        """Those of its children, in the order of their ids."""
+        return range(self.start, self.start + self.count * self.step, self.step)
+
+    def id_of(self, position: int) -> int:
+        """The id of the child at a position, counted from 0."""
+        return self.first_id + position
+
+    def has(self, task_id: int) -> bool:
+        """Whether it is the id of one of the children."""
+        return self.first_id <= task_id < self.first_id + self.count
+
+    def wants_killed(self, index: int) -> bool:
+        return any(first <= index <= last for first, last in self.killed)
 
 
 class Member(_Stored):
@@ -112,6 +130,14 @@ class Member(_Stored):
     first: int
     last: int
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose directory: a task's own or, below that of an array's parent, the one of the child with this index."""
+
+    task: int
+    index: int | None = None
 
 
 class Cause(_Stored):
@@ -191,6 +217,16 @@ class Task(_Stored):
     told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
+
+    @property
+    def place(self) -> Place:
+        """Where its directory is."""
+        return Place(self.member.parent, self.member.index) if self.member else Place(self.id)
+
+    @property
+    def numbers(self) -> int:
+        """How many ids it needs: its own, and those of its children, which follow."""
+        return 1 + (self.array.count if self.array else 0)
 
     def document(self) -> dict[str, Any]:
         """The task as MongoDB takes it."""

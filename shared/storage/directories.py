@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shared import errors
 from shared.executors import wrapper
+from shared.models.task import Place
 from shared.storage import beneath, trees
 
 SCRIPT = "cmd.sh"
@@ -36,39 +37,41 @@ class TaskDirectories:
         self._root = shared_dir.absolute() / _FOLDER
 
     @staticmethod
-    def relative(task_id: int) -> str:
+    def relative(place: Place) -> str:
         """A task's directory below `shared_dir`."""
-        return f"{_FOLDER}/{task_id // _PER_FOLDER}/{task_id}"
+        own = f"{_FOLDER}/{place.task // _PER_FOLDER}/{place.task}"
+        return own if place.index is None else f"{own}/{place.index}"
 
-    def path(self, task_id: int) -> Path:
-        """`<shared_dir>/tasks/<id // 1000>/<id>`"""
-        return self._root / str(task_id // _PER_FOLDER) / str(task_id)
+    def path(self, place: Place) -> Path:
+        """`<shared_dir>/tasks/<id // 1000>/<id>`; for a child of an array `<that of its parent>/<index>`."""
+        own = self._root / str(place.task // _PER_FOLDER) / str(place.task)
+        return own if place.index is None else own / str(place.index)
 
-    async def prepare(self, task_id: int, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
+    async def prepare(self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
         """
         Make the task's directory with its script, owned by the user and closed to others, and return its path.
         Doing it again, for the same attempt or a later one, is fine: what earlier attempts left stays.
 
         Raises `errors.StorageError`.
         """
-        return await asyncio.to_thread(self._prepare, task_id, uid, gid, script, uris)
+        return await asyncio.to_thread(self._prepare, place, uid, gid, script, uris)
 
-    async def read_result(self, task_id: int, attempt: int) -> Result | None:
+    async def read_result(self, place: Place, attempt: int) -> Result | None:
         """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
-        return await asyncio.to_thread(read_result, self.path(task_id), attempt)
+        return await asyncio.to_thread(read_result, self.path(place), attempt)
 
-    async def remove(self, task_id: int) -> None:
+    async def remove(self, place: Place) -> None:
         """
-        Remove the task's directory with all that is in it, following no link that stands there. One that is not there is fine.
-        Raises `errors.StorageError`.
+        Remove the task's directory with all that is in it (of an array's parent: those of all children), following no link that
+        stands there. One that is not there is fine. Raises `errors.StorageError`.
         """
-        await asyncio.to_thread(self._remove, task_id)
+        await asyncio.to_thread(self._remove, place)
 
-    def _remove(self, task_id: int) -> None:
-        trees.remove(self.path(task_id))
+    def _remove(self, place: Place) -> None:
+        trees.remove(self.path(place))
 
-    def _prepare(self, task_id: int, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
-        path = self.path(task_id)
+    def _prepare(self, place: Place, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
+        path = self.path(place)
         owner = self._owner(uid, gid)
         try:
             self._make(path)
@@ -100,8 +103,10 @@ class TaskDirectories:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
         except FileNotFoundError:
-            # Others may pass through the folders above, for the user's own directory, but not list them.
-            for folder in (self._root, path.parent):
+            # Others may pass through the folders above, for the user's own directory, but not list them. That of an array is
+            # one of these, and ours: what stands in it is mounted, so nobody may put anything else there.
+            between = [parent for parent in reversed(path.parents) if self._root in parent.parents]
+            for folder in (self._root, *between):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)

@@ -13,6 +13,7 @@ import pytest
 
 from shared import errors
 from shared.executors import base
+from shared.models.task import Place
 from tests.support import rigs, waiting
 
 KINDS = ["fake", "simulated", "process", pytest.param("docker", marks=pytest.mark.docker)]
@@ -101,7 +102,7 @@ async def test_an_attempt_that_was_removed_does_not_run_its_command_again(real_r
     await real_rig.executor.start(run)
     await real_rig.ended(run)
     assert real_rig.file(run, "witness").read_text() == "started\n"
-    result = await real_rig.tasks.read_result(run.handle.task_id, 1)
+    result = await real_rig.tasks.read_result(Place(run.handle.task_id), 1)
     assert result is not None
     assert result.exit_code == 4
 
@@ -359,7 +360,7 @@ async def test_output_goes_to_the_files_of_the_task(real_rig: rigs.Rig) -> None:
     assert real_rig.file(run, "god.err").read_text() == "err\n"
     begun, ended = map(int, real_rig.file(run, "god.info").read_text().split())
     assert begun <= ended
-    result = await real_rig.tasks.read_result(run.handle.task_id, 1)
+    result = await real_rig.tasks.read_result(Place(run.handle.task_id), 1)
     assert result is not None
     assert result.exit_code == 0
     assert result.ended_at is not None

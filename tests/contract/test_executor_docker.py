@@ -15,6 +15,7 @@ from shared import errors
 from shared.executors import base
 from shared.executors.docker import body, client, events
 from shared.executors.docker import executor as docker
+from shared.models.task import Place
 from tests.support import certificates, proxy, registry, rigs, waiting
 from tests.support import engine as fixtures
 
@@ -229,7 +230,7 @@ async def test_an_image_without_a_shell_ends_without_a_trace_of_the_wrapper(rig:
     # With an init in the container, the engine cannot know: it starts.
     await rig.executor.start(run)
     assert (await rig.ended(run)).exit_code == 127
-    assert await rig.tasks.read_result(run.handle.task_id, 1) is None
+    assert await rig.tasks.read_result(Place(run.handle.task_id), 1) is None
 
 
 async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from shared import settings
 from shared.executors import base, factory, fake
+from shared.models.task import Place
 from shared.storage import directories
 from tests.support import waiting
 
@@ -51,7 +52,7 @@ class Rig:
         """A run that could be started, with its directory made."""
         task_id = next(_ids) if task_id is None else task_id
         uid, gid = fields.pop("uid", UID), fields.pop("gid", GID)
-        path = await self.tasks.prepare(task_id, uid=uid, gid=gid, script=script)
+        path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script)
         values: dict[str, Any] = {
             "handle": base.Handle(self.node, task_id, attempt),
             "image": IMAGE,

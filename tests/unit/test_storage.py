@@ -12,6 +12,7 @@ import pytest
 
 from shared import errors
 from shared.executors import wrapper
+from shared.models.task import Place
 from shared.storage import beneath, directories
 
 NOBODY = 65534
@@ -25,7 +26,7 @@ def tasks(tmp_path: Path) -> directories.TaskDirectories:
 
 
 async def prepared(tasks: directories.TaskDirectories, script: str = "exit 0", task_id: int = 1234) -> Path:
-    return await tasks.prepare(task_id, uid=UID, gid=GID, script=script)
+    return await tasks.prepare(Place(task_id), uid=UID, gid=GID, script=script)
 
 
 async def left(tasks: directories.TaskDirectories, *, started: str | None = None, ended: str | None = None) -> Path:
@@ -45,8 +46,8 @@ def mode(path: Path) -> int:
 
 
 async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.TaskDirectories) -> None:
-    path = await tasks.prepare(1234, uid=UID, gid=GID, script="echo é", uris=["http://x/a", "http://x/b"])
-    assert path == tasks.path(1234)
+    path = await tasks.prepare(Place(1234), uid=UID, gid=GID, script="echo é", uris=["http://x/a", "http://x/b"])
+    assert path == tasks.path(Place(1234))
     assert path.parts[-3:] == ("tasks", "1", "1234")
     for one, expected in ((path, 0o700), (path / "cmd.sh", 0o700), (path / "godocker-uris.txt", 0o600)):
         assert mode(one) == expected
@@ -85,7 +86,7 @@ async def test_who_is_not_root_can_prepare_only_for_himself(
     tasks: directories.TaskDirectories, unprivileged: int
 ) -> None:
     with pytest.raises(errors.StorageError, match="not as root"):
-        await tasks.prepare(1, uid=unprivileged + 1, gid=GID, script="")
+        await tasks.prepare(Place(1), uid=unprivileged + 1, gid=GID, script="")
 
 
 # --- what is planted -------------------------------------------------------------
@@ -141,17 +142,17 @@ async def test_nothing_planted_is_read_as_a_result(tasks: directories.TaskDirect
     path = await left(tasks, started="1\n")
     (tmp_path / "secret").write_text("7\n")
     (path / wrapper.exit_file(1)).symlink_to(tmp_path / "secret")
-    result = await tasks.read_result(1234, 1)
+    result = await tasks.read_result(Place(1234), 1)
     assert result is not None
     assert result.exit_code is None
     (path / wrapper.started_file(2)).mkdir()
-    assert await tasks.read_result(1234, 2) is None
+    assert await tasks.read_result(Place(1234), 2) is None
 
 
 async def test_a_pipe_in_place_of_a_result_does_not_hang(tasks: directories.TaskDirectories) -> None:
     path = await left(tasks, started="1\n")
     os.mkfifo(path / wrapper.exit_file(1))
-    result = await asyncio.wait_for(tasks.read_result(1234, 1), 5)
+    result = await asyncio.wait_for(tasks.read_result(Place(1234), 1), 5)
     assert result is not None
     assert result.exit_code is None
 
@@ -181,18 +182,18 @@ async def test_an_exit_code_is_believed_when_it_is_whole_and_can_be(
     tasks: directories.TaskDirectories, line: str | None, code: int | None
 ) -> None:
     await left(tasks, started="42\n", ended=line)
-    result = await tasks.read_result(1234, 1)
+    result = await tasks.read_result(Place(1234), 1)
     assert result is not None
     assert (result.pid, result.exit_code) == (42, code)
     assert (result.ended_at is None) == (code is None)
 
 
 async def test_without_a_started_file_there_is_no_result(tasks: directories.TaskDirectories) -> None:
-    assert await tasks.read_result(1, 1) is None
+    assert await tasks.read_result(Place(1), 1) is None
     await left(tasks, ended="0\n")
-    assert await tasks.read_result(1234, 1) is None
+    assert await tasks.read_result(Place(1234), 1) is None
     await left(tasks, started="1\n")
-    assert await tasks.read_result(1234, 2) is None
+    assert await tasks.read_result(Place(1234), 2) is None
 
 
 async def test_a_directory_that_cannot_be_read_is_an_error(tasks: directories.TaskDirectories, tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ async def test_a_directory_that_cannot_be_read_is_an_error(tasks: directories.Ta
     os.rename(path, tmp_path / "moved")
     path.write_text("a file")
     with pytest.raises(errors.StorageError):
-        await tasks.read_result(1234, 1)
+        await tasks.read_result(Place(1234), 1)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc/passwd", "a\0b", "../x"])

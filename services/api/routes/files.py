@@ -131,7 +131,7 @@ async def _read(request: Request, here: Context, grant: Grant, path: bytes) -> R
 
 
 def _of_task(here: Context, task: Task) -> Grant:
-    return Grant(here.directories.relative(task.id), Mode.READ)
+    return Grant(here.directories.relative(task.place), Mode.READ)
 
 
 def _of_user(here: Context, user: User, mode: Mode) -> Grant:

@@ -43,7 +43,7 @@ def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) 
         "command": {
             "interactive": False,
             "cmd": spec.cmd,
-            "script": str(directories.path(task.id) / SCRIPT),
+            "script": str(directories.path(task.place) / SCRIPT),
         },
         "status": status(task, verdict=verdict),
     }
@@ -153,7 +153,7 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
     placed = task.placement
     volumes = [volume.model_dump() for volume in task.spec.volumes]
     if placed is not None:
-        path = str(directories.path(task.id))
+        path = str(directories.path(task.place))
         volumes.append({"name": DIRECTORY_VOLUME, "acl": "rw", "path": path, "mount": base.WORKDIR})
     return {
         "image": task.spec.image,
