@@ -16,6 +16,7 @@ from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
 from shared.models.recipe import Recipe
+from shared.models.task import Place
 from shared.settings import Settings
 from shared.store.tasks import Transition
 from tests.support import samples, waiting
@@ -35,7 +36,7 @@ async def world(gateway: Gateway) -> Gateway:
         await gateway.add_user(name)
         for task_id in (10 * number + 1, 10 * number + 2):
             await gateway.add_task(task_id, TaskStatus.OVER, user=name, ended_at=samples.NOW)
-            directory = gateway.here.directories.path(task_id)
+            directory = gateway.here.directories.path(Place(task_id))
             directory.mkdir(parents=True)
             (directory / "god.log").write_text("done")
         await gateway.add_task(10 * number + 3, user=name)
@@ -93,7 +94,7 @@ async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
     """What there is of a user in the stores and on the disk."""
     database = gateway.stores.database
     number = 0 if name == "alice" else 1
-    paths = [gateway.here.directories.path(10 * number + task_id) for task_id in (1, 2)]
+    paths = [gateway.here.directories.path(Place(10 * number + task_id)) for task_id in (1, 2)]
     paths.append(gateway.settings.shared_dir / "users" / name)
     return {
         "users": await database["users"].count_documents({"_id": name}),
@@ -212,7 +213,7 @@ async def test_no_link_leads_the_removal_out_of_what_is_removed(world: Gateway, 
     (outside / "sub").mkdir(parents=True)
     (outside / "keep").write_text("keep")
     storage = world.settings.shared_dir / "users" / "alice"
-    for place in (storage, storage / "deep", world.here.directories.path(1)):
+    for place in (storage, storage / "deep", world.here.directories.path(Place(1))):
         (place / "file").symlink_to(outside / "keep")
         (place / "folder").symlink_to(outside)
         os.link(outside / "keep", place / "hard")
