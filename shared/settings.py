@@ -256,6 +256,7 @@ class Settings(BaseSettings):
     maxlifespan: durations.Duration | None = None  #: seconds that a task may run (`7d`), whatever it asks for
     failure_policy: FailurePolicy = FailurePolicy()
     max_array: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  #: children of one array
+    lifespan_grace: durations.Duration = 30.0  #: seconds between SIGTERM and SIGKILL for a task that ran for that long
     task_disk_quota: sizes.Size | None = None  #: bytes that a task may leave in its directory
 
     # --- files
@@ -285,6 +286,7 @@ class Settings(BaseSettings):
     poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
     monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: between two samples of a running task
+    disk_seconds: Annotated[float, Field(gt=0)] = 60.0  #: between two measures of a running task's directory
     gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: in which a burst of wakeups becomes one
 
     @model_validator(mode="after")

@@ -23,6 +23,7 @@ class Node(BaseModel):
     version: str = ""
     checked_at: float
     seen_at: float | None = None
+    stuck: int | None = None  #: runs that go on after they were killed; written by who watches the node
 
 
 class Verdict(BaseModel):

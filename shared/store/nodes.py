@@ -32,6 +32,11 @@ class NodeStore:
         await self._nodes.delete_many({"_id": {"$nin": [node.id for node in nodes]}})
 
     @connection.translated
+    async def note_stuck(self, node: str, count: int) -> None:
+        """Write how many runs of a node go on after they were killed."""
+        await self._nodes.update_one({"_id": node}, {"$set": {"stuck": count}})
+
+    @connection.translated
     async def list(self) -> list[Node]:
         return [Node.model_validate(document) async for document in self._nodes.find().sort("_id", 1)]
 

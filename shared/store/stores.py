@@ -24,6 +24,7 @@ from shared.store import (
     quotas,
     receipts,
     recipes,
+    silences,
     tasks,
     usage,
     users,
@@ -47,6 +48,7 @@ class Stores:
     verdicts: nodes.VerdictStore
     nodes: nodes.NodeStore
     leases: leases.LeaseStore
+    silences: silences.SilenceStore
     projects: projects.ProjectStore
     quotas: quotas.QuotaStore
     owned: owned.OwnedTasks
@@ -84,6 +86,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             nodes=nodes.NodeStore(database),
             verdicts=nodes.VerdictStore(database),
             leases=leases.LeaseStore(database, clock.monotonic),
+            silences=silences.SilenceStore(database),
             projects=projects.ProjectStore(database),
             quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),
             owned=owned.OwnedTasks(database),

@@ -1,0 +1,83 @@
+"""The collection `silences`: nodes that do not answer whoever watches them, since when, and how well that was tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument, WriteConcern
+
+from shared.store import connection
+
+TRIES = 3  #: in a row and in vain, before a node counts as lost
+
+_NOW = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  #: the server's clock, in seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A node's silence. `since` and `at` are on the clock of the MongoDB server, seconds since the epoch."""
+
+    node: str
+    since: float
+    at: float  #: of the last try
+    seconds: float  #: through which it was tried again and again
+    tries: int  #: in a row, without a gap in which nobody tried
+    reason: str
+
+    def is_lost(self, after: float) -> bool:
+        """Whether it was silent for `after` seconds and somebody has only just tried it, more than once."""
+        return self.seconds >= after and self.tries >= TRIES
+
+
+class SilenceStore:
+    """
+    The silences outlive those who notice them: a fresh watcher goes on counting. What counts is the time between two tries in
+    vain, each up to a bound: one who was stopped for an hour, or a clock that jumps, makes no node an hour more silent.
+    """
+
+    def __init__(self, database: connection.Database) -> None:
+        majority = WriteConcern(w="majority", j=False)
+        self._silences = database["silences"].with_options(write_concern=majority)
+
+    @connection.translated
+    async def note(self, node: str, reason: str, *, unheard: float, gap: float) -> Silence:
+        """
+        Note a try in vain. `unheard`: seconds since this watcher last heard of the node, for the first one. More than `gap`
+        seconds between two tries are a gap in which nobody tried.
+        """
+        passed = {"$subtract": [_NOW, "$at"]}
+        first = {"$eq": [{"$type": "$at"}, "missing"]}
+        counted = {"$max": [0, {"$min": [passed, gap]}]}
+        # One stage: every expression sees the document as it was before the update.
+        update = {
+            "since": {"$ifNull": ["$since", {"$subtract": [_NOW, unheard]}]},
+            "at": _NOW,
+            "seconds": {"$cond": [first, min(unheard, gap), {"$add": ["$seconds", counted]}]},
+            "tries": {"$cond": [{"$or": [first, {"$gt": [passed, gap]}]}, 1, {"$add": ["$tries", 1]}]},
+            "reason": {"$literal": reason},
+        }
+        document = await self._silences.find_one_and_update(
+            {"_id": node}, [{"$set": update}], upsert=True, return_document=ReturnDocument.AFTER
+        )
+        return _silence(document)
+
+    @connection.translated
+    async def end(self, node: str) -> None:
+        """The node has answered."""
+        await self._silences.delete_one({"_id": node})
+
+    @connection.translated
+    async def list(self) -> list[Silence]:
+        return [_silence(document) async for document in self._silences.find()]
+
+
+def _silence(document: dict[str, Any]) -> Silence:
+    return Silence(
+        node=document["_id"],
+        since=document["since"],
+        at=document["at"],
+        seconds=document["seconds"],
+        tries=document["tries"],
+        reason=document["reason"],
+    )
