@@ -159,6 +159,17 @@ class NodeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Boot:
+    """
+    When a node began anew and nothing that ran on it before went on: `at` on the node's own clock, seconds since the epoch,
+    and `ago` in seconds.
+    """
+
+    at: float
+    ago: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """One sample of what a run uses: cpu in percent of one core, memory and network in bytes."""
 
@@ -203,6 +214,10 @@ class Executor(Protocol):
         exists is adopted, one that has ended is left as it is. Raises `errors.StartFailed` subclasses when
         nothing of the attempt runs nor will.
         """
+        ...
+
+    async def booted(self, node: str) -> Boot | None:
+        """When the node last began anew; None where it cannot say."""
         ...
 
     async def list(self, node: str) -> Sequence[Observation]:

@@ -55,6 +55,7 @@ class FakeExecutor:
         self.starts: list[base.Handle] = []
         self.calls: list[tuple[str, base.Handle]] = []
         self.runs: dict[base.Handle, base.Run] = {}
+        self.boots: dict[str, float] = {}
         self._now = now
         self._seen: dict[base.Handle, base.Observation] = {}
         self._taken: set[tuple[int, int]] = set()
@@ -72,6 +73,15 @@ class FakeExecutor:
     def vanish(self, handle: base.Handle) -> None:
         """An outsider removes the run."""
         self._drop(handle)
+
+    def reboot(self, node: str, *, code: int = 137, wiped: bool = False) -> None:
+        """The node begins anew: its runs have ended, with `code`, or (`wiped`) there is nothing of them."""
+        for handle in [handle for handle in self._seen if handle.node == node]:
+            self._end(handle, code)
+            if wiped:
+                self._drop(handle)
+        self.boots[node] = self._now()
+        self.resync(node)
 
     def resync(self, node: str) -> None:
         """The event stream breaks and is connected again."""
@@ -122,6 +132,11 @@ class FakeExecutor:
             self.faults.lose_answer.discard(name)
             raise errors.NodeUnavailable(run.handle.node, "no answer")
         return self._seen[run.handle].started_at or self._now()
+
+    async def booted(self, node: str) -> base.Boot | None:
+        await self._called("booted", base.Handle(node, 0, 0))
+        at = self.boots.get(node)
+        return base.Boot(at, self._now() - at) if at is not None else None
 
     async def list(self, node: str) -> Sequence[base.Observation]:
         await self._called("list", base.Handle(node, 0, 0))

@@ -63,6 +63,9 @@ class SimulatedExecutor:
         existing = runs.read(run.handle.name)
         return existing.started_at if existing else now
 
+    async def booted(self, node: str) -> base.Boot | None:
+        return None
+
     async def list(self, node: str) -> Sequence[base.Observation]:
         now = clock.now()
         runs = self._of(node)

@@ -66,6 +66,16 @@ class DockerExecutor:
         engine = self._engine(run.handle.node)
         return await launch.start(engine, self._images[run.handle.node], run, self._config)
 
+    async def booted(self, node: str) -> base.Boot | None:
+        # An engine does not say when it was started. It makes its bridge anew whenever it starts and nothing runs from before,
+        # and leaves it alone where containers went on without it (live-restore).
+        bridge = await self._ask(node, "GET", "networks/bridge", gone_is_fine=True)
+        at = observe.timestamp(bridge.get("Created")) if bridge else None
+        if at is None:
+            return None
+        now = observe.timestamp((await self._ask(node, "GET", "info")).get("SystemTime"))
+        return base.Boot(at, max(0.0, now - at)) if now is not None else None
+
     async def list(self, node: str) -> Sequence[base.Observation]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
         found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})

@@ -53,6 +53,9 @@ class ProcessExecutor:
         self._check_node(run.handle.node)
         return await self._spawner.start(run)
 
+    async def booted(self, node: str) -> base.Boot | None:
+        return None  # after a reboot there is nobody left to ask
+
     async def list(self, node: str) -> Sequence[base.Observation]:
         self._check_node(node)
         return await asyncio.to_thread(self._list, node)
