@@ -9,6 +9,7 @@ import structlog
 
 from services.scheduler import runs
 from services.scheduler.placement import Placement
+from services.scheduler.quotas import QuotaGate, Wanted
 from shared import batching, clock, errors, lifetime, metrics
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
@@ -52,6 +53,7 @@ class Dispatcher:
         self._slots = {name: asyncio.Semaphore(limits.get(name, 8)) for name in executor.node_names()}
         self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self.quotas = QuotaGate(stores)
         #: Attempts that hold no resources after all; taken out by the cycle.
         self.released: list[tuple[int, int]] = []
         self._on_release = on_release
@@ -64,11 +66,12 @@ class Dispatcher:
     async def commit(self, placements: Sequence[Placement], *, epoch: int) -> set[int]:
         """
         Write the placements and begin to start those that were won. Return the ids of the winners; the others were
-        moved by somebody else, killed for example. Raises `errors.StoreUnavailable`.
+        moved by somebody else, killed for example, or exceed a quota. Raises `errors.StoreUnavailable`.
         """
         now = clock.now()
         moves = [self._placing(placement, epoch, now) for placement in placements]
-        winners = await self._stores.tasks.transition_many(moves)
+        wanted = [Wanted(placement.task, move) for placement, move in zip(placements, moves, strict=True)]
+        winners = await self.quotas.place(wanted)
         metrics.PLACED.inc(len(winners))
         metrics.PLACEMENTS_LOST.inc(len(moves) - len(winners))
         for task in await self._stores.work.whole(sorted(winners)):
