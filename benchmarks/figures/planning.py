@@ -12,7 +12,7 @@ from benchmarks.results import Row, Target
 from services.scheduler import cycle, placement
 from services.scheduler.cluster import Allocation, Cluster
 from services.scheduler.pending import Book
-from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.fifo import FifoPass
 from shared.executors.base import NodeReport
 from shared.store.work import GB, Pending
 
@@ -40,7 +40,7 @@ def _measure(bench: Bench, what: str, book: Book, cluster: Cluster) -> None:
     placed = reasons = 0
     for _ in range(bench.size(15, 5)):
         began = time.perf_counter()
-        plan = placement.plan(Fifo(book.lanes), cluster.snapshot(), limit=cycle.PLACEMENTS)
+        plan = placement.plan(FifoPass(book.lanes), cluster.snapshot(), limit=cycle.PLACEMENTS)
         times.append(time.perf_counter() - began)
         placed, reasons = len(plan.placements), len(plan.reasons)
     details = samples.milliseconds(times)

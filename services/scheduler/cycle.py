@@ -10,7 +10,8 @@ from services.scheduler import placement
 from services.scheduler.cluster import Allocation, Cluster
 from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
-from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.base import Policy
+from services.scheduler.shares import Shares
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
 from shared.models.node import Verdict
@@ -21,21 +22,28 @@ log = structlog.get_logger(__name__)
 PLACEMENTS = 500  #: in one plan: what one bulk write takes well
 QUEUE_READ = 2000  #: ids taken from the queue at a time
 REASON_AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again
-POLICIES = {"fifo": Fifo}
 
 
 class Cycle:
     """The leader's cycle and what it needs between two of them."""
 
     def __init__(
-        self, stores: Stores, broker: Broker, book: Book, cluster: Cluster, dispatcher: Dispatcher, policy: str
+        self,
+        stores: Stores,
+        broker: Broker,
+        book: Book,
+        cluster: Cluster,
+        dispatcher: Dispatcher,
+        policy: Policy,
+        shares: Shares,
     ) -> None:
         self._stores = stores
         self._broker = broker
         self._book = book
         self._cluster = cluster
         self._dispatcher = dispatcher
-        self._policy = POLICIES[policy]
+        self._policy = policy
+        self._shares = shares
         self._explained: dict[str, float] = {}
 
     async def run(self, *, epoch: int) -> bool:
@@ -79,7 +87,7 @@ class Cycle:
     def _plan(self, now: float) -> placement.Plan:
         self._explained = {shape: at for shape, at in self._explained.items() if now - at < REASON_AGE}
         plan = placement.plan(
-            self._policy(self._book.lanes),
+            self._policy.begin(self._book.lanes, self._shares.view(clock.now())),
             self._cluster.snapshot(),
             limit=PLACEMENTS,
             explained=self._explained.keys(),
@@ -104,6 +112,8 @@ class Cycle:
             raise
         finally:
             self._cluster.written((placed.task.id, placed.task.attempt + 1) for placed in placements)
+        if self._policy.needs_shares:
+            self._shares.charge(placed.task for placed in placements if placed.task.id in won)
         lost = [placed.task for placed in placements if placed.task.id not in won]
         if lost:
             self._cluster.release((task.id, task.attempt + 1) for task in lost)

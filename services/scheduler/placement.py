@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from services.scheduler import feasibility
 from services.scheduler.cluster import NodeState
-from services.scheduler.policies.base import Policy
+from services.scheduler.policies.base import Pass
 from services.scheduler.ranking import BestFit
 from shared.store.work import Pending
 
@@ -28,7 +28,7 @@ class Plan:
     full: bool = False
 
 
-def plan(policy: Policy, nodes: Sequence[NodeState], *, limit: int, explained: Collection[str] = ()) -> Plan:
+def plan(policy: Pass, nodes: Sequence[NodeState], *, limit: int, explained: Collection[str] = ()) -> Plan:
     """
     Offer tasks in the policy's order and place each on the best node that has room, at most `limit` of them. Shapes in
     `explained` have a reason that is fresh enough: finding another is saved.

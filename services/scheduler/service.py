@@ -14,6 +14,8 @@ from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
+from services.scheduler.policies import registry
+from services.scheduler.shares import Shares
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
@@ -21,6 +23,7 @@ from shared.models.node import Node
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.leases import Lease
+from shared.store.standings import StandingStore
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -45,7 +48,9 @@ class SchedulerService:
         self._cluster = Cluster()
         directories = TaskDirectories(settings.shared_dir)
         self._dispatcher = Dispatcher(stores, executor, settings, directories, self._wakeup)
-        self._cycle = Cycle(stores, broker, self._book, self._cluster, self._dispatcher, settings.scheduler_policy)
+        self._policy = registry.build(settings)
+        self._shares = Shares(StandingStore(stores.database), days=settings.user_reset_usage_duration)
+        self._cycle = Cycle(stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares)
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -63,6 +68,8 @@ class SchedulerService:
             "audit": self.watch_audit,
             "nodes": self.watch_nodes,
         }
+        if self._policy.needs_shares:
+            loops["shares"] = self.watch_shares
         try:
             await lifetime.run_loops(loops, stop=stop)
         finally:
@@ -119,6 +126,8 @@ class SchedulerService:
     async def _lead(self, epoch: int) -> None:
         if self._epoch_taken != epoch:
             await self._audit.take_over()
+            if self._policy.needs_shares:
+                await self._shares.read()
             self._epoch_taken = epoch
             log.info("scheduler.took_over", epoch=epoch, pending=len(self._book))
         more = True
@@ -139,6 +148,16 @@ class SchedulerService:
                 continue
             if found or ended or len(self._book):
                 self._wakeup.set()
+
+    async def watch_shares(self, stop: asyncio.Event) -> None:
+        """Look anew at what users and projects used, and how they are ranked."""
+        async for _ in lifetime.every(stop, self._settings.fairshare_reload_seconds):
+            if not self.leads:
+                continue
+            try:
+                await self._shares.read()
+            except errors.StoreUnavailable as error:
+                log.warning("shares.not_read", error=str(error))
 
     async def watch_nodes(self, stop: asyncio.Event) -> None:
         """Ask the nodes what they have, and write it down for those who ask."""

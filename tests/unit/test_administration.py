@@ -18,7 +18,7 @@ from services.api.wire import user as user_wire
 from services.scheduler import feasibility, placement
 from services.scheduler.cluster import Cluster
 from services.scheduler.pending import Book
-from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.fifo import FifoPass
 from shared import clock, errors
 from shared.models import project as projects
 from shared.models import usage
@@ -52,11 +52,11 @@ def test_nothing_is_planned_in_maintenance_and_the_reason_says_so() -> None:
     made.maintain(["all"])
     book = Book()
     book.add([samples.pending()])
-    plan = placement.plan(Fifo(book.lanes), made.snapshot(), limit=10)
+    plan = placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
     assert plan.placements == []
     assert "n1 is not ready (in maintenance)" in feasibility.explain(samples.pending(), made.snapshot())
     made.maintain([])
-    assert len(placement.plan(Fifo(book.lanes), made.snapshot(), limit=10).placements) == 1
+    assert len(placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
 
 
 def test_only_an_end_of_maintenance_is_news() -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from services.scheduler import feasibility, placement
 from services.scheduler.cluster import Allocation, Cluster, NodeState
 from services.scheduler.pending import Book, lane_of
-from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.ranking import BestFit
 from shared.executors.base import NodeReport
 from shared.models.task import Array
@@ -120,7 +120,7 @@ def lanes_of(waiting: Sequence[Pending]) -> Book:
 
 def order(waiting: Sequence[Pending], *, no_room_for: frozenset[str] = frozenset()) -> list[int]:
     """Who is offered a placement, in turn, where the shapes `no_room_for` find none."""
-    policy, offered = Fifo(lanes_of(waiting).lanes), []
+    policy, offered = FifoPass(lanes_of(waiting).lanes), []
     while (task := policy.pop()) is not None:
         offered.append(task.id)
         if task.shape in no_room_for:
@@ -149,7 +149,7 @@ def test_between_those_who_came_together_the_lower_number_goes_first() -> None:
 def test_a_start_that_was_undone_has_its_old_place_again() -> None:
     book = lanes_of([samples.pending(number) for number in (2, 3)])
     book.add([samples.pending(1, attempt=1, queued_at=1.0)])
-    assert Fifo(book.lanes).pop() == samples.pending(1, attempt=1, queued_at=1.0)
+    assert FifoPass(book.lanes).pop() == samples.pending(1, attempt=1, queued_at=1.0)
 
 
 def test_nothing_of_a_shape_that_found_no_room_is_offered_again() -> None:
@@ -275,7 +275,7 @@ def test_a_node_that_is_not_ready_is_no_node() -> None:
 
 
 def plan(waiting: Sequence[Pending], states: Sequence[NodeState], *, limit: int = 1000) -> placement.Plan:
-    return placement.plan(Fifo(lanes_of(waiting).lanes), states, limit=limit)
+    return placement.plan(FifoPass(lanes_of(waiting).lanes), states, limit=limit)
 
 
 many_tasks = st.lists(tasks, unique_by=lambda task: task.id)
@@ -334,7 +334,7 @@ def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> N
 
 def test_a_reason_that_is_fresh_is_not_made_again() -> None:
     task = samples.pending(cpus=64.0)
-    result = placement.plan(Fifo(lanes_of([task]).lanes), [samples.node()], limit=9, explained={task.shape})
+    result = placement.plan(FifoPass(lanes_of([task]).lanes), [samples.node()], limit=9, explained={task.shape})
     assert (result.unplaced, result.reasons) == ({task.shape}, {})
 
 

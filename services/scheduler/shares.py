@@ -1,0 +1,55 @@
+"""What users and projects used and how they are ranked, as the scheduler remembers it between two looks at MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from services.scheduler import standings
+from services.scheduler.policies.view import View
+from shared import clock
+from shared.models.usage import window_start
+from shared.store.standings import StandingStore
+from shared.store.work import Pending
+
+Charges = dict[standings.Owner, standings.Charge]
+
+
+class Shares:
+    """
+    A copy of usage and priorities, and what was placed since it was made. What is placed counts from the next pass on,
+    without a look at MongoDB.
+    """
+
+    def __init__(self, store: StandingStore, *, days: int) -> None:
+        """`days`: the window of usage."""
+        self._store = store
+        self._days = days
+        self._found = standings.Snapshot(0.0)
+        self._recent: Charges = {}
+        self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it
+
+    async def read(self) -> None:
+        """Look anew. Raises `errors.StoreUnavailable`; then what was known stays."""
+        for owner, charge in self._recent.items():
+            self._earlier[owner] = self._earlier.get(owner, standings.Charge()) + charge
+        self._recent = {}
+        now = clock.now()
+        # First what runs: a task that ends in between is counted twice until the next look, rather than not at all.
+        running = await self._store.running(at=now)
+        ended = await self._store.ended(since=window_start(now, days=self._days))
+        self._found = standings.Snapshot(now, tuple(ended), tuple(running), await self._store.priorities())
+        self._earlier = {}
+
+    def charge(self, placed: Iterable[Pending]) -> None:
+        """Count what was placed."""
+        for task in placed:
+            owner = (task.user, task.project)
+            self._recent[owner] = self._recent.get(owner, standings.Charge()).plus(task)
+
+    def forget(self) -> None:
+        """What was placed is somebody else's to know: they lead."""
+        self._recent, self._earlier = {}, {}
+
+    def view(self, now: float) -> View:
+        """Users and projects as they stand at `now` (seconds since the epoch)."""
+        return standings.view(self._found, (self._earlier, self._recent), now=now)

@@ -1,0 +1,87 @@
+"""What users and projects took lately and how they are ranked, read all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from shared.lifecycle import PLACED
+from shared.store import connection, indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    Sums over tasks of one user in one project: how many, their seconds, and the cores and GB they asked for, each times its
+    task's seconds. `cores` and `gb` are of those that run on.
+    """
+
+    user: str
+    project: str
+    tasks: int
+    time: float
+    cpu: float
+    ram: float
+    cores: float = 0.0
+    gb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Priorities:
+    """By name, from 0 to 100."""
+
+    users: dict[str, float]
+    projects: dict[str, float]
+
+
+class StandingStore:
+    """Reads for fair share. None of them depends on how many tasks wait."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks = database["tasks"]
+        self._usage = database["usage"]
+        self._users = database["users"]
+        self._projects = database["projects"]
+
+    @connection.translated
+    async def ended(self, *, since: float) -> list[Taken]:
+        """What attempts took that ended at `since` or later; read from the index alone."""
+        pipeline = [{"$match": {"ended_at": {"$gte": since}}}, {"$group": _sums("$seconds", cpu="$cpu", ram="$ram")}]
+        return [_taken(row) async for row in self._usage.aggregate(pipeline)]
+
+    @connection.translated
+    async def running(self, *, at: float) -> list[Taken]:
+        """What those that start or run took until `at`."""
+        began = {"$ifNull": ["$started_at", "$status_at"]}
+        group = _sums({"$max": [0, {"$subtract": [at, began]}]}, cpu="$spec.cpu", ram="$spec.ram", user="$user.id")
+        group |= {"cores": {"$sum": "$spec.cpu"}, "gb": {"$sum": "$spec.ram"}}
+        pipeline = [{"$match": indexes.active(PLACED)}, {"$group": group}]
+        return [_taken(row) async for row in self._tasks.aggregate(pipeline)]
+
+    @connection.translated
+    async def priorities(self) -> Priorities:
+        """Of all users and projects."""
+        users = {found["_id"]: found async for found in self._users.find({}, {"usage.prio": 1})}
+        projects = {found["_id"]: found async for found in self._projects.find({}, {"prio": 1})}
+        return Priorities(
+            {name: _prio(found.get("usage") or {}) for name, found in users.items()},
+            {name: _prio(found) for name, found in projects.items()},
+        )
+
+
+def _sums(seconds: Any, *, cpu: str, ram: str, user: str = "$user") -> dict[str, Any]:
+    return {
+        "_id": {"user": user, "project": "$project"},
+        "tasks": {"$sum": 1},
+        "time": {"$sum": seconds},
+        "cpu": {"$sum": {"$multiply": [cpu, seconds]}},
+        "ram": {"$sum": {"$multiply": [ram, seconds]}},
+    }
+
+
+def _taken(row: dict[str, Any]) -> Taken:
+    return Taken(**row.pop("_id"), **row)
+
+
+def _prio(document: dict[str, Any]) -> float:
+    return float(document.get("prio", 50))
