@@ -81,6 +81,9 @@ def environment(run: base.Run, *, workdir: str, home: str | None, data: str | No
         "HOME": home or workdir,
         "GODOCKER_RUN": run.handle.name,
         **({"GODOCKER_DATA": data} if data else {}),
+        **({"GODOCKER_GPUS": ",".join(run.gpus)} if run.gpus else {}),
+        **({"GODOCKER_PORTS": ",".join(str(port.host) for port in run.ports)} if run.ports else {}),
+        **{f"GODOCKER_PORT_{port.container}": str(port.host) for port in run.ports},
     }
 
 
@@ -90,3 +93,7 @@ def started_file(attempt: int) -> str:
 
 def exit_file(attempt: int) -> str:
     return f"{STATE}/exit.{attempt}"
+
+
+def stop_file(attempt: int) -> str:
+    return f"{STATE}/stop.{attempt}"

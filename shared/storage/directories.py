@@ -28,6 +28,7 @@ class Result:
     ended_at: float | None = None
     exit_code: int | None = None  #: None: it never came to its end, or the line was cut short
     pid: int | None = None
+    told_to_end: bool = False  #: it was sent SIGTERM
 
 
 class TaskDirectories:
@@ -142,6 +143,7 @@ def read_result(directory: Path, attempt: int) -> Result | None:
     try:
         started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
         ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
+        told = beneath.read_small(state, wrapper.stop_file(attempt).split("/")[1], limit=32)
     finally:
         os.close(state)
     if started is None:
@@ -152,6 +154,7 @@ def read_result(directory: Path, attempt: int) -> Result | None:
         ended_at=ended[1] if ended and code is not None else None,
         exit_code=code,
         pid=_complete_number(started[0]),
+        told_to_end=told is not None,
     )
 
 
