@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import stat
-from collections.abc import Iterator
 
 import structlog
 
@@ -15,7 +14,7 @@ from services.files.places import Places
 from services.files.threads import Threads
 from shared import clock, errors, lifetime
 from shared.auth.grants import Grant
-from shared.storage import resolve
+from shared.storage import resolve, trees
 
 log = structlog.get_logger(__name__)
 
@@ -81,46 +80,9 @@ class Remover:
 
 def _clear(staging: int, name: str) -> None:
     if name.startswith(PREFIX):
-        remove_tree(staging, name)
+        trees.remove_below(staging, name)
     elif name.startswith(uploads.PREFIX) and _age(staging, name) > _OLD:
         os.unlink(name, dir_fd=staging)
-
-
-def remove_tree(staging: int, name: str) -> None:
-    """
-    Remove the directory `name` with everything in it, however deep: each directory in it is moved up beside it before
-    its turn comes, so no path grows long and two descriptors are enough. Raises OSError.
-    """
-    # A new prefix each time: names of an earlier try, which was interrupted, may be there still.
-    prefix = PREFIX + secrets.token_hex(16)
-    made, emptied = _empty(staging, name, prefix, 0), 0
-    while emptied < made:
-        emptied += 1
-        made = _empty(staging, f"{prefix}.{emptied}", prefix, made)
-
-
-def _empty(staging: int, which: str, prefix: str, made: int) -> int:
-    """Unlink the files of one directory, move its directories beside it as `prefix.<number>` from `made` on, remove it."""
-    directory = os.open(which, _DIRECTORY, dir_fd=staging)
-    try:
-        # Until there is nothing: reading a directory while it shrinks may pass over entries.
-        while entries := list(_some(directory)):
-            for name, is_directory in entries:
-                if is_directory:
-                    made += 1
-                    os.rename(name, f"{prefix}.{made}", src_dir_fd=directory, dst_dir_fd=staging)
-                else:
-                    os.unlink(name, dir_fd=directory)
-    finally:
-        os.close(directory)
-    os.rmdir(which, dir_fd=staging)
-    return made
-
-
-def _some(directory: int) -> Iterator[tuple[str, bool]]:
-    with os.scandir(directory) as entries:
-        for _, entry in zip(range(10_000), entries, strict=False):
-            yield entry.name, entry.is_dir(follow_symlinks=False)
 
 
 def _is_directory(parent: int, name: bytes) -> bool:

@@ -28,7 +28,7 @@ def remove(path: Path) -> None:
     except OSError as error:
         raise errors.StorageError(f"{path.parent} could not be opened: {error.strerror}") from error
     try:
-        _remove_below(parent, path.name)
+        remove_below(parent, path.name)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -37,7 +37,8 @@ def remove(path: Path) -> None:
         os.close(parent)
 
 
-def _remove_below(parent: int, name: str) -> None:
+def remove_below(parent: int, name: str) -> None:
+    """The same for the directory `name` in an open one. Raises OSError; FileNotFoundError also where another was faster."""
     top = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
         # Directories are moved up into the top one before their turn comes: no path grows long, and two descriptors do.
