@@ -89,6 +89,10 @@ INDEXES = {
         # A user's and a project's sums over a window of days.
         IndexModel([("user", ASCENDING), ("ended_at", DESCENDING)], name="by_user"),
         IndexModel([("project", ASCENDING), ("ended_at", DESCENDING)], name="by_project"),
+        # The sums of the window of all users and projects, for fair share; it covers that query.
+        IndexModel(
+            [(name, ASCENDING) for name in ("ended_at", "user", "project", "seconds", "cpu", "ram")], name="by_end"
+        ),
     ],
     "projects": [
         # GET project of an owner, and the projects that a user is in.

@@ -6,14 +6,19 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 
 from services.scheduler.policies.base import Policy
+from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.tickets import Weights
 from shared import errors
 from shared.settings import Settings
 
 #: The entry points of other packages: each a callable that takes the settings and returns a `Policy`.
 GROUP = "godocker.policies"
 
-OURS: Mapping[str, Callable[[Settings], Policy]] = {"fifo": lambda settings: Fifo()}
+OURS: Mapping[str, Callable[[Settings], Policy]] = {
+    "fifo": lambda settings: Fifo(),
+    "fairshare": lambda settings: FairShare(Weights.of(settings)),
+}
 
 
 def build(settings: Settings) -> Policy:
