@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.acceptance.client import Client
+from tests.cluster.cluster import Cluster
 from tests.support.history import Witness
 from tests.support.system import System, running_system
 
@@ -60,6 +61,30 @@ class Ground:
             with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as client:
                 return [item["Names"][0] for item in client.get("/containers/json", params={"all": "1"}).json()]
         return [file.name for file in (system.data_dir / "runs").rglob("god-*")]
+
+
+class SeveralHosts(Ground):
+    """Docker on the hosts of a cluster. Their containers reach the witness whatever becomes of the network."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        volumes = [{"name": "witness", "path": str(folder), "mount": "/mnt/witness", "acl": "rw"}]
+        environment = {"GODOCKER_NODES": cluster.nodes, "GODOCKER_VOLUMES": json.dumps(volumes)}
+        super().__init__("docker", folder, environment, "/mnt/witness")
+        self.cluster = cluster
+
+    def runs(self, system: System) -> list[str]:
+        found = []
+        for host in self.cluster.hosts:
+            with host.engine.client() as client:
+                found += client.get("/containers/json", params={"all": "1"}).raise_for_status().json()
+        return [item["Names"][0] for item in found]
+
+
+@pytest.fixture
+def several_hosts(cluster: Cluster) -> Iterator[SeveralHosts]:
+    """Three hosts, which share the module's cluster; whole again after the test, whatever it did to them."""
+    with _folder() as folder:
+        yield SeveralHosts(cluster, folder)
 
 
 @pytest.fixture(params=EXECUTORS)

@@ -24,11 +24,14 @@ class Cgroup:
     def pids(self) -> dict[str, list[int]]:
         """The live processes of each group right below, by its name. Those that have none are left out."""
         found: dict[str, set[int]] = {}
-        for folder in self._folders("pids"):
-            for group in sorted(folder.iterdir()) if folder.is_dir() else []:
-                for file in group.rglob("cgroup.procs"):
+        for top in self._folders("pids"):
+            # `walk` passes over what goes while it looks.
+            for folder, _, _ in os.walk(top):
+                inside = Path(folder).relative_to(top).parts
+                if inside:
                     with contextlib.suppress(OSError):
-                        found.setdefault(group.name, set()).update(map(int, file.read_text().split()))
+                        members = Path(folder, "cgroup.procs").read_text().split()
+                        found.setdefault(inside[0], set()).update(map(int, members))
         return {name: sorted(pids) for name, pids in found.items() if pids}
 
     def freeze(self) -> None:

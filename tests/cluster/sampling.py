@@ -1,0 +1,129 @@
+"""Look at all hosts of a cluster from outside, all the time: what is promised to containers, and whose they are."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from tests.cluster.host import Host, Size
+
+INTERVAL = 0.05  #: seconds between two looks
+END_TIMEOUT = 60.0  #: seconds
+GB = 1024**3
+
+_RUN = re.compile(r"god-(\d+)-\d+")
+
+
+@dataclass(slots=True)
+class Seen:
+    """Of one host, over all looks."""
+
+    looks: int = 0
+    missed: int = 0  #: looks at which its engine did not answer
+    cpus: float = 0.0  #: most that was promised at one moment
+    memory: float = 0.0  #: GB, likewise
+    containers: set[str] = field(default_factory=set)  #: names of all that ran
+
+
+class Sampler:
+    """
+    `with Sampler(cluster.hosts) as sampler: …`, then `sampler.hosts["node1"]` and `sampler.wrong`. The engines are asked past the
+    network for what they run, the kernel for what lives: two runs of one task are seen whatever an engine says.
+    """
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self.hosts = {host.name: Seen() for host in hosts}
+        #: What must never be: more promised than a host has, or two runs of one task at once.
+        self.wrong: list[str] = []
+        self._hosts = hosts
+        self._sizes: dict[str, Size | None] = {}
+        self._stop = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._watch, name="sampler")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(END_TIMEOUT)
+        if error is None and self._error is not None:
+            raise self._error
+
+    def __str__(self) -> str:
+        return "; ".join(
+            f"{host.name} {len(seen.containers)} containers, at most {seen.cpus:g} of {host.size.cpus:g} cpus and "
+            f"{seen.memory:.2f} of {host.size.memory:g} GB in {seen.looks} looks"
+            for host in self._hosts
+            if (seen := self.hosts[host.name])
+        )
+
+    def _watch(self) -> None:
+        clients = {host.name: host.engine.client() for host in self._hosts}
+        try:
+            while not self._stop.wait(INTERVAL):
+                for host in self._hosts:
+                    self._look(host, clients[host.name])
+                self._look_for_doubles()
+        except BaseException as error:
+            self._error = error
+        finally:
+            for client in clients.values():
+                client.close()
+
+    def _look(self, host: Host, client: httpx.Client) -> None:
+        seen = self.hosts[host.name]
+        try:
+            containers = client.get("/containers/json").raise_for_status().json()
+            sizes = {item["Names"][0].lstrip("/"): self._promised(client, item["Id"]) for item in containers}
+        except httpx.HTTPError:
+            seen.missed += 1
+            return
+        cpus = sum(size.cpus for size in sizes.values() if size)
+        memory = sum(size.memory for size in sizes.values() if size)
+        seen.looks += 1
+        seen.cpus, seen.memory = max(seen.cpus, cpus), max(seen.memory, memory)
+        seen.containers |= sizes.keys()
+        # What users write has few decimals; a sum of such numbers is off by less than this.
+        if cpus > host.size.cpus + 1e-6 or memory > host.size.memory + 1e-6:
+            self.wrong.append(f"{host.name} ran {cpus:g} cpus and {memory:g} GB: {sorted(sizes)}")
+
+    def _promised(self, client: httpx.Client, container_id: str) -> Size | None:
+        """What the container may use; None where it is gone again."""
+        if container_id not in self._sizes:
+            answer = client.get(f"/containers/{container_id}/json")
+            if answer.status_code == 404:
+                return None
+            limits = answer.raise_for_status().json()["HostConfig"]
+            self._sizes[container_id] = Size(limits["NanoCpus"] / 1e9, limits["Memory"] / GB)
+        return self._sizes[container_id]
+
+    def _look_for_doubles(self) -> None:
+        first = self._runs()
+        suspects = [task for task, runs in first.items() if len(runs) > 1]
+        if not suspects:
+            return
+        # The hosts were looked at one after the other: only what is there twice at a second look was twice at one moment.
+        second = self._runs()
+        for task in suspects:
+            both = first[task] & second.get(task, set())
+            if len(both) > 1:
+                self.wrong.append(f"task {task} ran twice at once: {sorted(both)}")
+
+    def _runs(self) -> dict[int, set[str]]:
+        """The living runs of each task, with where they are."""
+        found: dict[int, set[str]] = {}
+        for host in self._hosts:
+            for living in host.living():
+                if run := _RUN.fullmatch(living.name):
+                    found.setdefault(int(run[1]), set()).add(f"{living.name} on {host.name}")
+        return found
