@@ -37,6 +37,10 @@ RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome"
 ACTIONS = Counter("godocker_actions_total", "What reconciling decided to do, by action", ["action"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that ended, by how", ["ending"])
 EXIT_TO_OVER = Histogram("godocker_exit_to_over_seconds", "From the end of a run to its record", buckets=_SECONDS)
+NODE_SILENT = Gauge(
+    "godocker_node_silent_seconds", "For how long a node was tried in vain, 0 while it answers", ["node"]
+)
+NODE_STUCK = Gauge("godocker_node_stuck_runs", "Runs of a node that go on after they were killed", ["node"])
 MAILS = Counter("godocker_mails_total", "Tries to send a mail, by outcome", ["outcome"])
 
 # --- files

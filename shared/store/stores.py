@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from shared import clock
 from shared.settings import Settings
@@ -63,6 +64,12 @@ class Stores:
     async def ping(self) -> None:
         """Raises `errors.StoreUnavailable` unless a primary answers."""
         await self.database.command("hello")
+
+    @connection.translated
+    async def now(self) -> float:
+        """The time of the MongoDB server, seconds since the epoch."""
+        told: datetime = (await self.database.command("hello"))["localTime"]
+        return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
 
     async def ensure_indexes(self) -> None:
         await indexes.ensure(self.database)

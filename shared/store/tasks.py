@@ -14,7 +14,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
-from shared.models.task import Purge, Share, Task
+from shared.models.task import Cause, Purge, Share, Task
 from shared.store import connection
 
 HISTORY = 50  #: transitions kept with a task
@@ -129,15 +129,41 @@ class TaskStore:
     async def ask(self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus]) -> Task | None:
         """
         Write what the owner wants; asking for it again keeps the time of the first asking. Return the task, or None
-        if it is in none of `statuses`.
+        if it is in none of `statuses`, or is to be killed: that is final.
         """
         again = {"$eq": ["$intent", intent]}
+        query: dict[str, Any] = {"_id": task_id, "status": {"$in": list(statuses)}}
+        if intent is not Intent.KILL:
+            query["intent"] = {"$ne": Intent.KILL}
         document = await self._tasks.find_one_and_update(
-            {"_id": task_id, "status": {"$in": list(statuses)}},
+            query,
             [{"$set": {"intent": intent, "intent_at": {"$cond": [again, "$intent_at", at]}}}],
             return_document=ReturnDocument.AFTER,
         )
         return Task.model_validate(document) if document else None
+
+    @connection.translated
+    async def expire(self, task_id: int, attempt: int, cause: Cause, *, at: float) -> bool:
+        """
+        Write that the system itself wants an attempt killed, and why. False if it is not placed any more, or its owner wants
+        its end already.
+        """
+        query = {
+            "_id": task_id,
+            "attempt": attempt,
+            "status": {"$in": sorted(lifecycle.PLACED)},
+            "intent": {"$nin": [Intent.KILL, Intent.RESCHEDULE]},
+        }
+        wish = {"intent": Intent.KILL, "intent_at": at, "cause": cause.model_dump()}
+        result = await self._tasks.update_one(query, {"$set": wish})
+        return result.matched_count == 1
+
+    @connection.translated
+    async def note_stuck(self, task_id: int, attempt: int, reason: str) -> None:
+        """Write why an attempt that is to end does not."""
+        query = {"_id": task_id, "attempt": attempt, "status": {"$in": sorted(lifecycle.PLACED)}}
+        wanted = {"intent": {"$in": [Intent.KILL, Intent.RESCHEDULE]}}
+        await self._tasks.update_one({**query, **wanted}, {"$set": {"reason": reason}})
 
     @connection.translated
     async def answer(self, task_id: int, intent: Intent, remark: Remark, *, attempt: int) -> bool:

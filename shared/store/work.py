@@ -196,6 +196,13 @@ class TaskWork:
         return [_placed(document) async for document in self._tasks.find(query, _PLACED)]
 
     @connection.translated
+    async def nodes_in_use(self) -> set[str]:
+        """Nodes on which something is placed, or was and is not counted and cleaned up yet."""
+        placed = await self._tasks.distinct("placement.node", indexes.active(PLACED))
+        unsettled = await self._tasks.distinct("placement.node", {"settled": False})
+        return {node for node in (*placed, *unsettled) if node is not None}
+
+    @connection.translated
     async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
         """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
         query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
