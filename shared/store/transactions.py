@@ -18,29 +18,23 @@ PATIENCE = 5.0  #: seconds in which a transaction is begun again
 _PAUSE_FIRST, _PAUSE_MOST = 0.01, 0.2  #: seconds before that, at most
 
 
-class Transactions:
-    """Transactions on one database."""
+async def run(database: connection.Database, work: Callable[[Any], Awaitable[T]], *, busy: str) -> T:
+    """
+    Do `work` in a transaction, which it gets as a session. Not by Motor's `with_transaction`: that one commits outside its
+    own retries, and a conflict found at the commit would reach the caller.
 
-    def __init__(self, database: connection.Database) -> None:
-        self._client = database.client
-
-    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        """
-        Do `work` in a transaction, which it gets as a session; it may be done again. Not by Motor's `with_transaction`: that one
-        commits outside its own retries, and a conflict found at the commit would reach the caller.
-
-        Raises `errors.StoreUnavailable` where others are faster for too long.
-        """
-        deadline, pause = clock.monotonic() + PATIENCE, _PAUSE_FIRST
-        async with await self._client.start_session() as session:
-            while True:
-                try:
-                    async with session.start_transaction():
-                        return await work(session)
-                except driver_errors.PyMongoError as error:
-                    if not error.has_error_label("TransientTransactionError"):
-                        raise
-                    if clock.monotonic() > deadline:
-                        raise errors.StoreUnavailable("too many write the same at the same time") from error
-                await asyncio.sleep(random.uniform(0, pause))
-                pause = min(pause * 1.5, _PAUSE_MOST)
+    Raises `errors.StoreUnavailable`, in the words of `busy`, where others are always faster.
+    """
+    deadline, pause = clock.monotonic() + PATIENCE, _PAUSE_FIRST
+    async with await database.client.start_session() as session:
+        while True:
+            try:
+                async with session.start_transaction():
+                    return await work(session)
+            except driver_errors.PyMongoError as error:
+                if not error.has_error_label("TransientTransactionError"):
+                    raise
+                if clock.monotonic() > deadline:
+                    raise errors.StoreUnavailable(busy) from error
+            await asyncio.sleep(random.uniform(0, pause))
+            pause = min(pause * 1.5, _PAUSE_MOST)
