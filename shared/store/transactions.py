@@ -38,3 +38,8 @@ async def run(database: connection.Database, work: Callable[[Any], Awaitable[T]]
                     raise errors.StoreUnavailable(busy) from error
             await asyncio.sleep(random.uniform(0, pause))
             pause = min(pause * 1.5, _PAUSE_MOST)
+
+
+async def run(database: connection.Database, work: Callable[[Any], Awaitable[T]], *, busy: str = _BUSY) -> T:
+    """`Transactions.run`, for who does so now and then."""
+    return await Transactions(database, busy=busy).run(work)
