@@ -38,6 +38,7 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
             await lifetime.run_loops({"http": http, "hints": here.hints.run, "indexes": indexes}, stop=stop)
         finally:
             await here.files.close()
+            await here.scheduler.close()
 
 
 if __name__ == "__main__":

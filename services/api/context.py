@@ -12,6 +12,7 @@ from services.api.attempts import LoginAttempts
 from services.api.files import FilesService
 from services.api.hints import Hints
 from services.api.pushed import Pushed
+from services.api.scheduler import LeadingScheduler
 from services.api.submissions import Submissions
 from shared import batching, errors
 from shared.auth.providers import factory as providers
@@ -41,6 +42,7 @@ class Context:
     provider: Provider
     directories: TaskDirectories
     files: FilesService
+    scheduler: LeadingScheduler
     features: frozenset[Feature]
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
@@ -91,6 +93,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         provider=providers.build(settings, stores.users, users.ask),
         directories=TaskDirectories(settings.shared_dir),
         files=FilesService(settings),
+        scheduler=LeadingScheduler(settings, stores.leases),
         features=features,
         users=users,
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),

@@ -30,18 +30,21 @@ class LeadingScheduler:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def explain(self, task_id: int) -> dict[str, Any]:
+    async def explain(self, task_id: int) -> dict[str, Any] | None:
         """
-        Why the task waits, as `services/scheduler/explanation.py` shows it. Raises `errors.SchedulerUnavailable` and
-        `errors.StoreUnavailable`.
+        Why the task waits, as `services/scheduler/explanation.py` shows it; None where it does not wait any more. Raises
+        `errors.SchedulerUnavailable` and `errors.StoreUnavailable`.
         """
         return await self._ask("GET", f"/explain/{task_id}")
 
     async def explain_unsent(self, pending: Mapping[str, Any]) -> dict[str, Any]:
         """Why a task would wait that was not sent yet: `pending` has the fields of `work.Pending`."""
-        return await self._ask("POST", "/explain", content=orjson.dumps(pending))
+        found = await self._ask("POST", "/explain", content=orjson.dumps(pending))
+        if found is None:
+            raise errors.SchedulerUnavailable("the scheduler has no answer to this")
+        return found
 
-    async def _ask(self, method: str, path: str, *, content: bytes | None = None) -> dict[str, Any]:
+    async def _ask(self, method: str, path: str, *, content: bytes | None = None) -> dict[str, Any] | None:
         url = await self._leases.url_of(SCHEDULER)
         if url is None:
             raise errors.SchedulerUnavailable("no scheduler leads at the moment")
@@ -52,6 +55,8 @@ class LeadingScheduler:
             )
         except httpx.HTTPError as error:
             raise errors.SchedulerUnavailable(f"the scheduler does not answer: {type(error).__name__}") from error
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
         if answer.status_code != httpx.codes.OK:
             log.error("scheduler.not_understood", status=answer.status_code, path=path)
             raise errors.SchedulerUnavailable(f"the scheduler answered {answer.status_code}")

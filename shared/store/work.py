@@ -225,6 +225,11 @@ def _place(document: dict[str, Any]) -> Place:
     return Place(member["parent"], member["index"]) if member else Place(document["_id"])
 
 
+def pending_from(task: Task) -> Pending:
+    """A task that is not stored, as the scheduler's book would hold it."""
+    return _pending(task.document())
+
+
 def _pending(document: dict[str, Any]) -> Pending:
     spec = document["spec"]
     array = document.get("array")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from services.api import bodies, idempotency, task_answers
+from fastapi import APIRouter, Query
+
+from services.api import bodies, explanations, idempotency, task_answers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.idempotency import SentKey
 from services.api.wire import task as wire
 from services.api.wire.answers import Added, Counted, Json, TaskOut, TaskStatusOut
+from services.api.wire.explanation import DryRun
 from services.api.wire.submission import TaskIn
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
@@ -19,16 +22,22 @@ from shared.store.tasks import Transition
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
 
+DryRunAsked = Annotated[bool, Query(description="Store nothing, and say what would become of it")]
+
 
 @router.post(
-    "/task", response_model=Added, responses=AUTHENTICATED | responses(403, 409, 413, 429), summary="Create a task"
+    "/task",
+    response_model=Added | DryRun,
+    responses=AUTHENTICATED | responses(403, 409, 413, 429),
+    summary="Create a task",
 )
-async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey) -> Json:
+async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey, dry_run: DryRunAsked = False) -> Json:
     """
     Once this answers, the task is stored for good. It runs when its turn has come and a node has room. Whoever gets no answer
     can send it again under the same `Idempotency-Key`: it is created once.
 
-    `status.primary: "created"` holds the task back until `GET /task/{id}/pending`.
+    `status.primary: "created"` holds the task back until `GET /task/{id}/pending`. With `?dry_run=true` nothing is stored: the
+    answer says whether the task would be accepted, and why it would wait.
     """
 
     async def admit() -> Task:
@@ -39,6 +48,9 @@ async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey) -> Json:
         return [await admit()]
 
     with refusals_counted():
+        if dry_run:
+            explanation = await explanations.of_unsent(here, await admit())
+            return Json({"msg": "Task would be added", "explanation": explanation})
         if key is None:
             task_id = await here.submissions.submit(await admit())
         else:

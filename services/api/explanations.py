@@ -1,0 +1,81 @@
+"""Explain where a task is, and why it is not further."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from services.api.context import Context
+from services.api.wire import task as wire
+from services.api.wire.explanation import Verdict
+from shared import clock, errors
+from shared.lifecycle import ENDED, TaskStatus
+from shared.models.task import Task
+from shared.store import work
+
+
+async def of_task(here: Context, task: Task) -> dict[str, Any]:
+    """Why `task` is where it is, at this moment. Raises `errors.StoreUnavailable`."""
+    if task.status is TaskStatus.PENDING:
+        found = await _asked(here, task)
+        if found is not None:
+            return {"id": task.id, **found}
+        # It was placed, or killed, between our look and the scheduler's.
+        task = await here.stores.views.get(task.id) or task
+    return await _without_scheduler(here, task)
+
+
+async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
+    now = clock.now()
+    verdicts = await here.verdicts([task])
+    text = wire.reason(task, verdict=verdicts.get(task.shape)) or f"the task is {task.status.value}"
+    return {
+        "id": task.id,
+        "status": wire.status(task, verdict=None)["primary"],
+        "verdict": _verdict(task),
+        "reasons": [_reason(task, text)],
+        "judged_at": now,
+        "age": 0.0,
+    }
+
+
+async def of_unsent(here: Context, task: Task) -> dict[str, Any]:
+    """Why a task that was admitted and not stored would wait. Raises `errors.SchedulerUnavailable`."""
+    return await here.scheduler.explain_unsent(asdict(work.pending_from(task)))
+
+
+async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
+    try:
+        return await here.scheduler.explain(task.id)
+    except errors.SchedulerUnavailable as error:
+        # What the last one wrote down is older, and better than nothing.
+        verdict = (await here.verdicts([task])).get(task.shape)
+        reasons = [{"code": "no_scheduler", "text": str(error), "unblock": "a scheduler takes the lead"}]
+        if verdict is not None:
+            reasons.append({"code": "last_verdict", "text": verdict.reason})
+        return {
+            "status": "pending",
+            "verdict": Verdict.WAITING,
+            "reasons": reasons,
+            "judged_at": verdict.at if verdict else clock.now(),
+            "age": max(0.0, clock.now() - verdict.at) if verdict else 0.0,
+        }
+
+
+def _verdict(task: Task) -> Verdict:
+    if task.status in ENDED:
+        return Verdict.OVER
+    if task.status is TaskStatus.RUNNING:
+        return Verdict.RUNNING
+    return Verdict.STARTING if task.status is TaskStatus.STARTING else Verdict.WAITING
+
+
+def _reason(task: Task, text: str) -> dict[str, Any]:
+    match task.status:
+        case TaskStatus.CREATED:
+            return {"code": "held_by_owner", "text": text, "unblock": f"GET /api/1.0/task/{task.id}/pending"}
+        case TaskStatus.STARTING:
+            return {"code": "starting", "text": text}
+        case TaskStatus.RUNNING:
+            return {"code": "running", "text": text}
+    return {"code": task.ending or "over", "text": text}

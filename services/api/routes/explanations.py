@@ -1,0 +1,28 @@
+"""Say why a task is where it is."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from services.api import bodies, explanations
+from services.api.dependencies import Here, Visible
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire.answers import Json
+from services.api.wire.explanation import Explanation
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+
+
+@router.get(
+    "/task/{task_id}/explain",
+    response_model=Explanation,
+    responses=AUTHENTICATED | responses(404),
+    summary="Every reason why a task waits, with numbers, node by node",
+)
+async def explain(task: Visible, here: Here) -> Json:
+    """
+    Asked of the scheduler that leads, at this moment: all reasons, never just the first, what would make each go away, one
+    verdict per node, the task's place in the queue and its score. `verdict` tells apart what can never run here, what
+    waits, and what is being started.
+    """
+    return Json(await explanations.of_task(here, task))

@@ -1,0 +1,82 @@
+"""Answer what gateways ask the scheduler that leads."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from shared import errors, problems
+from shared.auth import service_tokens
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY = 1024 * 1024  #: bytes
+
+
+class Answers(Protocol):
+    """Whoever knows."""
+
+    async def explain(self, task_id: int) -> dict[str, Any] | None:
+        """Why the task waits; None where it does not, or not any more."""
+        ...
+
+    async def explain_unsent(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Why a task would wait that is not stored."""
+        ...
+
+
+def routes(answers: Answers, *, key: str) -> list[Route]:
+    """The routes, for bearers of a token signed with `key`."""
+
+    async def explain(request: Request) -> Response:
+        found = await answers.explain(request.path_params["task_id"])
+        if found is None:
+            raise errors.NotFound("the task does not wait")
+        return _json(found)
+
+    async def explain_unsent(request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_BODY:
+                raise errors.BodyTooLarge()
+        return _json(await answers.explain_unsent(orjson.loads(body)))
+
+    return [
+        Route("/explain/{task_id:int}", _guarded(explain, key), methods=["GET"]),
+        Route("/explain", _guarded(explain_unsent, key), methods=["POST"]),
+    ]
+
+
+def _guarded(handler: Callable[[Request], Awaitable[Response]], key: str) -> Callable[[Request], Awaitable[Response]]:
+    async def guarded(request: Request) -> Response:
+        try:
+            service_tokens.check(request.headers.get("authorization", "").removeprefix("Bearer "), key=key)
+            return await handler(request)
+        except errors.NotAuthenticated as error:
+            return _problem(401, "not_authenticated", error)
+        except errors.NotFound as error:
+            return _problem(404, "not_found", error)
+        except errors.Unavailable as error:
+            return _problem(503, "unavailable", error)
+        except (errors.BodyTooLarge, orjson.JSONDecodeError, TypeError, KeyError, ValueError) as error:
+            log.warning("question.not_understood", error=str(error))
+            return _problem(422, "invalid_input", error)
+
+    return guarded
+
+
+def _json(found: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(found), media_type="application/json; charset=UTF-8")
+
+
+def _problem(status: int, code: str, error: Exception) -> Response:
+    body = problems.document(status, code, str(error))
+    headers = problems.headers(status)
+    return Response(orjson.dumps(body), status_code=status, media_type=problems.MEDIA_TYPE, headers=headers)
