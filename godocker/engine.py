@@ -54,6 +54,11 @@ class Engine:
             for container in client.get("/containers/json", params={"all": "1"}).json():
                 client.delete(f"/containers/{container['Id']}", params={"v": "1", "force": "1"})
 
+    def remove_networks(self) -> None:
+        """Those that nothing is connected to. Their bridges would outlive the engine."""
+        with self.client() as client:
+            client.post("/networks/prune")
+
     def import_image(self, archive: bytes, *, name: str, tag: str = "latest") -> None:
         """Make an image of a tar archive of its files."""
         with self.client() as client:
@@ -74,12 +79,16 @@ class Engine:
 
 
 class LocalEngine(Engine):
-    """A `dockerd` with everything it has below one directory: socket, images, containers."""
+    """
+    A `dockerd` with everything it has below one directory: socket, images, containers. `launcher` is a command that ends by
+    executing the one that follows it.
+    """
 
-    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, *, options: tuple[str, ...] = (), launcher: tuple[str, ...] = ()) -> None:
         super().__init__(directory / "docker.sock")
         self._directory = directory
         self._options = options
+        self._launcher = launcher
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -95,7 +104,10 @@ class LocalEngine(Engine):
         log = self._directory / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [_dockerd(), *self._arguments()], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                [*self._launcher, _dockerd(), *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
         deadline = time.monotonic() + START_TIMEOUT
         while not self.answers():
@@ -133,6 +145,7 @@ class LocalEngine(Engine):
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 self.remove_containers()
+                self.remove_networks()
         self.stop()
         # A daemon that was killed leaves its mounts.
         for point in sorted(_mounts_below(self._directory), reverse=True):

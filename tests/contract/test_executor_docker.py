@@ -13,7 +13,7 @@ import pytest
 from godocker import engine
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import body, client, events
+from shared.executors.docker import body, client, events, known
 from shared.executors.docker import executor as docker
 from shared.models.task import Place
 from tests.support import certificates, proxy, registry, rigs, waiting
@@ -334,6 +334,41 @@ async def test_a_launch_takes_two_calls(rig: rigs.Rig, through: tuple[docker.Doc
     assert verbs[1][1].endswith("/start")
 
 
+@pytest.mark.parametrize("seen_by", ["start", "list", "events"])
+async def test_a_removal_takes_one_call(
+    rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy], seen_by: str
+) -> None:
+    executor, between = through
+    starter = executor if seen_by == "start" else rig.executor
+    run = await rig.run("exit 0")
+    async with rig.watched(executor if seen_by == "events" else rig.another()) as seen:
+        await starter.start(run)
+        await waiting.until(lambda: base.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
+        if seen_by == "list":
+            await executor.list(rig.node)
+        between.requests.clear()
+        await executor.remove(run.handle)
+    assert [request.split("/")[0] for request in between.requests] == ["DELETE "]
+    assert await rig.executor.inspect(run.handle) is None
+
+
+async def test_what_has_the_name_of_a_run_that_was_seen_is_removed_only_if_it_is_that_run(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    run = await rig.start("exit 0")
+    await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}?force=1")
+    content = {"Image": fixtures.IMAGE, "Cmd": ["/bin/true"], "HostConfig": {"NetworkMode": "none"}}
+    await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
+    await rig.executor.remove(run.handle)
+    assert f"/{run.handle.name}" in await names(docker_engine), "a stranger's is not ours to remove"
+    await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}")
+    await rig.executor.start(run)
+    await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}?force=1")
+    await rig.another().start(run)
+    await rig.executor.remove(run.handle)
+    assert await rig.executor.inspect(run.handle) is None, "ours is, though it is not the container that was seen"
+
+
 async def test_a_start_whose_answer_is_lost_is_repeated_without_a_second_run(
     rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
 ) -> None:
@@ -395,7 +430,9 @@ async def test_a_silent_connection_is_made_anew(
         seen: list[base.Event] = []
 
         async def collect() -> None:
-            stream = events.watch(through, instance=rig.config.instance, silence=0.5, jitter=lambda: 0.0)
+            stream = events.watch(
+                through, instance=rig.config.instance, seen=known.Known(), silence=0.5, jitter=lambda: 0.0
+            )
             async for event in stream:
                 seen.append(event)
 

@@ -53,6 +53,7 @@ def test_the_body_of_a_run() -> None:
             "GODOCKER_HOME=/mnt/home",
             "HOME=/mnt/home",
             "GODOCKER_RUN=god-12-3",
+            "NVIDIA_VISIBLE_DEVICES=void",
         ],
         "User": "20001:20002",
         "StopSignal": "SIGTERM",
@@ -63,6 +64,8 @@ def test_the_body_of_a_run() -> None:
         "OpenStdin": False,
         "Tty": False,
         "Labels": {"godocker.instance": "lab", "godocker.task": "12", "godocker.attempt": "3"},
+        "ExposedPorts": {},
+        "NetworkingConfig": {"EndpointsConfig": {}},
         "HostConfig": {
             "Mounts": [
                 bind("/opt/godshared/tasks/0/12", "/mnt/go-docker", read_only=False),
@@ -76,6 +79,10 @@ def test_the_body_of_a_run() -> None:
             "Privileged": False,
             "IpcMode": "private",
             "NetworkMode": "none",
+            "PortBindings": {},
+            "Devices": [],
+            "DeviceRequests": [],
+            "Tmpfs": {},
             "Memory": 2147483648,
             "MemorySwap": 2147483648,
             "NanoCpus": 1500000000,
@@ -94,6 +101,45 @@ def test_a_run_that_asks_for_the_network_gets_the_configured_one_and_nothing_els
     assert connected["HostConfig"].pop("NetworkMode") == "bridge"
     plain["HostConfig"].pop("NetworkMode")
     assert connected == plain
+
+
+def test_the_tasks_of_a_user_find_each_other_by_names_that_no_attempt_changes() -> None:
+    made = body.create_body(replace(RUN, network="user-ada"), instance="lab", network="lab.user-ada", pids_limit=4096)
+    assert made["HostConfig"]["NetworkMode"] == "lab.user-ada"
+    assert made["NetworkingConfig"] == {"EndpointsConfig": {"lab.user-ada": {"Aliases": ["task-12"]}}}
+
+
+def test_ports_are_published_where_they_were_leased_and_told() -> None:
+    ports = (base.PortMapping(80, 10001), base.PortMapping(8080, 10007))
+    made = made_of(replace(RUN, network="public", ports=ports))
+    assert made["ExposedPorts"] == {"80/tcp": {}, "8080/tcp": {}}
+    assert made["HostConfig"]["PortBindings"] == {
+        "80/tcp": [{"HostIp": "", "HostPort": "10001"}],
+        "8080/tcp": [{"HostIp": "", "HostPort": "10007"}],
+    }
+    told = {"GODOCKER_PORTS=10001,10007", "GODOCKER_PORT_80=10001", "GODOCKER_PORT_8080=10007"}
+    assert told <= set(made["Env"])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "paths", "names", "visible"),
+    [
+        (("/dev/fuse",), ["/dev/fuse"], None, "void"),
+        (("0", "GPU-8f"), [], ["0", "GPU-8f"], "0,GPU-8f"),
+        (("/dev/dri/card0", "1"), ["/dev/dri/card0"], ["1"], "1"),
+    ],
+)
+def test_a_run_gets_the_devices_it_was_given(
+    gpus: tuple[str, ...], paths: list[str], names: list[str] | None, visible: str
+) -> None:
+    made = made_of(replace(RUN, gpus=gpus))
+    config = made["HostConfig"]
+    assert config["Devices"] == [
+        {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"} for path in paths
+    ]
+    wanted = [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}] if names else []
+    assert config["DeviceRequests"] == wanted
+    assert {f"GODOCKER_GPUS={','.join(gpus)}", f"NVIDIA_VISIBLE_DEVICES={visible}"} <= set(made["Env"])
 
 
 def test_root_gets_its_own_files_and_reads_the_rest() -> None:
@@ -129,11 +175,17 @@ def test_nothing_a_user_names_becomes_a_key_or_changes_a_limit(
     assert made["HostConfig"] == plain["HostConfig"]
 
 
-@given(environment=st.dictionaries(st.sampled_from(["GODOCKER_RUN", "GODOCKER_PWD", "HOME", "X"]), st.text()))
+@given(
+    environment=st.dictionaries(
+        st.sampled_from(["GODOCKER_RUN", "GODOCKER_PWD", "HOME", "NVIDIA_VISIBLE_DEVICES", "X"]), st.text()
+    )
+)
 def test_a_users_variables_never_stand_for_ours(environment: dict[str, str]) -> None:
     made = made_of(replace(RUN, environment=environment))["Env"]
     assert [line for line in made if line.startswith("GODOCKER_RUN=")] == ["GODOCKER_RUN=god-12-3"]
     assert [line for line in made if line.startswith("GODOCKER_PWD=")] == ["GODOCKER_PWD=/mnt/go-docker"]
+    # An image, or a user, that asks for all GPUs gets none.
+    assert [line for line in made if line.startswith("NVIDIA_VISIBLE")] == ["NVIDIA_VISIBLE_DEVICES=void"]
 
 
 @pytest.mark.parametrize(

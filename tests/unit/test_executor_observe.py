@@ -93,6 +93,24 @@ def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> Non
     assert told.labels["rack"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("configured", "kind", "value", "gpus"),
+    [
+        ([], "NVIDIA-GPU", "GPU-8f3c", ("GPU-8f3c",)),
+        ([], "gpu", "/dev/dri/card0", ("/dev/dri/card0",)),
+        ([], "gpu", "/dev/../etc", ()),
+        ([], "ssd", "GPU-8f3c", ()),
+        (["0"], "gpu", "GPU-8f3c", ("0",)),
+    ],
+)
+def test_the_gpus_of_a_node_are_those_configured_or_those_its_engine_was_told_of(
+    configured: list[str], kind: str, value: str, gpus: tuple[str, ...]
+) -> None:
+    discrete = {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 3}}
+    info = {"GenericResources": [discrete, {"NamedResourceSpec": {"Kind": kind, "Value": value}}]}
+    assert observe.report(info, name="n1", labels={}, cpus=1, memory=1, gpus=configured).gpus == gpus
+
+
 def test_an_engine_of_another_system_is_not_ready() -> None:
     report = observe.report({"OSType": "windows"}, name="n1", labels={}, cpus=None, memory=None)
     assert not report.ready
@@ -142,8 +160,9 @@ def test_an_engines_words_are_one_bounded_line(said: str, kept: str) -> None:
         (500, "Get https://x/v2/: no basic auth credentials", errors.ImageNotAllowed),
         (500, "Get https://x/v2/: dial tcp: lookup x: no such host", errors.ImageUnreachable),
         (500, "Get https://x/v2/: net/http: request canceled (Client.Timeout exceeded)", errors.ImageUnreachable),
-        (500, "toomanyrequests: You have reached your pull rate limit", errors.ImageUnreachable),
-        (0, "write /var/lib/docker/tmp/x: no space left on device", errors.StartRefused),
+        (500, "toomanyrequests: You have reached your pull rate limit", errors.ImageThrottled),
+        (500, "received unexpected HTTP status: 429 Too Many Requests", errors.ImageThrottled),
+        (0, "write /var/lib/docker/tmp/x: no space left on device", errors.NodeFull),
     ],
 )
 def test_why_a_pull_failed(status: int, said: str, error: type[errors.StartFailed]) -> None:

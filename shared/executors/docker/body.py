@@ -6,9 +6,11 @@ Nothing a user sends becomes a key of it. A new key is added here, with a test o
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.executors import base, wrapper
+from shared.executors.docker import devices
 
 INSTANCE = "godocker.instance"
 TASK = "godocker.task"
@@ -18,12 +20,24 @@ ATTEMPT = "godocker.attempt"
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 
 
-def create_body(run: base.Run, *, instance: str, network: str, pids_limit: int) -> dict[str, Any]:
-    """The body for `POST /containers/create`. `network` is the engine's network for runs that ask for one."""
+def create_body(
+    run: base.Run,
+    *,
+    instance: str,
+    network: str,
+    pids_limit: int,
+    volumes: Sequence[Mapping[str, Any]] = (),
+    tmpfs: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """
+    The body for `POST /containers/create`. `network` is what the engine calls the run's network, where it has one; `volumes` and
+    `tmpfs` are what its temporary room is made by.
+    """
     argv = wrapper.argv(run)
     home = next((mount.target for mount in run.mounts if mount.name == "home"), None)
     data = next((mount.target for mount in run.mounts if mount.target == base.DATA), None)
     environment = wrapper.environment(run, workdir=base.WORKDIR, home=home, data=data)
+    environment |= devices.environment(run.gpus)
     return {
         "Image": reference(run.image),
         # The image's own entry point, command, user, stop signal and health check are all overridden.
@@ -40,7 +54,13 @@ def create_body(run: base.Run, *, instance: str, network: str, pids_limit: int) 
         "OpenStdin": False,
         "Tty": False,
         "Labels": labels(run.handle, instance=instance),
-        "HostConfig": _host_config(run, network=network, pids_limit=pids_limit),
+        "ExposedPorts": {_port(mapping): {} for mapping in run.ports},
+        "NetworkingConfig": {"EndpointsConfig": _endpoints(run, network=network)},
+        "HostConfig": {
+            **_host_config(run, network=network, pids_limit=pids_limit),
+            "Mounts": [*_mounts(run), *volumes],
+            "Tmpfs": dict(tmpfs or {}),
+        },
     }
 
 
@@ -58,7 +78,6 @@ def reference(image: str) -> str:
 
 def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, Any]:
     return {
-        "Mounts": _mounts(run),
         "GroupAdd": [] if run.root else [str(group) for group in run.groups],
         "CapDrop": ["ALL"],
         "CapAdd": list(ROOT_CAPABILITIES) if run.root else [],
@@ -66,6 +85,9 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
         "Privileged": False,
         "IpcMode": "private",
         "NetworkMode": network if run.network else "none",
+        "PortBindings": {_port(mapping): [{"HostIp": "", "HostPort": str(mapping.host)}] for mapping in run.ports},
+        "Devices": devices.paths(run.gpus),
+        "DeviceRequests": devices.requests(run.gpus),
         "Memory": run.memory,
         "MemorySwap": run.memory,  # the sum of both: no swap
         "NanoCpus": round(run.cpus * 1e9),
@@ -76,6 +98,16 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": False,
     }
+
+
+def _endpoints(run: base.Run, *, network: str) -> dict[str, Any]:
+    # Others in the network of a user or a project find it by its container's name and by this one, which no attempt changes.
+    named = run.network is not None and run.network != base.PUBLIC
+    return {network: {"Aliases": [f"task-{run.handle.task_id}"]}} if named else {}
+
+
+def _port(mapping: base.PortMapping) -> str:
+    return f"{mapping.container}/tcp"
 
 
 def _mounts(run: base.Run) -> list[dict[str, Any]]:

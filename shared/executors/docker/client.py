@@ -48,8 +48,8 @@ class Engine:
         long: bool = False,
     ) -> tuple[int, Any]:
         """
-        One call: status and decoded body (None where it is not JSON). `timeout` is in seconds. `long` calls get a
-        connection of their own: a hundred of them do not keep a short one waiting.
+        One call: status and decoded body (None where it is not JSON). `body` is sent as JSON, bytes as a tar archive.
+        `timeout` is in seconds. `long` calls get a connection of their own: a hundred of them do not keep a short one waiting.
         """
         limits = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=CONNECT_TIMEOUT)
         async with self._request(self._client(long=long), method, path, params, body, limits) as response:
@@ -94,8 +94,8 @@ class Engine:
                     path,
                     method,
                     params=dict(params or {}),
-                    data=None if body is None else orjson.dumps(body),
-                    headers={"Content-Type": "application/json"},
+                    data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
+                    headers={"Content-Type": "application/x-tar" if isinstance(body, bytes) else "application/json"},
                     timeout=limits,
                 ) as response,
                 response,

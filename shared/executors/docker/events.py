@@ -13,7 +13,7 @@ import structlog
 
 from shared import clock, errors
 from shared.executors import base
-from shared.executors.docker import body, client, observe
+from shared.executors.docker import body, client, known, observe
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +28,13 @@ async def watch(
     engine: client.Engine,
     *,
     instance: str,
+    seen: known.Known,
     silence: float = SILENCE,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[base.Event]:
     """
     Events of the instance's containers. A `RESYNC` comes with each connection: the engine remembers 256 events only, and
-    drops those that a listener is too slow for, so what happened before is to be listed.
+    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`.
     """
     failures = 0
     since: int | None = None  # timeNano of the last event seen
@@ -47,6 +48,7 @@ async def watch(
                 async for message in messages:
                     since = message.get("timeNano", since)
                     if event := observe.event(message, node=engine.name, instance=instance):
+                        _note(event, observe.identifier(message), seen)
                         yield event
             reason = "the engine ended the stream"
         except errors.NodeUnavailable as error:
@@ -58,6 +60,14 @@ async def watch(
         log.info("events.reconnect", node=engine.name, reason=reason, lasted=round(lasted, 1), failures=failures)
         # Spread out: many watchers see the same engine go away at the same moment.
         await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
+
+
+def _note(event: base.Event, identifier: str, seen: known.Known) -> None:
+    assert event.handle is not None
+    if event.kind is base.EventKind.REMOVED:
+        seen.take(event.handle)
+    else:
+        seen.note(event.handle, identifier)
 
 
 def _parameters(instance: str, since: int | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ import orjson
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, events, images, launch, observe
+from shared.executors.docker import body, client, events, host, images, launch, observe
 
 REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
 INSPECTS = 8  #: of ended containers at once
@@ -26,6 +26,10 @@ _FEATURES = frozenset(
         base.Feature.PAUSE,
         base.Feature.ROOT,
         base.Feature.LIMITS,
+        base.Feature.GPUS,
+        base.Feature.PORTS,
+        base.Feature.NETWORKS,
+        base.Feature.TMPSTORAGE,
     }
 )
 _GB = 1024**3
@@ -38,33 +42,23 @@ class DockerExecutor:
 
     def __init__(self, config: settings.Settings) -> None:
         self._config = config
-        self._nodes = {node.name: node for node in config.docker_nodes}
-        self._engines = {name: client.Engine(node, timeout=config.docker_timeout) for name, node in self._nodes.items()}
-        self._images = {
-            name: images.Images(engine, pull_timeout=config.pull_timeout) for name, engine in self._engines.items()
-        }
-        #: What never changes again: ended containers by their id, per node.
-        self._ended: dict[str, dict[str, base.Observation]] = {name: {} for name in self._nodes}
-        #: The last sample of a container by its id, per node: when, and the cpu seconds it had used by then.
-        self._samples: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in self._nodes}
+        self._hosts = {node.name: host.Host(node, config) for node in config.docker_nodes}
 
     def features(self) -> frozenset[base.Feature]:
         return _FEATURES
 
     def node_names(self) -> Sequence[str]:
-        return list(self._nodes)
+        return list(self._hosts)
 
     async def nodes(self) -> Sequence[base.NodeReport]:
-        return await asyncio.gather(*(self._report(node) for node in self._nodes.values()))
+        return await asyncio.gather(*(self._report(one.node) for one in self._hosts.values()))
 
     async def prepare(self, run: base.Run) -> None:
-        self._engine(run.handle.node)
-        await self._images[run.handle.node].ensure(run.image)
+        await self._host(run.handle.node).images.ensure(run.image)
 
     async def start(self, run: base.Run) -> float:
         images.check_reference(run.image)
-        engine = self._engine(run.handle.node)
-        return await launch.start(engine, self._images[run.handle.node], run, self._config)
+        return await launch.start(self._host(run.handle.node), run, self._config)
 
     async def booted(self, node: str) -> base.Boot | None:
         # An engine does not say when it was started. It makes its bridge anew whenever it starts and nothing runs from before,
@@ -79,12 +73,11 @@ class DockerExecutor:
     async def list(self, node: str) -> Sequence[base.Observation]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
         found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
-        # What is no longer listed is forgotten, so that these cannot grow for ever.
-        listed = {item["Id"] for item in found}
-        self._ended[node] = {key: value for key, value in self._ended[node].items() if key in listed}
-        self._samples[node] = {key: value for key, value in self._samples[node].items() if key in listed}
+        on = self._host(node)
+        on.forget_all_but(found)
         limit = asyncio.Semaphore(INSPECTS)
-        seen = await asyncio.gather(*(self._observe(node, item, limit) for item in found))
+        seen = await asyncio.gather(*(self._observe(on, item, limit) for item in found))
+        await on.sweep(found)
         return [observation for observation in seen if observation is not None]
 
     async def inspect(self, handle: base.Handle) -> base.Observation | None:
@@ -92,7 +85,8 @@ class DockerExecutor:
         return observe.inspected(handle, found) if found else None
 
     def events(self, node: str) -> AsyncIterator[base.Event]:
-        return events.watch(self._engine(node), instance=self._config.instance)
+        on = self._host(node)
+        return events.watch(on.engine, instance=self._config.instance, seen=on.known)
 
     async def stop(self, handle: base.Handle, *, grace: float) -> None:
         found = await self._find(handle)
@@ -120,10 +114,12 @@ class DockerExecutor:
         await self._freeze(handle, "unpause", base.RunState.PAUSED)
 
     async def remove(self, handle: base.Handle) -> None:
-        found = await self._find(handle)
-        if found is None:
+        # One that was seen to be ours needs no second look: by its id, it can be no other.
+        identifier = self._host(handle.node).known.take(handle)
+        if identifier is not None and await self._delete(handle.node, identifier):
             return
-        await self._ask(handle.node, "DELETE", f"containers/{found['Id']}", {"v": "1", "force": "1"}, gone_is_fine=True)
+        if found := await self._find(handle):
+            await self._delete(handle.node, found["Id"])
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:
         found = await self._find(handle)
@@ -136,22 +132,23 @@ class DockerExecutor:
         now, used = clock.now(), observe.cpu_seconds(sample)
         # One sample has no rate: it is that since the last one, and at first that since the start.
         begun = (observe.timestamp(found["State"]["StartedAt"]) or now, 0.0)
-        since, before = self._samples[handle.node].get(found["Id"], begun)
-        self._samples[handle.node][found["Id"]] = (now, used)
+        samples = self._host(handle.node).samples
+        since, before = samples.get(found["Id"], begun)
+        samples[found["Id"]] = (now, used)
         percent = 100.0 * (used - before) / (now - since) if now > since else 0.0
         return observe.stats(sample, at=now, cpu_percent=max(0.0, percent))
 
     async def close(self) -> None:
-        for stock in self._images.values():
-            await stock.close()
-        for engine in self._engines.values():
-            await engine.close()
+        for one in self._hosts.values():
+            await one.close()
 
     async def _report(self, node: settings.Node) -> base.NodeReport:
         memory = round(node.memory * _GB) if node.memory is not None else None
         try:
             info = await self._ask(node.name, "GET", "info", timeout=REPORT_TIMEOUT)
-            return observe.report(info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory)
+            return observe.report(
+                info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory, gpus=node.gpus
+            )
         except errors.NodeUnavailable as error:
             return base.NodeReport(
                 name=node.name,
@@ -160,16 +157,19 @@ class DockerExecutor:
                 reason=str(error),
                 cpus=node.cpus or 0.0,
                 memory=memory or 0,
+                gpus=tuple(node.gpus),
                 labels=node.labels,
             )
 
-    async def _observe(self, node: str, item: observe.Json, limit: asyncio.Semaphore) -> base.Observation | None:
+    async def _observe(self, on: host.Host, item: observe.Json, limit: asyncio.Semaphore) -> base.Observation | None:
+        node = on.node.name
         handle = observe.handle(item.get("Labels") or {}, node=node, instance=self._config.instance)
         if handle is None:
             return None
+        on.known.note(handle, item["Id"])
         if observe.state(item["State"]) is not base.RunState.EXITED:
             return base.Observation(handle, observe.state(item["State"]))
-        if known := self._ended[node].get(item["Id"]):
+        if known := on.ended.get(item["Id"]):
             return known
         async with limit:
             found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
@@ -177,7 +177,7 @@ class DockerExecutor:
             return None
         observation = observe.inspected(handle, found)
         if observation.state is base.RunState.EXITED:
-            self._ended[node][item["Id"]] = observation
+            on.ended[item["Id"]] = observation
         return observation
 
     async def _freeze(self, handle: base.Handle, verb: str, needed: base.RunState) -> None:
@@ -199,7 +199,20 @@ class DockerExecutor:
             return None
         labels = found["Config"].get("Labels") or {}
         ours = observe.handle(labels, node=handle.node, instance=self._config.instance) == handle
-        return dict(found) if ours else None
+        if not ours:
+            return None
+        self._host(handle.node).known.note(handle, found["Id"])
+        return dict(found)
+
+    async def _delete(self, node: str, identifier: str) -> bool:
+        """Remove a container with all it holds. False where there is none of that id."""
+        try:
+            await self._engine(node).call("DELETE", f"containers/{identifier}", params={"v": "1", "force": "1"})
+        except aiodocker.DockerError as error:
+            if error.status not in (404, 409):
+                raise errors.NodeUnavailable(node, client.words(error.message)) from error
+            return error.status == 409  # somebody else is removing it
+        return True
 
     async def _ask(
         self,
@@ -222,7 +235,10 @@ class DockerExecutor:
         return answer
 
     def _engine(self, node: str) -> client.Engine:
+        return self._host(node).engine
+
+    def _host(self, node: str) -> host.Host:
         try:
-            return self._engines[node]
+            return self._hosts[node]
         except KeyError:
             raise errors.NodeUnavailable(node, "it is not configured") from None

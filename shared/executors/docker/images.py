@@ -22,6 +22,9 @@ _REFERENCE = re.compile(
 )
 _REFERENCE_LENGTH = 512
 
+#: Seconds until a registry that had too many requests is asked again. It says how long, and the engine does not pass that on.
+THROTTLED_PAUSE = 60.0
+
 
 class Images:
     """The images of one node."""
@@ -36,7 +39,7 @@ class Images:
     async def ensure(self, image: str) -> None:
         """
         Return when the node has the image. Raises `errors.ImageNotFound`, `errors.ImageNotAllowed`,
-        `errors.ImageUnreachable`, `errors.StartRefused`, `errors.NodeUnavailable`.
+        `errors.ImageUnreachable`, `errors.ImageThrottled`, `errors.NodeFull`, `errors.NodeUnavailable`.
         """
         check_reference(image)
         name = body.reference(image)
@@ -97,6 +100,7 @@ class Images:
 
     async def _pull(self, name: str) -> None:
         log.info("image.pull", node=self._engine.name, image=name)
+        last = "the registry said nothing"
         try:
             # Bounded as a whole: a registry that sends a byte now and then is never silent.
             async with (
@@ -108,8 +112,9 @@ class Images:
                 async for line in lines:
                     if problem := line.get("error"):
                         raise pull_error(name, 0, str(problem))
+                    last = f"the last was: {client.words(str(line.get('status', '')))}"
         except TimeoutError:
-            raise errors.ImageUnreachable(f"{name} could not be pulled in {self._pull_timeout:g} s") from None
+            raise errors.ImageUnreachable(f"{name} could not be pulled in {self._pull_timeout:g} s; {last}") from None
         except aiodocker.DockerError as error:
             raise pull_error(name, error.status, error.message) from error
         log.info("image.pulled", node=self._engine.name, image=name)
@@ -129,7 +134,9 @@ def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
     said = client.words(message)
     lower = message.lower()
     if "no space left" in lower:
-        return errors.StartRefused(f"{name} could not be stored: {said}")
+        return errors.NodeFull(f"{name} could not be stored: {said}")
+    if status == 429 or any(word in lower for word in ("toomanyrequests", "too many requests", "rate limit")):
+        return errors.ImageThrottled(f"{name}: {said}", retry_after=THROTTLED_PAUSE)
     # "repository does not exist or may require 'docker login'" is what engines make of both; the more frequent one counts.
     missing = (
         "does not exist",

@@ -10,48 +10,52 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, images, observe
+from shared.executors.docker import body, client, host, observe, refusals
 
 log = structlog.get_logger(__name__)
 
 _PAUSE = 0.1  #: seconds before we look again at a name that is taken by a container that is not there
 
-#: In an error of the engine's own, words that say that it is not well, not that the run is wrong.
-_NODE_TROUBLE = (
-    *("connection error", "connection refused", "transport is closing", "error while dialing"),
-    *("context deadline exceeded", "context canceled", "shutting down"),
-)
 
-
-async def start(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> float:
+async def start(on: host.Host, run: base.Run, config: settings.Settings) -> float:
     """See `base.Executor.start`."""
+    if run.ports and run.network is None:
+        raise errors.StartRefused("ports need a network")
     deadline = clock.monotonic() + config.start_timeout
     while clock.monotonic() < deadline:
-        identifier = await _create(engine, stock, run, config)
+        await on.networks.ensure(run.network)
+        identifier = await _create(on, run, config, deadline)
         if identifier is None:
-            found = await _taken(engine, run.handle, config.instance)
+            found = await _taken(on.engine, run.handle, config.instance)
             if found is None:
                 # It is being made (the engine reserves the name first) or being removed.
                 await asyncio.sleep(_PAUSE)
                 continue
             if observe.state(found["State"]["Status"]) is not base.RunState.CREATED:
-                log.info("container.adopted", run=run.handle.name, node=engine.name)
+                log.info("container.adopted", run=run.handle.name, node=on.engine.name)
                 return _started_at(found)
-            identifier = found["Id"]
-        started = await _start(engine, run, identifier, config)
+            identifier = str(found["Id"])
+        started = await _start(on, run, identifier, config)
         if started is not None:
+            on.known.note(run.handle, identifier)
             return started
-    raise errors.NodeUnavailable(engine.name, f"container {run.handle.name} is neither there nor gone")
+    raise errors.NodeUnavailable(on.engine.name, f"container {run.handle.name} is neither there nor gone")
 
 
-async def _create(engine: client.Engine, stock: images.Images, run: base.Run, config: settings.Settings) -> str | None:
+async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadline: float) -> str | None:
     """The new container's id; None where its name is taken."""
-    content = body.create_body(
-        run, instance=config.instance, network=config.docker_network or "bridge", pids_limit=config.pids_limit
-    )
-    for last_try in (False, True):
+    looked = False
+    while True:
+        content = body.create_body(
+            run,
+            instance=config.instance,
+            network=on.networks.name_of(run.network),
+            pids_limit=config.pids_limit,
+            volumes=on.scratch.volumes(run),
+            tmpfs=on.scratch.tmpfs(run),
+        )
         try:
-            _, created = await engine.call(
+            _, created = await on.engine.call(
                 "POST",
                 "containers/create",
                 params={"name": run.handle.name},
@@ -62,12 +66,25 @@ async def _create(engine: client.Engine, stock: images.Images, run: base.Run, co
         except aiodocker.DockerError as error:
             if error.status == 409:
                 return None
-            if error.status != 404 or last_try:
-                raise _refusal(engine, run, error) from error
-            # The image was there when we looked, and is no longer.
-            stock.forget(run.image)
-            await stock.ensure(run.image)
-    raise AssertionError("the second try returns or raises")
+            if on.networks.was_lost(run.network, error.message):
+                await on.networks.ensure(run.network)
+                continue
+            if run.tmpstorage is not None and on.scratch.is_refused_quota(error.message):
+                continue
+            if error.status != 404 or looked:
+                raise refusals.start(on.engine.name, run, error.status, error.message) from error
+            await _bring_back(on, run, deadline)
+            looked = True
+
+
+async def _bring_back(on: host.Host, run: base.Run, deadline: float) -> None:
+    """The image was there when we looked, and is no longer. A start does not wait longer for it than for anything else."""
+    on.images.forget(run.image)
+    try:
+        async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
+            await on.images.ensure(run.image)
+    except TimeoutError:
+        raise errors.NodeUnavailable(on.engine.name, f"the image {run.image} was removed and is not back yet") from None
 
 
 async def _taken(engine: client.Engine, handle: base.Handle, instance: str) -> dict[str, Any] | None:
@@ -86,16 +103,20 @@ async def _taken(engine: client.Engine, handle: base.Handle, instance: str) -> d
     return dict(found)
 
 
-async def _start(engine: client.Engine, run: base.Run, identifier: str, config: settings.Settings) -> float | None:
-    """When it started; None where the container was removed before it could."""
+async def _start(on: host.Host, run: base.Run, identifier: str, config: settings.Settings) -> float | None:
+    """When it started; None where it could not be because the container or its network was removed meanwhile."""
+    engine = on.engine
     try:
+        await on.scratch.hand_over(run, identifier)
         status, _ = await engine.call("POST", f"containers/{identifier}/start", timeout=config.start_timeout)
     except aiodocker.DockerError as error:
         if error.status == 404 and "no such container" in error.message.lower():
             return None
+        if on.networks.was_lost(run.network, error.message):
+            return None
         if not await _discard(engine, identifier):
             return await _when_started(engine, run.handle, config.instance)
-        raise _refusal(engine, run, error) from error
+        raise refusals.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
         return await _when_started(engine, run.handle, config.instance)
     return clock.now()
@@ -123,17 +144,3 @@ async def _discard(engine: client.Engine, identifier: str) -> bool:
 
 def _started_at(found: dict[str, Any]) -> float:
     return observe.timestamp(found["State"].get("StartedAt")) or clock.now()
-
-
-def _refusal(engine: client.Engine, run: base.Run, error: aiodocker.DockerError) -> errors.GoDockerError:
-    said = client.words(error.message)
-    lower = said.lower()
-    if error.status >= 500 and any(word in lower for word in _NODE_TROUBLE):
-        return errors.NodeUnavailable(engine.name, said)
-    if "no such image" in lower or "invalid reference" in lower:
-        return errors.ImageNotFound(f"{run.image}: {said}")
-    if '"/bin/sh"' in lower and "no such file" in lower:
-        return errors.StartRefused(f"the image {run.image} has no /bin/sh, which its tasks are started with")
-    if "bind source path does not exist" in lower:
-        return errors.StartRefused(f"a directory to mount does not exist on the node: {said.rpartition(': ')[2]}")
-    return errors.StartRefused(said)

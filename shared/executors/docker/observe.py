@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from shared.executors import base
-from shared.executors.docker import body
+from shared.executors.docker import body, devices
 
 Json = Mapping[str, Any]
 
@@ -86,6 +86,11 @@ def event(message: Json, *, node: str, instance: str) -> base.Event | None:
     )
 
 
+def identifier(message: Json) -> str:
+    """The id of the container that a message of `GET /events` is about."""
+    return str(message.get("Actor", {}).get("ID", ""))
+
+
 def cpu_seconds(sample: Json) -> float:
     return float(sample["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
@@ -109,9 +114,18 @@ def stats(sample: Json, *, at: float, cpu_percent: float) -> base.Stats:
 
 
 def report(
-    info: Json, *, name: str, labels: Mapping[str, str], cpus: float | None, memory: int | None
+    info: Json,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    cpus: float | None,
+    memory: int | None,
+    gpus: Sequence[str] = (),
 ) -> base.NodeReport:
-    """A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`) stands above it."""
+    """
+    A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, `gpus`) stands above
+    what the engine says.
+    """
     reason = None
     if info.get("OSType", "linux") != "linux":
         reason = f"its containers are {info['OSType']} ones, not Linux"
@@ -122,6 +136,7 @@ def report(
         reason=reason,
         cpus=cpus if cpus is not None else float(info.get("NCPU", 0)),
         memory=memory if memory is not None else int(info.get("MemTotal", 0)),
+        gpus=tuple(gpus or devices.of_engine(info)),
         labels={**_engine_labels(info), **labels},
         version=str(info.get("ServerVersion", "")),
     )

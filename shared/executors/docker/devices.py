@@ -1,0 +1,49 @@
+"""
+The devices of a node that a run is given: a path below `/dev` as it is, every other name (`0`, `GPU-8f3c…`) as a GPU that the
+engine's NVIDIA runtime knows by it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NVIDIA = "NVIDIA_VISIBLE_DEVICES"
+_NO_DEVICES = "void"
+
+_KINDS = ("gpu", "nvidia-gpu")  #: of generic resources, as engines are told of them (`--node-generic-resource`)
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60}$")
+
+
+def paths(gpus: Sequence[str]) -> list[dict[str, str]]:
+    """`HostConfig.Devices`."""
+    return [{"PathOnHost": name, "PathInContainer": name, "CgroupPermissions": "rw"} for name in gpus if is_path(name)]
+
+
+def requests(gpus: Sequence[str]) -> list[dict[str, Any]]:
+    """`HostConfig.DeviceRequests`."""
+    names = [name for name in gpus if not is_path(name)]
+    return [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}] if names else []
+
+
+def environment(gpus: Sequence[str]) -> dict[str, str]:
+    """
+    Also for a run without any: images ask for all devices by this variable, and get them where the NVIDIA runtime is the
+    engine's default one. (`CUDA_VISIBLE_DEVICES` stays away: inside, the devices that are there are counted from 0.)
+    """
+    return {NVIDIA: ",".join(name for name in gpus if not is_path(name)) or _NO_DEVICES}
+
+
+def is_path(name: str) -> bool:
+    return name.startswith("/dev/")
+
+
+def of_engine(info: Mapping[str, Any]) -> list[str]:
+    """The GPUs that an engine was told of by name, from its answer to `GET /info`."""
+    named = (resource.get("NamedResourceSpec") or {} for resource in info.get("GenericResources") or [])
+    return [
+        str(spec["Value"])
+        for spec in named
+        if str(spec.get("Kind")).lower() in _KINDS and _NAME.fullmatch(str(spec.get("Value")))
+    ]

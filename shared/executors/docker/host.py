@@ -1,0 +1,56 @@
+"""One engine, and what is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import aiodocker
+import structlog
+
+from shared import errors, settings
+from shared.executors import base
+from shared.executors.docker import client, images, known, networks, observe, scratch
+
+log = structlog.get_logger(__name__)
+
+
+class Host:
+    """All that the executor keeps about one node. Nothing of it is needed to go on after a restart."""
+
+    def __init__(self, node: settings.Node, config: settings.Settings) -> None:
+        self.node = node
+        self.engine = client.Engine(node, timeout=config.docker_timeout)
+        self.images = images.Images(self.engine, pull_timeout=config.pull_timeout)
+        self.networks = networks.Networks(self.engine, instance=config.instance, configured=config.docker_network)
+        self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=config.instance)
+        self.known = known.Known()
+        #: What never changes again: ended containers by their id.
+        self.ended: dict[str, base.Observation] = {}
+        #: The last sample of a container by its id: when, and the cpu seconds it had used by then.
+        self.samples: dict[str, tuple[float, float]] = {}
+
+    def forget_all_but(self, listed: Sequence[observe.Json]) -> None:
+        """What is no longer listed is forgotten, so that nothing here can grow for ever."""
+        identifiers = {item["Id"] for item in listed}
+        self.known.keep(identifiers)
+        self.ended = {key: value for key, value in self.ended.items() if key in identifiers}
+        self.samples = {key: value for key, value in self.samples.items() if key in identifiers}
+
+    async def sweep(self, listed: Sequence[observe.Json]) -> None:
+        """Remove networks and volumes that none of the listed containers has. What cannot be removed now is tried again."""
+        used = {_network(item) for item in listed}
+        for result in await asyncio.gather(self.networks.sweep(used), self.scratch.sweep(), return_exceptions=True):
+            if isinstance(result, aiodocker.DockerError | errors.NodeUnavailable):
+                log.warning("sweep.failed", node=self.node.name, reason=client.words(str(result)))
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def close(self) -> None:
+        await self.images.close()
+        await self.engine.close()
+
+
+def _network(item: observe.Json) -> Any:
+    return (item.get("HostConfig") or {}).get("NetworkMode")

@@ -1,0 +1,31 @@
+"""Which container is which run of ours, as far as it was seen: an id is never given to another container."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from shared.executors import base
+
+
+class Known:
+    """
+    The containers of one node that carried our labels when they were seen. What is done to one of them by its id cannot
+    meet a stranger's, whatever has that name by now.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[base.Handle, str] = {}
+
+    def note(self, handle: base.Handle, identifier: str) -> None:
+        self._ids[handle] = identifier
+
+    def take(self, handle: base.Handle) -> str | None:
+        """The container's id, which is forgotten with that; None where it was not seen."""
+        return self._ids.pop(handle, None)
+
+    def keep(self, identifiers: Collection[str]) -> None:
+        """Forget all others. One that is forgotten too early only has to be looked for again."""
+        self._ids = {handle: identifier for handle, identifier in self._ids.items() if identifier in identifiers}
+
+    def __len__(self) -> int:
+        return len(self._ids)

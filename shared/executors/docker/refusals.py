@@ -1,0 +1,69 @@
+"""What an engine means when it does not start something. No I/O."""
+
+from __future__ import annotations
+
+import re
+
+from shared import errors
+from shared.executors import base
+from shared.executors.docker import client
+
+#: In an error of the engine's own, words that say that it is not well, not that the run is wrong.
+_NODE_TROUBLE = (
+    *("connection error", "connection refused", "transport is closing", "error while dialing"),
+    *("context deadline exceeded", "context canceled", "shutting down"),
+)
+#: What the engine's allocator says of its own ports, and the kernel of those of others.
+_PORT_TAKEN = ("port is already allocated", "address already in use")
+_NO_ADDRESSES = ("non-overlapping ipv4 address pool", "no available ipv4 addresses", "all predefined address pools")
+_PORT = re.compile(r":(\d{1,5})(?=\D|$)")
+
+
+def start(node: str, run: base.Run, status: int, message: str) -> errors.GoDockerError:
+    """Why a container could not be made or started."""
+    said = client.words(message)
+    lower = message.lower()
+    if status >= 500 and any(word in lower for word in _NODE_TROUBLE):
+        return errors.NodeUnavailable(node, said)
+    if any(word in lower for word in _PORT_TAKEN) and run.ports:
+        return _port_taken(node, run, said)
+    if "no space left" in lower or any(word in lower for word in _NO_ADDRESSES):
+        return errors.NodeFull(f"{node} is full: {said}")
+    if "no such image" in lower or "invalid reference" in lower:
+        return errors.ImageNotFound(f"{run.image}: {said}")
+    if '"/bin/sh"' in lower and "no such file" in lower:
+        return errors.StartRefused(f"the image {run.image} has no /bin/sh, which its tasks are started with")
+    if "bind source path does not exist" in lower:
+        return errors.StartRefused(f"a directory to mount does not exist on the node: {said.rpartition(': ')[2]}")
+    if "device" in lower and run.gpus:
+        return errors.StartRefused(f"{node} does not have the devices {', '.join(run.gpus)}: {said}")
+    return errors.StartRefused(said)
+
+
+def network(node: str, name: str, status: int, message: str) -> errors.GoDockerError:
+    """Why a network could not be made."""
+    said = client.words(message)
+    lower = message.lower()
+    if status >= 500 and any(word in lower for word in _NODE_TROUBLE):
+        return errors.NodeUnavailable(node, said)
+    if any(word in lower for word in _NO_ADDRESSES):
+        return errors.NodeFull(
+            f"{node} has no addresses left for the network {name}: its engine's address pools are used up"
+        )
+    return errors.StartRefused(f"the network {name} could not be made on {node}: {said}")
+
+
+def is_missing_network(message: str) -> bool:
+    lower = message.lower()
+    return "network" in lower and ("not found" in lower or "unknown network" in lower)
+
+
+def is_same_bridge(message: str) -> bool:
+    return "same bridge name" in message.lower()
+
+
+def _port_taken(node: str, run: base.Run, said: str) -> errors.PortTaken:
+    named = {int(port) for port in _PORT.findall(said)}
+    port = next((mapping.host for mapping in run.ports if mapping.host in named), None)
+    which = f"port {port}" if port else "one of the ports " + ", ".join(str(mapping.host) for mapping in run.ports)
+    return errors.PortTaken(f"{which} of {node} is in use there", port=port)
