@@ -280,6 +280,8 @@ class Settings(BaseSettings):
 
     # --- loops
     placement: Literal["binpack", "spread"] = "binpack"  #: fill the fullest node that has room, or the emptiest
+    #: Seconds that the first of those without room waits, before a node is kept for it whose tasks have no `maxlifespan`.
+    reserve_after: durations.Duration = 60.0
     node_grace: durations.Duration = 30.0  #: seconds without an answer after which a node's tasks count as unknown
     node_lost_after: durations.Duration = 600.0  #: seconds after which they are restarted elsewhere, or ended
     lease_seconds: Annotated[float, Field(ge=1)] = 5.0

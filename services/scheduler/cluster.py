@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from services.scheduler import limits
+from services.scheduler.nodes import Allocation, NodeState
 from shared.executors.base import NodeReport
 from shared.store import maintenance
 from shared.store.work import Placed
 
 IN_MAINTENANCE = "in maintenance"  #: why a node is not ready
-
-
-@dataclass(slots=True)
-class NodeState:
-    """A node in one planning pass; what is free shrinks while the pass places tasks. Memory in bytes."""
-
-    name: str
-    cpus: float
-    memory: int
-    free_cpus: float
-    free_memory: int
-    ready: bool = True
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    node: str
-    cpus: float
-    memory: int
 
 
 class Cluster:
@@ -38,11 +21,15 @@ class Cluster:
     starting and running tasks hold, so there is nothing that could drift.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ports: range = range(0), maxlifespan: float | None = None) -> None:
+        """`ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most."""
+        self._ports = ports
+        self._maxlifespan = maxlifespan
         self._reports: dict[str, NodeReport] = {}
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
         self._in_maintenance: frozenset[str] = frozenset()
+        self._shunned: dict[tuple[str, int], float] = {}
         self._audit: _Audit | None = None
 
     @property
@@ -66,16 +53,15 @@ class Cluster:
         """A node did not answer: nothing more is placed there until it reports again."""
         report = self._reports.get(node)
         if report is not None:
-            self._reports[node] = NodeReport(
-                name=node,
-                executor=report.executor,
-                ready=False,
-                reason=reason,
-                cpus=report.cpus,
-                memory=report.memory,
-                labels=report.labels,
-                version=report.version,
-            )
+            self._reports[node] = replace(report, ready=False, reason=reason)
+
+    def shun(self, node: str, ports: Iterable[int], *, until: float) -> None:
+        """Give these ports to nobody before `until`: something that is not ours was found to listen there."""
+        self._shunned.update({(node, port): until for port in ports})
+
+    def forgive(self, now: float) -> None:
+        """Give ports again that were shunned for long enough."""
+        self._shunned = {key: until for key, until in self._shunned.items() if until > now}
 
     def allocate(self, task_id: int, attempt: int, allocation: Allocation) -> None:
         """Take room for an attempt whose placement is about to be written; see `written`."""
@@ -108,7 +94,7 @@ class Cluster:
         audit = self._audit or _Audit(set(), set())
         self._audit = None
         true = {
-            (task.id, task.attempt): Allocation(task.node, task.cpus, task.memory)
+            (task.id, task.attempt): self._allocation(task)
             for task in placed
             if (task.id, task.attempt) not in audit.released
         }
@@ -131,9 +117,33 @@ class Cluster:
         for allocation in self._allocations.values():
             state = states.get(allocation.node)
             if state is not None:
-                state.free_cpus -= allocation.cpus
-                state.free_memory -= allocation.memory
+                state.charge(allocation)
+        for node, port in self._shunned:
+            if node in states and port in self._ports:
+                states[node].used_ports.add(port)
         return list(states.values())
+
+    def children(self, arrays: Collection[int]) -> Mapping[int, int]:
+        """How many children of these arrays, by their parents' ids, hold resources."""
+        if not arrays:
+            return {}
+        parents = (held.parent for held in self._allocations.values())
+        return Counter(parent for parent in parents if parent is not None and parent in arrays)
+
+    def _allocation(self, task: Placed) -> Allocation:
+        began = task.started_at if task.started_at is not None else task.status_at
+        lifespan = limits.lifespan(task.lifespan, self._maxlifespan)
+        return Allocation(
+            task.node,
+            task.cpus,
+            task.memory,
+            task.gpus,
+            task.ports,
+            None if lifespan is None else began + lifespan,
+            task.user,
+            task.project,
+            task.parent,
+        )
 
     def _state(self, report: NodeReport) -> NodeState:
         maintained = not self._in_maintenance.isdisjoint({maintenance.ALL, report.name})
@@ -145,6 +155,10 @@ class Cluster:
             free_memory=report.memory,
             ready=report.ready and not maintained,
             reason=IN_MAINTENANCE if maintained else report.reason,
+            gpus=len(report.gpus),
+            free_gpus=list(report.gpus),
+            labels=report.labels,
+            ports=self._ports,
         )
 
 
@@ -157,4 +171,7 @@ class _Audit:
 def _gained(old: NodeReport | None, new: NodeReport) -> bool:
     if not new.ready:
         return False
-    return old is None or not old.ready or new.cpus > old.cpus or new.memory > old.memory
+    if old is None or not old.ready:
+        return True
+    more = new.cpus > old.cpus or new.memory > old.memory or not set(new.gpus) <= set(old.gpus)
+    return more or dict(new.labels) != dict(old.labels)

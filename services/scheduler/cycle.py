@@ -7,21 +7,28 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from services.scheduler import placement
-from services.scheduler.cluster import Allocation, Cluster
+from services.scheduler.backfill import Rules
+from services.scheduler.cluster import Cluster
 from services.scheduler.dispatch import Dispatcher
+from services.scheduler.nodes import NodeState
 from services.scheduler.pending import Book
+from services.scheduler.placement import Arrays, Terms
 from services.scheduler.policies.base import Policy
+from services.scheduler.ranking import RANKINGS
+from services.scheduler.reservation import Reservation
 from services.scheduler.shares import Shares
+from services.scheduler.verdicts import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
 from shared.models.node import Verdict
+from shared.settings import Settings
 from shared.store.stores import Stores
+from shared.store.work import Pending
 
 log = structlog.get_logger(__name__)
 
 PLACEMENTS = 500  #: in one plan: what one bulk write takes well
 QUEUE_READ = 2000  #: ids taken from the queue at a time
-REASON_AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again
 
 
 class Cycle:
@@ -29,6 +36,7 @@ class Cycle:
 
     def __init__(
         self,
+        settings: Settings,
         stores: Stores,
         broker: Broker,
         book: Book,
@@ -37,6 +45,7 @@ class Cycle:
         policy: Policy,
         shares: Shares,
     ) -> None:
+        self._settings = settings
         self._stores = stores
         self._broker = broker
         self._book = book
@@ -44,21 +53,27 @@ class Cycle:
         self._dispatcher = dispatcher
         self._policy = policy
         self._shares = shares
-        self._explained: dict[str, float] = {}
+        self._verdicts = Verdicts()
+        #: The node that is kept for the head of the queue, as the last pass left it.
+        self.reservation: Reservation | None = None
 
     async def run(self, *, epoch: int) -> bool:
         """
-        One cycle. True if there is more to do at once: the limit ended the pass, or the queue holds more.
-        Raises `errors.StoreUnavailable`.
+        One cycle. True if there is more to do at once: the limit ended the pass, the queue holds more, or tasks wait that
+        were not told why. Raises `errors.StoreUnavailable`.
         """
         began = clock.monotonic()
         more = await self.read_queue()
-        self._take_released()
-        plan = self._plan(began)
+        await self._take_released()
+        nodes = self._cluster.snapshot()
+        plan = self._plan(nodes)
+        reasons, unexplained = self._verdicts.find(
+            plan.unplaced, nodes, now=began, reservation=plan.reservation, all_were_offered=not plan.full
+        )
         won = await self._commit(plan.placements, epoch)
-        await self._record_reasons(plan.reasons, placed={placed.task.shape for placed in plan.placements})
+        await self._record_reasons(reasons, placed={placed.task.shape for placed in plan.placements})
         self._measure(began)
-        if plan.placements or plan.reasons:
+        if plan.placements or reasons:
             log.info(
                 "cycle.done",
                 placed=len(won),
@@ -67,7 +82,7 @@ class Cycle:
                 pending=len(self._book),
                 milliseconds=round((clock.monotonic() - began) * 1000, 1),
             )
-        return more or plan.full
+        return more or plan.full or unexplained
 
     async def read_queue(self) -> bool:
         """Enter what the queue names into the book. True if the queue may hold more."""
@@ -80,20 +95,38 @@ class Cycle:
             self._book.add(await self._stores.work.pending_of(ids))
         return len(ids) == QUEUE_READ
 
-    def _take_released(self) -> None:
+    async def _take_released(self) -> None:
         released, self._dispatcher.released = self._dispatcher.released, []
         self._cluster.release(released)
+        for node, ports, until in self._dispatcher.taken_ports:
+            self._cluster.shun(node, ports, until=until)
+        self._dispatcher.taken_ports.clear()
+        if undone := self._dispatcher.undone:
+            self._dispatcher.undone = []
+            self._book.add(await self._stores.work.pending_of(undone))
 
-    def _plan(self, now: float) -> placement.Plan:
-        self._explained = {shape: at for shape, at in self._explained.items() if now - at < REASON_AGE}
-        plan = placement.plan(
-            self._policy.begin(self._book.lanes, self._shares.view(clock.now())),
-            self._cluster.snapshot(),
-            limit=PLACEMENTS,
-            explained=self._explained.keys(),
-        )
-        self._explained.update(dict.fromkeys(plan.reasons, now))
+    def _plan(self, nodes: Sequence[NodeState]) -> placement.Plan:
+        now = clock.now()
+        self._book.ripen(now)
+        self._cluster.forgive(now)
+        self._dispatcher.quotas.let_go()
+        policy = self._policy.begin(self._book.lanes, self._shares.view(now))
+        plan = placement.plan(policy, nodes, limit=PLACEMENTS, terms=self._terms(now))
+        if plan.reservation is not None or not plan.full:
+            self.reservation = plan.reservation
         return plan
+
+    def _terms(self, now: float) -> Terms:
+        limits = self._book.limits
+        return Terms(
+            ranking=RANKINGS[self._settings.placement],
+            rules=Rules(now, self._settings.reserve_after, self._settings.maxlifespan, self.reservation),
+            arrays=Arrays(limits, self._cluster.children(limits)),
+            is_held=self._is_held,
+        )
+
+    def _is_held(self, task: Pending) -> bool:
+        return self._dispatcher.quotas.is_held(task.user, task.project)
 
     async def _commit(self, placements: Sequence[placement.Placement], epoch: int) -> set[int]:
         if not placements:
@@ -101,7 +134,7 @@ class Cycle:
         # Allocated before the write: if its answer is lost, what it did counts until the audit has looked.
         for placed in placements:
             task = placed.task
-            self._cluster.allocate(task.id, task.attempt + 1, Allocation(placed.node, task.cpus, task.memory))
+            self._cluster.allocate(task.id, task.attempt + 1, placed.given)
         self._book.discard([placed.task.id for placed in placements])
         try:
             won = await self._dispatcher.commit(placements, epoch=epoch)
@@ -123,7 +156,7 @@ class Cycle:
     async def _record_reasons(self, reasons: Mapping[str, str], *, placed: set[str]) -> None:
         now = clock.now()
         verdicts = [Verdict(id=shape, reason=reason, at=now) for shape, reason in reasons.items()]
-        gone = placed - reasons.keys() - self._explained.keys()
+        gone = placed - self._verdicts.waiting.keys()
         if verdicts or gone:
             await self._stores.verdicts.put(verdicts, placed=gone)
 

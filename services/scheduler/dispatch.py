@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.scheduler import runs
+from services.scheduler import retries, runs
 from services.scheduler.placement import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
 from shared import batching, clock, errors, lifetime, metrics
@@ -56,6 +56,11 @@ class Dispatcher:
         self.quotas = QuotaGate(stores)
         #: Attempts that hold no resources after all; taken out by the cycle.
         self.released: list[tuple[int, int]] = []
+        #: Tasks whose starts were undone, so that they are pending again; entered into the book by the cycle.
+        self.undone: list[int] = []
+        #: Node, ports and until when these are to be given to nobody; noted by the cycle.
+        self.taken_ports: list[tuple[str, Sequence[int], float]] = []
+        self._retries = retries.Retries()
         self._on_release = on_release
 
     @property
@@ -80,7 +85,16 @@ class Dispatcher:
 
     def _placing(self, placement: Placement, epoch: int, now: float) -> Transition:
         task = placement.task
-        where = {"node": placement.node, "executor": self._executor.name, "at": now, "epoch": epoch}
+        given = placement.given
+        where = {
+            "node": given.node,
+            "executor": self._executor.name,
+            "at": now,
+            "epoch": epoch,
+            "gpus": list(given.gpus),
+            "ports": list(given.ports),
+            "leases": given.leases,
+        }
         return Transition(
             task.id,
             task.attempt,
@@ -126,6 +140,8 @@ class Dispatcher:
             started_at = await self._bring_up(task, node)
         except Abandoned:
             await self._give_up(task, node)
+        except retries.PASSING as error:
+            await self._put_back(task, node, error)
         except (errors.StartFailed, errors.StorageError) as error:
             await self._fail(task, str(error), type(error).__name__)
         else:
@@ -206,11 +222,34 @@ class Dispatcher:
         metrics.STARTS.labels(outcome="started").inc()
         metrics.START_SECONDS.observe(max(0.0, started_at - task.status_at))
         metrics.QUEUE_SECONDS.observe(max(0.0, started_at - task.queued_at))
+        self._retries.forget(task.id)
         await self._move(task, TaskStatus.RUNNING, now, {"started_at": started_at}, note=None)
+
+    async def _put_back(self, task: Task, node: str, error: retries.Passing) -> None:
+        """Undo the start: the next one may go better, with another port, elsewhere or later."""
+        now = clock.now()
+        if isinstance(error, errors.PortTaken) and task.placement is not None:
+            ports = task.placement.ports if error.port is None else [error.port]
+            self.taken_ports.append((node, ports, now + retries.SHUN))
+        delay = self._retries.again_in(task.id, error)
+        if delay is None:
+            await self._fail(task, f"tried {retries.MOST + 1} times: {error}", type(error).__name__)
+            return
+        log.info("start.undone", reason=str(error), again_in=delay)
+        metrics.STARTS.labels(outcome="undone").inc()
+        fields: dict[str, object] = {
+            "placement": None,
+            "started_at": None,
+            "not_before": now + delay if delay else None,
+        }
+        if await self._move(task, TaskStatus.PENDING, now, fields, note=str(error)):
+            self.undone.append(task.id)
+        self._release(task)
 
     async def _fail(self, task: Task, reason: str, kind: str) -> None:
         log.info("start.failed", reason=reason, kind=kind)
         metrics.STARTS.labels(outcome=kind).inc()
+        self._retries.forget(task.id)
         now = clock.now()
         fields = {"ending": Ending.START_FAILED, "reason": reason, "ended_at": now, "intent": None, "settled": True}
         await self._move(task, TaskStatus.OVER, now, fields, note=reason)

@@ -1,91 +1,166 @@
-"""Whether a node could take a task, and if not why not, in numbers: pure."""
+"""Whether a node could take a task, and if not why not, every reason with its numbers: pure."""
 
 from __future__ import annotations
 
-import bisect
-from collections import defaultdict
-from collections.abc import Sequence
-from itertools import islice
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
 
-from services.scheduler.cluster import NodeState
+from services.scheduler.cluster import IN_MAINTENANCE
+from services.scheduler.nodes import NodeState
+from services.scheduler.reservation import EPSILON, Reservation
 from shared.store.work import GB, Pending
 
-EPSILON = 1e-6  #: cores: sums of fractions are not exact
-_NAMED = 3  #: nodes a reason names before it counts the rest
+
+class Code(StrEnum):
+    """Why a node does not take a task."""
+
+    NOT_READY = "not_ready"
+    MAINTENANCE = "maintenance"
+    AVOIDED = "avoided"
+    LABEL = "label"
+    CPU = "cpu"
+    MEMORY = "memory"
+    GPUS = "gpus"
+    PORTS = "ports"
+    RESERVED = "reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """
+    One reason. `need`, `have` and `total` are in `unit`, where it has numbers; `unblock` is what would make it go away, None if
+    nothing on this node would.
+    """
+
+    code: Code
+    text: str
+    need: float | None = None
+    have: float | None = None
+    total: float | None = None
+    unit: str | None = None
+    unblock: str | None = None
+
+    @property
+    def ever(self) -> bool:
+        """Whether it can go away while the node stays as it is."""
+        return self.unblock is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a node's label has to be, or not to be."""
+
+    name: str
+    value: str
+    equal: bool
+
+    def holds(self, node: NodeState) -> bool:
+        """A label that is not there is not what it must not be."""
+        return (node.labels.get(self.name) == self.value) is self.equal
+
+    def __str__(self) -> str:
+        return f"{self.name}{'==' if self.equal else '!='}{self.value}"
 
 
 def fits(task: Pending, node: NodeState) -> bool:
     """Whether `node` has room for `task` now."""
-    return node.ready and node.free_cpus + EPSILON >= task.cpus and node.free_memory >= task.memory
+    return (
+        node.ready
+        and node.free_cpus + EPSILON >= task.cpus
+        and node.free_memory >= task.memory
+        and (not task.gpus or len(node.free_gpus) >= task.gpus)
+        and (not task.ports or node.free_ports >= task.ports)
+        and (not task.labels or matches(task, node))
+        and node.name not in task.avoid
+    )
 
 
 def could_ever_fit(task: Pending, node: NodeState) -> bool:
-    """Whether `node` would have room for `task` if it were empty."""
-    return node.cpus + EPSILON >= task.cpus and node.memory >= task.memory
+    """Whether `node` would have room for `task` if it were empty and well."""
+    return node.cpus + EPSILON >= task.cpus and node.memory >= task.memory and suits(task, node)
 
 
-def why_not(task: Pending, node: NodeState) -> str | None:
-    """Why `node` cannot take `task` now, as a sentence with numbers; None if it can."""
-    if not node.ready:
-        return f"{node.name} is not ready ({node.reason or 'it does not answer'})"
-    lacks = []
+def suits(task: Pending, node: NodeState) -> bool:
+    """`could_ever_fit`, cores and memory aside."""
+    return (
+        node.gpus >= task.gpus
+        and len(node.ports) >= task.ports
+        and (not task.labels or matches(task, node))
+        and node.name not in task.avoid
+    )
+
+
+def matches(task: Pending, node: NodeState) -> bool:
+    """Whether the labels of `node` are as `task` wants them."""
+    return all(condition.holds(node) for condition in conditions(task.labels))
+
+
+@lru_cache(maxsize=4096)
+def conditions(labels: tuple[str, ...]) -> tuple[Condition, ...]:
+    """Read `storage==ssd` and `storage!=ssd`."""
+    found = []
+    for label in labels:
+        name, equal, value = label.partition("==")
+        if not equal:
+            name, _, value = label.partition("!=")
+        found.append(Condition(name, value, bool(equal)))
+    return tuple(found)
+
+
+def why_not(task: Pending, node: NodeState, reservation: Reservation | None = None) -> tuple[Reason, ...]:
+    """Every reason why `node` does not take `task` now; none if it does."""
+    name = node.name
+    found = []
+    if not node.ready and node.reason == IN_MAINTENANCE:
+        unblock = f"the maintenance of {name} ends"
+        found.append(Reason(Code.MAINTENANCE, f"{name} is not ready ({IN_MAINTENANCE})", unblock=unblock))
+    elif not node.ready:
+        text = f"{name} is not ready ({node.reason or 'it does not answer'})"
+        found.append(Reason(Code.NOT_READY, text, unblock=f"{name} is ready again"))
+    if name in task.avoid:
+        found.append(Reason(Code.AVOIDED, f"{name} failed it before"))
+    found += [
+        Reason(Code.LABEL, _label_text(condition, node))
+        for condition in conditions(task.labels)
+        if not condition.holds(node)
+    ]
     if node.free_cpus + EPSILON < task.cpus:
-        lacks.append(f"{_cpus(node.free_cpus)} of {_cpus(node.cpus)} cpu")
+        found.append(_lack(Code.CPU, node, task.cpus, max(0.0, node.free_cpus), node.cpus, "cpu"))
     if node.free_memory < task.memory:
-        lacks.append(f"{_gb(node.free_memory)} of {_gb(node.memory)} GB")
-    return f"{node.name} has {' and '.join(lacks)} free" if lacks else None
+        free = max(0, node.free_memory)
+        found.append(_lack(Code.MEMORY, node, task.memory / GB, free / GB, node.memory / GB, "GB"))
+    if len(node.free_gpus) < task.gpus:
+        found.append(_lack(Code.GPUS, node, task.gpus, len(node.free_gpus), node.gpus, "gpus"))
+    if node.free_ports < task.ports:
+        found.append(_lack(Code.PORTS, node, task.ports, node.free_ports, len(node.ports), "ports"))
+    if reservation is not None and _is_kept(task, node, reservation):
+        unblock = f"task {reservation.task_id} starts"
+        found.append(Reason(Code.RESERVED, f"{name} is reserved for task {reservation.task_id}", unblock=unblock))
+    return tuple(found)
 
 
-def explain(task: Pending, nodes: Sequence[NodeState]) -> str:
-    """Why no node takes `task`: told apart whether none ever could, or none has room now."""
-    return Explainer(nodes).explain(task)
+def _is_kept(task: Pending, node: NodeState, reservation: Reservation) -> bool:
+    return reservation.node == node.name and reservation.task_id != task.id and not reservation.permits(task)
 
 
-class Explainer:
-    """
-    Says of any number of tasks why none of `nodes` takes them, as the nodes are now. What they have in common is found
-    once: with many shapes waiting, sorting the nodes for each of them was what a planning pass took its time for.
-    """
-
-    def __init__(self, nodes: Sequence[NodeState]) -> None:
-        self._nodes = nodes
-        self._memory_by_cpus: dict[float, list[int]] = defaultdict(list)  # of hosts alike, no two have the same memory
-        for node in sorted(nodes, key=lambda node: node.memory):
-            self._memory_by_cpus[node.cpus].append(node.memory)
-        self._roomiest = sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)
-
-    def explain(self, task: Pending) -> str:
-        needs = f"needs {_cpus(task.cpus)} cpu and {_gb(task.memory)} GB"
-        if not self._nodes:
-            return f"{needs}, and there are no nodes"
-        possible = self._possible(task)
-        if not possible:
-            return self._never(needs)
-        named = islice((node for node in self._roomiest if could_ever_fit(task, node)), _NAMED)
-        reasons = [reason for node in named if (reason := why_not(task, node))]
-        others = possible - len(reasons)
-        return f"{needs}: {'; '.join(reasons)}" + (f"; and so on for {others} more" if others > 0 else "")
-
-    def _possible(self, task: Pending) -> int:
-        """How many nodes `could_ever_fit` is true of."""
-        return sum(
-            len(memories) - bisect.bisect_left(memories, task.memory)
-            for cpus, memories in self._memory_by_cpus.items()
-            if cpus + EPSILON >= task.cpus
-        )
-
-    def _never(self, needs: str) -> str:
-        cpus = max(self._nodes, key=lambda node: node.cpus)
-        memory = max(self._nodes, key=lambda node: node.memory)
-        return (
-            f"can never run here: {needs}, but the most that a node has is {_cpus(cpus.cpus)} cpu ({cpus.name}) "
-            f"and {_gb(memory.memory)} GB ({memory.name})"
-        )
+def _lack(code: Code, node: NodeState, need: float, have: float, total: float, unit: str) -> Reason:
+    if need > total + EPSILON:
+        text, unblock = f"{node.name} has {number(total)} {unit} in all", None
+    else:
+        text, unblock = f"{node.name} has {number(have)} of {number(total)} {unit} free", f"tasks on {node.name} end"
+    return Reason(code, text, need, have, total, unit, unblock)
 
 
-def _cpus(cores: float) -> str:
-    return f"{max(0.0, cores):.2f}".rstrip("0").rstrip(".")
+def _label_text(condition: Condition, node: NodeState) -> str:
+    value = node.labels.get(condition.name)
+    if value is None:
+        return f"{node.name} has no label {condition.name}"
+    if condition.equal:
+        return f"{node.name} has {condition.name}={value}, not {condition.value}"
+    return f"{node.name} has {condition.name}={value}"
 
 
-def _gb(size: int) -> str:
-    return f"{max(0, size) / GB:.2f}".rstrip("0").rstrip(".")
+def number(value: float) -> str:
+    """At most two places, and no more than there are: 3, 0.5, 2.25."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

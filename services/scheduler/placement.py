@@ -2,56 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.scheduler import feasibility
-from services.scheduler.cluster import NodeState
+from services.scheduler import backfill, feasibility, limits
+from services.scheduler.backfill import Rules
+from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.policies.base import Pass
-from services.scheduler.ranking import BestFit
+from services.scheduler.ranking import BestFit, Ranking
+from services.scheduler.refusals import Refusals
+from services.scheduler.reservation import Reservation
 from shared.store.work import Pending
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     task: Pending
-    node: str
+    given: Allocation
+
+    @property
+    def node(self) -> str:
+        return self.given.node
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """How many children of an array may hold resources at a time, where that is limited, and how many do; by parent."""
+
+    limits: Mapping[int, int] = field(default_factory=dict)
+    placed: Mapping[int, int] = field(default_factory=dict)
+
+
+def nobody_is_held(task: Pending) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a pass keeps to, beside what the nodes have. `is_held` is true of tasks that are not to be offered now."""
+
+    ranking: Callable[[Iterable[NodeState]], Ranking] = BestFit
+    rules: Rules = field(default_factory=Rules)
+    arrays: Arrays = field(default_factory=Arrays)
+    is_held: Callable[[Pending], bool] = nobody_is_held
 
 
 @dataclass(slots=True)
 class Plan:
-    """`reasons` says for each shape that was looked at and not placed why not. `full`: the limit ended the pass."""
+    """
+    `unplaced` has a task of each shape that was offered and found no room, `held` those whose lanes wait for a reason of
+    their own. `full`: the limit ended the pass.
+    """
 
     placements: list[Placement] = field(default_factory=list)
-    reasons: dict[str, str] = field(default_factory=dict)
-    unplaced: set[str] = field(default_factory=set)
+    unplaced: dict[str, Pending] = field(default_factory=dict)
+    held: list[Pending] = field(default_factory=list)
+    reservation: Reservation | None = None
     full: bool = False
 
 
-def plan(policy: Pass, nodes: Sequence[NodeState], *, limit: int, explained: Collection[str] = ()) -> Plan:
+def plan(policy: Pass, nodes: Sequence[NodeState], *, limit: int, terms: Terms | None = None) -> Plan:
     """
-    Offer tasks in the policy's order and place each on the best node that has room, at most `limit` of them. Shapes in
-    `explained` have a reason that is fresh enough: finding another is saved.
+    Offer tasks in the policy's order and place each on the best node that has room, at most `limit` of them. The first that
+    finds no room and could have some gets a reservation, which those after it keep.
     """
-    ranked = BestFit(nodes)
-    result = Plan()
-    unexplained: list[Pending] = []
-    while (task := policy.pop()) is not None:
-        if len(result.placements) >= limit:
-            result.full = True
-            break
-        node = ranked.find(task)
+    return _Planning(policy, nodes, terms or Terms()).run(limit)
+
+
+class _Planning:
+    """A pass under way."""
+
+    def __init__(self, policy: Pass, nodes: Sequence[NodeState], terms: Terms) -> None:
+        self._policy = policy
+        self._nodes = nodes
+        self._terms = terms
+        self._ranked = terms.ranking(nodes)
+        self._refusals = Refusals()
+        self._children = defaultdict(int, terms.arrays.placed)
+        self._kept: NodeState | None = None  # the node of the reservation
+        self._only_kept: set[str] = set()  # shapes that no other node has room for
+        self._never = Refusals()
+        self._head_was_seen = False
+        self._result = Plan()
+
+    def run(self, limit: int) -> Plan:
+        while (task := self._policy.pop()) is not None:
+            if len(self._result.placements) >= limit:
+                self._result.full = True
+                break
+            if self._is_limited(task) or self._terms.is_held(task):
+                self._policy.hold(task)
+                self._result.held.append(task)
+            elif (node := self._find(task)) is not None:
+                self._place(task, node)
+            elif task.shape in self._only_kept:
+                self._policy.hold(task)  # one that ends sooner may still go there
+                self._result.unplaced.setdefault(task.shape, task)
+            else:
+                self._policy.skip(task)
+                self._result.unplaced.setdefault(task.shape, task)
+                self._reserve(task)
+        return self._result
+
+    def _is_limited(self, task: Pending) -> bool:
+        if task.parent is None or task.parent not in self._terms.arrays.limits:
+            return False
+        return self._children[task.parent] >= self._terms.arrays.limits[task.parent]
+
+    def _find(self, task: Pending) -> NodeState | None:
+        kept = self._kept
+        if kept is None or not feasibility.fits(task, kept):
+            return self._find_anywhere(task)
+        reservation = self._result.reservation
+        assert reservation is not None
+        if reservation.permits(task):
+            return self._ranked.find(task)
+        if task.shape in self._only_kept:
+            return None
+        node = self._ranked.find(task, without=kept)
         if node is None:
-            policy.skip(task)
-            result.unplaced.add(task.shape)
-            if task.shape not in explained:
-                unexplained.append(task)
-            continue
-        ranked.take(task, node)
-        policy.charge(task)
-        result.placements.append(Placement(task, node.name))
-    if unexplained:
-        # Of the nodes as the plan leaves them: what had no room when it was offered has none now.
-        explainer = feasibility.Explainer(nodes)
-        result.reasons = {task.shape: explainer.explain(task) for task in unexplained}
-    return result
+            self._only_kept.add(task.shape)
+        return node
+
+    def _find_anywhere(self, task: Pending) -> NodeState | None:
+        if self._refusals.covers(task):
+            return None
+        node = self._ranked.find(task)
+        if node is None:
+            self._refusals.add(task)
+        return node
+
+    def _place(self, task: Pending, node: NodeState) -> None:
+        lifespan = limits.lifespan(task.lifespan, self._terms.rules.maxlifespan)
+        until = None if lifespan is None else self._terms.rules.now + lifespan
+        given = self._ranked.take(task, node, until=until)
+        if node is self._kept and self._result.reservation is not None:
+            self._result.reservation = self._result.reservation.beside(task)
+        self._policy.charge(task)
+        if task.parent is not None:
+            self._children[task.parent] += 1
+        self._result.placements.append(Placement(task, given))
+
+    def _reserve(self, task: Pending) -> None:
+        """The head of those that found no room, of those that could ever, gets the one reservation of the pass."""
+        if self._head_was_seen or self._never.covers(task):
+            return
+        if not any(node.ready and feasibility.could_ever_fit(task, node) for node in self._nodes):
+            self._never.add(task)
+            return
+        self._head_was_seen = True
+        self._result.reservation = reservation = backfill.reserve(task, self._nodes, self._terms.rules)
+        if reservation is not None:
+            self._kept = next(node for node in self._nodes if node.name == reservation.node)

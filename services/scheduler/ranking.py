@@ -1,47 +1,112 @@
-"""Which of the nodes with room is best: the one that is left with least, so that large tasks keep large gaps."""
+"""Which of the nodes with room is best: the fullest, so that large tasks keep large gaps, or the emptiest: pure."""
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
 from services.scheduler import feasibility
-from services.scheduler.cluster import NodeState
+from services.scheduler.nodes import Allocation, NodeState
+from services.scheduler.reservation import EPSILON
 from shared.store.work import Pending
 
 
-class BestFit:
+class Ranking(Protocol):
+    """Nodes that a pass gives tasks to. A node may not change but by `take`."""
+
+    def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
+        """The best node for `task`, none where none has room. `without` is kept for somebody else."""
+        ...
+
+    def take(self, task: Pending, node: NodeState, *, until: float | None = None) -> Allocation:
+        """`task` goes to `node`, until when it is sure to end: what it is given."""
+        ...
+
+
+class _Sorted:
     """
-    Ready nodes ordered by free cores, then free memory: the first from the needed cores on that also has the memory is the
-    tightest fit (best-fit bin packing: Johnson, 1973). Finding and taking cost a binary search, not a look at every node.
+    Ready nodes by how many gpus are free on each, then by a key: what has the fewest gpus to lose is looked at first. Finding
+    and taking cost a binary search, not a look at every node.
+    """
+
+    def __init__(self, nodes: Iterable[NodeState], key: Callable[[NodeState], tuple[float, float, str]]) -> None:
+        self.key = key
+        self.by_gpus: dict[int, list[NodeState]] = defaultdict(list)
+        for node in nodes:
+            if node.ready:
+                self.by_gpus[len(node.free_gpus)].append(node)
+        for alike in self.by_gpus.values():
+            alike.sort(key=key)
+
+    def take(self, task: Pending, node: NodeState, *, until: float | None = None) -> Allocation:
+        alike = self.by_gpus[len(node.free_gpus)]
+        del alike[bisect.bisect_left(alike, self.key(node), key=self.key)]
+        given = node.allocate(task, until=until)
+        bisect.insort(self.by_gpus[len(node.free_gpus)], node, key=self.key)
+        return given
+
+
+class BestFit(_Sorted):
+    """
+    The node with the fewest free gpus that are enough, then the fewest free cores, then the least free memory: the tightest
+    fit (best-fit bin packing: Johnson, 1973).
     """
 
     def __init__(self, nodes: Iterable[NodeState]) -> None:
-        self._nodes = sorted((node for node in nodes if node.ready), key=_room)
+        super().__init__(nodes, _room)
 
-    def find(self, task: Pending) -> NodeState | None:
-        """The best node for `task`; None where none has room."""
-        start = bisect.bisect_left(self._nodes, task.cpus - feasibility.EPSILON, key=_free_cpus)
-        for position in range(start, len(self._nodes)):
-            node = self._nodes[position]
-            if feasibility.fits(task, node):
+    def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
+        for count in sorted(self.by_gpus):
+            if count < task.gpus:
+                continue
+            alike = self.by_gpus[count]
+            start = bisect.bisect_left(alike, task.cpus - EPSILON, key=_free_cpus)
+            for position in range(start, len(alike)):
+                node = alike[position]
+                if feasibility.fits(task, node) and node is not without:
+                    return node
+        return None
+
+
+class Spread(_Sorted):
+    """
+    The node of which the largest share is free, of cores or memory whichever is scarcer. Tasks with gpus go where most of
+    these are free; those without go elsewhere, as long as there is an elsewhere.
+    """
+
+    def __init__(self, nodes: Iterable[NodeState]) -> None:
+        super().__init__(nodes, _emptiness)
+
+    def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
+        if task.gpus:
+            counts = sorted((count for count in self.by_gpus if count >= task.gpus), reverse=True)
+            return next((node for count in counts if (node := self._first(task, count, without))), None)
+        plain = self._first(task, 0, without)
+        if plain is not None:
+            return plain
+        found = (self._first(task, count, without) for count in list(self.by_gpus) if count)
+        return max((node for node in found if node), key=_emptiness, default=None)
+
+    def _first(self, task: Pending, count: int, without: NodeState | None) -> NodeState | None:
+        for node in reversed(self.by_gpus.get(count, ())):
+            if feasibility.fits(task, node) and node is not without:
                 return node
         return None
 
-    def take(self, task: Pending, node: NodeState) -> None:
-        """`task` goes to `node`: what it needs is no longer free there."""
-        del self._nodes[self._position(node)]
-        node.free_cpus -= task.cpus
-        node.free_memory -= task.memory
-        bisect.insort(self._nodes, node, key=_room)
 
-    def _position(self, node: NodeState) -> int:
-        return bisect.bisect_left(self._nodes, _room(node), key=_room)
+RANKINGS: Mapping[str, Callable[[Iterable[NodeState]], Ranking]] = {"binpack": BestFit, "spread": Spread}
 
 
-def _room(node: NodeState) -> tuple[float, int, str]:
+def _room(node: NodeState) -> tuple[float, float, str]:
     return node.free_cpus, node.free_memory, node.name
 
 
 def _free_cpus(node: NodeState) -> float:
     return node.free_cpus
+
+
+def _emptiness(node: NodeState) -> tuple[float, float, str]:
+    cpus, memory = node.free_cpus / (node.cpus or 1), node.free_memory / (node.memory or 1)
+    return min(cpus, memory), max(cpus, memory), node.name

@@ -45,12 +45,15 @@ class SchedulerService:
         self._epoch_taken: int | None = None
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
-        self._cluster = Cluster()
+        ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
+        self._cluster = Cluster(ports=ports, maxlifespan=settings.maxlifespan)
         directories = TaskDirectories(settings.shared_dir)
         self._dispatcher = Dispatcher(stores, executor, settings, directories, self._wakeup)
         self._policy = registry.build(settings)
         self._shares = Shares(StandingStore(stores.database), days=settings.user_reset_usage_duration)
-        self._cycle = Cycle(stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares)
+        self._cycle = Cycle(
+            settings, stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares
+        )
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,8 +114,8 @@ class SchedulerService:
 
     async def watch_cycle(self, stop: asyncio.Event) -> None:
         """Plan whenever something may have changed, and every `poll_seconds` in any case."""
-        poll, gather = self._settings.poll_seconds, self._settings.gather_seconds
-        while await self._wakeup.wait(stop, poll=poll, gather=gather):
+        gather = self._settings.gather_seconds
+        while await self._wakeup.wait(stop, poll=self._next_look(), gather=gather):
             if not self.leads or self._lease is None:
                 continue
             try:
@@ -175,6 +178,16 @@ class SchedulerService:
 
     # --- parts ----------------------------------------------------------------------------
 
+    def _next_look(self) -> float:
+        """Seconds until something may be placed that cannot be now, though nothing is heard of it."""
+        ripe_at, quota = self._book.ripe_at, self._dispatcher.quotas.next_look
+        looks = [
+            self._settings.poll_seconds,
+            *([ripe_at - clock.now()] if ripe_at else []),
+            *([quota] if quota else []),
+        ]
+        return max(0.01, min(looks)) if self.leads else self._settings.poll_seconds
+
     def _note_change(self, *, leads: bool) -> None:
         metrics.LEASE_CHANGES.labels(change="taken" if leads else "lost").inc()
         if leads and self._lease:
@@ -222,6 +235,7 @@ def _stored(report: NodeReport) -> Node:
         memory=report.memory,
         disk_used=report.disk_used,
         disk_total=report.disk_total,
+        gpus=list(report.gpus),
         labels=dict(report.labels),
         version=report.version,
         checked_at=now,

@@ -15,7 +15,7 @@ from services.api import guests, offer, sums
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
-from services.scheduler import feasibility, placement
+from services.scheduler import judgement, placement
 from services.scheduler.cluster import Cluster
 from services.scheduler.pending import Book
 from services.scheduler.policies.fifo import FifoPass
@@ -54,7 +54,7 @@ def test_nothing_is_planned_in_maintenance_and_the_reason_says_so() -> None:
     book.add([samples.pending()])
     plan = placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
     assert plan.placements == []
-    assert "n1 is not ready (in maintenance)" in feasibility.explain(samples.pending(), made.snapshot())
+    assert "n1 is not ready (in maintenance)" in judgement.explain(samples.pending(), made.snapshot())
     made.maintain([])
     assert len(placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
 

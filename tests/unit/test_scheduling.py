@@ -12,11 +12,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.scheduler import feasibility, placement
-from services.scheduler.cluster import Allocation, Cluster, NodeState
+from services.scheduler import feasibility, judgement, placement
+from services.scheduler.cluster import Cluster
+from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book, lane_of
 from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.ranking import BestFit
+from services.scheduler.reservation import EPSILON
+from services.scheduler.verdicts import AGE, MOST, Verdicts
 from shared.executors.base import NodeReport
 from shared.models.task import Array
 from shared.store.work import GB, Pending
@@ -202,7 +205,7 @@ NEEDS = "needs 8 cpu and 4 GB"
     ],
 )
 def test_a_reason_has_the_numbers(nodes: list[NodeState], reason: str) -> None:
-    assert feasibility.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
+    assert judgement.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
 
 
 def test_ten_tenths_of_a_core_fit_on_one() -> None:
@@ -256,7 +259,7 @@ def test_the_best_node_is_the_one_that_a_look_at_every_node_finds(
         ranked.take(task, found)
         best.free_cpus -= task.cpus
         best.free_memory -= task.memory
-        assert found.free_cpus >= -feasibility.EPSILON
+        assert found.free_cpus >= -EPSILON
         assert found.free_memory >= 0
 
 
@@ -289,21 +292,21 @@ def test_a_plan_never_gives_more_of_a_node_than_is_free(waiting: list[Pending], 
         by_node.setdefault(placed.node, []).append(placed.task)
     for name, placed_tasks in by_node.items():
         assert before[name].ready
-        assert sum(task.cpus for task in placed_tasks) <= before[name].free_cpus + feasibility.EPSILON * len(
-            placed_tasks
-        )
+        assert sum(task.cpus for task in placed_tasks) <= before[name].free_cpus + EPSILON * len(placed_tasks)
         assert sum(task.memory for task in placed_tasks) <= before[name].free_memory
 
 
 @given(many_tasks, nodes)
 def test_every_task_is_placed_once_or_its_shape_has_a_reason(waiting: list[Pending], states: list[NodeState]) -> None:
     result = plan(waiting, states)
+    reasons, left = Verdicts().find(result.unplaced, states, now=0.0)
     placed = [placed.task.id for placed in result.placements]
     assert len(placed) == len(set(placed))
     for task in waiting:
-        assert task.id in placed or result.reasons[task.shape]
-    assert result.unplaced == result.reasons.keys()
+        assert task.id in placed or reasons[task.shape]
+    assert result.unplaced.keys() == reasons.keys()
     assert not result.full
+    assert not left
 
 
 @given(many_tasks, nodes)
@@ -333,9 +336,26 @@ def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> N
 
 
 def test_a_reason_that_is_fresh_is_not_made_again() -> None:
-    task = samples.pending(cpus=64.0)
-    result = placement.plan(FifoPass(lanes_of([task]).lanes), [samples.node()], limit=9, explained={task.shape})
-    assert (result.unplaced, result.reasons) == ({task.shape}, {})
+    verdicts, waiting = Verdicts(), {"large": samples.pending(cpus=64.0)}
+    assert verdicts.find(waiting, [samples.node()], now=10.0)[0].keys() == {"large"}
+    assert verdicts.find(waiting, [samples.node()], now=10.0 + AGE / 2) == ({}, False)
+    assert verdicts.find(waiting, [samples.node()], now=10.0 + AGE)[0].keys() == {"large"}
+
+
+def test_of_many_shapes_some_are_explained_in_each_pass_and_none_is_left_out() -> None:
+    verdicts = Verdicts()
+    waiting = {str(number): samples.pending(cpus=float(number)) for number in range(100, 100 + 5 * MOST // 2)}
+    told: list[str] = []
+    for left in (True, True, False):
+        reasons, more = verdicts.find(waiting, [samples.node()], now=10.0)
+        assert more is left
+        assert len(reasons) <= MOST
+        told += reasons
+    assert sorted(told) == sorted(waiting)
+    # The next time those go first who were told longest ago, and whoever is new before them.
+    reasons, more = verdicts.find({**waiting, "new": samples.pending(cpus=64.0)}, [samples.node()], now=10.0 + AGE)
+    assert next(iter(reasons)) == "new"
+    assert not more
 
 
 def test_a_large_task_in_front_holds_up_no_small_one_behind() -> None:

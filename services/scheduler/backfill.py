@@ -1,0 +1,98 @@
+"""
+Which node to keep for a task that finds no room, so that small ones do not pass it for ever: pure. The reservation of one task,
+the first, is EASY backfilling (Lifka, The ANL/IBM SP scheduling system, 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.scheduler import feasibility
+from services.scheduler.nodes import Allocation, NodeState
+from services.scheduler.reservation import Amounts, Reservation, free_of, need_of
+from shared.store.work import Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    `now` is in seconds since the epoch. `reserve_after`: seconds a task waits before a node is kept for it whose tasks' ends are
+    not known; until then smaller tasks go on using it. `maxlifespan`: seconds that any task may run at most. `last` is the
+    reservation of the pass before.
+    """
+
+    now: float = 0.0
+    reserve_after: float = 60.0
+    maxlifespan: float | None = None
+    last: Reservation | None = None
+
+
+def reserve(task: Pending, nodes: Sequence[NodeState], rules: Rules) -> Reservation | None:
+    """
+    Keep for `task`, which no node has room for now, the node where it can start soonest. None where no node could ever take
+    it, or where it has not waited long enough.
+    """
+    possible = [node for node in nodes if node.ready and feasibility.could_ever_fit(task, node)]
+    last = rules.last.node if rules.last and rules.last.task_id == task.id else None
+    soonest = _soonest(task, possible, rules.now, last)
+    if soonest is not None:
+        return _reservation(task, *soonest, rules)
+    if not possible or rules.now - task.queued_at < rules.reserve_after:
+        return None
+    # A node that is kept has to be kept until it is free: another one that looks better now would be given away next.
+    kept = next((node for node in possible if node.name == last), None)
+    node = kept or min(possible, key=lambda node: (_lack(task, node), node.name))
+    return Reservation(
+        task.id, task.shape, node.name, None, free_of(node) - need_of(task), rules.now, rules.maxlifespan
+    )
+
+
+def expected_start(task: Pending, node: NodeState, now: float) -> float | None:
+    """When `node` will have room for `task` at the latest; None if that depends on a task whose end is not known."""
+    need, free = need_of(task), free_of(node)
+    if free.holds(need):
+        return now
+    for until, held in sorted(_known(node), key=lambda known: known[0]):
+        free += _amounts(held)
+        if free.holds(need):
+            return max(now, until)
+    return None
+
+
+def _soonest(task: Pending, nodes: Sequence[NodeState], now: float, last: str | None) -> tuple[NodeState, float] | None:
+    """The node where `task` is expected to start first, and when. Between equals `last` stays."""
+    best: tuple[NodeState, float] | None = None
+    for node in sorted(nodes, key=lambda node: node.name != last):
+        first = min((until for until, _ in _known(node)), default=None)
+        if first is None or (best is not None and max(now, first) >= best[1]):
+            continue  # it cannot be sooner
+        start = expected_start(task, node, now)
+        if start is not None and (best is None or start < best[1]):
+            best = (node, start)
+    return best
+
+
+def _reservation(task: Pending, node: NodeState, start: float, rules: Rules) -> Reservation:
+    free = free_of(node)
+    for until, held in _known(node):
+        if until <= start:
+            free += _amounts(held)
+    return Reservation(task.id, task.shape, node.name, start, free - need_of(task), rules.now, rules.maxlifespan)
+
+
+def _known(node: NodeState) -> list[tuple[float, Allocation]]:
+    return [(held.until, held) for held in node.held if held.until is not None]
+
+
+def _amounts(held: Allocation) -> Amounts:
+    return Amounts(held.cpus, held.memory, len(held.gpus), len(held.ports))
+
+
+def _lack(task: Pending, node: NodeState) -> float:
+    """The largest share of `node` that is still to become free for `task`."""
+    return max(
+        (task.cpus - node.free_cpus) / node.cpus,
+        (task.memory - node.free_memory) / node.memory,
+        (task.gpus - len(node.free_gpus)) / max(1, node.gpus),
+    )

@@ -1,0 +1,231 @@
+"""Say of a task why no node takes it, all of them taken together: pure."""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate, islice
+
+from services.scheduler import feasibility
+from services.scheduler.feasibility import Code, Reason, number
+from services.scheduler.nodes import NodeState
+from services.scheduler.reservation import EPSILON, Reservation
+from shared.store.work import GB, Pending
+
+_NAMED = 3  #: nodes a sentence names before it counts the rest
+
+
+class Outcome(StrEnum):
+    """What the nodes say of a task, all of them together."""
+
+    FITS = "fits"  #: one of them has room
+    WAITING = "waiting"  #: one of them will have, once others end
+    FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
+    NEVER = "never"  #: none of them would have, empty and well
+    NO_NODES = "no_nodes"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVerdict:
+    """What one node says: `ever`, whether it would take the task if it were empty and well."""
+
+    node: str
+    ever: bool
+    reasons: tuple[Reason, ...]
+
+    @property
+    def fits(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What all nodes say of a task. `text` is one sentence for people."""
+
+    outcome: Outcome
+    text: str
+    nodes: tuple[NodeVerdict, ...]
+
+
+def judge(task: Pending, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> Judgement:
+    """Every reason of every node why it does not take `task` now."""
+    verdicts = tuple(
+        NodeVerdict(node.name, feasibility.could_ever_fit(task, node), feasibility.why_not(task, node, reservation))
+        for node in nodes
+    )
+    explainer = Explainer(nodes, reservation)
+    if any(verdict.fits for verdict in verdicts):
+        return Judgement(Outcome.FITS, "a node has room", verdicts)
+    return Judgement(explainer.outcome(task), explainer.explain(task), verdicts)
+
+
+def explain(task: Pending, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> str:
+    """Why no node takes `task`, in a sentence."""
+    return Explainer(nodes, reservation).explain(task)
+
+
+class Explainer:
+    """
+    Says of any number of tasks why none of `nodes` takes them, as the nodes are now. What they have in common is found
+    once: with many shapes waiting, sorting the nodes for each of them was what a planning pass took its time for.
+    """
+
+    def __init__(self, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> None:
+        self._reservation = reservation
+        self._kept = next((node for node in nodes if reservation and node.name == reservation.node), None)
+        roomiest = sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)
+        self._all = _Group(roomiest)
+        self._suitable: dict[tuple[object, ...], _Group] = {}
+
+    def outcome(self, task: Pending) -> Outcome:
+        """What the nodes say together, of a task that none of them takes now."""
+        if not self._all.nodes:
+            return Outcome.NO_NODES
+        suitable = self._suitable_for(task)
+        if not suitable.count(task):
+            return Outcome.NEVER
+        return Outcome.FRAGMENTED if suitable.have_together(task) else Outcome.WAITING
+
+    def explain(self, task: Pending) -> str:
+        """A sentence that tells apart whether none ever could, they could together, or none has room now."""
+        needs = f"needs {_needs(task)}"
+        outcome = self.outcome(task)
+        if outcome is Outcome.NO_NODES:
+            return f"{needs}, and there are no nodes"
+        if outcome is Outcome.NEVER:
+            return f"can never run here: {needs}, but {self._why_never(task)}"
+        suitable = self._suitable_for(task)
+        named = islice((node for node in suitable.nodes if feasibility.could_ever_fit(task, node)), _NAMED)
+        sentences = [*(text for node in named if (text := _sentence(task, node))), *self._reserved(task)]
+        others = suitable.count(task) - min(_NAMED, suitable.count(task))
+        rest = f"; and so on for {others} more" if others > 0 else ""
+        together = " (there is as much free, but not on one node)" if outcome is Outcome.FRAGMENTED else ""
+        return f"{needs}{together}: {'; '.join(sentences)}{rest}"
+
+    def _reserved(self, task: Pending) -> list[str]:
+        if self._reservation is None or self._kept is None:
+            return []
+        own = self._reservation.shape == task.shape
+        return [self._reservation.text] if own or feasibility.fits(task, self._kept) else []
+
+    def _suitable_for(self, task: Pending) -> _Group:
+        if not (task.gpus or task.labels or task.ports or task.avoid):
+            return self._all
+        key = (task.gpus, task.labels, task.ports, task.avoid)
+        if key not in self._suitable:
+            self._suitable[key] = _Group([node for node in self._all.nodes if feasibility.suits(task, node)])
+        return self._suitable[key]
+
+    def _why_never(self, task: Pending) -> str:
+        for condition in feasibility.conditions(task.labels):
+            if not any(condition.holds(node) for node in self._all.nodes):
+                return f"no node has {condition}"
+        matching = [node for node in self._all.nodes if feasibility.matches(task, node)]
+        if not matching:
+            return f"no node has {_listed([str(condition) for condition in feasibility.conditions(task.labels)])}"
+        failed = [node.name for node in matching if node.name in task.avoid and _is_large_enough(task, node)]
+        if failed:
+            return f"{_listed(sorted(failed))}, which could take it, failed it before"
+        return _most(task, matching)
+
+
+class _Group:
+    """Nodes in some order, and what those of them have together that are large enough for a task."""
+
+    def __init__(self, nodes: Sequence[NodeState]) -> None:
+        self.nodes = nodes
+        by_cpus: dict[float, list[NodeState]] = defaultdict(list)
+        for node in sorted(nodes, key=lambda node: node.memory):
+            by_cpus[node.cpus].append(node)  # of hosts alike, no two have the same memory
+        self._kinds = {cpus: _Kind(alike) for cpus, alike in by_cpus.items()}
+
+    def count(self, task: Pending) -> int:
+        """How many of the nodes `could_ever_fit` is true of."""
+        return sum(len(kind.memories) - kind.first(task) for kind in self._large_enough(task))
+
+    def have_together(self, task: Pending) -> bool:
+        """Whether those that are ready have as much free, all together, as `task` needs."""
+        free = [kind.free[kind.first(task)] for kind in self._large_enough(task)]
+        needs = (task.cpus - EPSILON, task.memory, task.gpus)
+        return all(sum(column) >= need for column, need in zip(zip(*free, strict=True), needs, strict=True))
+
+    def _large_enough(self, task: Pending) -> list[_Kind]:
+        return [kind for cpus, kind in self._kinds.items() if cpus + EPSILON >= task.cpus]
+
+
+class _Kind:
+    """Nodes with the same number of cores, by memory: what is free on those from each on."""
+
+    def __init__(self, nodes: Sequence[NodeState]) -> None:
+        self.memories = [node.memory for node in nodes]
+        columns = [_sums(_free(node)[resource] for node in reversed(nodes)) for resource in range(3)]
+        self.free = list(zip(*columns, strict=True))[::-1]
+
+    def first(self, task: Pending) -> int:
+        return bisect.bisect_left(self.memories, task.memory)
+
+
+def _sums(values: Iterable[float]) -> list[float]:
+    return list(accumulate(values, initial=0.0))
+
+
+def _free(node: NodeState) -> tuple[float, float, float]:
+    if not node.ready:
+        return 0.0, 0.0, 0.0
+    return max(0.0, node.free_cpus), max(0, node.free_memory), len(node.free_gpus)
+
+
+def _sentence(task: Pending, node: NodeState) -> str:
+    """All reasons of a node in one; empty if it has none."""
+    reasons = feasibility.why_not(task, node)
+    if not node.ready:
+        return reasons[0].text
+    lacks = [
+        f"{number(reason.have or 0)} of {number(reason.total or 0)} {reason.unit}"
+        for reason in reasons
+        if reason.code in _MEASURED
+    ]
+    free = [f"{node.name} has {_listed(lacks)} free"] if lacks else []
+    return ", ".join([*free, *(reason.text for reason in reasons if reason.code not in _MEASURED)])
+
+
+_MEASURED = frozenset({Code.CPU, Code.MEMORY, Code.GPUS, Code.PORTS})
+
+
+def _is_large_enough(task: Pending, node: NodeState) -> bool:
+    large = node.cpus + EPSILON >= task.cpus and node.memory >= task.memory
+    return large and node.gpus >= task.gpus and len(node.ports) >= task.ports
+
+
+def _most(task: Pending, nodes: Sequence[NodeState]) -> str:
+    cpus = max(nodes, key=lambda node: node.cpus)
+    memory = max(nodes, key=lambda node: node.memory)
+    gpus = max(nodes, key=lambda node: node.gpus)
+    most = [f"{number(cpus.cpus)} cpu ({cpus.name})", f"{number(memory.memory / GB)} GB ({memory.name})"]
+    if task.gpus:
+        most.append(f"{_count(gpus.gpus, 'gpu')} ({gpus.name})")
+    if task.ports:
+        most.append(f"{max(len(node.ports) for node in nodes)} ports")
+    labels = [str(condition) for condition in feasibility.conditions(task.labels)]
+    return f"the most that a node{f' with {_listed(labels)}' if labels else ''} has is {_listed(most)}"
+
+
+def _needs(task: Pending) -> str:
+    needs = [f"{number(task.cpus)} cpu", f"{number(task.memory / GB)} GB"]
+    if task.gpus:
+        needs.append(_count(task.gpus, "gpu"))
+    if task.ports:
+        needs.append(_count(task.ports, "port"))
+    return _listed([*needs, *(str(condition) for condition in feasibility.conditions(task.labels))])
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _listed(items: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,0 +1,86 @@
+"""A node in one planning pass: what it has, what of it is free, and what is taken of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shared.store.work import Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What one attempt holds of a node. Memory in bytes; `until` is when it ends at the latest, None if that is not known."""
+
+    node: str
+    cpus: float
+    memory: int
+    gpus: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+    until: float | None = None
+    user: str = ""
+    project: str = ""
+    parent: int | None = None  #: the array it is a child of
+
+    @property
+    def leases(self) -> list[str]:
+        """What of it nobody else may hold meanwhile, by names that are unique among all nodes."""
+        return [f"{self.node}/gpu/{name}" for name in self.gpus] + [f"{self.node}/port/{port}" for port in self.ports]
+
+
+@dataclass(slots=True)
+class NodeState:
+    """A node as a pass sees it; what is free shrinks while the pass places tasks. Memory in bytes."""
+
+    name: str
+    cpus: float
+    memory: int
+    free_cpus: float
+    free_memory: int
+    ready: bool = True
+    reason: str | None = None
+    gpus: int = 0  #: how many there are
+    free_gpus: list[str] = field(default_factory=list)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: range = range(0)  #: those that tasks are given
+    used_ports: set[int] = field(default_factory=set)
+    held: list[Allocation] = field(default_factory=list)
+
+    @property
+    def free_ports(self) -> int:
+        return len(self.ports) - len(self.used_ports)
+
+    def charge(self, allocation: Allocation) -> None:
+        """`allocation` is held here."""
+        self.free_cpus -= allocation.cpus
+        self.free_memory -= allocation.memory
+        for name in allocation.gpus:
+            if name in self.free_gpus:
+                self.free_gpus.remove(name)
+        self.used_ports.update(port for port in allocation.ports if port in self.ports)
+        self.held.append(allocation)
+
+    def allocate(self, task: Pending, *, until: float | None = None) -> Allocation:
+        """Give `task`, which fits, what it needs: of devices the first ones, of ports the lowest."""
+        given = Allocation(
+            self.name,
+            task.cpus,
+            task.memory,
+            tuple(self.free_gpus[: task.gpus]),
+            self._lowest_ports(task.ports),
+            until,
+            task.user,
+            task.project,
+            task.parent,
+        )
+        self.charge(given)
+        return given
+
+    def _lowest_ports(self, count: int) -> tuple[int, ...]:
+        found: list[int] = []
+        for port in self.ports if count else ():
+            if port not in self.used_ports:
+                found.append(port)
+            if len(found) == count:
+                break
+        return tuple(found)

@@ -1,0 +1,35 @@
+"""How often a start that was undone is tried again, and after how long."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from shared import errors
+
+MOST = 8  #: starts of a task that are undone; the next one that would be is its end
+LONGEST = 600.0  #: seconds before another try
+SHUN = 300.0  #: seconds in which a port that was taken by a stranger is given to nobody
+
+Passing = errors.PortTaken | errors.ImageThrottled  #: what may be different at the next try
+PASSING = (errors.PortTaken, errors.ImageThrottled)
+
+
+class Retries:
+    """The starts that were undone, by task. In memory: another leader counts from nothing."""
+
+    def __init__(self) -> None:
+        self._undone: Counter[int] = Counter()
+
+    def again_in(self, task_id: int, error: Passing) -> float | None:
+        """Seconds to wait before the start that failed with `error` is tried again; None: it was tried often enough."""
+        self._undone[task_id] += 1
+        tries = self._undone[task_id]
+        if tries > MOST:
+            return None
+        if isinstance(error, errors.ImageThrottled):
+            return float(min(LONGEST, max(1.0, error.retry_after) * 2 ** (tries - 1)))
+        return 0.0
+
+    def forget(self, task_id: int) -> None:
+        """It started, or ended."""
+        self._undone.pop(task_id, None)
