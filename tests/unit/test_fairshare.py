@@ -16,6 +16,7 @@ from services.scheduler.policies import tickets
 from services.scheduler.policies.base import Pass, Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.position import position, positions
 from services.scheduler.policies.tickets import DAY, Weights
 from services.scheduler.policies.view import Standing, Usage, View
 from shared.settings import Settings
@@ -223,6 +224,20 @@ def test_a_shape_without_room_and_an_array_at_its_limit_take_no_other_turn() -> 
     ]
     large = tasks[0].shape
     assert order(FairShare(ORIGINAL), tasks, EMPTY, no_room_for=[large], held=[90]) == [1, 4, 6, 9, 5]
+
+
+@pytest.mark.parametrize("policy", [Fifo(), FairShare(ORIGINAL)])
+def test_a_position_is_the_number_of_turns_before(policy: Policy) -> None:
+    tasks = [*queue("alice", range(1, 20)), *queue("bob", range(20, 25)), *queue("bob", range(25, 27), cpus=64.0)]
+    book = Book()
+    book.add(tasks)
+    turns = order(policy, tasks, EMPTY)
+    found = positions(policy, [task.id for task in tasks], book.lanes, EMPTY)
+    assert found == {task_id: number for number, task_id in enumerate(turns)}
+    assert position(policy, turns[5], book.lanes, EMPTY) == 5
+    assert position(policy, turns[5], book.lanes, EMPTY, furthest=6) == 5
+    assert position(policy, turns[5], book.lanes, EMPTY, furthest=5) is None
+    assert position(policy, 99, book.lanes, EMPTY) is None
 
 
 # --- against a look at everything ------------------------------------------------------------------
