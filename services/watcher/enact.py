@@ -19,7 +19,7 @@ from services.watcher.reconcile import (
 )
 from services.watcher.record import Recorder
 from shared import errors, metrics
-from shared.executors.base import Executor, Feature, Handle
+from shared.executors.base import Executor, Feature, Handle, RunState
 from shared.lifecycle import Intent, Remark
 from shared.settings import Settings
 from shared.store.stores import Stores
@@ -27,10 +27,11 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 _STOPS = 256  #: stops under way at a time: each waits for up to the grace
+_ALIVE = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 
 class Enactor:
-    """Carries out the actions for one node."""
+    """Carries out the actions for one node. What cannot be done to one run holds up no other; the next pass tries again."""
 
     def __init__(
         self,
@@ -43,7 +44,9 @@ class Enactor:
         self._executor = executor
         self._recorder = recorder
         self._grace = settings.kill_grace
+        self._warning = settings.lifespan_grace
         self._stops: dict[Handle, asyncio.Task[None]] = {}
+        self._stuck: set[Handle] = set()
 
     async def enact(self, actions: Sequence[Action]) -> list[Handle]:
         """
@@ -53,21 +56,28 @@ class Enactor:
         for action in actions:
             metrics.ACTIONS.labels(action=type(action).__name__).inc()
         await self._recorder.note_running([action for action in actions if isinstance(action, NoteRunning)])
+        for action in actions:
+            if isinstance(action, Stop):
+                self._begin_stop(action.handle, self._warning if action.warn else self._grace)
         lost = await self._recorder.note_ends(
             [action for action in actions if isinstance(action, NoteEnd | LookForMissing)]
         )
         for action in actions:
-            match action:
-                case Stop(handle):
-                    self._begin_stop(handle)
-                case Pause(handle):
-                    await self._suspend(handle)
-                case Resume(handle):
-                    await self._resume(handle)
-                case RemoveStray(handle, why):
-                    log.warning("run.stray_removed", run=handle.name, node=handle.node, why=why)
-                    await self._executor.remove(handle)
+            try:
+                await self._act(action)
+            except errors.NodeUnavailable as error:
+                log.warning("action.failed", action=type(action).__name__, error=str(error))
         return lost
+
+    async def _act(self, action: Action) -> None:
+        match action:
+            case Pause(handle):
+                await self._suspend(handle)
+            case Resume(handle):
+                await self._resume(handle)
+            case RemoveStray(handle, why):
+                log.warning("run.stray_removed", run=handle.name, node=handle.node, why=why)
+                await self._executor.remove(handle)
 
     async def drain(self) -> None:
         """Leave the stops under way to the executors: the intent is written, and the next watcher sees it."""
@@ -94,17 +104,40 @@ class Enactor:
 
     # --- stops ------------------------------------------------------------------------------
 
-    def _begin_stop(self, handle: Handle) -> None:
+    def _begin_stop(self, handle: Handle, grace: float) -> None:
         if handle in self._stops or len(self._stops) >= _STOPS:
             return
-        stop = asyncio.create_task(self._stop(handle), name=f"stop-{handle.name}")
+        stop = asyncio.create_task(self._stop(handle, grace), name=f"stop-{handle.name}")
         self._stops[handle] = stop
         stop.add_done_callback(lambda _: self._stops.pop(handle, None))
 
-    async def _stop(self, handle: Handle) -> None:
-        log.info("task.stopping", task_id=handle.task_id, attempt=handle.attempt, grace=self._grace)
+    async def _stop(self, handle: Handle, grace: float) -> None:
+        log.info("task.stopping", task_id=handle.task_id, attempt=handle.attempt, grace=grace)
         try:
-            await self._executor.stop(handle, grace=self._grace)
+            await self._executor.stop(handle, grace=grace)
         except errors.GoDockerError as error:
             # The intent stays: the next pass begins again.
             log.warning("task.not_stopped", task_id=handle.task_id, attempt=handle.attempt, error=str(error))
+            await self._look_if_stuck(handle)
+        else:
+            await self._note_stuck(handle, stuck=False)
+
+    async def _look_if_stuck(self, handle: Handle) -> None:
+        """Tell a run that cannot be killed from a node that does not answer."""
+        try:
+            seen = await self._executor.inspect(handle)
+            await self._note_stuck(handle, stuck=seen is not None and seen.state in _ALIVE)
+        except errors.Unavailable as error:
+            log.debug("stop.not_looked_at", run=handle.name, error=str(error))
+
+    async def _note_stuck(self, handle: Handle, *, stuck: bool) -> None:
+        if (handle in self._stuck) is stuck:
+            return
+        if stuck:
+            self._stuck.add(handle)
+            reason = f"it was killed and goes on: node {handle.node} cannot end it; that is tried again and again"
+            await self._stores.tasks.note_stuck(handle.task_id, handle.attempt, reason)
+        else:
+            self._stuck.discard(handle)
+        metrics.NODE_STUCK.labels(node=handle.node).set(len(self._stuck))
+        await self._stores.nodes.note_stuck(handle.node, len(self._stuck))

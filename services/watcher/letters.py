@@ -17,7 +17,10 @@ _ENDINGS = {
     Ending.START_FAILED: "could not be started",
     Ending.OUT_OF_MEMORY: "was killed at its memory limit",
     Ending.LOST: "was lost: its container disappeared",
-    Ending.QUOTA_REACHED: "did not run: a quota is used up",
+    Ending.NODE_FAILED: "was ended by a failure of its node",
+    Ending.QUOTA_REACHED: "was ended by a quota",
+    Ending.LIFESPAN_REACHED: "was ended: it ran for as long as it may",
+    Ending.DEPENDENCY_FAILED: "did not run: what it had to wait for did not end as it should",
 }
 
 

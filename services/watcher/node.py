@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.watcher.enact import Enactor
+from services.watcher.limits import Limits
 from services.watcher.reconcile import Known, reconcile
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
+from services.watcher.silence import Patience
 from shared import errors, lifetime, metrics
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
@@ -36,6 +38,8 @@ class NodeWatch:
         enactor: Enactor,
         settler: Settler,
         sampler: Sampler,
+        patience: Patience,
+        limits: Limits,
         settings: Settings,
     ) -> None:
         self._node = node
@@ -44,24 +48,32 @@ class NodeWatch:
         self._enactor = enactor
         self._settler = settler
         self._sampler = sampler
+        self._patience = patience
+        self._limits = limits
         self._settings = settings
         self._list_wakeup = lifetime.Wakeup()
         self._exit_wakeup = lifetime.Wakeup()
         self._intent_wakeup = lifetime.Wakeup()
         self._exits: dict[Handle, Observation] = {}
         self._started: dict[Handle, float] = {}
+        self._out_of_memory: set[Handle] = set()
         self._answers = True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
         loops: dict[str, lifetime.Loop] = {
-            f"events-{self._node}": self.watch_events,
-            f"exits-{self._node}": self.watch_exits,
             f"list-{self._node}": self.watch_list,
-            f"intents-{self._node}": self.watch_intents,
             f"settle-{self._node}": self._settler.run,
-            f"samples-{self._node}": self._sampler.run,
         }
+        if self._node in self._executor.node_names():
+            loops |= {
+                f"events-{self._node}": self.watch_events,
+                f"exits-{self._node}": self.watch_exits,
+                f"intents-{self._node}": self.watch_intents,
+                f"samples-{self._node}": self._sampler.run,
+                f"lifespans-{self._node}": self._limits.watch_lifespans,
+                f"disk-{self._node}": self._limits.watch_disk,
+            }
         try:
             await lifetime.run_loops(loops, stop=stop, grace=4.0, cancel_timeout=2.0)
         finally:
@@ -97,6 +109,8 @@ class NodeWatch:
             return
         elif event.kind is EventKind.STARTED and event.at is not None:
             self._started[event.handle] = event.at
+        elif event.kind is EventKind.OUT_OF_MEMORY:
+            self._out_of_memory.add(event.handle)
         elif event.kind is EventKind.EXITED:
             self._exits[event.handle] = Observation(
                 handle=event.handle,
@@ -104,6 +118,7 @@ class NodeWatch:
                 exit_code=event.exit_code,
                 started_at=self._started.pop(event.handle, None),
                 ended_at=event.at,
+                out_of_memory=event.handle in self._out_of_memory,
             )
             self._exit_wakeup.set()
         elif event.kind is EventKind.REMOVED:
@@ -147,7 +162,9 @@ class NodeWatch:
             try:
                 await self.reconcile()
             except errors.NodeUnavailable as error:
-                self._note_answer(error)
+                # It answered and could not do something to a run: that is no silence.
+                log.warning("reconcile.failed", node=self._node, error=str(error))
+                metrics.RECONCILES.labels(outcome="failed").inc()
             except errors.Unavailable as error:
                 log.warning("reconcile.failed", node=self._node, error=str(error))
                 metrics.RECONCILES.labels(outcome="store_unavailable").inc()
@@ -156,11 +173,18 @@ class NodeWatch:
         """One pass. Raises `errors.NodeUnavailable` and `errors.StoreUnavailable`."""
         # In this order: what is recorded as running now must be in the list that is taken after.
         recorded = await self._stores.work.placed(self._node)
-        observed = await self._executor.list(self._node)
+        await self._limits.look(recorded)
+        try:
+            observed = await self._executor.list(self._node)
+        except errors.NodeUnavailable as error:
+            self._note_answer(error)
+            await self._patience.unheard(error)
+            return
+        self._note_answer(None)
+        await self._patience.heard()
         others = await self._others(recorded, observed)
         actions = reconcile(recorded, observed, others=others, whole=True)
         await self._enactor.enact(actions)
-        self._note_answer(None)
         self._forget_started(observed)
         metrics.RECONCILES.labels(outcome="done").inc()
         if actions:
@@ -181,6 +205,7 @@ class NodeWatch:
         for handle in [handle for handle in self._started if handle not in alive]:
             del self._started[handle]
         self._settler.removed &= alive
+        self._out_of_memory &= alive
 
     def _note_answer(self, error: errors.NodeUnavailable | None) -> None:
         if error is not None:
@@ -208,7 +233,13 @@ class NodeWatch:
         """Begin the stops that are wanted. True if some task cannot be stopped yet."""
         asked = await self._stores.work.asked_on(self._node)
         handles = {Handle(task.node, task.id, task.attempt): task for task in asked}
-        observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles))
-        there = [seen for seen in observed if seen is not None]
+        observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles), return_exceptions=True)
+        there = [seen for seen in observed if isinstance(seen, Observation)]
+        for failure in observed:
+            # One run that the node is not well with holds up no other.
+            if isinstance(failure, BaseException):
+                if not isinstance(failure, errors.NodeUnavailable):
+                    raise failure
+                log.warning("intents.not_looked_at", node=self._node, error=str(failure))
         await self._enactor.enact(reconcile(asked, there, others={}, whole=False))
         return any(task.status is TaskStatus.STARTING for task in asked)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared import durations
 from shared.executors import wrapper
-from shared.executors.base import Observation
+from shared.executors.base import Boot, Observation
 from shared.lifecycle import Ending, Intent
 from shared.storage.directories import Result
 from shared.store.work import Placed
 
 KILLED = 128 + 9  #: exit code of what SIGKILL ended, and by contract of every killed task
+TERMINATED = 128 + 15  #: of what SIGTERM ended
 
 #: Exit codes that may not be the command's own: the wrapper's, the shell's, a signal's, or the engine's word for "I do not know".
 DOUBTFUL_FROM = 125
+
+#: What an engine leaves of a run that it ended because it ended itself: by signals, or found dead at its next start.
+_ENGINE_CODES = frozenset({TERMINATED, KILLED, 255, None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +38,77 @@ def is_doubtful(seen: Observation) -> bool:
     return seen.exit_code is None or seen.exit_code >= DOUBTFUL_FROM
 
 
-def of_exit(task: Placed, seen: Observation, result: Result | None, *, looked: bool, now: float) -> Outcome:
+def of_exit(
+    task: Placed,
+    seen: Observation,
+    result: Result | None,
+    *,
+    looked: bool,
+    now: float,
+    boot: Boot | None = None,
+    down: float = 0.0,
+) -> Outcome:
     """
     The outcome of a run that ended. `result` is what its wrapper left, `looked` whether it was looked for (it need not
-    be where the exit code is beyond doubt).
+    be where the exit code is beyond doubt). `boot` is when its node last began anew, `down` the seconds before in which it
+    may have been on its way down.
     """
     ended_at = seen.ended_at or (result.ended_at if result else None) or now
     began = task.started_at or seen.started_at or (result.started_at if result else None)
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
-    if task.intent is Intent.KILL and (task.intent_at is None or ended_at >= task.intent_at):
-        return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
-    if task.intent is Intent.RESCHEDULE and (task.intent_at is None or ended_at >= task.intent_at):
-        return Outcome(Ending.KILLED, KILLED, "rescheduled", started_at, ended_at, again=True)
+    by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
+    if task.intent in (Intent.KILL, Intent.RESCHEDULE) and (
+        by_node or task.intent_at is None or ended_at >= task.intent_at
+    ):
+        return _wanted(task, started_at, ended_at)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
     if seen.out_of_memory and code != 0:
-        reason = f"out of memory: it used more than the {task.memory / 1024**3:g} GB it asked for"
+        reason = f"out of memory: it used more than the {_memory(task)} it asked for"
         return Outcome(Ending.OUT_OF_MEMORY, code, reason, started_at, ended_at)
-    reason = "ended by a signal from outside" if code == KILLED else None
-    return Outcome(Ending.EXITED, code, reason, started_at, ended_at)
+    if by_node:
+        reason = f"the Docker Engine of {task.node} was restarted while it ran"
+        return Outcome(Ending.NODE_FAILED, KILLED, reason, started_at, ended_at)
+    return Outcome(Ending.EXITED, code, _remarkable(task, seen, code), started_at, ended_at)
 
 
-def of_missing(task: Placed, result: Result | None, *, now: float) -> Outcome:
-    """The outcome of a run that is not there any more."""
+def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | None = None) -> Outcome:
+    """The outcome of a run that is not there any more, on a node that last began anew at `boot`."""
     began = task.started_at or (result.started_at if result else None)
-    if task.intent is Intent.KILL:
-        return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", began, now)
-    if task.intent is Intent.RESCHEDULE:
-        return Outcome(Ending.KILLED, KILLED, "rescheduled", began, now, again=True)
-    if result is not None and result.exit_code is not None:
+    if task.intent in (Intent.KILL, Intent.RESCHEDULE):
+        return _wanted(task, began, now)
+    renewed = boot is not None and (began or task.status_at) < now - boot.ago
+    if (left := _own_word(result, cut_off=renewed)) is not None:
         reason = "its container was removed by somebody else; the exit code is the one it left in its directory"
-        return Outcome(Ending.EXITED, result.exit_code, reason, began, result.ended_at or now)
+        return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
+    if renewed:
+        reason = f"the Docker Engine of {task.node} was restarted while it ran, and has nothing of it any more"
+        return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)
     return Outcome(Ending.LOST, KILLED, "its container was removed by somebody else while it ran", began, now)
+
+
+def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -> Outcome:
+    """The outcome of a run whose node has not answered for `silent` seconds, and is not waited for any longer."""
+    began = task.started_at or (result.started_at if result else None)
+    if (left := _own_word(result, cut_off=True)) is not None and task.intent is not Intent.RESCHEDULE:
+        if task.intent is Intent.KILL and (task.intent_at is None or (left.ended_at or now) >= task.intent_at):
+            return _wanted(task, began, left.ended_at or now)
+        reason = f"node {task.node} does not answer; the exit code is the one it left in its directory"
+        return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
+    if task.intent in (Intent.KILL, Intent.RESCHEDULE):
+        return _wanted(task, began, now)
+    reason = f"node {task.node} did not answer for {durations.shown(silent)}"
+    return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)
+
+
+def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
+    """It was to end: its owner or an admin wanted that, or the system itself did."""
+    if task.intent is Intent.RESCHEDULE:
+        return Outcome(Ending.KILLED, KILLED, "rescheduled", started_at, ended_at, again=True)
+    if task.cause is not None:
+        return Outcome(task.cause.ending, KILLED, task.cause.reason, started_at, ended_at)
+    return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
 
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:
@@ -79,6 +122,33 @@ def _exit_code(seen: Observation, result: Result | None) -> int | None:
     return seen.exit_code
 
 
+def _ended_by_node(seen: Observation, result: Result | None, boot: Boot | None, *, down: float, now: float) -> bool:
+    """
+    Whether a run ended because its node did: it was begun before the node's last beginning, ended shortly before that or at
+    it, and left no word of its own. A command that was told to end and said 0 or 1 has said what it has to say.
+    """
+    if boot is None or _own_word(result, cut_off=True) is not None:
+        return False
+    if seen.exit_code == wrapper.TAKEN and result is not None:
+        # The attempt was started again, after what it began before was gone. That time is not on the node's clock.
+        return result.started_at < now - boot.ago
+    if seen.exit_code not in _ENGINE_CODES or seen.started_at is None or seen.ended_at is None:
+        return False
+    return seen.started_at < boot.at and seen.ended_at >= boot.at - down
+
+
+def _own_word(result: Result | None, *, cut_off: bool) -> Result | None:
+    """
+    What the wrapper left, if it says how the command ended. With `cut_off`, the end of one that was told to end, and did so by
+    that signal, is the node's doing.
+    """
+    if result is None or result.exit_code is None:
+        return None
+    if cut_off and result.told_to_end and result.exit_code == TERMINATED:
+        return None
+    return result
+
+
 def _never_began(task: Placed, seen: Observation) -> str | None:
     """Why a run whose wrapper left no trace never began; None where it may well have been killed first."""
     if seen.exit_code == 127:
@@ -86,3 +156,14 @@ def _never_began(task: Placed, seen: Observation) -> str | None:
     if seen.exit_code == wrapper.TAKEN:
         return "the task's directory could not be written to from the container"
     return None
+
+
+def _remarkable(task: Placed, seen: Observation, code: int | None) -> str | None:
+    """What is to be said of a command that came to its end."""
+    if seen.out_of_memory:
+        return f"it ended well, but a process of it was killed at its memory limit of {_memory(task)}"
+    return "ended by a signal from outside" if code == KILLED else None
+
+
+def _memory(task: Placed) -> str:
+    return f"{task.memory / 1024**3:g} GB"

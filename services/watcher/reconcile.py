@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.executors.base import Handle, Observation, RunState
-from shared.lifecycle import ENDED, Intent, TaskStatus
+from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
 from shared.store.work import Placed
 
 
@@ -36,9 +36,10 @@ class LookForMissing:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Its owner wants it killed, or to run from the start again."""
+    """It is to be killed, or to run from the start again."""
 
     handle: Handle
+    warn: bool = False  #: nobody asked for it, its time is over: it is given longer to end by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +112,14 @@ def _judge(task: Placed, seen: Observation) -> list[Action]:
     if task.status is TaskStatus.STARTING:
         actions.append(NoteRunning(task, seen.started_at))
     if task.intent is not None:
-        actions += _wanted(task.intent, seen.handle)
+        actions += _wanted(task, task.intent, seen.handle)
     return actions
 
 
-def _wanted(intent: Intent, handle: Handle) -> list[Action]:
+def _wanted(task: Placed, intent: Intent, handle: Handle) -> list[Action]:
     match intent:
         case Intent.KILL | Intent.RESCHEDULE:
-            return [Stop(handle)]
+            return [Stop(handle, warn=task.cause is not None and task.cause.ending is Ending.LIFESPAN_REACHED)]
         case Intent.SUSPEND:
             return [Pause(handle)]
         case Intent.RESUME:

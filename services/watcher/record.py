@@ -7,18 +7,20 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.watcher import accounting, outcome
+from services.watcher import accounting, moves, outcome
 from services.watcher.outcome import Outcome
 from services.watcher.reconcile import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.settle import Settler
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
 from shared.executors.base import Executor, Feature, Handle, Observation
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import Ending, TaskStatus
+from shared.models.task import Task
+from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
 from shared.store.tasks import Transition
-from shared.store.work import Ended, Placed
+from shared.store.work import Placed
 
 log = structlog.get_logger(__name__)
 
@@ -29,13 +31,21 @@ class Recorder:
     """Writes the ends of one node's runs."""
 
     def __init__(
-        self, stores: Stores, broker: Broker, executor: Executor, directories: TaskDirectories, settler: Settler
+        self,
+        stores: Stores,
+        broker: Broker,
+        executor: Executor,
+        directories: TaskDirectories,
+        settler: Settler,
+        settings: Settings,
     ) -> None:
         self._stores = stores
         self._broker = broker
         self._executor = executor
         self._directories = directories
         self._settler = settler
+        self._policy = settings.failure_policy
+        self._down = settings.node_lost_after
         self._reads = asyncio.Semaphore(_READS)
 
     async def note_running(self, actions: Sequence[NoteRunning]) -> None:
@@ -66,24 +76,64 @@ class Recorder:
     async def note_ends(self, actions: Sequence[NoteEnd | LookForMissing]) -> list[Handle]:
         """
         Write that these ended. Return the handles whose record was moved by somebody else meanwhile. Raises
-        `errors.StoreUnavailable` and `errors.NodeUnavailable`.
+        `errors.StoreUnavailable`, and `errors.NodeUnavailable` when those that could be judged are written.
         """
         if not actions:
             return []
-        judged = await asyncio.gather(*(self._judge(action) for action in actions))
-        ends = [(action.task, found) for action, found in zip(actions, judged, strict=True) if found is not None]
+        judged = await asyncio.gather(*(self._judge(action) for action in actions), return_exceptions=True)
+        failures = [found for found in judged if isinstance(found, BaseException)]
+        again = await self._write(
+            [
+                (action.task, found)
+                for action, found in zip(actions, judged, strict=True)
+                if isinstance(found, outcome.Outcome)
+            ],
+            there=True,
+        )
+        if failures:
+            raise failures[0]
+        return again
+
+    async def lose(self, tasks: Sequence[Placed], *, silent: float) -> None:
+        """
+        Write what becomes of tasks whose node has not answered for `silent` seconds and is not waited for any longer. Raises
+        `errors.StoreUnavailable`.
+        """
         now = clock.now()
+        results = await asyncio.gather(*(self._result(task) for task in tasks))
+        found = [outcome.of_lost(task, left, silent=silent, now=now) for task, left in zip(tasks, results, strict=True)]
+        await self._write(list(zip(tasks, found, strict=True)), there=False)
+
+    async def _write(self, ends: Sequence[tuple[Placed, Outcome]], *, there: bool) -> list[Handle]:
+        """`there`: the node answers, so that the runs of attempts that others follow can be removed."""
+        if not ends:
+            return []
+        now = clock.now()
+        moving = [task.id for task, found in ends if found.again or moves.is_failure(found)]
+        wholes = {whole.id: whole for whole in await self._stores.work.whole(moving)} if moving else {}
+        written = [(task, found, self._move(task, found, wholes.get(task.id), now)) for task, found in ends]
+        back = [(task, found) for task, found, move in written if move is not None and move.new is TaskStatus.PENDING]
         # The usage of an attempt that another will follow is counted before the task moves on: after it, nothing would
         # say that this attempt is still owed.
-        await self._count([(task, found) for task, found in ends if found.again])
-        moves = [_again(task, now) if found.again else _end(task, found, now) for task, found in ends]
-        winners = await self._stores.tasks.transition_many(moves)
+        rows = [accounting.row_of_task(wholes[task.id], found) for task, found in back]
+        await self._stores.usage.add_many([row for row in rows if row is not None])
+        winners = await self._stores.tasks.transition_many([move for _, _, move in written if move is not None])
         won = [(task, found) for task, found in ends if task.id in winners]
-        await self._requeue([task for task, found in won if found.again])
+        await self._requeue([task for task, _ in back if task.id in winners], there=there)
         self._measure(won, now)
         await self._tell([(task.id, task.attempt) for task, _ in won])
         self._settler.wake()
         return [Handle(task.node, task.id, task.attempt) for task, _ in ends if task.id not in winners]
+
+    def _move(self, task: Placed, found: Outcome, whole: Task | None, now: float) -> Transition | None:
+        """None where the task was moved by somebody else since it was read."""
+        if not found.again and not moves.is_failure(found):
+            return moves.end(task, found, now)
+        if whole is None or whole.attempt != task.attempt or whole.status is not task.status:
+            return None
+        if found.again:
+            return moves.again(task, now)
+        return moves.after_failure(task, whole, found, policy=self._policy, now=now)
 
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:
@@ -93,16 +143,20 @@ class Recorder:
             seen = await self._executor.inspect(action.handle)
             if seen is not None:
                 return None  # it is there after all
-            return outcome.of_missing(task, await self._result(task), now=now)
+            result, boot = await self._result(task), await self._executor.booted(task.node)
+            return outcome.of_missing(task, result, boot=boot, now=now)
 
     async def _judge_exit(self, task: Placed, seen: Observation, now: float) -> Outcome:
         looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
+        boot = None
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
             # An event says no more than the code; the engine also knows whether it was the memory.
             seen = await self._executor.inspect(seen.handle) or seen
+            if not seen.out_of_memory and task.intent is None:
+                boot = await self._executor.booted(task.node)
         result = await self._result(task) if looked else None
-        return outcome.of_exit(task, seen, result, looked=looked, now=now)
+        return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=now)
 
     async def _result(self, task: Placed) -> Result | None:
         try:
@@ -127,76 +181,13 @@ class Recorder:
             if found.ending is not Ending.EXITED or found.reason:
                 log.info("task.ended", task_id=task.id, attempt=task.attempt, ending=found.ending, reason=found.reason)
 
-    async def _count(self, ends: Sequence[tuple[Placed, Outcome]]) -> None:
-        if not ends:
-            return
-        wholes = {task.id: task for task in await self._stores.work.whole([task.id for task, _ in ends])}
-        rows = []
-        for task, found in ends:
-            whole = wholes.get(task.id)
-            if whole is not None and whole.attempt == task.attempt:
-                ended = Ended(
-                    id=task.id,
-                    attempt=task.attempt,
-                    node=task.node,
-                    user=whole.user.id,
-                    project=whole.project,
-                    cpus=whole.spec.cpu,
-                    ram=whole.spec.ram,
-                    started_at=found.started_at,
-                    ended_at=found.ended_at,
-                )
-                rows.append(accounting.row_of(ended))
-        await self._stores.usage.add_many([row for row in rows if row is not None])
-
-    async def _requeue(self, tasks: Sequence[Placed]) -> None:
+    async def _requeue(self, tasks: Sequence[Placed], *, there: bool) -> None:
         """Remove the runs of attempts that others follow, and tell the scheduler. Both are found again if it fails here."""
         if not tasks:
             return
         try:
-            for task in tasks:
+            for task in tasks if there else ():
                 await self._executor.remove(Handle(task.node, task.id, task.attempt))
             await self._broker.enqueue([task.id for task in tasks])
         except errors.Unavailable as error:
             log.warning("reschedule.left_to_polls", error=str(error))
-
-
-def _end(task: Placed, found: Outcome, now: float) -> Transition:
-    return Transition(
-        task.id,
-        task.attempt,
-        task.status,
-        TaskStatus.OVER,
-        at=now,
-        fields={
-            "ending": found.ending,
-            "exit_code": found.exit_code,
-            "reason": found.reason,
-            "started_at": found.started_at,
-            "ended_at": found.ended_at,
-            "intent": None,
-            "settled": False,
-        },
-        note=found.reason,
-    )
-
-
-def _again(task: Placed, now: float) -> Transition:
-    """Back into the queue, behind those that wait there."""
-    return Transition(
-        task.id,
-        task.attempt,
-        task.status,
-        TaskStatus.PENDING,
-        at=now,
-        fields={
-            "queued_at": now,
-            "started_at": None,
-            "intent": None,
-            "intent_at": None,
-            "remark": Remark.RESCHEDULED,
-            "reason": "rescheduled by its owner or an admin",
-        },
-        note="rescheduled",
-        intents=[Intent.RESCHEDULE],
-    )

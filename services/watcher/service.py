@@ -12,6 +12,7 @@ import structlog
 
 from services.watcher import intents
 from services.watcher.enact import Enactor
+from services.watcher.limits import Limits
 from services.watcher.mailer import Mailer
 from services.watcher.node import NodeWatch
 from services.watcher.notices import Notifier
@@ -20,6 +21,7 @@ from services.watcher.record import Recorder
 from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
+from services.watcher.silence import Patience
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
@@ -52,6 +54,7 @@ class WatcherService:
         self._directories = TaskDirectories(settings.shared_dir)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[str, _Held] = {}
+        self._forsaken: set[str] = set()  #: nodes that are not configured, with tasks
         self._wakeup = lifetime.Wakeup()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -64,6 +67,7 @@ class WatcherService:
         loops: dict[str, lifetime.Loop] = {
             "http": http,
             "leases": self.watch_leases,
+            "forsaken": self.watch_forsaken,
             "hints": self.watch_hints,
             "waiting": self.watch_waiting,
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
@@ -84,10 +88,24 @@ class WatcherService:
         """Take the leases of nodes that nobody watches, renew one's own, and let go of those that are lost."""
         try:
             async for _ in lifetime.every(stop, self._settings.lease_seconds / 3):
-                await asyncio.gather(*(self._lease(node) for node in self._executor.node_names()))
+                nodes = {*self._executor.node_names(), *self._forsaken}
+                await asyncio.gather(*(self._lease(node) for node in nodes))
+                await asyncio.gather(*(self._let_go(node, give_back=True) for node in self._held.keys() - nodes))
                 metrics.LEASED_NODES.set(len(self._held))
         finally:
             await asyncio.gather(*(self._let_go(node, give_back=True) for node in list(self._held)))
+
+    async def watch_forsaken(self, stop: asyncio.Event) -> None:
+        """Look for nodes that are not configured any more and have tasks: somebody has to end those."""
+        async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
+            try:
+                configured = set(self._executor.node_names())
+                self._forsaken = await self._stores.work.nodes_in_use() - configured
+                for silence in await self._stores.silences.list():
+                    if silence.node not in configured | self._forsaken:
+                        await self._stores.silences.end(silence.node)
+            except errors.StoreUnavailable as error:
+                log.warning("forsaken.not_looked_for", error=str(error))
 
     async def watch_hints(self, stop: asyncio.Event) -> None:
         """Pass on that an owner wants something."""
@@ -129,10 +147,14 @@ class WatcherService:
 
     def _take(self, node: str, lease: Lease) -> None:
         settler = Settler(node, self._stores, self._executor, self._settings)
-        recorder = Recorder(self._stores, self._broker, self._executor, self._directories, settler)
+        recorder = Recorder(self._stores, self._broker, self._executor, self._directories, settler, self._settings)
         enactor = Enactor(self._stores, self._executor, recorder, self._settings)
         sampler = Sampler(node, self._stores, self._broker, self._executor, seconds=self._settings.monitor_seconds)
-        watch = NodeWatch(node, self._stores, self._executor, enactor, settler, sampler, self._settings)
+        patience = Patience(node, self._stores, recorder, settler, self._settings)
+        limits = Limits(node, self._stores, self._directories, self._settings, on_expired=lambda: watch.on_asked())
+        watch = NodeWatch(
+            node, self._stores, self._executor, enactor, settler, sampler, patience, limits, self._settings
+        )
         stop = asyncio.Event()
         work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")
         self._held[node] = _Held(lease, watch, stop, work)

@@ -35,6 +35,8 @@ class Settler:
         self._removals = asyncio.Semaphore(_REMOVALS)
         #: Runs that were removed here after their end was counted: an event that says so is no news.
         self.removed: set[Handle] = set()
+        #: The node is not waited for any longer. What it still has of ours is a stray when it comes back.
+        self.lost = False
 
     def wake(self) -> None:
         """Something ended."""
@@ -62,6 +64,8 @@ class Settler:
         return len(ended) == _BATCH and bool(settled)
 
     async def _remove(self, attempt: Ended) -> bool:
+        if self.lost:
+            return True
         handle = Handle(self._node, attempt.id, attempt.attempt)
         async with self._removals:
             self.removed.add(handle)

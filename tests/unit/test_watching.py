@@ -191,6 +191,7 @@ NO_SHELL = "the image busybox:latest has no /bin/sh, which is needed to run the 
 KILLED_BY = "killed by its owner or an admin"
 NO_WRITE = "the task's directory could not be written to from the container"
 MEMORY = "out of memory: it used more than the 1 GB it asked for"
+CHILD = "it ended well, but a process of it was killed at its memory limit of 1 GB"
 GONE = "its container was removed by somebody else while it ran"
 GONE_WITH_CODE = "its container was removed by somebody else; the exit code is the one it left in its directory"
 OUTSIDE = "ended by a signal from outside"
@@ -225,7 +226,7 @@ OUTSIDE = "ended by a signal from outside"
         # memory
         (RUN, exited(137, out_of_memory=True), result(137), True, Ending.OUT_OF_MEMORY, 137, MEMORY),
         (RUN, exited(1, out_of_memory=True), None, False, Ending.OUT_OF_MEMORY, 1, MEMORY),
-        (RUN, exited(0, out_of_memory=True), None, False, Ending.EXITED, 0, None),
+        (RUN, exited(0, out_of_memory=True), None, False, Ending.EXITED, 0, CHILD),
         # kills
         (TO_KILL, exited(143), result(143), True, Ending.KILLED, 137, KILLED_BY),
         (TO_KILL, exited(137), None, True, Ending.KILLED, 137, KILLED_BY),

@@ -1,0 +1,146 @@
+"""How much the directories of running tasks hold, measured by one thread of the lowest priority."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from shared import clock
+
+ENTRIES = 2_000_000  #: looked at in one directory, at most
+SECONDS = 60.0  #: that one measure may take
+_BLOCK = 512  #: bytes of a block of st_blocks, on any file system (stat(2))
+_LOWEST = 19
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Measurer:
+    """Measures one directory at a time. To be used in a `with`."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=_be_humble)
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Measurer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def measure(self, path: Path, *, enough: int) -> int:
+        """
+        Bytes on disk of all that is below a directory; no further than is needed to see that it is more than `enough`, and 0
+        where it cannot be read.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._measure, path, enough)
+
+    def _measure(self, path: Path, enough: int) -> int:
+        try:
+            return measure(path, enough=enough, cancelled=self._closed)
+        except OSError:
+            return 0  # it is gone
+
+
+def measure(path: Path, *, enough: int, cancelled: threading.Event | None = None) -> int:
+    """
+    See `Measurer.measure`. No link is followed and no other file system entered; a file with several names counts once. A task
+    can make its tree deeper than any path is long, so it is walked by descriptors, two at a time. Raises OSError.
+    """
+    walk = _Walk(enough, cancelled or threading.Event())
+    root = os.open(path, _DIRECTORY)
+    walk.below(root)
+    return walk.total
+
+
+class _Walk:
+    def __init__(self, enough: int, cancelled: threading.Event) -> None:
+        self.total = 0
+        self._enough = enough
+        self._cancelled = cancelled
+        self._left = ENTRIES
+        self._until = clock.monotonic() + SECONDS
+        self._linked: set[tuple[int, int]] = set()
+
+    def below(self, root: int) -> None:
+        """Walk through `root`, which is closed."""
+        here = root
+        try:
+            device = os.fstat(here).st_dev
+            #: Of each level from the top to `here`: which directory it is, and the names in it that are to be entered.
+            levels = [(_identity(here), self._count(here, device))]
+            while levels and not self._is_over():
+                names = levels[-1][1]
+                if names:
+                    below = _enter(here, names.pop(), device)
+                    if below is not None:
+                        os.close(here)
+                        here = below
+                        levels.append((_identity(here), self._count(here, device)))
+                    continue
+                levels.pop()
+                if levels:
+                    above = os.open("..", _DIRECTORY, dir_fd=here)
+                    os.close(here)
+                    here = above
+                    if _identity(here) != levels[-1][0]:
+                        return  # it was moved under our feet: the next measure sees it where it is
+        finally:
+            os.close(here)
+
+    def _count(self, directory: int, device: int) -> list[str]:
+        """Add up what is in a directory; the names of the directories in it."""
+        names = []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                self._left -= 1
+                if self._is_over():
+                    break
+                with contextlib.suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    self._add(status)
+                    if stat.S_ISDIR(status.st_mode) and status.st_dev == device:
+                        names.append(entry.name)
+        return names
+
+    def _add(self, status: os.stat_result) -> None:
+        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+            inode = (status.st_dev, status.st_ino)
+            if inode in self._linked:
+                return
+            self._linked.add(inode)
+        self.total += status.st_blocks * _BLOCK
+
+    def _is_over(self) -> bool:
+        return (
+            self.total > self._enough or self._left <= 0 or clock.monotonic() > self._until or self._cancelled.is_set()
+        )
+
+
+def _enter(directory: int, name: str, device: int) -> int | None:
+    """A descriptor of a directory; None where it is gone, swapped for something else, or closed to us."""
+    try:
+        below = os.open(name, _DIRECTORY, dir_fd=directory)
+    except OSError:
+        return None
+    if os.fstat(below).st_dev != device:
+        os.close(below)
+        return None
+    return below
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    status = os.fstat(directory)
+    return status.st_dev, status.st_ino
+
+
+def _be_humble() -> None:
+    # On Linux a priority is a thread's own (setpriority(2), notes).
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)

@@ -1,0 +1,97 @@
+"""End the running tasks of a node that have had what they may have: time, room in their directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from services.watcher.disk import Measurer
+from services.watcher.lifespans import Lifespans
+from shared import clock, durations, errors, lifetime, sizes
+from shared.lifecycle import Ending, TaskStatus
+from shared.models.task import Cause
+from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
+from shared.store.stores import Stores
+from shared.store.work import Placed
+
+log = structlog.get_logger(__name__)
+
+
+class Limits:
+    """
+    Writes that a task is to be killed and why, by compare-and-set, and leaves the rest to those who carry out what owners want:
+    whoever dies in between has written it down.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        stores: Stores,
+        directories: TaskDirectories,
+        settings: Settings,
+        *,
+        on_expired: Callable[[], None],
+    ) -> None:
+        """`on_expired` is called when a task is to be killed."""
+        self._node = node
+        self._stores = stores
+        self._directories = directories
+        self._lifespans = Lifespans(settings.maxlifespan)
+        self._quota = settings.task_disk_quota
+        self._disk_seconds = settings.disk_seconds
+        self._poll = settings.poll_seconds
+        self._on_expired = on_expired
+        self._wakeup = lifetime.Wakeup()
+
+    async def look(self, placed: Sequence[Placed]) -> None:
+        """These are all that is placed on the node now. Raises `errors.StoreUnavailable`."""
+        now = clock.now()
+        if self._lifespans.is_news(placed):
+            # A clock that is ahead must end nobody: of two, the one that says less is believed.
+            now = min(now, await self._stores.now())
+        self._lifespans.update(placed, now=now, monotonic=clock.monotonic())
+        self._wakeup.set()
+
+    async def watch_lifespans(self, stop: asyncio.Event) -> None:
+        """End those whose time is over, when it is."""
+        poll = self._poll
+        while await self._wakeup.wait(stop, poll=poll):
+            for expired in self._lifespans.due(clock.monotonic()):
+                reason = f"ran for {durations.shown(expired.limit)}, the longest it may (maxlifespan)"
+                cause = Cause(ending=Ending.LIFESPAN_REACHED, reason=reason)
+                await self._expire(expired.task_id, expired.attempt, cause)
+            poll = self._lifespans.wait(clock.monotonic(), most=self._poll)
+
+    async def watch_disk(self, stop: asyncio.Event) -> None:
+        """End those that have left more in their directories than they may."""
+        if self._quota is None:
+            await stop.wait()
+            return
+        with Measurer() as measurer:
+            async for _ in lifetime.every(stop, self._disk_seconds):
+                try:
+                    await self._measure_all(measurer, self._quota, stop)
+                except errors.Unavailable as error:
+                    log.warning("disk.not_measured", node=self._node, error=str(error))
+
+    async def _measure_all(self, measurer: Measurer, quota: int, stop: asyncio.Event) -> None:
+        for task in await self._stores.work.placed(self._node):
+            if stop.is_set():
+                return
+            if task.status is not TaskStatus.RUNNING or task.intent is not None:
+                continue
+            size = await measurer.measure(self._directories.path(task.place), enough=quota)
+            if size > quota:
+                reason = f"its directory holds {sizes.shown(size)} or more, it may hold {sizes.shown(quota)}"
+                await self._expire(task.id, task.attempt, Cause(ending=Ending.QUOTA_REACHED, reason=reason))
+
+    async def _expire(self, task_id: int, attempt: int, cause: Cause) -> None:
+        try:
+            if await self._stores.tasks.expire(task_id, attempt, cause, at=clock.now()):
+                log.info("task.expired", task_id=task_id, attempt=attempt, ending=cause.ending, reason=cause.reason)
+                self._on_expired()
+        except errors.StoreUnavailable as error:
+            log.warning("task.not_expired", task_id=task_id, error=str(error))  # the next pass finds it again
