@@ -69,6 +69,8 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
             more = expected.get(user, newcomer)
             count(user, project, Usage(charge.tasks * more, charge.cores * more, charge.gb * more))
     prios = found.priorities
+    named = [used for name, used in projects.items() if name != DEFAULT]
+    projects[DEFAULT] = _most(named)
     return View(
         now=now,
         users={
@@ -80,7 +82,7 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
             for name in projects.keys() | prios.projects.keys()
         },
         user_mean=_mean(users.values(), least=newcomer),
-        project_mean=_mean((used for name, used in projects.items() if name != DEFAULT), least=newcomer),
+        project_mean=_mean(named, least=newcomer),
         newcomer=Standing(expected=newcomer),
     )
 
@@ -94,6 +96,12 @@ def _expected(ended: Iterable[Taken]) -> tuple[dict[str, float], float]:
         seconds[taken.user] += taken.time
     mean = sum(seconds.values()) / sum(tasks.values()) if tasks else UNKNOWN
     return {user: max(1.0, seconds[user] / tasks[user]) for user in tasks}, max(1.0, mean)
+
+
+def _most(used: Iterable[Usage]) -> Usage:
+    """What everybody's project counts as: the heaviest of the others. Its own sum would punish whoever is in no other."""
+    some = [Usage(), *used]
+    return Usage(max(one.time for one in some), max(one.cpu for one in some), max(one.ram for one in some))
 
 
 def _mean(used: Iterable[Usage], *, least: float) -> Usage:
