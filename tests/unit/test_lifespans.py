@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.watcher.lifespans import Expired, Lifespans
@@ -12,7 +14,7 @@ from tests.support import samples
 NOW, MONO = samples.NOW, 1000.0
 
 
-def run(task_id: int = 1, **fields: object) -> Placed:
+def run(task_id: int = 1, **fields: Any) -> Placed:
     return samples.placed(task_id, **fields)
 
 

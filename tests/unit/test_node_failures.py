@@ -16,6 +16,7 @@ from shared.models.task import Cause, Failure, Task
 from shared.settings import FailurePolicy
 from shared.storage.directories import Result
 from shared.store.silences import TRIES, Silence
+from shared.store.tasks import Transition
 from shared.store.work import Placed
 from tests.support import samples
 
@@ -198,7 +199,7 @@ def test_a_node_is_lost_after_a_time_and_several_tries(seconds: float, tries: in
 FAILED = outcome.Outcome(Ending.NODE_FAILED, 137, SILENT, NOW, NOW + 600)
 
 
-def after(whole: Task, **policy: Any) -> moves.Transition:
+def after(whole: Task, **policy: Any) -> Transition:
     values = {"strategy": 3, "delay": 5, **policy}
     task = samples.placed(whole.id, whole.attempt, intent=whole.intent)
     return moves.after_failure(task, whole, FAILED, policy=FailurePolicy.model_validate(values), now=NOW + 600)
