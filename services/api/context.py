@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -13,12 +13,14 @@ from services.api.files import FilesService
 from services.api.hints import Hints
 from services.api.pushed import Pushed
 from services.api.scheduler import LeadingScheduler
+from services.api.silences import Silences
 from services.api.submissions import Submissions
 from shared import batching, errors
 from shared.auth.providers import factory as providers
 from shared.auth.providers.base import Provider
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
+from shared.lifecycle import PLACED
 from shared.models.node import Verdict
 from shared.models.project import DEFAULT
 from shared.models.task import Task
@@ -26,6 +28,7 @@ from shared.models.user import User
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.maintenance import ALL
+from shared.store.silences import Silence
 from shared.store.stores import Stores
 
 
@@ -47,11 +50,16 @@ class Context:
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
     pushed: Pushed
+    silent: Silences
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[str, Verdict]:
         """The scheduler's verdicts that concern `tasks`, by shape."""
         shapes = {task.shape for task in tasks if task.status == "pending"}
         return await self.stores.verdicts.get_many(shapes) if shapes else {}
+
+    async def silences(self, tasks: Sequence[Task]) -> Mapping[str, Silence]:
+        """The silences that concern `tasks`, by node."""
+        return await self.silent.get() if any(task.status in PLACED for task in tasks) else {}
 
     async def shares_project(self, user: User, task: Task) -> bool:
         """Whether `user` is a member of the task's project and its members share their tasks."""
@@ -98,6 +106,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         users=users,
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
+        silent=Silences(stores, grace=settings.node_grace),
     )
 
 

@@ -1,4 +1,4 @@
-"""Answers that show tasks, with the scheduler's verdicts joined in."""
+"""Answers that show tasks, with the scheduler's verdicts and the nodes' silences joined in."""
 
 from __future__ import annotations
 
@@ -24,8 +24,23 @@ async def many(here: Context, tasks: Sequence[Task]) -> Json:
 
 async def documents(here: Context, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """The tasks as the Web API shows them."""
-    verdicts = await here.verdicts(tasks)
-    return [wire.shown(task, directories=here.directories, verdict=verdicts.get(task.shape)) for task in tasks]
+    verdicts, silences = await here.verdicts(tasks), await here.silences(tasks)
+    return [
+        wire.shown(
+            task,
+            directories=here.directories,
+            verdict=verdicts.get(task.shape),
+            silence=silences.get(task.placement.node) if task.placement else None,
+        )
+        for task in tasks
+    ]
+
+
+async def status(here: Context, task: Task) -> dict[str, Any]:
+    """Where a task is, and why, as the Web API shows it."""
+    verdicts, silences = await here.verdicts([task]), await here.silences([task])
+    silence = silences.get(task.placement.node) if task.placement else None
+    return wire.status(task, verdict=verdicts.get(task.shape), silence=silence)
 
 
 def streamed(here: Context, tasks: AsyncIterator[Task]) -> StreamingResponse:

@@ -11,7 +11,6 @@ from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.idempotency import SentKey
-from services.api.wire import task as wire
 from services.api.wire.answers import Added, Counted, Json, TaskOut, TaskStatusOut
 from services.api.wire.explanation import DryRun
 from services.api.wire.submission import TaskIn
@@ -93,8 +92,7 @@ async def get(task: Visible, here: Here) -> Json:
     summary="Where a task is, and why",
 )
 async def status(task: Visible, here: Here) -> Json:
-    verdicts = await here.verdicts([task])
-    return Json({"id": task.id, "status": wire.status(task, verdict=verdicts.get(task.shape))})
+    return Json({"id": task.id, "status": await task_answers.status(here, task)})
 
 
 @router.get(

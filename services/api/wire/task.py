@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.executors import base
-from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
+from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
 from shared.storage.directories import SCRIPT, TaskDirectories
+from shared.store.silences import Silence
 
 _ASKED = {
     Intent.KILL: "kill requested",
@@ -28,8 +30,13 @@ DIRECTORY_VOLUME = "go-docker"  #: the task's directory among its volumes
 NOT_LOOKED_AT = "waiting for its turn"
 
 
-def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) -> dict[str, Any]:
-    """The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending."""
+def shown(
+    task: Task, *, directories: TaskDirectories, verdict: Verdict | None, silence: Silence | None = None
+) -> dict[str, Any]:
+    """
+    The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending; `silence` that
+    of its node, for one that is placed.
+    """
     spec = task.spec
     return {
         "id": task.id,
@@ -45,17 +52,17 @@ def shown(task: Task, *, directories: TaskDirectories, verdict: Verdict | None) 
             "cmd": spec.cmd,
             "script": str(directories.path(task.place) / SCRIPT),
         },
-        "status": status(task, verdict=verdict),
+        "status": status(task, verdict=verdict, silence=silence),
     }
 
 
-def status(task: Task, *, verdict: Verdict | None) -> dict[str, Any]:
+def status(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> dict[str, Any]:
     """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
     answer: dict[str, Any] = {
         "primary": _PRIMARY.get(task.status, task.status.value),
-        "secondary": secondary(task, verdict=verdict),
+        "secondary": secondary(task, verdict=verdict, silence=silence),
         "exitcode": task.exit_code,
-        "reason": reason(task, verdict=verdict),
+        "reason": reason(task, verdict=verdict, silence=silence),
         "date_over": task.ended_at,
         "duration": _duration(task),
         "failure": task.failure.model_dump(),
@@ -65,18 +72,25 @@ def status(task: Task, *, verdict: Verdict | None) -> dict[str, Any]:
     return answer
 
 
-def secondary(task: Task, *, verdict: Verdict | None) -> str | None:
+def secondary(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> str | None:
     if task.status in ENDED:
         return _ENDED.get(task.ending) if task.ending else None
     if task.intent is not None and task.intent in _ASKED:
         return _ASKED[task.intent]
+    if silence is not None and task.status in PLACED:
+        return "unknown"
     if task.status is TaskStatus.PENDING and _judged(task, verdict):
         return "rejected by scheduler"
     return task.remark
 
 
-def reason(task: Task, *, verdict: Verdict | None) -> str | None:
+def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> str | None:
     """Why it waits or how it ended; a task that waits always has one."""
+    if silence is not None and task.status in PLACED:
+        since = datetime.fromtimestamp(silence.since, UTC)
+        return (
+            f"node {silence.node} has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: what became of it is not known"
+        )
     if task.status is TaskStatus.PENDING:
         if verdict is not None and _judged(task, verdict):
             return verdict.reason
