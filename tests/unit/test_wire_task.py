@@ -14,11 +14,12 @@ from services.api import admission
 from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
 from shared.executors.base import Feature
-from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Failure, Task, TaskVolume
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
+from shared.store.silences import Silence
 from tests.support import samples
 
 DIRECTORIES = TaskDirectories(Path("/shared"))
@@ -194,6 +195,26 @@ def test_a_verdict_is_only_shown_of_pending_tasks(status: TaskStatus) -> None:
     answer = shown(of(status), verdict(NOW + 1))["status"]
     assert answer["secondary"] is None
     assert answer["reason"] != verdict(NOW).reason
+
+
+SILENCE = Silence(samples.NODE, NOW, NOW + 40, 40, 8, "gone")
+NOT_KNOWN = f"node {samples.NODE} has not answered since 2023-11-14 22:13:20 UTC: what became of it is not known"
+
+
+@pytest.mark.parametrize(
+    ("task", "secondary", "reason"),
+    [
+        (of(S), "unknown", NOT_KNOWN),
+        (of(R), "unknown", NOT_KNOWN),
+        (of(R, remark=Remark.SUSPENDED), "unknown", NOT_KNOWN),
+        (of(R, intent=Intent.KILL), "kill requested", NOT_KNOWN),
+        (of(P), None, wire.NOT_LOOKED_AT),
+        (of(O), None, None),
+    ],
+)
+def test_a_task_on_a_node_that_does_not_answer_is_unknown(task: Task, secondary: str | None, reason: str) -> None:
+    status = wire.status(task, verdict=None, silence=SILENCE)
+    assert (status["secondary"], status["reason"]) == (secondary, reason)
 
 
 def test_to_be_killed_counts_more_than_not_to_be_placed() -> None:
