@@ -75,7 +75,7 @@ class Transactions:
         try:
             found = [{"id": operation["lsid"]["id"]} async for operation in self._client.admin.aggregate(pipeline)]
             if found:
-                await self._client.admin.command("killSessions", found)
+                await self._client.admin.command("killSessions", found, codec_options=self._client.codec_options)
                 log.warning("transactions.ended", count=len(found))
         except driver_errors.OperationFailure as error:
             # A server that does not let us look: the minute passes.

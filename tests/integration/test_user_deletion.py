@@ -15,6 +15,7 @@ from shared import clock, errors, lifetime
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
+from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
 from shared.settings import Settings
@@ -48,6 +49,8 @@ async def world(gateway: Gateway) -> Gateway:
         await gateway.stores.recipes.add(recipe)
         token = AppToken(id=f"of-{name}", user=name, name="x", hash=name, created_at=1)
         await gateway.stores.app_tokens.add(token)
+        receipt = RequestKey(name, "key", "body").receipt([1], now=samples.NOW)
+        await gateway.stores.database["receipts"].insert_one(receipt.model_dump(by_alias=True))
         await gateway.add_project(f"of-{name}", owner=name, members=["alice", "bob"])
     await gateway.stores.deletions.ask(Deletion(id="alice", asked_by="admin", asked_at=samples.NOW))
     return gateway
@@ -102,6 +105,7 @@ async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
         "usage": await database["usage"].count_documents({"user": name}),
         "recipes": await database["recipes"].count_documents({"owner": name}),
         "app_tokens": await database["app_tokens"].count_documents({"user": name}),
+        "receipts": await database["receipts"].count_documents({"_id": {"$regex": f"^{name}:"}}),
         "owned": await database["projects"].count_documents({"owner": name}),
         "member": await database["projects"].count_documents({"members": name}),
         "deletions": await database["deletions"].count_documents({"_id": name}),
@@ -109,20 +113,19 @@ async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
     }
 
 
-NOTHING = {
-    **dict.fromkeys(("users", "tasks", "usage", "recipes", "app_tokens", "owned", "member", "deletions", "paths"), 0)
-}
 ALL_OF_BOB = {
     "users": 1,
     "tasks": 3,
     "usage": 1,
     "recipes": 1,
     "app_tokens": 1,
+    "receipts": 1,
     "owned": 1,
     "member": 2,
     "deletions": 0,
     "paths": 3,
 }
+NOTHING = dict.fromkeys(ALL_OF_BOB, 0)
 
 
 async def test_nothing_is_left_of_a_deleted_user_and_everything_of_others(world: Gateway) -> None:
@@ -145,6 +148,7 @@ STEPS = (
     ("projects", "leave_all"),
     ("recipes", "remove_of"),
     ("app_tokens", "remove_of"),
+    ("receipts", "remove_of"),
     ("users", "remove"),
     ("deletions", "done"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from services.api import app, context
-from shared import clock
+from shared import clock, serving
 from shared.auth import apikeys, tokens
 from shared.broker import broker
 from shared.executors.base import Feature
@@ -104,6 +105,21 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
         gateway = Gateway(context.build(settings, store, hints, frozenset(Feature)))
         await stack.enter_async_context(gateway.http)
         yield gateway
+
+
+@asynccontextmanager
+async def listening(gateway: Gateway) -> AsyncIterator[int]:
+    """The port of this machine on which the gateway is served."""
+    stop = asyncio.Event()
+    bound = serving.bind("127.0.0.1", 0)
+    port = int(bound.getsockname()[1])
+    serve = serving.serve(app.build(gateway.here), stop, host="127.0.0.1", port=port, listening=bound)
+    server = asyncio.create_task(serve, name="gateway")
+    try:
+        yield port
+    finally:
+        stop.set()
+        await server
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Something between us and an engine's socket that can cut, stall, and count."""
+"""Something between us and an engine's socket, or a port of this machine, that can cut, stall, and count."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1
 
 
 class Proxy:
-    """Passes bytes on between a socket of its own and another. `requests` are the HTTP request lines that went through."""
+    """
+    Passes bytes on between a socket of its own and another, or a port. `requests` are the HTTP request lines that went through.
+    """
 
-    def __init__(self, path: Path, upstream: Path) -> None:
+    def __init__(self, path: Path, upstream: Path | int) -> None:
         self.url = f"unix://{path}"
         self.requests: list[str] = []
         self._path = path
@@ -54,7 +56,7 @@ class Proxy:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         try:
-            there, back = await asyncio.open_unix_connection(str(self._upstream))
+            there, back = await self._connect()
         except OSError:
             writer.transport.abort()
             return
@@ -65,6 +67,11 @@ class Proxy:
             self._writers -= {writer, back}
             for one in (writer, back):
                 one.transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._upstream, int):
+            return await asyncio.open_connection("127.0.0.1", self._upstream)
+        return await asyncio.open_unix_connection(str(self._upstream))
 
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_request: bool = False
@@ -83,7 +90,7 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def between(directory: Path, upstream: Path) -> AsyncIterator[Proxy]:
+async def between(directory: Path, upstream: Path | int) -> AsyncIterator[Proxy]:
     proxy = Proxy(directory / "proxy.sock", upstream)
     await proxy.start()
     try:
