@@ -29,6 +29,7 @@ class Cluster:
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
         self._in_maintenance: frozenset[str] = frozenset()
+        self.observed_at = 0.0  #: seconds since the epoch
         self._shunned: dict[tuple[str, int], float] = {}
         self._audit: _Audit | None = None
 
@@ -36,12 +37,18 @@ class Cluster:
     def reports(self) -> Sequence[NodeReport]:
         return list(self._reports.values())
 
-    def observe(self, reports: Iterable[NodeReport]) -> bool:
-        """Note what the nodes report. True if any of it is news that may let a task be placed."""
+    def observe(self, reports: Iterable[NodeReport], *, now: float = 0.0) -> bool:
+        """Note what the nodes report at `now`. True if any of it is news that may let a task be placed."""
+        self.observed_at = now
         new = {report.name: report for report in reports}
         news = any(_gained(self._reports.get(name), report) for name, report in new.items())
         self._reports = new
         return news
+
+    @property
+    def is_in_maintenance(self) -> bool:
+        """Whether the system as a whole is."""
+        return maintenance.ALL in self._in_maintenance
 
     def maintain(self, names: Collection[str]) -> bool:
         """Note what is in maintenance: nodes, or `all` of them. True if some of it has ended."""

@@ -51,7 +51,8 @@ def explain(task: Pending, situation: Situation) -> dict[str, Any]:
     """The explanation of `services/api/wire/explanation.py`, as JSON takes it."""
     judged = judgement.judge(task, situation.nodes, situation.reservation)
     own = [*_gates(task, situation), *_quotas(situation), *_maintenance(situation)]
-    reasons = [*own, *_of_nodes(judged)] or [_turn(situation)]
+    named = {reason["code"] for reason in own}
+    reasons = [*own, *(reason for reason in _of_nodes(judged) if reason["code"] not in named)] or [_turn(situation)]
     final = any(excess.final for excess in situation.excesses)
     kept = situation.reservation if situation.reservation and situation.reservation.task_id == task.id else None
     return {

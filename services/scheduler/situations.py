@@ -1,0 +1,109 @@
+"""Gather what a task's waiting depends on, and explain it to whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from services.scheduler import explanation, quotas
+from services.scheduler.cluster import Cluster
+from services.scheduler.cycle import Cycle
+from services.scheduler.explanation import Situation
+from services.scheduler.pending import Book
+from services.scheduler.policies.base import Policy
+from services.scheduler.policies.position import position
+from services.scheduler.shares import Shares
+from shared import clock, errors
+from shared.models.quota import Excess, excesses
+from shared.settings import Settings
+from shared.store.quotas import scopes_of
+from shared.store.stores import Stores
+from shared.store.work import Pending
+
+
+class Situations:
+    """What the leader knows, put together for one task at a time. See `questions.Answers`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        book: Book,
+        cluster: Cluster,
+        cycle: Cycle,
+        policy: Policy,
+        shares: Shares,
+        leads: Callable[[], bool],
+    ) -> None:
+        """`leads`: whether this scheduler does, and has filled its book; another one knows nothing."""
+        self._policy_name = settings.scheduler_policy
+        self._stores = stores
+        self._book = book
+        self._cluster = cluster
+        self._cycle = cycle
+        self._policy = policy
+        self._shares = shares
+        self._leads = leads
+
+    async def explain(self, task_id: int) -> dict[str, Any] | None:
+        """
+        Why the task waits, as it is stored now; None where it does not wait. Raises `errors.SchedulerUnavailable` and
+        `errors.StoreUnavailable`.
+        """
+        self._check()
+        found = await self._stores.work.pending_of([task_id])
+        return explanation.explain(found[0], await self._of(found[0])) if found else None
+
+    async def explain_unsent(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Why a task of these values (names of `Pending`) would wait. Raises KeyError and TypeError where it is not one."""
+        self._check()
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        known = {field.name for field in fields(Pending)}
+        task = Pending(**{name: value for name, value in values.items() if name in known} | {"array": None})
+        return explanation.explain(task, await self._of(task))
+
+    def _check(self) -> None:
+        if not self._leads():
+            raise errors.SchedulerUnavailable("another scheduler leads")
+
+    async def _of(self, task: Pending) -> Situation:
+        now = clock.now()
+        view = self._shares.view(now)
+        limit = self._book.limits.get(task.parent) if task.parent is not None else None
+        placed = self._cluster.children([task.parent]) if task.parent is not None and limit is not None else {}
+        return Situation(
+            now=now,
+            looked_at=self._cluster.observed_at or now,
+            nodes=self._cluster.snapshot(),
+            policy=self._policy_name,
+            offered=sum(map(len, self._book.lanes.values())),
+            before=self._before(task),
+            score=self._policy.score(task, view),
+            in_maintenance=self._cluster.is_in_maintenance,
+            predecessors=await self._predecessors(task),
+            excesses=await self._excesses(task),
+            array_limit=None if limit is None or task.parent is None else (limit, placed.get(task.parent, 0)),
+            reservation=self._cycle.reservation,
+        )
+
+    def _before(self, task: Pending) -> int | None:
+        """How many tasks are offered before it; None for one that is not offered itself."""
+        lanes, view = self._book.lanes, self._shares.view(clock.now())
+        if task.id and self._book.get(task.id) is None:
+            return None
+        return position(self._policy, task.id, lanes, view) if task.id else sum(map(len, lanes.values()))
+
+    async def _predecessors(self, task: Pending) -> dict[int, str]:
+        if not task.waiting_on:
+            return {}
+        found = await self._stores.work.attempts(task.waiting_on)
+        return {task_id: status.value for task_id, (_, status, _) in found.items()}
+
+    async def _excesses(self, task: Pending) -> list[Excess]:
+        limits = await self._stores.quotas.limits(scopes_of(task.user, task.project))
+        if not limits:
+            return []
+        taken = await self._stores.quotas.taken(limits)
+        need = quotas.need_of(task)
+        return [excess for scope, quota in limits.items() for excess in excesses(scope, quota, taken[scope], need)]
