@@ -73,11 +73,8 @@ class SeveralHosts(Ground):
         self.cluster = cluster
 
     def runs(self, system: System) -> list[str]:
-        found = []
-        for host in self.cluster.hosts:
-            with host.engine.client() as client:
-                found += client.get("/containers/json", params={"all": "1"}).raise_for_status().json()
-        return [item["Names"][0] for item in found]
+        found = [host.ask("/containers/json?all=1") for host in self.cluster.hosts]
+        return [item["Names"][0] for containers in found for item in containers]
 
 
 @pytest.fixture

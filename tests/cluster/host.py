@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from godocker import engine
+from tests.cluster import questions
 from tests.cluster.cgroups import Cgroup
 from tests.cluster.commands import ClusterError
 from tests.cluster.machine import Machine
@@ -183,10 +184,15 @@ class Host:
         name, _, tag = IMAGE.partition(":")
         self.engine.import_image(_busybox(), name=name, tag=tag)
 
+    def ask(self, question: str) -> Any:
+        """
+        What the engine answers to GET `question`, `/containers/json?all=1` for example; None where it says 404. Raises
+        `questions.NoAnswer`: it may be dead, hang, or die meanwhile.
+        """
+        return questions.ask(self.engine.socket, question)
+
     def images(self) -> list[str]:
-        with self.engine.client() as client:
-            found = client.get("/images/json").raise_for_status().json()
-        return sorted(tag for image in found for tag in image["RepoTags"] or [])
+        return sorted(tag for image in self.ask("/images/json") or [] for tag in image["RepoTags"] or [])
 
     def living(self) -> list[Living]:
         """The containers with live processes. The kernel says so: right with a dead, hanging or lying engine."""

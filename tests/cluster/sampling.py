@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from tests.cluster.host import Host, Size
+from tests.cluster.questions import NoAnswer
 
 INTERVAL = 0.05  #: seconds between two looks
 END_TIMEOUT = 60.0  #: seconds
@@ -68,24 +67,20 @@ class Sampler:
         )
 
     def _watch(self) -> None:
-        clients = {host.name: host.engine.client() for host in self._hosts}
         try:
             while not self._stop.wait(INTERVAL):
                 for host in self._hosts:
-                    self._look(host, clients[host.name])
+                    self._look(host)
                 self._look_for_doubles()
         except BaseException as error:
             self._error = error
-        finally:
-            for client in clients.values():
-                client.close()
 
-    def _look(self, host: Host, client: httpx.Client) -> None:
+    def _look(self, host: Host) -> None:
         seen = self.hosts[host.name]
         try:
-            containers = client.get("/containers/json").raise_for_status().json()
-            sizes = {item["Names"][0].lstrip("/"): self._promised(client, item["Id"]) for item in containers}
-        except httpx.HTTPError:
+            containers = host.ask("/containers/json")
+            sizes = {item["Names"][0].lstrip("/"): self._promised(host, item["Id"]) for item in containers}
+        except NoAnswer:
             seen.missed += 1
             return
         cpus = sum(size.cpus for size in sizes.values() if size)
@@ -97,13 +92,13 @@ class Sampler:
         if cpus > host.size.cpus + 1e-6 or memory > host.size.memory + 1e-6:
             self.wrong.append(f"{host.name} ran {cpus:g} cpus and {memory:g} GB: {sorted(sizes)}")
 
-    def _promised(self, client: httpx.Client, container_id: str) -> Size | None:
+    def _promised(self, host: Host, container_id: str) -> Size | None:
         """What the container may use; None where it is gone again."""
         if container_id not in self._sizes:
-            answer = client.get(f"/containers/{container_id}/json")
-            if answer.status_code == 404:
+            found = host.ask(f"/containers/{container_id}/json")
+            if found is None:
                 return None
-            limits = answer.raise_for_status().json()["HostConfig"]
+            limits = found["HostConfig"]
             self._sizes[container_id] = Size(limits["NanoCpus"] / 1e9, limits["Memory"] / GB)
         return self._sizes[container_id]
 

@@ -14,6 +14,7 @@ import pytest
 from tests.cluster import running
 from tests.cluster.cluster import SMALL, Cluster
 from tests.cluster.host import IMAGE, LIVE_RESTORE, Host, Size
+from tests.cluster.sampling import Sampler
 from tests.support import waiting
 
 pytestmark = pytest.mark.docker
@@ -164,6 +165,27 @@ def test_a_container_can_be_frozen_without_its_engine_knowing(cluster: Cluster) 
     [living] = host.living()
     # The one that was started first is the init of the container.
     assert any(psutil.Process(pid).name() == "sleep" for pid in living.pids)
+
+
+def test_a_task_that_runs_twice_at_once_is_seen_although_an_engine_is_dead(cluster: Cluster) -> None:
+    first, second, _ = cluster.hosts
+    first.set_options(LIVE_RESTORE)
+    first.restart()
+    with Sampler(cluster.hosts) as sampler:
+        run(first, "god-7-1", "sleep", "1000")
+        run(second, "god-8-1", "sleep", "1000")
+        waiting.until_blocking(
+            lambda: (
+                [sampler.hosts[host.name].containers for host in cluster.hosts] == [{"god-7-1"}, {"god-8-1"}, set()]
+            ),
+            "both are seen",
+            timeout=PATIENCE,
+        )
+        first.kill()
+        assert sampler.wrong == []
+        run(second, "god-7-2", "sleep", "1000")
+        waiting.until_blocking(lambda: sampler.wrong, "it is seen", timeout=PATIENCE)
+    assert set(sampler.wrong) == {"task 7 ran twice at once: ['god-7-1 on node1', 'god-7-2 on node2']"}
 
 
 def test_nothing_is_left_of_a_cluster_in_the_worst_state(cluster: Cluster) -> None:
