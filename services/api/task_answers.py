@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from starlette.responses import StreamingResponse
+from starlette.responses import Response
 
 from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.answers import Json
+from shared import errors, streaming
 from shared.models.task import Task
+from shared.store.lists import Stream
+
+_CHUNK = 100  #: tasks that are made ready at once, a few milliseconds' work
 
 
 async def one(here: Context, task: Task) -> Json:
@@ -43,14 +47,33 @@ async def status(here: Context, task: Task) -> dict[str, Any]:
     return wire.status(task, verdict=verdicts.get(task.shape), silence=silence)
 
 
-def streamed(here: Context, tasks: AsyncIterator[Task]) -> StreamingResponse:
-    """A JSON array of tasks that are over, sent as they are read: any number of them in flat memory."""
+async def streamed(here: Context, tasks: Stream) -> Response:
+    """
+    The tasks as a JSON array, sent as they are read: any number of them in flat memory, and others have their turn in between.
+    Raises `errors.StoreUnavailable` where the first of them cannot be read; where later ones cannot, the answer breaks off.
+    """
+    begun = await _some(tasks)
+    if len(begun) < _CHUNK:
+        return await many(here, begun)
+    kind = {"Content-Type": Json.media_type}
+    return streaming.Streamed(_pieces(here, begun, tasks), status=200, headers=kind, release=tasks.aclose)
 
-    async def parts() -> AsyncIterator[bytes]:
-        separator = b"["
-        async for task in tasks:
-            yield separator + orjson.dumps(wire.shown(task, directories=here.directories, verdict=None))
-            separator = b","
-        yield b"[]" if separator == b"[" else b"]"
 
-    return StreamingResponse(parts(), media_type=Json.media_type)
+async def _pieces(here: Context, begun: list[Task], tasks: Stream) -> streaming.Pieces:
+    separator, chunk = b"[", begun
+    try:
+        while chunk:
+            yield separator + orjson.dumps(await documents(here, chunk))[1:-1]
+            separator, chunk = b",", await _some(tasks)
+    except errors.StoreUnavailable as error:
+        raise errors.TransferBroken(f"the tasks could not be read to the last: {error}") from error
+    yield b"]"
+
+
+async def _some(tasks: Stream) -> list[Task]:
+    found: list[Task] = []
+    async for task in tasks:
+        found.append(task)
+        if len(found) == _CHUNK:
+            break
+    return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import pymongo
@@ -63,16 +63,23 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, driver_errors.PyMongoError) and bool(error.timeout)
 
 
-def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+@contextmanager
+def translation() -> Iterator[None]:
     """Raise `errors.StoreUnavailable` where the driver says that the server did not answer."""
+    try:
+        yield
+    except driver_errors.PyMongoError as error:
+        if is_passing(error):
+            raise errors.StoreUnavailable(f"MongoDB does not answer ({type(error).__name__})") from error
+        raise
+
+
+def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """The call with the `translation` of its errors."""
 
     @functools.wraps(call)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
+        with translation():
             return await call(*args, **kwargs)
-        except driver_errors.PyMongoError as error:
-            if is_passing(error):
-                raise errors.StoreUnavailable(f"MongoDB does not answer ({type(error).__name__})") from error
-            raise
 
     return wrapper

@@ -18,6 +18,8 @@ _ACTIVE = {"status": {"$in": sorted(lifecycle.ACTIVE)}}
 _ENDED = {"status": {"$in": sorted(lifecycle.ENDED)}}
 _PLACED = {"status": {"$in": sorted(lifecycle.PLACED)}}
 
+_NEWEST = [("submitted_at", DESCENDING), ("_id", DESCENDING)]
+
 # Partial indexes (with `$in`: MongoDB 6.0) keep what is looked at all the time as small as the work at hand, however many
 # tasks are over.
 INDEXES = {
@@ -40,19 +42,25 @@ INDEXES = {
         ),
         # GET task/active, and the count of a user's pending tasks.
         IndexModel(
-            [("user.id", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],
+            [("user.id", ASCENDING), ("status", ASCENDING), *_NEWEST],
             name="active_by_user",
             partialFilterExpression=_ACTIVE,
         ),
         # GET task/active of a project whose members share their tasks.
         IndexModel(
-            [("project", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)],
+            [("project", ASCENDING), ("status", ASCENDING), *_NEWEST],
             name="active_by_project",
             partialFilterExpression=_ACTIVE,
         ),
-        # GET task/over.
+        # GET task/over; the counts of its pages, their order and what is searched for are found in it alone.
         IndexModel(
-            [("user.id", ASCENDING), ("ended_at", DESCENDING)], name="over_by_user", partialFilterExpression=_ENDED
+            [
+                ("user.id", ASCENDING),
+                ("ended_at", DESCENDING),
+                *((name, ASCENDING) for name in ("status", "purge", "started_at", "spec.name", "spec.image", "_id")),
+            ],
+            name="over_by_user",
+            partialFilterExpression=_ENDED,
         ),
         # The watcher's work list: owners who want something.
         IndexModel([("intent", ASCENDING)], name="asked", partialFilterExpression={"intent": {"$type": "string"}}),
@@ -70,8 +78,8 @@ INDEXES = {
         ),
         # GET image.
         IndexModel([("spec.image", ASCENDING)], name="by_image"),
-        # GET task/status/{status}/count.
-        IndexModel([("status", ASCENDING)], name="active_by_status", partialFilterExpression=_ACTIVE),
+        # GET task/status/{status}/count, and GET task/active/all.
+        IndexModel([("status", ASCENDING), *_NEWEST], name="active_by_status", partialFilterExpression=_ACTIVE),
     ],
     "outbox": [
         # The mails that wait.

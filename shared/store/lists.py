@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,7 +17,12 @@ from shared.store import connection
 from shared.store.views import NOT_DELETED
 
 SEARCH_SECONDS = 3.0  #: a search that takes longer is given up
-_STREAM_BATCH = 500
+_STREAM_BATCH = 200
+_BETWEEN = "\0"  #: what nobody can look for
+
+Sort = Sequence[tuple[str, int]]
+
+Stream = AsyncGenerator[Task, None]  #: raises `errors.StoreUnavailable`
 
 
 class Order(StrEnum):
@@ -59,21 +65,19 @@ class TaskLists:
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
 
-    @connection.translated
-    async def active(self, user: str | None, *, project: str | None = None) -> list[Task]:
+    def active(self, user: str | None, *, project: str | None = None) -> Stream:
         """Tasks that are not over, newest first: of a user or (None) of all, in one project or in any."""
         query: dict[str, Any] = {"status": {"$in": sorted(ACTIVE)}}
         if user is not None:
             query["user.id"] = {"$eq": user}
         if project is not None:
             query["project"] = {"$eq": project}
-        return await self._read(self._tasks.find(query).sort("_id", -1))
+        # Not by number alone: the server would take the index of numbers, find the newest tasks active, and read all others.
+        return _streamed(self._tasks.find(query).sort([("submitted_at", -1), ("_id", -1)]))
 
-    @connection.translated
-    async def over(self, user: str | None, *, limit: int) -> list[Task]:
-        """The last `limit` tasks that are over, the latest end first."""
-        cursor = self._tasks.find(_query(Filter(user))).sort("ended_at", -1).limit(limit)
-        return await self._read(cursor)
+    def over(self, wanted: Filter, *, skip: int = 0, limit: int) -> Stream:
+        """Those that are over, the latest end first; all of them with `limit` 0."""
+        return _streamed(self._tasks.find(_query(wanted)).sort("ended_at", -1).skip(skip).limit(limit))
 
     @connection.translated
     async def page(self, wanted: Filter, *, skip: int, limit: int, order: Order | None, reverse: bool) -> Page:
@@ -81,22 +85,42 @@ class TaskLists:
         One page of those over. Without `order` the latest end comes first, with one the least; `reverse` turns either round.
         Raises `errors.StoreUnavailable` for a search that takes longer than `SEARCH_SECONDS`.
         """
-        query = _query(wanted)
-        field = _FIELDS[order] if order else "ended_at"
-        direction = 1 if order else -1
+        direction = 1 if (order is None) == reverse else -1
+        sort = [(_FIELDS[order] if order else "ended_at", direction)]
+        if order is not None and order is not Order.ID:
+            sort.append(("_id", direction))  # or tasks of one name could change places from page to page
+        read = self._searched if wanted.text else self._paged
         with pymongo.timeout(SEARCH_SECONDS):
-            cursor = self._tasks.find(query).sort(field, -direction if reverse else direction)
-            tasks = await self._read(cursor.skip(skip).limit(limit))
-            total = await self._tasks.count_documents(_query(Filter(wanted.user)))
-            narrowed = wanted != Filter(wanted.user)
-            filtered = await self._tasks.count_documents(query) if narrowed else total
-        return Page(tasks, total, filtered)
+            total, (tasks, filtered) = await asyncio.gather(
+                self._tasks.count_documents(_query(Filter(wanted.user))), read(wanted, sort, skip, limit)
+            )
+        return Page(tasks, total, total if filtered is None else filtered)
 
-    async def stream(self, wanted: Filter, *, skip: int, limit: int) -> AsyncIterator[Task]:
-        """Those over, the latest end first, one after the other; all of them with `limit` 0."""
-        cursor = self._tasks.find(_query(wanted)).sort("ended_at", -1).skip(skip).limit(limit)
-        async for document in cursor.batch_size(_STREAM_BATCH):
-            yield Task.model_validate(document)
+    async def _paged(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
+        """The tasks, and how many match; None: all."""
+        query = _query(wanted)
+        tasks = await self._read(self._tasks.find(query).sort(sort).skip(skip).limit(limit))
+        return tasks, None if wanted == Filter(wanted.user) else await self._tasks.count_documents(query)
+
+    async def _searched(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
+        # One pass, over the index alone: a condition on several fields would make the server read every task of the user,
+        # one on a value made of them does not.
+        text = {"$concat": ["$spec.image", _BETWEEN, "$spec.name", _BETWEEN, "$user.id"]}
+        # Escaped: mongod matches an expression in one call that nothing interrupts, so a stranger's would hold it.
+        match = {"text": {"$regex": re.escape(wanted.text or ""), "$options": "i"}}
+        key, direction = sort[0]
+        pipeline: list[dict[str, Any]] = [
+            {"$match": _query(wanted)},
+            {"$project": {"text": text, "key": f"${key}"}},
+            {"$match": match},
+            {"$project": {"key": 1}},
+            {"$sort": {"key": direction, "_id": direction}},
+            {"$facet": {"page": [{"$skip": skip}, {"$limit": limit}], "count": [{"$count": "tasks"}]}},
+        ]
+        (found,) = await self._tasks.aggregate(pipeline, allowDiskUse=True).to_list(1)
+        ids = [document["_id"] for document in found["page"]]
+        tasks = {task.id: task for task in await self._read(self._tasks.find({"_id": {"$in": ids}}))}
+        return [tasks[number] for number in ids if number in tasks], sum(part["tasks"] for part in found["count"])
 
     @connection.translated
     async def old(self, user: str, *, before: float, tag: str | None) -> list[Task]:
@@ -111,6 +135,16 @@ class TaskLists:
         return [Task.model_validate(document) async for document in cursor]
 
 
+async def _streamed(cursor: Any) -> Stream:
+    """The cursor's tasks one after the other, with few of them in memory at a time."""
+    try:
+        with connection.translation():
+            async for document in cursor.batch_size(_STREAM_BATCH):
+                yield Task.model_validate(document)
+    finally:
+        await cursor.close()
+
+
 def _query(wanted: Filter) -> dict[str, Any]:
     query: dict[str, Any] = {"status": {"$in": sorted(ENDED)}, **NOT_DELETED}
     if wanted.user is not None:
@@ -121,8 +155,4 @@ def _query(wanted: Filter) -> dict[str, Any]:
     }
     if period:
         query["started_at"] = period
-    if wanted.text:
-        # Escaped: mongod matches an expression in one call that nothing interrupts, so a stranger's would hold it.
-        match = {"$regex": re.escape(wanted.text), "$options": "i"}
-        query["$or"] = [{field: match} for field in ("spec.image", "spec.name", "user.id")]
     return query

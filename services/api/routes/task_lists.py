@@ -12,6 +12,7 @@ from services.api import bodies, task_answers
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, TaskOut
+from services.api.wire.submission import Line
 from shared.auth.permissions import Action
 from shared.store.lists import Filter, Order
 
@@ -42,10 +43,10 @@ class Period(BaseModel):
     responses=AUTHENTICATED,
     summary="The caller's tasks that are not over, newest first",
 )
-async def active(here: Here, user: Caller, project: Annotated[str | None, Query(max_length=64)] = None) -> Json:
+async def active(here: Here, user: Caller, project: Annotated[str | None, Query(max_length=64)] = None) -> Response:
     # Where a project's members share their tasks, its list is everybody's in it.
     owner = None if project is not None and await here.shares(user, project) else user.id
-    return await task_answers.many(here, await here.stores.lists.active(owner, project=project))
+    return await task_answers.streamed(here, here.stores.lists.active(owner, project=project))
 
 
 @router.get(
@@ -55,8 +56,8 @@ async def active(here: Here, user: Caller, project: Annotated[str | None, Query(
     dependencies=[permitted(Action.SEE_ALL_TASKS)],
     summary="All users' tasks that are not over, newest first",
 )
-async def active_all(here: Here) -> Json:
-    return await task_answers.many(here, await here.stores.lists.active(None))
+async def active_all(here: Here) -> Response:
+    return await task_answers.streamed(here, here.stores.lists.active(None))
 
 
 @router.get(
@@ -76,11 +77,11 @@ async def over(
     reverse: bool = False,
     order_by: Annotated[Order | None, Query(alias="orderBy")] = None,
     regex: Annotated[
-        str | None, Query(max_length=128, description="Looked for in image, name and user, as it is")
+        Line | None, Query(max_length=128, description="Looked for in image, name and user, as it is")
     ] = None,
-) -> Json:
+) -> Response:
     if draw is None:
-        return await task_answers.many(here, await here.stores.lists.over(user.id, limit=limit))
+        return await task_answers.streamed(here, here.stores.lists.over(Filter(user.id), limit=limit))
     wanted = Filter(user.id, start=start_date, end=end_date, text=regex)
     page = await here.stores.lists.page(wanted, skip=start, limit=limit, order=order_by, reverse=reverse)
     data = await task_answers.documents(here, page.tasks)
@@ -94,8 +95,8 @@ async def over(
     dependencies=[permitted(Action.SEE_ALL_TASKS)],
     summary="All users' last tasks that are over",
 )
-async def over_all(here: Here, limit: Limit = _LIST) -> Json:
-    return await task_answers.many(here, await here.stores.lists.over(None, limit=limit))
+async def over_all(here: Here, limit: Limit = _LIST) -> Response:
+    return await task_answers.streamed(here, here.stores.lists.over(Filter(None), limit=limit))
 
 
 @router.post(
@@ -106,7 +107,7 @@ async def over_all(here: Here, limit: Limit = _LIST) -> Json:
     summary="All users' tasks that are over, as many as are wanted",
 )
 async def over_all_cursor(skip: Skip, limit: Count, here: Here, period: Period | None = None) -> Response:
-    return _cursor(here, None, skip, limit, period)
+    return await _cursor(here, None, skip, limit, period)
 
 
 @router.post(
@@ -116,10 +117,10 @@ async def over_all_cursor(skip: Skip, limit: Count, here: Here, period: Period |
     summary="The caller's tasks that are over, as many as are wanted",
 )
 async def over_cursor(skip: Skip, limit: Count, here: Here, user: Caller, period: Period | None = None) -> Response:
-    return _cursor(here, user.id, skip, limit, period)
+    return await _cursor(here, user.id, skip, limit, period)
 
 
-def _cursor(here: Here, user: str | None, skip: int, limit: int, period: Period | None) -> Response:
+async def _cursor(here: Here, user: str | None, skip: int, limit: int, period: Period | None) -> Response:
     bounds = period or Period()
     wanted = Filter(user, start=bounds.start, end=bounds.end)
-    return task_answers.streamed(here, here.stores.lists.stream(wanted, skip=skip, limit=limit))
+    return await task_answers.streamed(here, here.stores.lists.over(wanted, skip=skip, limit=limit))
