@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from services.api import images, requirements
+from services.api import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
 from shared import addresses, errors, lifecycle
@@ -56,6 +56,7 @@ def admit(
         user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
         project=project.id if project else DEFAULT,
         spec=spec,
+        array=arrays.wanted(sent),
         shape=shape_of(spec),
         told=-1 if spec.notify_email else None,
         history=[{"at": now, "status": status, "attempt": 0, "note": None}],

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from services.api import admission
+from services.api import admission, predecessors
 from services.api.context import Context
 from services.api.wire.submission import TaskIn
-from shared import clock, errors, metrics
+from shared import clock, conditions, errors, metrics
 from shared.auth import permissions
 from shared.auth.permissions import Action
+from shared.conditions import End
 from shared.errors import FieldError
+from shared.lifecycle import ENDED
 from shared.models.project import Project
 from shared.models.task import Task
 from shared.models.user import User
@@ -32,7 +34,7 @@ class Arrivals:
 
     async def admit(self, sent: TaskIn) -> Task:
         """The task to store. Raises `errors.NotAllowed`, and `errors.InvalidInput` with every rule that is broken."""
-        return admission.admit(
+        task = admission.admit(
             sent,
             owner=await self._owner(sent),
             project=await self._project(sent),
@@ -40,6 +42,9 @@ class Arrivals:
             features=self._here.features,
             now=self._now,
         )
+        if task.spec.depends.ids:
+            await self._let_wait(task, sent)
+        return task
 
     async def admit_all(self, sent: Sequence[TaskIn]) -> list[Task]:
         """
@@ -75,6 +80,31 @@ class Arrivals:
         if owner is None or not owner.active:
             raise errors.InvalidInput.of("user.id", f"there is no active user {wanted[:64]}")
         return owner
+
+    async def _let_wait(self, task: Task, sent: TaskIn) -> None:
+        """
+        Let the task wait for those it depends on that are not over as they have to be. They are there before it is, so there
+        can be no cycle. Raises `errors.InvalidInput` with the ids that do not exist, or not for the caller.
+        """
+        ids = task.spec.depends.ids
+        found = {one.id: one for one in await self._here.stores.views.get_many(ids) if await self._sees(one)}
+        if len(found) < len(ids):
+            raise errors.InvalidInput(
+                [
+                    FieldError(path, f"there is no task {one}")
+                    for path, one in predecessors.named(sent)
+                    if one not in found
+                ]
+            )
+        ends = {one.id: End(one.exit_code) for one in found.values() if one.status in ENDED}
+        satisfied, _ = conditions.judge(task.spec.depends, ids, ends)
+        task.waiting_on = sorted({*ids} - {*satisfied})
+
+    async def _sees(self, task: Task) -> bool:
+        own = task.user.id == self._caller.id or self._caller.admin
+        shares = not own and await self._here.shares_project(self._caller, task)
+        role = permissions.role_towards_task(self._caller, task, shares_project=shares)
+        return permissions.allows(role, Action.SEE_TASK)
 
     async def _project(self, sent: TaskIn) -> Project | None:
         wanted = admission.wanted_project(sent)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from services.api import arrays, predecessors
 from services.api.wire import submission
 from shared import durations, sizes
 from shared.errors import FieldError
@@ -35,7 +36,6 @@ _SYSTEM_PLACES = (
     "/mnt/go-docker",
     "/mnt/god-data",
 )
-_LATER = "is not carried out by this version: leave it out"
 
 
 def wanted(sent: submission.TaskIn) -> dict[str, Any]:
@@ -51,6 +51,7 @@ def wanted(sent: submission.TaskIn) -> dict[str, Any]:
         "restarts": wants.failure_policy or 0,
         "lifespan": durations.parse(wants.maxlifespan) if wants.maxlifespan else None,
         "ticket_share": wants.ticket_share,
+        "depends": predecessors.wanted(sent),
     }
 
 
@@ -60,6 +61,8 @@ def problems(
     """Every rule that the requirements break."""
     wants = sent.requirements or submission.RequirementsIn()
     yield from _not_carried_out(sent, settings)
+    yield from arrays.problems(sent, settings)
+    yield from predecessors.problems(sent)
     yield from _device_problems(wants, settings, features)
     yield from _label_problems(wants)
     yield from _network_problems(sent, settings, features)
@@ -80,13 +83,9 @@ def lifespan_problem(value: str | int, settings: Settings) -> str | None:
 
 def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
     """Fields that this version knows and cannot do: refused, never silently dropped. Their empty values are fine."""
+    if sent.command.interactive:
+        yield FieldError("command.interactive", "is not carried out by this version: leave it out")
     wants = sent.requirements or submission.RequirementsIn()
-    asked = {
-        "requirements.array.values": wants.array and wants.array.values,
-        "requirements.tasks": wants.tasks,
-        "command.interactive": sent.command.interactive,
-    }
-    yield from (FieldError(path, _LATER) for path, value in asked.items() if value)
     if wants.executor not in (None, "", settings.executor):
         yield FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here")
 

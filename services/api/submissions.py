@@ -40,7 +40,7 @@ class Submissions:
         was faster. Raises as `submit` does.
         """
         for last_try in (False,) * (_TRIES - 1) + (True,):
-            self._number(tasks, await self._stores.tasks.reserve_ids(len(tasks)))
+            await self._number(tasks)
             ids = [task.id for task in tasks]
             receipt = key.receipt(ids, now=clock.now()) if key else None
             try:
@@ -56,7 +56,7 @@ class Submissions:
 
     async def _store(self, tasks: Sequence[Task]) -> Sequence[int | Exception]:
         for last_try in (False,) * (_TRIES - 1) + (True,):
-            self._number(tasks, await self._stores.tasks.reserve_ids(len(tasks)))
+            await self._number(tasks)
             try:
                 answers = await self._stores.admissions.admit(tasks, self._limits)
                 break
@@ -67,12 +67,15 @@ class Submissions:
         return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
 
     def _tell(self, stored: Sequence[Task]) -> None:
-        metrics.TASKS_ADMITTED.inc(len(stored))
+        metrics.TASKS_ADMITTED.inc(sum(task.array.count if task.array else 1 for task in stored))
         self._hints.pending([task.id for task in stored if task.status is TaskStatus.PENDING])
 
-    @staticmethod
-    def _number(tasks: Sequence[Task], first: int) -> None:
+    async def _number(self, tasks: Sequence[Task]) -> None:
+        number = await self._stores.tasks.reserve_ids(sum(task.numbers for task in tasks))
         submission = uuid.uuid4().hex
-        for number, task in enumerate(tasks, start=first):
+        for task in tasks:
             task.id = number
             task.submission = submission
+            if task.array:
+                task.array.first_id = number + 1
+            number += task.numbers

@@ -33,6 +33,7 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
         cpus=spec.cpu,
         memory=round(spec.ram * GB),
         directory=directory,
+        environment=_array(task),
         shebang=spec.cmd.startswith("#!"),
         mounts=tuple(mounts),
         network=_network(task),
@@ -41,6 +42,15 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
         tmpstorage=TmpStorage(spec.tmpstorage.size, spec.tmpstorage.path) if spec.tmpstorage else None,
         root=spec.root,
     )
+
+
+def _array(task: Task) -> dict[str, str]:
+    """What a child of an array is told: as the original spelt it, which scripts depend on, and as it is meant."""
+    member = task.member
+    if member is None:
+        return {}
+    told = {"ID": member.index, "FIRST": member.first, "LAST": member.last, "STEP": member.step}
+    return {f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()}
 
 
 def _network(task: Task) -> str | None:

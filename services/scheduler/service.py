@@ -15,6 +15,7 @@ from services.scheduler.cycle import Cycle
 from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
 from services.scheduler.policies import registry
+from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker import broker as hints
@@ -55,6 +56,7 @@ class SchedulerService:
             settings, stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares
         )
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
+        self._relations = Relations(settings, stores, self._book, self._wakeup)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`."""
@@ -69,6 +71,7 @@ class SchedulerService:
             "hints": self.watch_hints,
             "cycle": self.watch_cycle,
             "audit": self.watch_audit,
+            "relations": self.watch_relations,
             "nodes": self.watch_nodes,
         }
         if self._policy.needs_shares:
@@ -87,6 +90,11 @@ class SchedulerService:
     def leads(self) -> bool:
         """Whether the lease is held, with a margin: past it, somebody else may lead."""
         return self._lease is not None and clock.monotonic() < self._lease.until
+
+    @property
+    def _has_taken_over(self) -> bool:
+        """Whether this scheduler leads and has filled its book as the leader."""
+        return self.leads and self._lease is not None and self._epoch_taken == self._lease.epoch
 
     # --- the loops ------------------------------------------------------------------------
 
@@ -108,6 +116,7 @@ class SchedulerService:
         async for hint in self._broker.scheduler_hints(stop):
             if ended := hints.parse_ended(hint):
                 self._cluster.release(ended)
+                self._relations.note_ended(task_id for task_id, _ in ended)
             if hint == hints.MAINTENANCE:
                 await self._look_at_maintenance()
             self._wakeup.set()
@@ -136,11 +145,16 @@ class SchedulerService:
         more = True
         while more and self.leads:
             more = await self._cycle.run(epoch=epoch)
+            self._relations.note_cycle()
+
+    async def watch_relations(self, stop: asyncio.Event) -> None:
+        """Make the children of arrays, and let tasks go that waited for others."""
+        await self._relations.run(stop, leads=lambda: self._has_taken_over)
 
     async def watch_audit(self, stop: asyncio.Event) -> None:
         """Find what hints missed."""
         async for _ in lifetime.every(stop, self._settings.poll_seconds):
-            if not self.leads or self._lease is None or self._epoch_taken != self._lease.epoch:
+            if not self._has_taken_over:
                 continue
             try:
                 ended = await self._audit.check_maintenance()

@@ -118,18 +118,28 @@ class AdmissionStore:
                 room[user] = limit - await self._views.count_waiting(user, at_most=limit, session=session)
         answers: list[Exception | None] = []
         for task in tasks:
-            answer = _over_limit(task.user.id, room, limits)
+            answer = _over_limit(task, room, limits)
             if answer is None:
-                room[None] -= 1
-                room[task.user.id] -= 1
+                room[None] -= _weight(task)
+                room[task.user.id] -= _weight(task)
             answers.append(answer)
         return answers
 
 
-def _over_limit(user: str, room: dict[str | None, float], limits: Limits) -> errors.TooManyRequests | None:
-    if room[user] <= 0:
+def _weight(task: Task) -> int:
+    """How many tasks come to wait with it: of an array, its children."""
+    return task.array.count if task.array else 1
+
+
+def _over_limit(task: Task, room: dict[str | None, float], limits: Limits) -> errors.TooManyRequests | None:
+    user, weight = task.user.id, _weight(task)
+    if task.array and room[user] < weight:
+        message = f"{user} may have {limits.user} tasks waiting, and has no room for {weight} more"
+    elif task.array and room[None] < weight:
+        message = f"{limits.everybody} tasks of all users together may wait, and there is no room for {weight} more"
+    elif room[user] < weight:
         message = f"{user} has {limits.user} tasks waiting, the limit of one user"
-    elif room[None] <= 0:
+    elif room[None] < weight:
         message = f"{limits.everybody} tasks are waiting, the limit of all users together"
     else:
         return None

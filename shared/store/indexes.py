@@ -17,6 +17,12 @@ log = structlog.get_logger(__name__)
 _ACTIVE = {"status": {"$in": sorted(lifecycle.ACTIVE)}}
 _ENDED = {"status": {"$in": sorted(lifecycle.ENDED)}}
 _PLACED = {"status": {"$in": sorted(lifecycle.PLACED)}}
+_WAITING = {"status": {"$in": sorted(lifecycle.WAITING)}}
+ARRAYS = {"array.count": {"$exists": True}}  #: the parents of all arrays
+#: The same, said in another way: a query for those that are not over would be answered from the index of all.
+PARENTS = {"array.first_id": {"$exists": True}}
+CHILDREN = {"member.parent": {"$exists": True}}  #: of arrays
+GATED = {"waiting_on.0": {"$exists": True}, **_WAITING}  #: waits for others to be over
 
 _NEWEST = [("submitted_at", DESCENDING), ("_id", DESCENDING)]
 
@@ -76,6 +82,20 @@ INDEXES = {
             name="to_tell",
             partialFilterExpression={"told": {"$type": "int"}},
         ),
+        # Which array has a child with this id, and the last id of all.
+        IndexModel([("array.first_id", DESCENDING)], name="arrays", partialFilterExpression=ARRAYS),
+        # The arrays that are not over: the scheduler makes their children; those of a user, for the limits.
+        IndexModel(
+            [("status", ASCENDING), ("user.id", ASCENDING), ("array.first_id", ASCENDING)],
+            name="open_arrays",
+            partialFilterExpression={**PARENTS, **_ACTIVE},
+        ),
+        # Where the children of an array are: counted from the index alone.
+        IndexModel(
+            [("member.parent", ASCENDING), ("status", ASCENDING)], name="by_parent", partialFilterExpression=CHILDREN
+        ),
+        # Who waits for whom.
+        IndexModel([("waiting_on", ASCENDING)], name="waiting_on", partialFilterExpression=GATED),
         # GET image.
         IndexModel([("spec.image", ASCENDING)], name="by_image"),
         # GET task/status/{status}/count, and GET task/active/all.

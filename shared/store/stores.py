@@ -12,8 +12,10 @@ from shared.settings import Settings
 from shared.store import (
     admissions,
     app_tokens,
+    arrays,
     connection,
     deletions,
+    dependencies,
     indexes,
     leases,
     lists,
@@ -43,6 +45,8 @@ class Stores:
     admissions: admissions.AdmissionStore
     views: views.TaskViews
     lists: lists.TaskLists
+    arrays: arrays.ArrayStore
+    dependencies: dependencies.DependencyStore
     work: work.TaskWork
     users: users.UserStore
     usage: usage.UsageStore
@@ -79,7 +83,8 @@ class Stores:
 async def connect(settings: Settings) -> AsyncIterator[Stores]:
     """Open the stores of `settings`. Nothing is asked of the server before the first call."""
     async with connection.database(settings) as database:
-        task_store, task_views = tasks.TaskStore(database), views.TaskViews(database)
+        array_store = arrays.ArrayStore(database)
+        task_store, task_views = tasks.TaskStore(database), views.TaskViews(database, array_store)
         receipt_store = receipts.ReceiptStore(database)
         yield Stores(
             database=database,
@@ -87,6 +92,8 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             admissions=admissions.AdmissionStore(database, task_store, task_views, receipt_store),
             views=task_views,
             lists=lists.TaskLists(database),
+            arrays=array_store,
+            dependencies=dependencies.DependencyStore(database, array_store),
             work=work.TaskWork(database),
             users=users.UserStore(database),
             usage=usage.UsageStore(database),

@@ -15,7 +15,7 @@ from pymongo import errors as driver_errors
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
-from shared.store import connection
+from shared.store import connection, indexes
 
 HISTORY = 50  #: transitions kept with a task
 
@@ -49,6 +49,14 @@ class TaskStore:
     @connection.translated
     async def reserve_ids(self, count: int) -> int:
         """Reserve `count` numbers and return the first. Numbers grow with time; those not used are lost."""
+        first = await self._count_up(count)
+        # A counter that begins anew was lost, unless there is nothing yet: the ids of children that are not made are taken, and
+        # no insert would notice.
+        if first == 1 and await self._raise_counter():
+            first = await self._count_up(count)
+        return first
+
+    async def _count_up(self, count: int) -> int:
         document = await self._counters.find_one_and_update(
             {"_id": "task"}, {"$inc": {"value": count}}, upsert=True, return_document=ReturnDocument.AFTER
         )
@@ -76,9 +84,15 @@ class TaskStore:
             await self._raise_counter()
             raise errors.Conflict(f"task numbers are taken: {foreign[:5]}")
 
-    async def _raise_counter(self) -> None:
+    async def _raise_counter(self) -> int:
+        """Let the next number be higher than all that are taken, and return the highest of these; 0 where there is none."""
         last = await self._tasks.find_one({}, {"_id": 1}, sort=[("_id", -1)])
-        await self._counters.update_one({"_id": "task"}, {"$max": {"value": last["_id"] if last else 0}}, upsert=True)
+        # Ranges of ids grow with time: the last array's ends behind those of all others.
+        arrays = self._tasks.find(indexes.ARRAYS, {"array": 1}).sort("array.first_id", -1).limit(1)
+        ends = [found["array"]["first_id"] + found["array"]["count"] - 1 async for found in arrays]
+        highest = int(max([last["_id"] if last else 0, *ends]))
+        await self._counters.update_one({"_id": "task"}, {"$max": {"value": highest}}, upsert=True)
+        return highest
 
     @connection.translated
     async def transition(self, move: Transition) -> Task | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from shared import arrays
 from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
 from shared.store import connection, indexes
+from shared.store.arrays import ArrayStore
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
 
@@ -18,20 +20,48 @@ NOT_DELETED: Mapping[str, Any] = {"purge": {"$ne": Purge.ALL}}
 class TaskViews:
     """What users and operators look at."""
 
-    def __init__(self, database: connection.Database) -> None:
+    def __init__(self, database: connection.Database, array_store: ArrayStore) -> None:
         self._tasks = database["tasks"]
+        self._arrays = array_store
 
     @connection.translated
     async def get(self, task_id: int) -> Task | None:
+        """The task; a child of an array that is not made yet as its parent says it."""
+        return await self._stored(task_id) or await self._unmade(task_id)
+
+    @connection.translated
+    async def get_many(self, ids: Sequence[int]) -> list[Task]:
+        """Those of `ids` that there are, in no order."""
+        cursor = self._tasks.find({"_id": {"$in": list(ids)}, **NOT_DELETED})
+        found = [Task.model_validate(document) async for document in cursor]
+        for task_id in set(ids) - {task.id for task in found}:
+            task = await self._unmade(task_id)
+            if task is not None:
+                found.append(task)
+        return found
+
+    async def _stored(self, task_id: int) -> Task | None:
         document = await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED})
         return Task.model_validate(document) if document else None
 
+    async def _unmade(self, task_id: int) -> Task | None:
+        parent = await self._arrays.covering(task_id)
+        if parent is None:
+            return None
+        array = arrays.array_of(parent)
+        position = task_id - array.first_id
+        # It may have been made since it was looked for, or be there beyond those that are sure to be.
+        return await self._stored(task_id) or (arrays.unmade(parent, position) if position >= array.made else None)
+
     @connection.translated
     async def count(self, statuses: Collection[TaskStatus]) -> int:
-        """How many tasks of all users are in one of `statuses`."""
+        """How many tasks of all users are in one of `statuses`. An array is its children there, made or not."""
+        parents, unmade = (0, 0)
+        if TaskStatus.PENDING in statuses:
+            parents, unmade = await self._arrays.count_unmade(None)
         if set(statuses) > ACTIVE:
-            return await self._tasks.estimated_document_count()
-        return await self._tasks.count_documents(indexes.active(statuses))
+            return await self._tasks.estimated_document_count() + unmade
+        return await self._tasks.count_documents(indexes.active(statuses)) - parents + unmade
 
     @connection.translated
     async def count_kills(self) -> int:
@@ -41,13 +71,15 @@ class TaskViews:
     @connection.translated
     async def count_waiting(self, user: str | None, *, at_most: int, session: Any = None) -> int:
         """
-        How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most`. Counted, not
-        remembered: there is no counter that could drift.
+        How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most` or a little beyond. An
+        array is its children that wait. Counted, not remembered: there is no counter that could drift.
         """
+        parents, unmade = await self._arrays.count_unmade(user, session=session)
         query = indexes.active(WAITING)
         if user is not None:
             query["user.id"] = {"$eq": user}
-        return await self._tasks.count_documents(query, limit=max(1, at_most), session=session)
+        counted = await self._tasks.count_documents(query, limit=max(1, at_most + parents), session=session)
+        return max(0, counted - parents) + unmade
 
     @connection.translated
     async def images(self) -> Mapping[str, int]:

@@ -180,8 +180,12 @@ class TaskWork:
 
     @connection.translated
     async def kills_of_waiting(self) -> list[tuple[int, int, TaskStatus]]:
-        """Id, attempt and status of the tasks to be killed that hold no resources."""
-        query = {"intent": {"$eq": Intent.KILL, "$type": "string"}, "status": {"$in": sorted(WAITING)}}
+        """Id, attempt and status of the tasks to be killed that hold no resources; the scheduler ends the parents of arrays."""
+        query = {
+            "intent": {"$eq": Intent.KILL, "$type": "string"},
+            "status": {"$in": sorted(WAITING)},
+            "array": None,
+        }
         cursor = self._tasks.find(query, {"attempt": 1, "status": 1})
         return [(found["_id"], found["attempt"], TaskStatus(found["status"])) async for found in cursor]
 

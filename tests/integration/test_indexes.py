@@ -13,6 +13,7 @@ from pymongo import ASCENDING, IndexModel
 
 from shared.lifecycle import PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Node, Verdict
+from shared.models.task import Array, Member
 from shared.settings import Settings
 from shared.store import indexes
 from shared.store.lists import Filter, Stream
@@ -62,7 +63,6 @@ Query = Callable[[Stores], Awaitable[Any]]
 async def every(tasks: Stream) -> list[Any]:
     return [task async for task in tasks]
 
-
 #: Each hot query, and the index it must be answered from (None: by the number of the document).
 HOT: dict[str, tuple[str | None, Query]] = {
     "the book": ("pending_by_age", lambda s: s.work.pending_ids()),
@@ -83,17 +83,27 @@ HOT: dict[str, tuple[str | None, Query]] = {
     "over of all": ("over_by_end", lambda s: every(s.lists.over(Filter(None), limit=5))),
     "to be purged": ("to_purge", lambda s: s.work.to_purge(limit=5)),
     "over of a user": ("over_by_user", lambda s: every(s.lists.over(Filter("user1"), limit=5))),
-    "waiting of a user": ("active_by_user", lambda s: s.views.count_waiting("user1", at_most=10)),
-    "waiting of all": ("active_by_status", lambda s: s.views.count_waiting(None, at_most=10)),
-    "count of pending": ("active_by_status pending_by_age", lambda s: s.views.count({TaskStatus.PENDING})),
+    "waiting of a user": ("active_by_user open_arrays", lambda s: s.views.count_waiting("user1", at_most=10)),
+    "waiting of all": ("active_by_status open_arrays", lambda s: s.views.count_waiting(None, at_most=10)),
+    "count of pending": ("active_by_status pending_by_age open_arrays", lambda s: s.views.count({TaskStatus.PENDING})),
     "count of pending and starting": (
-        "active_by_status",
+        "active_by_status open_arrays",
         lambda s: s.views.count({TaskStatus.PENDING, TaskStatus.STARTING}),
     ),
     "count of running": ("active_by_status", lambda s: s.views.count({TaskStatus.RUNNING})),
     "count of kills": ("asked", lambda s: s.views.count_kills()),
     "images": ("by_image", lambda s: s.views.images()),
     "an image": ("by_image", lambda s: s.views.image("busybox:latest")),
+    "a child that is not made": ("arrays _id_", lambda s: s.views.get(100_000)),
+    "open arrays": ("open_arrays", lambda s: s.arrays.open()),
+    "children that are not made": ("open_arrays", lambda s: s.arrays.count_unmade(None)),
+    "children of a user that are not made": ("open_arrays active_by_user", lambda s: s.arrays.count_unmade("user1")),
+    "where children are": ("by_parent", lambda s: s.arrays.tallies([601])),
+    "whether children are active": ("by_parent", lambda s: s.arrays.has_active(601)),
+    "wishes for all children": ("by_parent", lambda s: s.arrays.ask_children(601, Intent.RESUME, at=1)),
+    "how children ended": ("by_parent", lambda s: s.arrays.outcome(601, named=3)),
+    "who waits for others": ("waiting_on", lambda s: s.dependencies.gated()),
+    "who waits for these": ("waiting_on", lambda s: s.dependencies.followers([1, 2])),
     "used": ("active_by_status", lambda s: s.views.used()),
 }
 
@@ -118,6 +128,15 @@ async def filled(indexed: Stores) -> Stores:
         elif number % 100 == 0:
             fields["intent"] = Intent.KILL
         tasks.append(samples.task(number, status, **fields))
+    array = Array(start=1, end=50, step=1, count=50, first_id=602, made=40)
+    tasks.append(samples.task(601, array=array))
+    member = {"parent": 601, "first": 1, "last": 50, "step": 1}
+    tasks += [samples.task(601 + n, member=Member(index=n, **member)) for n in range(1, 41)]
+    # Many arrays that are over, and a few tasks that wait for others.
+    for number in range(200):
+        array = Array(start=1, end=1, step=1, count=1, first_id=2001 + 2 * number, made=1, over=1)
+        tasks.append(samples.task(2000 + 2 * number, TaskStatus.OVER, array=array, ended_at=samples.NOW))
+    tasks += [samples.task(3000 + n, waiting_on=[n]) for n in range(1, 6)]
     await indexed.tasks.insert(tasks)
     return indexed
 

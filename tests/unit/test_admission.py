@@ -172,9 +172,9 @@ def test_more_than_is_configured_is_refused_with_the_number() -> None:
 # --- what is not carried out ------------------------------------------------------------------
 
 LATER: dict[str, tuple[list[Any], list[Any]]] = {
-    "requirements.array": ([None, {}, {"values": None}, {"values": ""}, {"values": 0}], []),
-    "requirements.array.values": ([None, "", 0], ["1:10:1", "10", 10, "1:1000000000:1"]),
-    "requirements.tasks": ([None, []], [[1], ["12", "13"]]),
+    "requirements.array": ([None, {}, {"values": None}, {"values": ""}], []),
+    "requirements.array.values": ([None, ""], ["1:1000000000:1", 0, "0"]),
+    "requirements.tasks": ([None, []], []),
     "requirements.failure_policy": ([None, 0, "0"], [1, "3"]),
     "requirements.executor": ([None, "", "docker"], ["swarm", "process"]),
     "command.interactive": ([None, False, 0], [True, 1, "true"]),
@@ -183,12 +183,12 @@ LATER: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, (good, _) in LATER.items() for value in good])
-def test_an_empty_value_of_what_is_not_carried_out_yet_is_fine(path: str, value: Any) -> None:
+def test_an_empty_value_of_what_is_not_carried_out_is_fine(path: str, value: Any) -> None:
     assert admitted(samples.submission(**{path: value})) == admitted(samples.submission())
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, (_, bad) in LATER.items() for value in bad])
-def test_what_is_not_carried_out_yet_is_refused_and_never_dropped(path: str, value: Any) -> None:
+def test_what_is_not_carried_out_is_refused_and_never_dropped(path: str, value: Any) -> None:
     assert list(refused(samples.submission(**{path: value}))) == [path]
 
 

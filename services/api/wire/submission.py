@@ -44,6 +44,7 @@ Line = Annotated[str, AfterValidator(_one_line)]
 Amount = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=1_000_000)]
 TaskId = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=2**53)]
+Ids = Annotated[list[TaskId], Field(max_length=1000)]
 
 
 class _Part(BaseModel):
@@ -67,7 +68,18 @@ class UserIn(_Part):
 
 
 class ArrayIn(_Part):
-    values: str | int | None = None
+    """`values` is `start:end:step`, `start:end`, or how many. At most `max_concurrent` run at a time; 0 for any number."""
+
+    values: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
+    max_concurrent: Count | None = None
+
+
+class DependsIn(_Part):
+    """Ids of tasks that have to be over before: with exit code 0, in any way, in any other way than with exit code 0."""
+
+    afterok: Ids | None = None
+    afterany: Ids | None = None
+    afternotok: Ids | None = None
 
 
 class TmpStorageIn(_Part):
@@ -83,7 +95,8 @@ class RequirementsIn(_Part):
     gpus: Count | None = None
     array: ArrayIn | None = None
     label: Annotated[list[Line], Field(max_length=100)] | None = None
-    tasks: Annotated[list[TaskId], Field(max_length=1000)] | None = None
+    tasks: Ids | None = None
+    depends: DependsIn | None = None
     ports: Annotated[list[Annotated[Count, Field(ge=1, le=65535)]], Field(max_length=100)] | None = None
     uris: Annotated[list[Annotated[Line, Field(min_length=1, max_length=4096)]], Field(max_length=10_000)] | None = None
     failure_policy: Count | None = None

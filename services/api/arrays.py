@@ -1,0 +1,97 @@
+"""Which tasks an array stands for, as it is asked for: pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from services.api.wire import submission
+from shared.errors import FieldError
+from shared.models.task import Array
+from shared.settings import Settings
+
+MAX_CONCURRENT = "array.max_concurrent"  #: the requirement of an array that may be changed while it runs
+MAX_INDEX = 10**15 - 1  #: of any child: a directory bears its name
+_MOST_RANGES = 1000  #: of children, in one request
+
+_VALUES = re.compile(r"[0-9]{1,15}(?::[0-9]{1,15}){0,2}")
+_RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
+
+
+def wanted(sent: submission.TaskIn) -> Array | None:
+    """The array that is asked for, which has no ids yet; None for a plain task. `problems` has to be asked first."""
+    asked = _asked(sent)
+    if asked is None:
+        return None
+    start, end, step = parse(asked.values or 0)
+    count = (end - start) // step + 1
+    return Array(start=start, end=end, step=step, count=count, first_id=0, max_concurrent=asked.max_concurrent or None)
+
+
+def problems(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
+    """Every rule that the array breaks. It costs the same whatever its size."""
+    asked = _asked(sent)
+    if asked is None:
+        return
+    try:
+        start, end, step = parse(asked.values or 0)
+    except ValueError as error:
+        yield FieldError("requirements.array.values", str(error))
+        return
+    count = (end - start) // step + 1
+    if count > settings.max_array:
+        yield FieldError("requirements.array.values", f"makes {count} tasks, at most {settings.max_array} are allowed")
+
+
+def parse(values: str | int) -> tuple[int, int, int]:
+    """
+    First index, end and step of `start:end:step`, `start:end` or `n`, which is `1:n:1`. The end is the last index where a step
+    lands on it. Raises ValueError with the rule that is broken.
+    """
+    text = str(values).strip()
+    if not _VALUES.fullmatch(text):
+        raise ValueError("must be start:end:step, start:end, or how many, in whole numbers from 0 to 999999999999999")
+    numbers = [int(number) for number in text.split(":")]
+    start, end, step = (1, *numbers, 1) if len(numbers) == 1 else (*numbers, 1)[:3]
+    if step < 1:
+        raise ValueError("the step must be at least 1")
+    if end < start:
+        raise ValueError("must be at least 1" if len(numbers) == 1 else "the end must not be before the start")
+    return start, end, step
+
+
+def parse_limit(value: str) -> int | None:
+    """How many children may hold resources at a time; None for any number, which is spelt 0 or left empty. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{0,9}", value):
+        raise ValueError("must be a number of tasks; 0 or nothing: any number of them")
+    return int(value or 0) or None
+
+
+def parse_ranges(text: str) -> list[tuple[int, int]]:
+    """The indices of `3-7,9`: from and to, each included. Raises ValueError with the rule that is broken."""
+    ranges = []
+    for part in text.split(",")[: _MOST_RANGES + 1]:
+        found = _RANGE.fullmatch(part.strip())
+        if found is None or int(found[2] or found[1]) < int(found[1]):
+            raise ValueError("must be like 3-7,9")
+        ranges.append((int(found[1]), int(found[2] or found[1])))
+    if len(ranges) > _MOST_RANGES:
+        raise ValueError(f"must be at most {_MOST_RANGES} ranges")
+    return merged(ranges)
+
+
+def merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same indices in as few ranges as can be, in order."""
+    result: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if result and first <= result[-1][1] + 1:
+            result[-1] = (result[-1][0], max(last, result[-1][1]))
+        else:
+            result.append((first, last))
+    return result
+
+
+def _asked(sent: submission.TaskIn) -> submission.ArrayIn | None:
+    """The array, if one is asked for: a copied task that is none brings one without values."""
+    array = sent.requirements.array if sent.requirements else None
+    return array if array is not None and array.values not in (None, "") else None

@@ -1,0 +1,89 @@
+"""The children of an array, as its parent says them: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
+from shared.models.task import Array, Member, Task
+
+
+def documents(parent: Task, positions: Sequence[int], *, now: float) -> list[dict[str, Any]]:
+    """
+    The children at `positions`, counted from 0, as they are stored at `now`. They have their parent's place in the queue; made
+    again they are the same, but for the time.
+    """
+    if not positions:
+        return []
+    # What they have in common is made once: of a thousand children the whole documents take a tenth of a second.
+    common = child(parent, positions[0], now=now).document()
+    return [{**common, **_own(parent, position, now)} for position in positions]
+
+
+def child(parent: Task, position: int, *, now: float) -> Task:
+    """One child, pending since `now`."""
+    return Task(
+        status=TaskStatus.PENDING,
+        status_at=now,
+        submitted_at=parent.submitted_at,
+        queued_at=parent.queued_at,
+        user=parent.user,
+        project=parent.project,
+        spec=parent.spec,
+        shape=parent.shape,
+        submission=parent.submission,
+        **_own(parent, position, now),
+    )
+
+
+def unmade(parent: Task, position: int) -> Task:
+    """A child that is not stored, as it is shown: as its parent is, and never run."""
+    shown = child(parent, position, now=parent.status_at)
+    shown.waiting_on = parent.waiting_on
+    shown.reason = parent.reason if parent.status in ENDED else f"waits for its turn in the array {parent.id}"
+    if parent.status is not TaskStatus.PENDING:
+        shown.status = parent.status
+    if parent.status in ENDED:
+        shown.intent = None
+        shown.ending, shown.exit_code, shown.ended_at = parent.ending, parent.exit_code, parent.ended_at
+        if parent.ending is Ending.KILLED:
+            shown.reason = "killed before it was started"
+    return shown
+
+
+def array_of(parent: Task) -> Array:
+    """The array of a task that is known to be the parent of one."""
+    assert parent.array is not None
+    return parent.array
+
+
+def is_suspended(parent: Task) -> bool:
+    """Whether none of its children may be started now."""
+    return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark == "suspended")
+
+
+def ending(array: Array, failed: Sequence[int], *, failures: int) -> tuple[int, str | None]:
+    """
+    Exit code and reason of a parent whose children are all over: 0 if theirs all were, else 1. `failed` are the indices of the
+    first of those that failed, of `failures` in all.
+    """
+    if not failures:
+        return 0, None
+    named = ", ".join(map(str, failed)) + (" …" if failures > len(failed) else "")
+    return 1, f"{failures} of {array.count} children failed: {named}"
+
+
+def _own(parent: Task, position: int, now: float) -> dict[str, Any]:
+    """What of a child's document is not that of its siblings."""
+    array = array_of(parent)
+    index = array.indices[position]
+    killed = parent.intent is Intent.KILL or array.wants_killed(index)
+    member = Member(parent=parent.id, index=index, first=array.start, last=array.end, step=array.step)
+    return {
+        "_id": array.id_of(position),
+        "member": member.model_dump(),
+        "intent": Intent.KILL if killed else None,
+        "intent_at": now if killed else None,
+        "history": [{"at": now, "status": TaskStatus.PENDING, "attempt": 0, "note": None}],
+    }

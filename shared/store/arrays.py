@@ -1,0 +1,235 @@
+"""The collection `tasks` where it concerns arrays: their parents, and all children of one at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import errors as driver_errors
+
+from shared import arrays
+from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
+from shared.models.task import Purge, Task
+from shared.store import connection, indexes
+from shared.store.indexes import ARRAYS, PARENTS
+
+MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many children of an array are where."""
+
+    waiting: int = 0
+    placed: int = 0
+    over: int = 0
+
+    @property
+    def active(self) -> int:
+        return self.waiting + self.placed
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the children of an array ended: from when to when, how many in either way, and which failed first (indices)."""
+
+    started_at: float | None
+    ended_at: float | None
+    succeeded: int
+    failures: int
+    failed: list[int]
+
+
+class ArrayStore:
+    """Arrays."""
+
+    def __init__(self, database: connection.Database) -> None:
+        self._tasks = database["tasks"]
+
+    # --- parents ------------------------------------------------------------------------
+
+    @connection.translated
+    async def covering(self, task_id: int, *, session: Any = None) -> Task | None:
+        """The parent among whose children's ids is `task_id`, if there is one."""
+        query = {"array.first_id": {"$lte": task_id}, **ARRAYS}
+        document = await self._tasks.find_one(query, sort=[("array.first_id", -1)], session=session)
+        parent = Task.model_validate(document) if document else None
+        return parent if parent and arrays.array_of(parent).has(task_id) and parent.purge is not Purge.ALL else None
+
+    @connection.translated
+    async def open(self) -> list[Task]:
+        """All parents that are not over."""
+        query = {"$and": [PARENTS, indexes.active(ACTIVE)]}
+        return [Task.model_validate(document) async for document in self._tasks.find(query).hint("open_arrays")]
+
+    @connection.translated
+    async def open_of(self, ids: Collection[int]) -> list[Task]:
+        """Those of `ids` that are parents and not over."""
+        query = {"_id": {"$in": list(ids)}, **PARENTS, "status": {"$in": sorted(ACTIVE)}}
+        return [Task.model_validate(document) async for document in self._tasks.find(query)]
+
+    @connection.translated
+    async def count_unmade(self, user: str | None, *, session: Any = None) -> tuple[int, int]:
+        """How many parents are not over, and how many children of theirs are not made: of one user or (None) of all."""
+        query: dict[str, Any] = {"$and": [PARENTS, indexes.active(ACTIVE)]}
+        if user is not None:
+            query["user.id"] = {"$eq": user}
+        left = {"$subtract": ["$array.count", "$array.made"]}
+        pipeline: list[dict[str, Any]] = [
+            {"$match": query},
+            {"$group": {"_id": None, "parents": {"$sum": 1}, "unmade": {"$sum": left}}},
+        ]
+        async for row in self._tasks.aggregate(pipeline, session=session):
+            return int(row["parents"]), int(row["unmade"])
+        return 0, 0
+
+    @connection.translated
+    async def set_limit(self, task_id: int, limit: int | None) -> bool:
+        """How many children may hold resources at a time. False if the array is over."""
+        return await self._set(task_id, {"array.max_concurrent": limit})
+
+    @connection.translated
+    async def note(self, task_id: int, *, over: int, started_at: float | None) -> None:
+        """Note how far the children are."""
+        await self._set(task_id, {"array.over": over, "started_at": started_at})
+
+    @connection.translated
+    async def kill_part(self, task_id: int, ranges: Sequence[tuple[int, int]], *, at: float) -> Task | None:
+        """
+        Let the children with these indices be killed, those that are made and those that are not. Return the parent, or None if
+        it is over or holds too many ranges already.
+        """
+        query = {"_id": task_id, "status": {"$in": sorted(ACTIVE)}, f"array.killed.{MOST_KILLED}": {"$exists": False}}
+        document = await self._tasks.find_one_and_update(
+            query,
+            {"$addToSet": {"array.killed": {"$each": [list(one) for one in ranges]}}},
+            return_document=True,
+        )
+        if document is None:
+            return None
+        parent = Task.model_validate(document)
+        await self.ask_children(task_id, Intent.KILL, at=at, ranges=ranges)
+        return parent
+
+    async def _set(self, task_id: int, fields: Mapping[str, Any]) -> bool:
+        query = {"_id": task_id, **PARENTS, "status": {"$in": sorted(ACTIVE)}}
+        result = await self._tasks.update_one(query, {"$set": dict(fields)})
+        return result.matched_count == 1
+
+    # --- making children ----------------------------------------------------------------
+
+    @connection.translated
+    async def make(self, children: Sequence[dict[str, Any]]) -> list[int]:
+        """Store children. Return the ids of those that were there already, from an earlier try."""
+        try:
+            await self._tasks.insert_many(children, ordered=False)
+        except driver_errors.BulkWriteError as error:
+            failed = error.details["writeErrors"]
+            if any(item.get("code") != 11000 for item in failed) or error.details["writeConcernErrors"]:
+                raise
+            return [children[item["index"]]["_id"] for item in failed]
+        return []
+
+    @connection.translated
+    async def advance(self, task_id: int, *, old: int, new: int) -> bool:
+        """Note that the first `new` children are stored. False if somebody else noted something meanwhile, or it is over."""
+        query = {"_id": task_id, "array.made": old, "status": TaskStatus.PENDING}
+        result = await self._tasks.update_one(query, {"$set": {"array.made": new}})
+        return result.matched_count == 1
+
+    # --- all children at once -----------------------------------------------------------
+
+    @connection.translated
+    async def ask_children(
+        self,
+        parent: int,
+        intent: Intent,
+        *,
+        at: float,
+        statuses: Collection[TaskStatus] = ACTIVE,
+        ranges: Sequence[tuple[int, int]] | None = None,
+    ) -> int:
+        """
+        Write what the owner wants of all children in `statuses`, or of those with indices in `ranges`, in one statement. Those
+        that are to be killed are left alone. Return how many it was written for.
+        """
+        query: dict[str, Any] = {
+            "member.parent": parent,
+            "status": {"$in": sorted(statuses)},
+            "intent": {"$nin": [intent, Intent.KILL]},
+        }
+        if ranges is not None:
+            query["$or"] = [{"member.index": {"$gte": first, "$lte": last}} for first, last in ranges]
+        if intent is Intent.SUSPEND:
+            query["remark"] = {"$nin": [Remark.SUSPENDED, Remark.SUSPEND_REJECTED]}
+        if intent is Intent.RESUME:
+            query["$and"] = [{"$or": [{"remark": Remark.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
+        result = await self._tasks.update_many(query, {"$set": {"intent": intent, "intent_at": at}})
+        return int(result.modified_count)
+
+    @connection.translated
+    async def tallies(self, parents: Collection[int]) -> dict[int, Tally]:
+        """Where the children of these are, by parent; read from the index alone."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"member.parent": {"$in": list(parents)}}},
+            {"$group": {"_id": {"parent": "$member.parent", "status": "$status"}, "tasks": {"$sum": 1}}},
+        ]
+        counted: dict[int, dict[str, int]] = {parent: {} for parent in parents}
+        async for row in self._tasks.aggregate(pipeline, hint="by_parent"):
+            counted[row["_id"]["parent"]][row["_id"]["status"]] = row["tasks"]
+        return {parent: _tally(statuses) for parent, statuses in counted.items()}
+
+    @connection.translated
+    async def has_active(self, parent: int) -> bool:
+        """Whether any child is not over."""
+        query = {"member.parent": parent, "status": {"$in": sorted(ACTIVE)}}
+        return await self._tasks.find_one(query, {"_id": 1}) is not None
+
+    @connection.translated
+    async def started_at(self, parent: int) -> float | None:
+        """When the first of the children began to run."""
+        query = {"member.parent": parent, "started_at": {"$type": "number"}}
+        document = await self._tasks.find_one(query, {"started_at": 1}, sort=[("started_at", 1)])
+        return float(document["started_at"]) if document else None
+
+    @connection.translated
+    async def outcome(self, parent: int, *, named: int) -> Outcome:
+        """How the children ended, with the indices of at most `named` of those that failed."""
+        query = {"member.parent": parent}
+        failed = {**query, "exit_code": {"$ne": 0}}
+        sums = {
+            "tasks": {"$sum": 1},
+            "succeeded": {"$sum": {"$cond": [{"$eq": ["$exit_code", 0]}, 1, 0]}},
+            "started": {"$min": "$started_at"},
+            "ended": {"$max": "$ended_at"},
+        }
+        pipeline: list[dict[str, Any]] = [{"$match": query}, {"$group": {"_id": None, **sums}}]
+        rows = [row async for row in self._tasks.aggregate(pipeline)]
+        total: dict[str, Any] = rows[0] if rows else {"tasks": 0, "succeeded": 0, "started": None, "ended": None}
+        cursor = self._tasks.find(failed, {"member.index": 1}).sort("_id", 1).limit(named)
+        return Outcome(
+            started_at=total["started"],
+            ended_at=total["ended"],
+            succeeded=total["succeeded"],
+            failures=total["tasks"] - total["succeeded"],
+            failed=[document["member"]["index"] async for document in cursor],
+        )
+
+    @connection.translated
+    async def children(self, parent: int) -> list[tuple[int, int]]:
+        """Id and attempt of the children that are over and not archived."""
+        query = {"member.parent": parent, "status": TaskStatus.OVER}
+        return [(found["_id"], found["attempt"]) async for found in self._tasks.find(query, {"attempt": 1})]
+
+    @connection.translated
+    async def delete_children(self, parent: int) -> None:
+        """Let all children be gone, of an array that is over; the watcher removes records and files."""
+        query = {"member.parent": parent, "status": {"$in": sorted(ENDED)}}
+        await self._tasks.update_many(query, {"$set": {"purge": Purge.ALL, "share": None}})
+
+
+def _tally(statuses: Mapping[str, int]) -> Tally:
+    placed = sum(statuses.get(status, 0) for status in PLACED)
+    over = sum(statuses.get(status, 0) for status in ENDED)
+    return Tally(waiting=sum(statuses.values()) - placed - over, placed=placed, over=over)
