@@ -63,6 +63,7 @@ Query = Callable[[Stores], Awaitable[Any]]
 async def every(tasks: Stream) -> list[Any]:
     return [task async for task in tasks]
 
+
 #: Each hot query, and the index it must be answered from (None: by the number of the document).
 HOT: dict[str, tuple[str | None, Query]] = {
     "the book": ("pending_by_age", lambda s: s.work.pending_ids()),

@@ -202,8 +202,8 @@ async def test_a_task_that_is_inserted_again_after_a_lost_answer_is_there_once(o
 
 
 async def test_a_number_that_is_taken_is_a_conflict_and_the_counter_goes_past_it(opened: Stores) -> None:
-    await insert(opened, samples.task(41), samples.task(42))
-    first = await opened.tasks.reserve_ids(1)  # the counter was lost: it begins anew
+    first = await opened.tasks.reserve_ids(1)
+    await insert(opened, samples.task(41), samples.task(42))  # the counter is an old one
     with pytest.raises(errors.Conflict):
         await insert(opened, samples.task(41, submission="another", cmd="other"), samples.task(first, submission="x"))
     assert (await stored(opened, 41)).spec.cmd == "exit 0"
