@@ -23,6 +23,7 @@ class Outcome(StrEnum):
 
     FITS = "fits"  #: one of them has room
     WAITING = "waiting"  #: one of them will have, once others end
+    RESERVED = "reserved"  #: the one with room is kept for another task
     FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
     NEVER = "never"  #: none of them would have, empty and well
     NO_NODES = "no_nodes"
@@ -87,6 +88,8 @@ class Explainer:
         suitable = self._suitable_for(task)
         if not suitable.count(task):
             return Outcome.NEVER
+        if self._kept is not None and feasibility.fits(task, self._kept):
+            return Outcome.RESERVED
         return Outcome.FRAGMENTED if suitable.have_together(task) else Outcome.WAITING
 
     def explain(self, task: Pending) -> str:
@@ -106,10 +109,10 @@ class Explainer:
         return f"{needs}{together}: {'; '.join(sentences)}{rest}"
 
     def _reserved(self, task: Pending) -> list[str]:
-        if self._reservation is None or self._kept is None:
+        if self._reservation is None:
             return []
-        own = self._reservation.shape == task.shape
-        return [self._reservation.text] if own or feasibility.fits(task, self._kept) else []
+        concerned = self._reservation.shape == task.shape or self.outcome(task) is Outcome.RESERVED
+        return [self._reservation.text] if concerned else []
 
     def _suitable_for(self, task: Pending) -> _Group:
         if not (task.gpus or task.labels or task.ports or task.avoid):
@@ -149,7 +152,7 @@ class _Group:
     def have_together(self, task: Pending) -> bool:
         """Whether those that are ready have as much free, all together, as `task` needs."""
         free = [kind.free[kind.first(task)] for kind in self._large_enough(task)]
-        needs = (task.cpus - EPSILON, task.memory, task.gpus)
+        needs = (task.cpus - EPSILON, task.memory, task.gpus, task.ports)
         return all(sum(column) >= need for column, need in zip(zip(*free, strict=True), needs, strict=True))
 
     def _large_enough(self, task: Pending) -> list[_Kind]:
@@ -161,7 +164,7 @@ class _Kind:
 
     def __init__(self, nodes: Sequence[NodeState]) -> None:
         self.memories = [node.memory for node in nodes]
-        columns = [_sums(_free(node)[resource] for node in reversed(nodes)) for resource in range(3)]
+        columns = [_sums(_free(node)[resource] for node in reversed(nodes)) for resource in range(4)]
         self.free = list(zip(*columns, strict=True))[::-1]
 
     def first(self, task: Pending) -> int:
@@ -172,10 +175,10 @@ def _sums(values: Iterable[float]) -> list[float]:
     return list(accumulate(values, initial=0.0))
 
 
-def _free(node: NodeState) -> tuple[float, float, float]:
+def _free(node: NodeState) -> tuple[float, float, float, float]:
     if not node.ready:
-        return 0.0, 0.0, 0.0
-    return max(0.0, node.free_cpus), max(0, node.free_memory), len(node.free_gpus)
+        return 0.0, 0.0, 0.0, 0.0
+    return max(0.0, node.free_cpus), max(0, node.free_memory), len(node.free_gpus), node.free_ports
 
 
 def _sentence(task: Pending, node: NodeState) -> str:

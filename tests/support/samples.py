@@ -114,7 +114,8 @@ def pending(task_id: int = 1, **fields: Any) -> Pending:
         "queued_at": float(task_id),
     }
     values.update(fields)
-    values.setdefault("shape", f"cpu={values['cpus']:g} memory={values['memory']}")
+    needs = ("cpus", "memory", "gpus", "labels", "ports", "avoid")
+    values.setdefault("shape", " ".join(f"{need}={values[need]}" for need in needs if values.get(need)))
     return Pending(**values)
 
 
@@ -156,8 +157,10 @@ def seen(task_id: int = 1, attempt: int = 1, state: RunState = RunState.RUNNING,
 
 
 def node(name: str = NODE, cpus: float = 8.0, gb: float = 16.0, **fields: Any) -> NodeState:
-    """An empty node, or what `free_cpus` and `free_memory` (bytes) leave of it."""
+    """An empty node, or what `free_cpus` and `free_memory` (bytes) leave of it. `gpus` are devices by name."""
     memory = round(gb * GB)
+    devices = list(fields.pop("gpus", ()))
+    fields = {"gpus": len(devices), "free_gpus": devices, **fields}
     return NodeState(name=name, cpus=cpus, memory=memory, **{"free_cpus": cpus, "free_memory": memory, **fields})
 
 
