@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ Check = Callable[[], Awaitable[None]]
 
 _CHECK_TIMEOUT = 3.0  #: seconds
 _SHUTDOWN_TIMEOUT = 5  #: seconds for requests under way
+_UNSENT = 256 * 1024  #: bytes that wait in the kernel to be sent to one client, see tcp(7)
 _CLIENT_TIMEOUT = 60  #: seconds in which a client must take something of what is sent to it, see tcp(7)
 
 
@@ -102,6 +104,11 @@ async def serve(
         # Passed on to what is accepted: a client that has stopped reading is cut off by the kernel, also while it is
         # the last of an answer that is waited for, when nothing of ours looks any more.
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _CLIENT_TIMEOUT * 1000)
+        # Else each client that asks for a large file and reads nothing is first sent megabytes, which the others wait for.
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+    # What is there now stays: to look through it again and again would stop the process for a tenth of a second each time.
+    gc.collect()
+    gc.freeze()
     serving = asyncio.create_task(server.serve(sockets=sockets), name="http-server")
     stopping = asyncio.create_task(stop.wait(), name="http-stop")
     try:

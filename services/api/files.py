@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import quote_from_bytes
 
@@ -10,6 +9,7 @@ import httpx
 import structlog
 from starlette.responses import Response
 
+from services.api.fetching import Fetched, Fetcher
 from shared import clock, errors, streaming
 from shared.auth import grants
 from shared.auth.grants import Grant
@@ -22,9 +22,7 @@ _CONNECTIONS = httpx.Limits(max_connections=1000, max_keepalive_connections=50, 
 #: Seconds. `read` is up to the first piece and then to each next: a long list and a large file's way to the disk take a while.
 _TIMEOUTS = httpx.Timeout(connect=2.0, read=60.0, write=60.0, pool=5.0)
 _HEALTH_TIMEOUT = 2.0
-#: What arrives is read in one go, as much as the system holds, before anybody can say stop: megabytes for each slow
-#: client, if the system is not told to hold less.
-_OPTIONS = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)]
+_READS = ("GET", "HEAD")
 
 _SENT = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "content-length")
 _ANSWERED = frozenset(
@@ -46,9 +44,10 @@ class FilesService:
 
     def __init__(self, settings: Settings) -> None:
         self._key = grants.key(settings.secret_passphrase.get_secret_value())
+        self._fetcher = Fetcher(settings.files_base_url)
         self._client = httpx.AsyncClient(
             base_url=settings.files_base_url,
-            transport=httpx.AsyncHTTPTransport(limits=_CONNECTIONS, socket_options=_OPTIONS, trust_env=False),
+            transport=httpx.AsyncHTTPTransport(limits=_CONNECTIONS, trust_env=False),
             timeout=_TIMEOUTS,
             trust_env=False,
             headers={"Accept-Encoding": "identity"},
@@ -56,6 +55,7 @@ class FilesService:
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._fetcher.close()
 
     async def ping(self) -> None:
         """Raises `errors.FilesUnavailable` unless the service is there and well."""
@@ -79,25 +79,28 @@ class FilesService:
         What the service answers to `method` on `path` below the granted directory, streamed. Raises
         `errors.FilesUnavailable`, and what `body` raises.
         """
-        request = self._client.build_request(
-            method,
-            f"/files?path={quote_from_bytes(path, safe='/')}",
-            headers={
-                "Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}",
-                **{name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")},
-            },
-            content=body,
-        )
+        sent = {
+            "Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}",
+            **{name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")},
+        }
+        url = f"/files?path={quote_from_bytes(path, safe='/')}"
+        if method in _READS:
+            return await self._shown(method, await self._fetcher.ask(method, url, sent))
+        request = self._client.build_request(method, url, headers=sent, content=body)
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
-        if answer.status_code not in _PASSED_ON:
-            await answer.aclose()
-            log.error("files.not_understood", status=answer.status_code, method=method)
-            raise errors.FilesUnavailable(f"the files service answered {answer.status_code}")
-        shown = {name: value for name, value in answer.headers.items() if name in _ANSWERED}
-        return streaming.Streamed(_pieces(answer), status=answer.status_code, headers=shown, release=answer.aclose)
+        return await self._shown(method, Fetched(answer.status_code, answer.headers, _pieces(answer), answer.aclose))
+
+    @staticmethod
+    async def _shown(method: str, answer: Fetched) -> Response:
+        if answer.status not in _PASSED_ON:
+            await answer.release()
+            log.error("files.not_understood", status=answer.status, method=method)
+            raise errors.FilesUnavailable(f"the files service answered {answer.status}")
+        shown = {name.lower(): value for name, value in answer.headers.items() if name.lower() in _ANSWERED}
+        return streaming.Streamed(answer.pieces, status=answer.status, headers=shown, release=answer.release)
 
 
 async def _pieces(answer: httpx.Response) -> streaming.Pieces:
