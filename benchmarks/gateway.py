@@ -22,11 +22,11 @@ class NotDone(Exception):
 
 
 class Gateway:
-    """A session of the administrator."""
+    """A session of the administrator, or of the user whose token is given."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, token: str | None = None) -> None:
         self.url = system.base_url
-        self.token = system.token()
+        self.token = token or system.token()
         self._connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
 
     def __enter__(self) -> Gateway:
@@ -39,14 +39,25 @@ class Gateway:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer's content. Raises `NotDone` for any status but 200."""
+        return json.loads(self.fetch(method, path, body))
+
+    def fetch(self, method: str, path: str, body: object = None) -> bytes:
+        """The same, as it was sent."""
         content = json.dumps(body).encode() if body is not None else None
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        return self._sent(method, path, content, "application/json")
+
+    def put_file(self, path: str, content: bytes) -> None:
+        """Raises `NotDone` for any status but 200."""
+        self._sent("PUT", path, content, "application/octet-stream")
+
+    def _sent(self, method: str, path: str, content: bytes | None, kind: str) -> bytes:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
         self._connection.request(method, f"/api/1.0{path}", content, headers)
         answer = self._connection.getresponse()
         data = answer.read()
         if answer.status != http.client.OK:
             raise NotDone(f"{method} {path} is answered {answer.status}: {data[:300]!r}")
-        return json.loads(data)
+        return data
 
     def submit(self, task: dict[str, object]) -> int:
         return int(self.ask("POST", "/task", task)["id"])

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from benchmarks.figures import control_plane, docker_rate, launch, memory, planning, process_rate, submits
+from benchmarks.figures import (
+    control_plane,
+    docker_rate,
+    download,
+    launch,
+    memory,
+    million,
+    planning,
+    process_rate,
+    submits,
+)
 
 ALL: Mapping[str, ModuleType] = {
     "planning": planning,
@@ -15,4 +25,6 @@ ALL: Mapping[str, ModuleType] = {
     "docker_rate": docker_rate,
     "process_rate": process_rate,
     "memory": memory,
+    "million": million,
+    "download": download,
 }
