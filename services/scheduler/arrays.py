@@ -91,11 +91,15 @@ class Arrays:
             self._seen.update(changed)
             parents = await self._stores.arrays.open_of(changed) if changed else []
         for parent in parents:
-            self._enter(parent)
+            await self._enter(parent)
             await self._pass_on(parent)
 
-    def _enter(self, parent: Task) -> None:
+    async def _enter(self, parent: Task) -> None:
         held = self._open.get(parent.id)
+        dynamic = parent.spec.dynamic
+        if dynamic and (held is None or held.parent.spec.dynamic != dynamic):
+            # The gateway wrote it for those that it found; more were made of the parent as it was.
+            await self._stores.arrays.set_dynamic_of_children(parent.id, dynamic)
         if held is None:
             self._open[parent.id] = _Open(parent)
             bisect.insort(self._ranges, (arrays.array_of(parent).first_id, parent.id))

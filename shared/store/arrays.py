@@ -217,10 +217,18 @@ class ArrayStore:
         )
 
     @connection.translated
-    async def children(self, parent: int) -> list[tuple[int, int]]:
+    async def children_over(self, parent: int) -> list[tuple[int, int]]:
         """Id and attempt of the children that are over and not archived."""
         query = {"member.parent": parent, "status": TaskStatus.OVER}
         return [(found["_id"], found["attempt"]) async for found in self._tasks.find(query, {"attempt": 1})]
+
+    @connection.translated
+    async def set_dynamic_of_children(self, parent: int, dynamic: Mapping[str, str]) -> None:
+        """Change the dynamic requirements of all children that are not over."""
+        query = {"member.parent": parent, "status": {"$in": sorted(ACTIVE)}}
+        await self._tasks.update_many(
+            query, {"$set": {f"spec.dynamic.{name}": value for name, value in dynamic.items()}}
+        )
 
     @connection.translated
     async def delete_children(self, parent: int) -> None:

@@ -6,24 +6,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from services.api import bodies, task_answers
+from services.api import array_actions, bodies, task_answers
 from services.api.dependencies import Caller, Here, Managed
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, TaskOut
 from shared import clock, errors
 from shared.lifecycle import ENDED, TaskStatus
-from shared.models.task import Purge, Task
-from shared.store.tasks import Transition
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["archive"])
 
 _DAY = 24 * 3600
 Days = Annotated[int, Path(ge=0, le=36500)]
-
-
-def _archiving(task: Task, now: float) -> Transition:
-    fields = {"purge": Purge.FILES, "share": None}
-    return Transition(task.id, task.attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=now, fields=fields)
 
 
 @router.get(
@@ -33,10 +26,14 @@ def _archiving(task: Task, now: float) -> Transition:
     summary="Archive a task that is over",
 )
 async def archive(task: Managed, here: Here) -> Json:
-    """Its files are removed, its record stays. Archiving twice is fine."""
+    """Its files are removed, its record stays; those of an array with those of all its children. Archiving twice is fine."""
     if task.status not in ENDED:
         raise errors.Conflict(f"task {task.id} is not over")
-    moved = await here.stores.tasks.transition(_archiving(task, clock.now())) if task.status == "over" else None
+    now = clock.now()
+    if task.array is not None:
+        await array_actions.archive_all(here, task, now=now)
+    move = array_actions.archiving(task.id, task.attempt, now)
+    moved = await here.stores.tasks.transition(move) if task.status == "over" else None
     return await task_answers.one(here, moved or await here.stores.views.get(task.id) or task)
 
 
@@ -47,9 +44,18 @@ async def archive(task: Managed, here: Here) -> Json:
     summary="Delete a task that is over",
 )
 async def delete(task: Managed, here: Here) -> Json:
-    """Record and files are gone; what it used stays counted."""
-    if not await here.stores.tasks.delete([task.id]):
+    """
+    Record and files are gone, those of an array with those of all its children; what it used stays counted. A child cannot be
+    deleted before its array is over.
+    """
+    if task.status not in ENDED:
         raise errors.Conflict(f"task {task.id} is not over")
+    if not await array_actions.deletable(here, [task]):
+        raise errors.Conflict(f"task {task.id} belongs to an array that is not over")
+    if task.array is not None:
+        await here.stores.arrays.delete_children(task.id)
+    if not await here.stores.tasks.delete([task.id]):
+        raise array_actions.not_stored(task)
     return await task_answers.one(here, task)
 
 
@@ -62,7 +68,7 @@ async def delete(task: Managed, here: Here) -> Json:
 async def archive_old(days: Days, here: Here, user: Caller) -> Json:
     now = clock.now()
     old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)
-    moves = [_archiving(task, now) for task in old if task.status is TaskStatus.OVER]
+    moves = [array_actions.archiving(task.id, task.attempt, now) for task in old if task.status is TaskStatus.OVER]
     return Json(sorted(await here.stores.tasks.transition_many(moves)))
 
 
@@ -76,4 +82,5 @@ async def delete_old(
     days: Days, here: Here, user: Caller, tag: Annotated[str | None, Query(max_length=100)] = None
 ) -> Json:
     old = await here.stores.lists.old(user.id, before=clock.now() - days * _DAY, tag=tag)
-    return Json(sorted(await here.stores.tasks.delete([task.id for task in old])))
+    gone = await array_actions.deletable(here, old)
+    return Json(sorted(await here.stores.tasks.delete([task.id for task in gone])))

@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import bodies, requirements, task_answers
+from services.api import array_actions, arrays, bodies, requirements, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, TaskOut, Token
 from shared import clock, errors
 from shared.auth import shares, tokens
 from shared.executors.base import Feature
-from shared.lifecycle import Intent, Remark, TaskStatus
+from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
 from shared.models.task import Task
 
 router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
@@ -28,9 +28,16 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark) -> Json
     """Record what the owner wants of a running task; of any other it is rejected, where it is not over already."""
     can = intent is Intent.RESCHEDULE or Feature.PAUSE in here.features
     now = clock.now()
-    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[TaskStatus.RUNNING]) if can else None
+    if intent is Intent.RESCHEDULE and task.array is not None:
+        await array_actions.reschedule_all(here, task)
+        return await task_answers.one(here, task)
+    # The parent of an array never runs itself: it keeps what is wanted of its children.
+    at = TaskStatus.RUNNING if task.array is None else TaskStatus.PENDING
+    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[at]) if can else None
     if asked is not None:
         here.hints.asked()
+        if task.array is not None:
+            here.hints.pending([task.id])
     elif intent is not Intent.RESCHEDULE:
         asked = await here.stores.tasks.reject(task.id, rejected)
     return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)
@@ -81,16 +88,23 @@ class Change(BaseModel):
     summary="Change a requirement that the configuration calls dynamic",
 )
 async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
+    if sent.name == arrays.MAX_CONCURRENT:
+        await array_actions.limit(here, task, sent.value)
+        return Json({"name": sent.name, "value": sent.value})
     field = next((field for field in here.settings.dynamic_fields if field.name == sent.name), None)
     if field is None:
-        known = ", ".join(field.name for field in here.settings.dynamic_fields) or "none are configured"
+        known = ", ".join((arrays.MAX_CONCURRENT, *(field.name for field in here.settings.dynamic_fields)))
         raise errors.InvalidInput.of("name", f"must be one of: {known}")
     if field.admin_only and not user.admin:
         raise errors.NotAllowed(f"only an admin may change {field.name}")
     if field.name == requirements.LIFESPAN and (problem := requirements.lifespan_problem(sent.value, here.settings)):
         raise errors.InvalidInput.of("value", problem)
     if await here.stores.tasks.set_dynamic(task.id, field.name, sent.value) is None:
-        raise errors.Conflict(f"task {task.id} is over")
+        is_over = task.member is None or task.status in ENDED
+        raise errors.Conflict(f"task {task.id} is over") if is_over else array_actions.not_stored(task)
+    if task.array is not None:
+        await here.stores.arrays.set_dynamic_of_children(task.id, {field.name: sent.value})
+        here.hints.pending([task.id])
     return Json({"name": field.name, "value": sent.value})
 
 
@@ -101,10 +115,13 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
     summary="Make a token that lets anybody see this task and its files",
 )
 async def share(task: Owned, here: Here) -> Json:
-    """Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it."""
+    """
+    Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it. That of an array also opens
+    the directories of its children, which are below its own, but not these tasks.
+    """
     made = shares.generate(now=clock.now(), seconds=here.settings.share_timeout)
     if not await here.stores.tasks.set_share(task.id, made.stored):
-        raise errors.TaskNotFound(task.id)
+        raise array_actions.not_stored(task)
     return Json({"token": made.secret})
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from services.api import bodies, explanations, idempotency, task_answers
+from services.api import array_actions, bodies, explanations, idempotency, task_answers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
@@ -56,6 +56,10 @@ async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey, dry_run: 
             (task_id,) = await idempotency.once(here, key, admit_whole)
     return Json({"msg": "Task added", "id": task_id})
 
+
+Index = Annotated[
+    str | None, Query(max_length=10_000, description="Of an array: the indices of the children to kill, like `3-7,9`")
+]
 
 _COUNTED: dict[str, frozenset[TaskStatus]] = {
     "pending": frozenset({TaskStatus.PENDING, TaskStatus.STARTING}),
@@ -121,10 +125,20 @@ async def pending(task: Managed, here: Here) -> Json:
     responses=AUTHENTICATED | responses(403, 404),
     summary="Kill a task",
 )
-async def kill(task: Managed, here: Here) -> Json:
-    """Recorded at once, carried out soon: `status.secondary` is `kill requested` until the task is over."""
+async def kill(task: Managed, here: Here, index: Index = None) -> Json:
+    """
+    Recorded at once, carried out soon: `status.secondary` is `kill requested` until the task is over. An array is killed with
+    all its children, or with `index` a part of them without the rest.
+    """
+    if index is not None:
+        part = await array_actions.kill_part(here, task, index)
+        return await task_answers.one(here, part or await here.stores.views.get(task.id) or task)
     asked = await here.stores.tasks.ask(task.id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE))
-    if asked is not None:
+    if asked is None:
+        asked = await array_actions.kill_unmade(here, task)
+    else:
         here.hints.asked()
+    if asked is not None and task.array is not None:
+        await array_actions.kill_all(here, task, asked)
     # Not asked: it came to its end meanwhile, and is shown with it.
     return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)

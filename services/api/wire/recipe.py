@@ -69,7 +69,8 @@ def specification(task: Mapping[str, Any]) -> dict[str, Any]:
     spec: dict[str, Any] = {
         part: {name: task[part][name] for name in names if name in task[part]} for part, names in _KEPT.items()
     }
-    spec["requirements"]["array"] = {"values": task["requirements"]["array"]["values"]}
+    array = task["requirements"]["array"]
+    spec["requirements"]["array"] = {"values": array["values"], "max_concurrent": array["max_concurrent"]}
     volumes = task["container"]["volumes"]
     spec["container"]["volumes"] = [
         {"name": volume["name"], "acl": volume["acl"]} for volume in volumes if volume["name"] != "go-docker"

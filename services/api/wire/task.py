@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,8 @@ _PRIMARY = {TaskStatus.STARTING: "pending"}
 _CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
 
 DIRECTORY_VOLUME = "go-docker"  #: the task's directory among its volumes
+_LISTED = 10_000  #: children whose ids are shown one by one; the others follow them
+_NAMED = 5  #: tasks that a reason names
 NOT_LOOKED_AT = "waiting for its turn"
 
 
@@ -59,7 +62,7 @@ def shown(
 def status(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> dict[str, Any]:
     """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
     answer: dict[str, Any] = {
-        "primary": _PRIMARY.get(task.status, task.status.value),
+        "primary": _primary(task),
         "secondary": secondary(task, verdict=verdict, silence=silence),
         "exitcode": task.exit_code,
         "reason": reason(task, verdict=verdict, silence=silence),
@@ -92,6 +95,10 @@ def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
             f"node {silence.node} has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: what became of it is not known"
         )
     if task.status is TaskStatus.PENDING:
+        if task.waiting_on:
+            return _waits_for(task.waiting_on)
+        if task.array is not None and task.started_at is not None:
+            return f"{task.array.over} of {task.array.count} children are over"
         if verdict is not None and _judged(task, verdict):
             return verdict.reason
         return task.reason or NOT_LOOKED_AT
@@ -103,9 +110,23 @@ def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
     return task.reason
 
 
+def _primary(task: Task) -> str:
+    # The parent of an array is never placed itself: it runs while its children do.
+    if task.array is not None and task.status is TaskStatus.PENDING and task.started_at is not None:
+        return TaskStatus.RUNNING.value
+    return _PRIMARY.get(task.status, task.status.value)
+
+
+def _waits_for(ids: Sequence[int]) -> str:
+    named = ", ".join(map(str, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+    return f"waits for {'task' if len(ids) == 1 else 'tasks'} {named} to be over"
+
+
 def _judged(task: Task, verdict: Verdict | None) -> bool:
-    # A verdict from before the task came is about others of its shape.
-    return verdict is not None and verdict.at >= task.status_at
+    # A verdict from before the task came is about others of its shape; one on children that wait is none on the rest.
+    if verdict is None or task.waiting_on or (task.array is not None and task.started_at is not None):
+        return False
+    return verdict.at >= task.status_at
 
 
 def _duration(task: Task) -> float | None:
@@ -143,7 +164,7 @@ def _requirements(task: Task) -> dict[str, Any]:
 def _array(task: Task) -> dict[str, Any]:
     array, member = task.array, task.member
     if array is not None:
-        children = range(array.first_id, array.first_id + array.count)
+        children = range(array.first_id, array.first_id + min(array.count, _LISTED))
         values = f"{array.start}:{array.end}:{array.step}"
         return {
             "values": values,
@@ -151,6 +172,7 @@ def _array(task: Task) -> dict[str, Any]:
             "nb_tasks": array.count,
             "nb_tasks_over": array.over,
             "tasks": list(children),
+            "first_id": array.first_id,
             "max_concurrent": array.max_concurrent,
         }
     return {
@@ -159,6 +181,7 @@ def _array(task: Task) -> dict[str, Any]:
         "nb_tasks": 0,
         "nb_tasks_over": 0,
         "tasks": [],
+        "first_id": None,
         "max_concurrent": None,
     }
 
