@@ -131,7 +131,7 @@ class Enactor:
             log.debug("stop.not_looked_at", run=handle.name, error=str(error))
 
     async def _note_stuck(self, handle: Handle, *, stuck: bool) -> None:
-        if (handle in self._stuck) is stuck:
+        if not stuck and handle not in self._stuck:
             return
         if stuck:
             self._stuck.add(handle)

@@ -17,7 +17,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 LEASE = "deletions"
-ARRIVALS = 8  #: operations of the store, at most, from who is asking to the task that is stored
+ARRIVALS = 10  #: operations of the store, at most, from who is asking to the task that is stored
 
 
 class Retention:

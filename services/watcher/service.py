@@ -22,6 +22,7 @@ from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from services.watcher.silence import Patience
+from services.watcher.time_quotas import TimeQuotas
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
@@ -71,6 +72,7 @@ class WatcherService:
             "hints": self.watch_hints,
             "waiting": self.watch_waiting,
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
+            "time-quotas": TimeQuotas(self._stores, self._broker, self._settings, holder=self._holder).run,
             "deletions": Retention(self._stores, self._broker, self._settings, holder=self._holder).run,
         }
         if self._settings.smtp_host is not None:
