@@ -131,6 +131,7 @@ class Host:
         `LIVE_RESTORE`, and after SIGKILL anyway until it is started again. One that does not run stays so.
         """
         self.signal(number)
+        self.thaw()  # one that is frozen would not hear
         if not self._ends(STOP_TIMEOUT):
             self.signal(signal.SIGKILL)
             if not self._ends(STOP_TIMEOUT):

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from tests.cluster import claims, requirements
 from tests.cluster.cgroups import ROOT as CGROUPS
 from tests.cluster.cgroups import Cgroup
@@ -85,7 +87,18 @@ def take_down(number: int) -> None:
         Machine(file.parent.name, file.parent, owner=os.getpid()).switch_off()
     Network(number).remove()
     group.remove()
+    psutil.wait_procs(processes(number), timeout=END_TIMEOUT)
     _remove_tree(directory)
+
+
+def processes(number: int) -> list[psutil.Process]:
+    """What works with the cluster's files: its machines, and a GoDocker on them that ends a little after whoever started it."""
+    inside = f"{_directory(number)}/"
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(inside in word for word in process.info["cmdline"] or []) and process.pid != os.getpid()
+    ]
 
 
 def traces(number: int) -> list[str]:

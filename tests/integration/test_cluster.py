@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -234,14 +235,11 @@ def test_what_a_killed_process_left_is_swept_by_the_next(cluster: Cluster) -> No
 
 def processes_of(cluster: Cluster) -> list[str]:
     """Whatever names its directory or lives in its control groups."""
-    named = []
-    for process in psutil.process_iter():
-        try:
-            if f"{cluster.directory}/" in " ".join(process.cmdline()):
-                named.append(process.name())
-        except psutil.Error:
-            continue
-    return named + [living.name for host in cluster.hosts for living in host.living()]
+    names = []
+    for process in running.processes(cluster.number):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(process.name())
+    return names + [living.name for host in cluster.hosts for living in host.living()]
 
 
 def assert_gone(cluster: Cluster) -> None:
