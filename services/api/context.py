@@ -21,7 +21,7 @@ from shared.auth.providers.base import Provider
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
 from shared.lifecycle import PLACED
-from shared.models.node import Verdict
+from shared.models.node import Verdict, verdict_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
 from shared.models.user import User
@@ -52,10 +52,15 @@ class Context:
     pushed: Pushed
     silent: Silences
 
-    async def verdicts(self, tasks: Sequence[Task]) -> dict[str, Verdict]:
-        """The scheduler's verdicts that concern `tasks`, by shape."""
-        shapes = {task.shape for task in tasks if task.status == "pending"}
-        return await self.stores.verdicts.get_many(shapes) if shapes else {}
+    async def verdicts(self, tasks: Sequence[Task]) -> dict[int, Verdict]:
+        """The scheduler's latest verdict on each of `tasks` that is pending, by the task's id."""
+        ids = {task.id: _verdict_ids(task) for task in tasks if task.status == "pending"}
+        found = await self.stores.verdicts.get_many({name for names in ids.values() for name in names}) if ids else {}
+        latest = {}
+        for task_id, names in ids.items():
+            if concerning := [found[name] for name in names if name in found]:
+                latest[task_id] = max(concerning, key=lambda verdict: verdict.at)
+        return latest
 
     async def silences(self, tasks: Sequence[Task]) -> Mapping[str, Silence]:
         """The silences that concern `tasks`, by node."""
@@ -85,6 +90,10 @@ class Context:
         """Raises `errors.InMaintenance` while the system takes no new tasks."""
         if await self.maintenance.ask(ALL):
             raise errors.InMaintenance()
+
+
+def _verdict_ids(task: Task) -> list[str]:
+    return verdict_ids(task.shape, task.user.id, task.project, task.member.parent if task.member else None)
 
 
 def build(settings: Settings, stores: Stores, broker: Broker, features: frozenset[Feature]) -> Context:

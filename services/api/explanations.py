@@ -28,7 +28,7 @@ async def of_task(here: Context, task: Task) -> dict[str, Any]:
 async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
     now = clock.now()
     verdicts = await here.verdicts([task])
-    text = wire.reason(task, verdict=verdicts.get(task.shape)) or f"the task is {task.status.value}"
+    text = wire.reason(task, verdict=verdicts.get(task.id)) or f"the task is {task.status.value}"
     return {
         "id": task.id,
         "status": wire.status(task, verdict=None)["primary"],
@@ -49,7 +49,7 @@ async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
         return await here.scheduler.explain(task.id)
     except errors.SchedulerUnavailable as error:
         # What the last one wrote down is older, and better than nothing.
-        verdict = (await here.verdicts([task])).get(task.shape)
+        verdict = (await here.verdicts([task])).get(task.id)
         reasons = [{"code": "no_scheduler", "text": str(error), "unblock": "a scheduler takes the lead"}]
         if verdict is not None:
             reasons.append({"code": "last_verdict", "text": verdict.reason})

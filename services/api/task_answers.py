@@ -33,7 +33,7 @@ async def documents(here: Context, tasks: Sequence[Task]) -> list[dict[str, Any]
         wire.shown(
             task,
             directories=here.directories,
-            verdict=verdicts.get(task.shape),
+            verdict=verdicts.get(task.id),
             silence=silences.get(task.placement.node) if task.placement else None,
         )
         for task in tasks
@@ -44,7 +44,7 @@ async def status(here: Context, task: Task) -> dict[str, Any]:
     """Where a task is, and why, as the Web API shows it."""
     verdicts, silences = await here.verdicts([task]), await here.silences([task])
     silence = silences.get(task.placement.node) if task.placement else None
-    return wire.status(task, verdict=verdicts.get(task.shape), silence=silence)
+    return wire.status(task, verdict=verdicts.get(task.id), silence=silence)
 
 
 async def streamed(here: Context, tasks: Stream) -> Response:

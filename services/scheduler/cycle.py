@@ -20,7 +20,7 @@ from services.scheduler.shares import Shares
 from services.scheduler.verdicts import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
-from shared.models.node import Verdict
+from shared.models.node import Verdict, verdict_ids
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.work import Pending
@@ -71,7 +71,7 @@ class Cycle:
             plan.unplaced, nodes, now=began, reservation=plan.reservation, all_were_offered=not plan.full
         )
         won = await self._commit(plan.placements, epoch)
-        await self._record_reasons(reasons, placed={placed.task.shape for placed in plan.placements})
+        await self._record_reasons({**reasons, **self._reasons_of_held(plan.held)}, plan.placements)
         self._measure(began)
         if plan.placements or reasons:
             log.info(
@@ -153,10 +153,23 @@ class Cycle:
             self._book.add(await self._stores.work.pending_of([task.id for task in lost]))
         return won
 
-    async def _record_reasons(self, reasons: Mapping[str, str], *, placed: set[str]) -> None:
+    def _reasons_of_held(self, held: Sequence[Pending]) -> dict[str, str]:
+        """Why lanes wait whatever room there is: a quota of their owners is full, or their array has as many placed as it may."""
+        reasons = {scope.key: reason for scope, reason in self._dispatcher.quotas.held.items()}
+        for task in held:
+            if task.parent in self._book.limits and not self._is_held(task):
+                most = self._book.limits[task.parent]
+                reasons[f"array {task.parent}"] = (
+                    f"{most} children of array {task.parent} are placed, as many as may be"
+                )
+        return reasons
+
+    async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[placement.Placement]) -> None:
         now = clock.now()
-        verdicts = [Verdict(id=shape, reason=reason, at=now) for shape, reason in reasons.items()]
-        gone = placed - self._verdicts.waiting.keys()
+        verdicts = [Verdict(id=whose, reason=reason, at=now) for whose, reason in reasons.items()]
+        tasks = [placed.task for placed in placements]
+        concerned = {name for task in tasks for name in verdict_ids(task.shape, task.user, task.project, task.parent)}
+        gone = concerned - reasons.keys() - self._verdicts.waiting.keys()
         if verdicts or gone:
             await self._stores.verdicts.put(verdicts, placed=gone)
 

@@ -27,10 +27,18 @@ class Node(BaseModel):
 
 
 class Verdict(BaseModel):
-    """Why the tasks of one shape could not be placed when they were last looked at."""
+    """
+    Why tasks could not be placed when they were last looked at: those of one shape, or of one array (`array 12`), or those that
+    count against one quota (`user alice`).
+    """
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
-    id: str = Field(alias="_id")  #: the shape
+    id: str = Field(alias="_id")  #: whom it is about, see `verdict_ids`
     reason: str
     at: float
+
+
+def verdict_ids(shape: str, user: str, project: str, array: int | None) -> list[str]:
+    """The ids of the verdicts that concern a task; of those that there are, the latest counts."""
+    return [shape, f"user {user}", f"project {project}", *([f"array {array}"] if array is not None else [])]

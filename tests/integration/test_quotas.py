@@ -15,9 +15,11 @@ from shared.models.quota import Amounts, Scope, ScopeKind
 from shared.models.usage import UsageRow, row_id
 from shared.settings import Settings
 from shared.store import stores
+from shared.store.quotas import scopes_of
 from shared.store.tasks import Transition
 from shared.store.work import Pending
-from tests.support import samples
+from tests.integration.conftest import Scene
+from tests.support import samples, waiting
 
 pytestmark = pytest.mark.stores
 
@@ -176,3 +178,40 @@ async def test_two_schedulers_at_once_never_pass_a_quota(settings: Settings, ind
     assert highest["lab"] <= 50
     assert highest["alice"] <= 40
     assert highest["bob"] <= 25
+
+
+# --- while they run -----------------------------------------------------------------------
+
+
+async def test_a_running_task_is_ended_when_its_users_time_is_used_up(scene: Scene) -> None:
+    await limit_user(scene.stores, quota_time=30)
+    await scene.stores.usage.add_many([row(101, seconds=29)])
+    await scene.add(1, cmd="sleep 600")
+    await scene.add(2, cmd="sleep 600", user="bob")
+    async with scene.running():
+        task = await scene.until(TaskStatus.OVER)
+        assert (await scene.until(TaskStatus.RUNNING, 2)).ending is None
+    assert (task.ending, task.exit_code) == (Ending.QUOTA_REACHED, 137)
+    assert task.reason == "the time quota of user alice is used up: 30 seconds"
+
+
+async def test_tasks_wait_while_others_hold_the_quota_and_are_over_once_it_is_used(scene: Scene) -> None:
+    await limit_project(scene.stores, quota_cpu=3)
+    for number in (1, 2):
+        await scene.add(number, cmd="sleep 600", cpu=2, project="lab")
+    async with scene.running():
+        await scene.until(TaskStatus.RUNNING, 1)
+        await waiting.until(
+            lambda: _told(scene, 2, "the cpu quota of project lab: 0 of 3 used, 2 held by tasks that run, 2 needed"),
+            "the second is told why it waits",
+        )
+        await scene.kill(1)
+        task = await scene.until(TaskStatus.OVER, 2)
+    assert (task.ending, task.attempt) == (Ending.QUOTA_REACHED, 0)
+    assert task.reason == "the cpu quota of project lab: 2 of 3 used, 2 needed"
+
+
+async def _told(scene: Scene, task_id: int, reason: str) -> bool:
+    task = await scene.task(task_id)
+    verdicts = await scene.stores.verdicts.get_many([scope.key for scope in scopes_of(task.user.id, task.project)])
+    return reason in [verdict.reason for verdict in verdicts.values()]

@@ -1,0 +1,95 @@
+"""End running tasks whose user or project has used up the time that is theirs: what no placement can know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from shared import clock, durations, errors, lifetime
+from shared.broker.broker import Broker
+from shared.lifecycle import Ending, TaskStatus
+from shared.models.quota import Quota, Scope, Taken
+from shared.models.task import Cause
+from shared.settings import Settings
+from shared.store.leases import Lease
+from shared.store.quotas import scopes_of
+from shared.store.stores import Stores
+from shared.store.work import Placed
+
+log = structlog.get_logger(__name__)
+
+LEASE = "time-quotas"
+_SHORTEST = 0.05  #: seconds between two looks
+
+
+class TimeQuotas:
+    """
+    Looks at what is left of each quota of time when it can be used up, not only now and then. The lease saves several watchers
+    the same work; an attempt is ended by compare-and-set all the same.
+    """
+
+    def __init__(self, stores: Stores, broker: Broker, settings: Settings, *, holder: str) -> None:
+        self._stores = stores
+        self._broker = broker
+        self._poll = settings.poll_seconds
+        self._seconds = settings.lease_seconds
+        self._holder = holder
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`."""
+        lease: Lease | None = None
+        while not stop.is_set():
+            wait = self._poll
+            try:
+                lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=self._seconds)
+                if lease is not None:
+                    wait = min(wait, await self.look())
+            except errors.Unavailable as error:
+                log.warning("time_quotas.not_checked", error=str(error))
+            await lifetime.pause(stop, max(_SHORTEST, wait))
+
+    async def look(self) -> float:
+        """End what has to end, and return in how many seconds the next quota can be used up. Raises `errors.StoreUnavailable`."""
+        limits = await self._stores.quotas.limits()
+        timed = {scope: quota for scope, quota in limits.items() if quota.limit.seconds > 0}
+        if not timed:
+            return self._poll
+        placed = await self._stores.work.placed()
+        running = {scope: _running_of(scope, placed) for scope in timed}
+        timed = {scope: quota for scope, quota in timed.items() if running[scope]}
+        if not timed:
+            return self._poll
+        taken = await self._stores.quotas.taken(timed)
+        spent = {scope: quota for scope, quota in timed.items() if left(quota, taken[scope]) <= 0}
+        await self._end(spent, running)
+        waits = [left(timed[scope], taken[scope]) / len(running[scope]) for scope in timed.keys() - spent.keys()]
+        return min(waits, default=self._poll)
+
+    async def _end(self, spent: Mapping[Scope, Quota], running: Mapping[Scope, Sequence[Placed]]) -> None:
+        ended = 0
+        for scope, quota in spent.items():
+            reason = f"the time quota of {scope.key} is used up: {durations.shown(quota.limit.seconds)}"
+            cause = Cause(ending=Ending.QUOTA_REACHED, reason=reason)
+            for task in running[scope]:
+                ended += await self._stores.tasks.expire(task.id, task.attempt, cause, at=clock.now())
+        if ended:
+            log.info("tasks.time_used_up", count=ended)
+            try:
+                await self._broker.tell_watcher_asked()
+            except errors.BrokerUnavailable:
+                log.warning("ends.not_told", count=ended)  # the watchers' poll finds them
+
+
+def left(quota: Quota, taken: Taken) -> float:
+    """Seconds of a quota that are not used, by what is finished and what still runs."""
+    return quota.limit.seconds - taken.all.seconds
+
+
+def _running_of(scope: Scope, placed: Sequence[Placed]) -> list[Placed]:
+    return [
+        task
+        for task in placed
+        if task.status is TaskStatus.RUNNING and task.cause is None and scope in scopes_of(task.user, task.project)
+    ]
