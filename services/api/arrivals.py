@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from services.api import admission, predecessors
 from services.api.context import Context
@@ -20,6 +20,7 @@ from shared.models.task import Task
 from shared.models.user import User
 
 _AT_A_TIME = 50  #: tasks that are judged before others have a turn
+_LOOKUPS = 2  #: operations of the store, at their slowest, in whose time all must be looked up that a request names
 
 
 class Arrivals:
@@ -33,7 +34,14 @@ class Arrivals:
         self._projects: dict[str, Project | None] = {}
 
     async def admit(self, sent: TaskIn) -> Task:
-        """The task to store. Raises `errors.NotAllowed`, and `errors.InvalidInput` with every rule that is broken."""
+        """
+        The task to store. Raises `errors.NotAllowed`, `errors.StoreUnavailable`, and `errors.InvalidInput` with every rule that
+        is broken.
+        """
+        async with self._in_time():
+            return await self._admit(sent)
+
+    async def _admit(self, sent: TaskIn) -> Task:
         task = admission.admit(
             sent,
             owner=await self._owner(sent),
@@ -53,16 +61,26 @@ class Arrivals:
         """
         tasks: list[Task] = []
         problems: list[FieldError] = []
-        for number, one in enumerate(sent):
-            if number % _AT_A_TIME == 0:
-                await asyncio.sleep(0)
-            try:
-                tasks.append(await self.admit(one))
-            except errors.InvalidInput as error:
-                problems += [FieldError(f"{number}.{field.path}", field.rule) for field in error.fields]
+        async with self._in_time():
+            for number, one in enumerate(sent):
+                if number % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+                try:
+                    tasks.append(await self._admit(one))
+                except errors.InvalidInput as error:
+                    problems += [FieldError(f"{number}.{field.path}", field.rule) for field in error.fields]
         if problems:
             raise errors.InvalidInput(problems)
         return tasks
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Whoever deletes a user waits for what is on its way in: that must not take longer for a request that names more."""
+        try:
+            async with asyncio.timeout(_LOOKUPS * self._here.settings.mongo_timeout):
+                yield
+        except TimeoutError:
+            raise errors.StoreUnavailable("what the request names could not be looked up in time") from None
 
     async def _owner(self, sent: TaskIn) -> User:
         """Whom the task will run as. Raises `errors.NotAllowed` and `errors.InvalidInput`."""

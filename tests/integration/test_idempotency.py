@@ -16,7 +16,7 @@ import httpx
 import orjson
 import pytest
 
-from services.api import idempotency
+from services.api import arrivals, idempotency
 from shared import errors
 from shared.models.user import User
 from shared.settings import Settings, Volume
@@ -278,6 +278,7 @@ async def test_of_two_requests_at_once_under_one_key_one_is_refused(
 # --- who died, who slept, what was lost --------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("path", "tasks"), [(TASK, 1), (BATCH, 3)], ids=["task", "batch"])
 async def test_a_gateway_that_is_killed_anywhere_in_between_leaves_all_or_nothing_and_the_next_answers(
     gateway: Gateway, alice: User, path: str, tasks: int
@@ -324,7 +325,7 @@ def _gateways_killed(settings: Settings, request: str) -> int:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
         cwd=Path(__file__).parents[2],
     )
@@ -486,6 +487,22 @@ async def test_batches_at_once_pass_no_limit_and_none_is_torn(settings: Settings
         answers = await asyncio.gather(*(post_batch(where[n % 2], alice, named(3)) for n in range(8)))
         assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 5
         assert await count(one) == 9
+
+
+async def test_a_batch_that_names_more_than_can_be_looked_up_in_time_is_told_so(
+    gateway: Gateway, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = gateway.stores.projects.get
+
+    async def slow(project_id: str) -> Any:
+        await asyncio.sleep(0.1)
+        return await get(project_id)
+
+    monkeypatch.setattr(gateway.stores.projects, "get", slow)
+    monkeypatch.setattr(arrivals, "_LOOKUPS", 0.05)
+    tasks = [samples.submission(**{"user.project": f"p{number}"}) for number in range(100)]
+    refused(await post_batch(gateway, alice, tasks, "k"), 503, "store_unavailable")
+    assert await count(gateway) + await count(gateway, "receipts") == 0
 
 
 async def test_an_admin_s_batch_may_have_tasks_of_several_users(gateway: Gateway, alice: User) -> None:
