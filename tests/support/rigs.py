@@ -41,11 +41,11 @@ class Rig:
     def build(self) -> base.Executor:
         return fake.FakeExecutor() if self.kind == "fake" else factory.build(self.config)
 
-    def another(self) -> base.Executor:
-        """What another process, say a watcher, would work with. The fake one has no more than one."""
+    def another(self, **update: Any) -> base.Executor:
+        """What another process, say a watcher, would work with, with these settings. The fake one has no more than one."""
         if self.kind == "fake":
             return self.executor
-        self._others.append(factory.build(self.config))
+        self._others.append(factory.build(self.config.model_copy(update=update)))
         return self._others[-1]
 
     async def run(self, script: str, *, attempt: int = 1, task_id: int | None = None, **fields: Any) -> base.Run:
@@ -118,6 +118,8 @@ class Rig:
     async def close(self) -> None:
         for handle in self.started:
             await self.executor.remove(handle)
+        for _ in range(2 if self.kind == "docker" else 0):
+            await self.executor.list(self.node)  # and the networks, which are removed when they were seen unused before
         for executor in (self.executor, *self._others):
             await executor.close()
 

@@ -40,6 +40,7 @@ class Networks:
         self._configured = configured
         self._present: set[str] = set()
         self._unused: set[str] = set()
+        self._lock = asyncio.Lock()
 
     def name_of(self, network: str | None) -> str:
         """What the engine calls it."""
@@ -52,16 +53,13 @@ class Networks:
 
     async def ensure(self, network: str | None) -> None:
         """Return when the node has the network. Raises `errors.StartFailed` subclasses, `errors.NodeUnavailable`."""
-        if network is None or not self._is_ours(network) or network in self._present:
+        if network is None or not self._is_ours(network):
             return
-        for _ in range(_TRIES):
-            if await self._is_there(network) or await self._make(network):
+        # One at a time: an engine that is asked twice at once reserves addresses twice before it finds that one is enough.
+        async with self._lock:
+            if network not in self._present:
+                await self._find_or_make(network)
                 self._present.add(network)
-                return
-            await asyncio.sleep(_PAUSE)  # somebody else made it or is removing it; which of both, the next look tells
-        raise errors.StartRefused(
-            f"the name {self.name_of(network)} is taken on {self._engine.name} by another network"
-        )
 
     def was_lost(self, network: str | None, message: str) -> bool:
         """
@@ -91,6 +89,21 @@ class Networks:
                 self._present.discard(network)
                 log.info("network.removed", node=self._engine.name, network=network)
         self._unused = set(unused)
+
+    async def _find_or_make(self, network: str) -> None:
+        taken = f"the name {self.name_of(network)} is taken on {self._engine.name} by another network"
+        problem: errors.StartFailed = errors.StartRefused(taken)
+        for _ in range(_TRIES):
+            if await self._is_there(network):
+                return
+            try:
+                if await self._make(network):
+                    return
+            except errors.NodeFull as error:
+                # Or another scheduler is making the same one at this moment.
+                problem = error
+            await asyncio.sleep(_PAUSE)  # somebody else made it or is removing it; which of both, the next look tells
+        raise problem
 
     def _is_ours(self, network: str) -> bool:
         return network != base.PUBLIC or self._configured is None
