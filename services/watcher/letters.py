@@ -53,9 +53,10 @@ def message(notice: Notice, *, sender: str) -> EmailMessage:
 
 
 def _running(task: Task, directory: str) -> str:
-    node = task.placement.node if task.placement else "a node"
+    where = f" on {task.placement.node}" if task.placement else ""
+    array = f", an array of {task.array.count}," if task.array else ""
     return _lines(
-        f"Your task {task.id}{_named(task)} is running on {node}.",
+        f"Your task {task.id}{_named(task)}{array} is running{where}.",
         "",
         f"Started:    {_time(task.started_at)}",
         f"Submitted:  {_time(task.submitted_at)}",
@@ -65,7 +66,7 @@ def _running(task: Task, directory: str) -> str:
 
 
 def _over(task: Task, directory: str) -> str:
-    ran = task.placement is not None
+    ran = task.placement is not None or (task.array is not None and task.started_at is not None)
     return _lines(
         f"Your task {task.id}{_named(task)} {_how(task)}.",
         "",

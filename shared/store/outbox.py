@@ -31,8 +31,12 @@ class OutboxStore:
 
     @connection.translated
     async def owing(self, *, limit: int) -> list[Task]:
-        """Tasks whose owners are to be told something that is not in the outbox yet."""
-        news = {"status": TaskStatus.RUNNING, "$expr": {"$lt": ["$told", "$attempt"]}}
+        """Tasks whose owners are to be told something that is not in the outbox yet; of an array that is its parent."""
+        runs = [
+            {"status": TaskStatus.RUNNING},
+            {"status": TaskStatus.PENDING, "array": {"$ne": None}, "started_at": {"$ne": None}},
+        ]
+        news = {"$or": runs, "$expr": {"$lt": ["$told", "$attempt"]}}
         query = {"told": {"$type": "int"}, "$or": [{"status": {"$in": sorted(ENDED)}}, news]}
         return [Task.model_validate(document) async for document in self._tasks.find(query).limit(limit)]
 
