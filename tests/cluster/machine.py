@@ -99,7 +99,10 @@ class Machine:
         subprocess.run(command, check=True, timeout=END_TIMEOUT, stdin=subprocess.DEVNULL)
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:
-        """What runs in it, containers included; only those called `name` where one is given."""
+        """
+        What runs in it, shims included, but not inside its containers (for those: `Host.living`); only those called `name`
+        where one is given.
+        """
         first = self.first()
         if first is None:
             return []

@@ -84,10 +84,9 @@ def test_a_host_is_cut_off_killed_wiped_and_whole_again_by_name(tmp_path: Path) 
         waiting.until_blocking(lambda: "cut node2" in bed.text(), "it says what can be done")
         assert bed.states() == ["up", "up", "up"]
         assert bed.run("cut", "node2").stdout == "node2 is cut off\n"
-        bed.run("freeze", "node1")
         bed.run("kill", "node3")
-        assert bed.states() == ["engine hangs", "not reached", "no engine"]
-        for words in (("heal", "node1"), ("heal", "node2"), ("restart", "node3"), ("wipe", "node2")):
+        assert bed.states() == ["up", "not reached", "no engine"]
+        for words in (("heal", "node2"), ("restart", "node3"), ("wipe", "node2")):
             assert bed.run(*words).returncode == 0
         assert bed.states() == ["up", "up", "up"]
 
@@ -101,7 +100,7 @@ def test_a_host_is_cut_off_killed_wiped_and_whole_again_by_name(tmp_path: Path) 
         bed.process.send_signal(signal.SIGINT)
         assert bed.process.wait(PATIENCE) == 0
         assert running.traces(cluster.number) == []
-        assert "no cluster" in bed.run("status").stderr
+        assert running.find(bed.name) is None
 
 
 def test_whoever_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
