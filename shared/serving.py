@@ -131,3 +131,10 @@ def bind(host: str, port: int) -> socket.socket:
         raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     listening.listen(2048)
     return listening
+
+
+def url_of(listening: socket.socket, host: str) -> str:
+    """Where other hosts, or where `host` is a loopback address other processes, reach a listening socket."""
+    name = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
+    shown = f"[{name}]" if ":" in name else name
+    return f"http://{shown}:{listening.getsockname()[1]}"

@@ -9,6 +9,7 @@ import uuid
 
 import structlog
 
+from services.scheduler import questions
 from services.scheduler.audit import Audit
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
@@ -17,19 +18,22 @@ from services.scheduler.pending import Book
 from services.scheduler.policies import registry
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
+from services.scheduler.situations import Situations
 from shared import clock, errors, lifetime, metrics, serving
+from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
 from shared.models.node import Node
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
+from shared.store import leases
 from shared.store.leases import Lease
 from shared.store.standings import StandingStore
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-LEASE = "scheduler"
+LEASE = leases.SCHEDULER
 DRAIN = 6.0  #: seconds that starts under way are given when the service stops
 
 
@@ -43,6 +47,7 @@ class SchedulerService:
         self._executor = executor
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._lease: Lease | None = None
+        self._url: str | None = None  # where gateways can ask this one
         self._epoch_taken: int | None = None
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
@@ -58,12 +63,27 @@ class SchedulerService:
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
 
+        self._situations = Situations(
+            settings,
+            stores,
+            self._book,
+            self._cluster,
+            self._cycle,
+            self._policy,
+            self._shares,
+            leads=lambda: self._has_taken_over,
+        )
+
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`."""
-        app = serving.health_app("scheduler", self.checks())
+        key = service_tokens.key(self._settings.secret_passphrase.get_secret_value())
+        app = serving.health_app("scheduler", self.checks(), questions.routes(self._situations, key=key))
+        host, port = self._settings.internal_host, self._settings.scheduler_port
+        listening = serving.bind(host, port)
+        self._url = self._settings.scheduler_url or serving.url_of(listening, host)
 
         async def http(stop: asyncio.Event) -> None:
-            await serving.serve(app, stop, host=self._settings.internal_host, port=self._settings.scheduler_port)
+            await serving.serve(app, stop, host=host, port=port, listening=listening)
 
         loops: dict[str, lifetime.Loop] = {
             "http": http,
@@ -104,7 +124,7 @@ class SchedulerService:
         async for _ in lifetime.every(stop, seconds / 3):
             led = self.leads
             try:
-                self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds)
+                self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds, url=self._url)
             except errors.StoreUnavailable as error:
                 log.warning("lease.not_renewed", error=str(error))
             if led != self.leads:
@@ -180,7 +200,7 @@ class SchedulerService:
         """Ask the nodes what they have, and write it down for those who ask."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
             reports = await self._executor.nodes()
-            if self._cluster.observe(reports):
+            if self._cluster.observe(reports, now=clock.now()):
                 self._wakeup.set()
             self._measure()
             if not self.leads:
