@@ -46,6 +46,7 @@ class SimulatedExecutor:
                 reason=None,
                 cpus=node.cpus if node.cpus is not None else CPUS,
                 memory=round(node.memory * _GB) if node.memory is not None else MEMORY,
+                gpus=tuple(node.gpus),
                 labels=node.labels,
             )
             for node in self._nodes.values()

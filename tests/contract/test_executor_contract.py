@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -389,8 +391,58 @@ async def test_the_environment_is_the_documented_one(real_rig: rigs.Rig) -> None
     expected = {
         *("GODOCKER_JID", "GODOCKER_PWD", "GODOCKER_HOME", "GODOCKER_RUN", "HOME", "GREETING", "LEFT", "PATH"),
         *("LANG", "PWD", "OLDPWD", "SHLVL", "HOSTNAME", "_"),
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
     }
     assert set(found) <= expected, "nothing of ours is inherited"
+
+
+DEVICE = "/dev/null"  #: one that every host has
+
+
+async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.Rig) -> None:
+    assert {base.Feature.GPUS, base.Feature.PORTS} <= real_rig.executor.features()
+    first, second = free_port(), free_port()
+    ports = (base.PortMapping(80, first), base.PortMapping(8080, second))
+    run = await real_rig.start("env", gpus=(DEVICE,), ports=ports, network=base.PUBLIC)
+    await real_rig.ended(run)
+    lines = set(real_rig.file(run, "god.log").read_text().splitlines())
+    assert {
+        f"GODOCKER_GPUS={DEVICE}",
+        f"GODOCKER_PORTS={first},{second}",
+        f"GODOCKER_PORT_80={first}",
+        f"GODOCKER_PORT_8080={second}",
+    } <= lines
+
+
+async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(real_rig: rigs.Rig) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("", 0))
+        stranger.listen()
+        port = int(stranger.getsockname()[1])
+        run = await real_rig.run("exit 4", ports=(base.PortMapping(80, port),), network=base.PUBLIC)
+        with pytest.raises(errors.PortTaken, match=f"port {port} of {real_rig.node}") as taken:
+            await real_rig.executor.start(run)
+        assert taken.value.port == port
+        assert await real_rig.executor.inspect(run.handle) is None
+    await real_rig.executor.start(run)
+    assert (await real_rig.ended(run)).exit_code == 4
+
+
+async def test_a_run_whose_port_is_listened_at_by_now_is_adopted(real_rig: rigs.Rig) -> None:
+    port = free_port()
+    run = await real_rig.start("sleep 30", ports=(base.PortMapping(80, port),), network=base.PUBLIC)
+    with socket.socket() as listener:
+        with contextlib.suppress(OSError):  # an engine listens by itself
+            listener.bind(("", port))
+            listener.listen()
+        await real_rig.another().start(run)
+    assert await real_rig.state(run) is base.RunState.RUNNING
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 async def test_the_script_may_name_its_interpreter(real_rig: rigs.Rig) -> None:

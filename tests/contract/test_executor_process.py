@@ -250,6 +250,18 @@ async def test_a_task_that_writes_its_exit_file_early_is_still_running(rig: rigs
 # --- what a process is given -----------------------------------------------------
 
 
+@pytest.mark.parametrize(("gpus", "visible"), [((), ""), (("1", "GPU-8f3c", "/dev/dri/card0"), "1,GPU-8f3c")])
+async def test_a_process_sees_the_gpus_it_was_given(rig: rigs.Rig, gpus: tuple[str, ...], visible: str) -> None:
+    run = await rig.start('echo "$CUDA_VISIBLE_DEVICES"', gpus=gpus)
+    await rig.ended(run)
+    assert rig.file(run, "god.log").read_text() == f"{visible}\n"
+
+
+async def test_the_machine_has_the_gpus_of_the_configuration(rig: rigs.Rig) -> None:
+    [report] = await rig.another(process_gpus=["0", "1"]).nodes()
+    assert report.gpus == ("0", "1")
+
+
 async def test_nothing_of_ours_is_inherited(rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "must not get out")
     reading, writing = os.pipe()

@@ -108,7 +108,7 @@ def test_the_gpus_of_a_node_are_those_configured_or_those_its_engine_was_told_of
 ) -> None:
     discrete = {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 3}}
     info = {"GenericResources": [discrete, {"NamedResourceSpec": {"Kind": kind, "Value": value}}]}
-    assert observe.report(info, name="n1", labels={}, cpus=1, memory=1, gpus=configured).gpus == gpus
+    assert observe.report(info, name="n1", labels={}, cpus=1, memory=1, configured_gpus=configured).gpus == gpus
 
 
 def test_an_engine_of_another_system_is_not_ready() -> None:

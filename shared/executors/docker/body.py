@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.executors import base, wrapper
-from shared.executors.docker import devices
+from shared.executors.docker import gpus
 
 INSTANCE = "godocker.instance"
 TASK = "godocker.task"
@@ -37,7 +37,7 @@ def create_body(
     home = next((mount.target for mount in run.mounts if mount.name == "home"), None)
     data = next((mount.target for mount in run.mounts if mount.target == base.DATA), None)
     environment = wrapper.environment(run, workdir=base.WORKDIR, home=home, data=data)
-    environment |= devices.environment(run.gpus)
+    environment |= gpus.environment(run.gpus)
     return {
         "Image": reference(run.image),
         # The image's own entry point, command, user, stop signal and health check are all overridden.
@@ -86,8 +86,8 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
         "IpcMode": "private",
         "NetworkMode": network if run.network else "none",
         "PortBindings": {_port(mapping): [{"HostIp": "", "HostPort": str(mapping.host)}] for mapping in run.ports},
-        "Devices": devices.paths(run.gpus),
-        "DeviceRequests": devices.requests(run.gpus),
+        "Devices": gpus.paths(run.gpus),
+        "DeviceRequests": gpus.requests(run.gpus),
         "Memory": run.memory,
         "MemorySwap": run.memory,  # the sum of both: no swap
         "NanoCpus": round(run.cpus * 1e9),

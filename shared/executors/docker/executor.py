@@ -147,7 +147,7 @@ class DockerExecutor:
         try:
             info = await self._ask(node.name, "GET", "info", timeout=REPORT_TIMEOUT)
             return observe.report(
-                info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory, gpus=node.gpus
+                info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory, configured_gpus=node.gpus
             )
         except errors.NodeUnavailable as error:
             return base.NodeReport(

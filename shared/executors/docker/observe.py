@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.executors import base
-from shared.executors.docker import body, devices
+from shared.executors.docker import body, gpus
 
 Json = Mapping[str, Any]
 
@@ -120,10 +120,10 @@ def report(
     labels: Mapping[str, str],
     cpus: float | None,
     memory: int | None,
-    gpus: Sequence[str] = (),
+    configured_gpus: Sequence[str] = (),
 ) -> base.NodeReport:
     """
-    A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, `gpus`) stands above
+    A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, GPUs) stands above
     what the engine says.
     """
     reason = None
@@ -136,7 +136,7 @@ def report(
         reason=reason,
         cpus=cpus if cpus is not None else float(info.get("NCPU", 0)),
         memory=memory if memory is not None else int(info.get("MemTotal", 0)),
-        gpus=tuple(gpus or devices.of_engine(info)),
+        gpus=tuple(configured_gpus or gpus.of_engine(info)),
         labels={**_engine_labels(info), **labels},
         version=str(info.get("ServerVersion", "")),
     )

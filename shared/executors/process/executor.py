@@ -38,7 +38,8 @@ class ProcessExecutor:
         self._samples: dict[str, tuple[float, float]] = {}
 
     def features(self) -> frozenset[base.Feature]:
-        return frozenset({base.Feature.PAUSE})
+        # Devices and ports are told and left alone by others; nothing keeps a process from those of another.
+        return frozenset({base.Feature.PAUSE, base.Feature.GPUS, base.Feature.PORTS})
 
     def node_names(self) -> Sequence[str]:
         return [records.NODE]
@@ -163,6 +164,7 @@ class ProcessExecutor:
             memory=round(memory * _GB) if memory is not None else psutil.virtual_memory().total,
             disk_used=disk.used,
             disk_total=disk.total,
+            gpus=tuple(self._config.process_gpus),
             version=os.uname().release,
         )
 

@@ -7,13 +7,14 @@ import concurrent.futures
 import contextlib
 import ctypes
 import os
+import socket
 import subprocess
 from dataclasses import replace
 
 import structlog
 
 from shared import clock, errors
-from shared.executors import base, wrapper
+from shared.executors import base, devices, wrapper
 from shared.executors.process import proc, records, runs
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,10 @@ class Spawner:
     def _start(self, run: base.Run, loop: asyncio.AbstractEventLoop) -> float:
         check(run)
         self._records.prepare()
+        port = taken_port(run)
+        # Asked before the record: one that listens already has one.
+        if port is not None and self._records.read(run.handle.name) is None:
+            raise errors.PortTaken(f"port {port} of {records.NODE} is in use there", port=port)
         intent = records.Record(
             run.handle.task_id, run.handle.attempt, run.uid, run.directory, proc.boot_id(), clock.now()
         )
@@ -116,7 +121,27 @@ def environment(run: base.Run) -> dict[str, str]:
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
     # A process that is the user's may write there, too: only a mount can be read only.
     data = next((mount.source for mount in run.mounts if mount.target == base.DATA), None)
-    return {"PATH": _PATH, "LANG": "C.UTF-8", **wrapper.environment(run, workdir=run.directory, home=home, data=data)}
+    return {
+        "PATH": _PATH,
+        "LANG": "C.UTF-8",
+        **wrapper.environment(run, workdir=run.directory, home=home, data=data),
+        # Without it, programs take all that there are. Numbers are counted as `nvidia-smi` does.
+        "CUDA_VISIBLE_DEVICES": ",".join(devices.names(run.gpus)),
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+
+
+def taken_port(run: base.Run) -> int | None:
+    """The first of the run's ports that somebody listens at. Between this look and the run's own, anybody may begin to."""
+    for mapping in run.ports:
+        with socket.socket() as probe:
+            # As servers do: what is left of closed connections is no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("", mapping.host))
+            except OSError:
+                return mapping.host
+    return None
 
 
 def _popen(run: base.Run) -> subprocess.Popen[bytes]:

@@ -1,13 +1,12 @@
-"""
-The devices of a node that a run is given: a path below `/dev` as it is, every other name (`0`, `GPU-8f3c…`) as a GPU that the
-engine's NVIDIA runtime knows by it.
-"""
+"""The devices of a node that a container is given."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from shared.executors import devices
 
 NVIDIA = "NVIDIA_VISIBLE_DEVICES"
 _NO_DEVICES = "void"
@@ -18,12 +17,12 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60
 
 def paths(gpus: Sequence[str]) -> list[dict[str, str]]:
     """`HostConfig.Devices`."""
-    return [{"PathOnHost": name, "PathInContainer": name, "CgroupPermissions": "rw"} for name in gpus if is_path(name)]
+    return [{"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rw"} for path in devices.paths(gpus)]
 
 
 def requests(gpus: Sequence[str]) -> list[dict[str, Any]]:
-    """`HostConfig.DeviceRequests`."""
-    names = [name for name in gpus if not is_path(name)]
+    """`HostConfig.DeviceRequests`: GPUs that the engine's NVIDIA runtime knows."""
+    names = devices.names(gpus)
     return [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}] if names else []
 
 
@@ -32,11 +31,7 @@ def environment(gpus: Sequence[str]) -> dict[str, str]:
     Also for a run without any: images ask for all devices by this variable, and get them where the NVIDIA runtime is the
     engine's default one. (`CUDA_VISIBLE_DEVICES` stays away: inside, the devices that are there are counted from 0.)
     """
-    return {NVIDIA: ",".join(name for name in gpus if not is_path(name)) or _NO_DEVICES}
-
-
-def is_path(name: str) -> bool:
-    return name.startswith("/dev/")
+    return {NVIDIA: ",".join(devices.names(gpus)) or _NO_DEVICES}
 
 
 def of_engine(info: Mapping[str, Any]) -> list[str]:
