@@ -1,0 +1,210 @@
+"""Fair share on real stores: what is read of usage and priorities, and who is started first for it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from services.scheduler.service import SchedulerService
+from services.scheduler.shares import Shares
+from shared import clock
+from shared.lifecycle import TaskStatus
+from shared.models.project import Project
+from shared.models.usage import UsageRow, row_id
+from shared.settings import Settings
+from shared.store.standings import Priorities, StandingStore, Taken
+from shared.store.stores import Stores
+from tests.integration.conftest import Scene
+from tests.support import samples, waiting
+
+pytestmark = pytest.mark.stores
+
+HOUR = 3600.0
+
+
+def used(number: int, user: str, project: str = "default", **fields: Any) -> UsageRow:
+    """An attempt that ran for an hour and ended at `at`."""
+    at = fields.pop("at", samples.NOW)
+    values: dict[str, Any] = {
+        "id": row_id(number, 1),
+        "task": number,
+        "attempt": 1,
+        "user": user,
+        "project": project,
+        "cpu": 1.0,
+        "ram": 2.0,
+        "started_at": at - HOUR,
+        "ended_at": at,
+        "seconds": HOUR,
+        "day": clock.day(at),
+    }
+    return UsageRow(**{**values, **fields})
+
+
+# --- what is read ------------------------------------------------------------------------
+
+
+async def test_usage_is_summed_by_user_and_project_from_a_moment_on(opened: Stores) -> None:
+    await opened.usage.add_many(
+        [
+            used(1, "alice", cpu=4.0),
+            used(2, "alice", at=samples.NOW + 5, seconds=10.0),
+            used(3, "alice", "one"),
+            used(4, "bob"),
+            used(5, "bob", at=samples.NOW - 1),  # too long ago
+        ]
+    )
+    ended = await StandingStore(opened.database).ended(since=samples.NOW)
+    assert sorted(ended, key=lambda taken: (taken.user, taken.project)) == [
+        Taken("alice", "default", 2, HOUR + 10, 4 * HOUR + 10, 2 * HOUR + 20),
+        Taken("alice", "one", 1, HOUR, HOUR, 2 * HOUR),
+        Taken("bob", "default", 1, HOUR, HOUR, 2 * HOUR),
+    ]
+
+
+async def test_what_runs_is_summed_with_the_time_it_has_run(opened: Stores) -> None:
+    placed = {"placement": samples.placement(), "user": "alice"}
+    await opened.tasks.insert(
+        [
+            samples.task(1, TaskStatus.RUNNING, started_at=samples.NOW, cpu=4.0, ram=8.0, **placed),
+            samples.task(2, TaskStatus.STARTING, at=samples.NOW + 90, **placed),
+            samples.task(3, TaskStatus.RUNNING, started_at=samples.NOW + 500, **placed),  # by another clock
+            samples.task(4, TaskStatus.PENDING, user="alice"),
+            samples.task(5, TaskStatus.OVER, started_at=samples.NOW, ended_at=samples.NOW + 1, **placed),
+        ]
+    )
+    running = await StandingStore(opened.database).running(at=samples.NOW + 100)
+    assert running == [Taken("alice", "default", 3, 110, 410, 810, cores=6, gb=10)]
+
+
+async def test_priorities_are_those_of_all_users_and_projects(opened: Stores) -> None:
+    await opened.users.add(samples.user("alice", usage={"prio": 80}))
+    await opened.users.add(samples.user("bob"))
+    await opened.database["users"].insert_one({"_id": "old"})
+    await opened.projects.add(Project(id="one", prio=20))
+    expected = Priorities({"alice": 80, "bob": 50, "old": 50}, {"one": 20})
+    assert await StandingStore(opened.database).priorities() == expected
+
+
+async def test_the_sums_of_the_window_are_read_from_the_index_alone(indexed: Stores) -> None:
+    await indexed.usage.add_many([used(number, f"user{number % 7}", at=samples.NOW + number) for number in range(300)])
+    seen: list[list[dict[str, Any]]] = []
+
+    class Watched:
+        """The collection `usage`, that shows what is asked of it."""
+
+        def aggregate(self, pipeline: list[dict[str, Any]]) -> Any:
+            seen.append(pipeline)
+            return indexed.database["usage"].aggregate(pipeline)
+
+    store = StandingStore(indexed.database)
+    store._usage = Watched()  # type: ignore[assignment]
+    assert len(await store.ended(since=samples.NOW + 200)) == 7
+    command = {"aggregate": "usage", "pipeline": seen[0], "cursor": {}}
+    plan = str(await indexed.database.command("explain", command, verbosity="executionStats"))
+    assert "'indexName': 'by_end'" in plan
+    assert "'totalDocsExamined': 0" in plan
+
+
+# --- who is started first -------------------------------------------------------------------
+
+
+@pytest.fixture
+def fair(scene: Scene) -> Scene:
+    scene.settings = scene.settings.model_copy(
+        update={"scheduler_policy": "fairshare", "fairshare_reload_seconds": 0.1}
+    )
+    return scene
+
+
+async def add_queue(scene: Scene) -> None:
+    """Two tasks of alice and two of bob behind them, each as large as the node."""
+    for number, user in ((1, "alice"), (2, "alice"), (3, "bob"), (4, "bob")):
+        await scene.add(number, user=user, cpu=8.0, cmd="exit 0", at=clock.now() - 10 + number)
+
+
+def started(scene: Scene) -> list[int]:
+    return [handle.task_id for handle in scene.executor.starts]
+
+
+async def heavy(scene: Scene, **fields: Any) -> None:
+    """Alice used a lot."""
+    at = clock.now() - fields.pop("ago", 60.0)
+    await scene.stores.usage.add_many([used(number, "alice", at=at, **fields) for number in range(1001, 1006)])
+
+
+async def prioritised(scene: Scene) -> None:
+    """Nobody used anything, and bob has a high priority."""
+    await scene.stores.users.add(samples.user("alice", usage={"prio": 10}))
+    await scene.stores.users.add(samples.user("bob", usage={"prio": 90}, uid=20002))
+
+
+async def long_ago(scene: Scene) -> None:
+    """Alice used a lot, which no window of thirty days shows any more."""
+    await heavy(scene, ago=32 * 86400.0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "before", "first"),
+    [
+        ("fairshare", heavy, [3, 4, 1, 2]),
+        ("fairshare", prioritised, [3, 4, 1, 2]),
+        ("fairshare", long_ago, [1]),
+        ("fifo", heavy, [1, 2, 3, 4]),
+    ],
+    ids=["fairshare-heavy", "fairshare-priority", "fairshare-long-ago", "fifo"],
+)
+async def test_the_policy_says_who_is_started_first(
+    fair: Scene, policy: str, before: Callable[[Scene], Awaitable[None]], first: list[int]
+) -> None:
+    fair.settings = fair.settings.model_copy(update={"scheduler_policy": policy, "fairshare_user_weight": 100.0})
+    await before(fair)
+    await add_queue(fair)
+    async with fair.running():
+        await fair.until(TaskStatus.OVER, 1, 2, 3, 4)
+    assert started(fair)[: len(first)] == first
+
+
+async def test_usage_that_is_written_meanwhile_counts_within_the_period(fair: Scene) -> None:
+    await fair.add(9, user="carol", cpu=8.0, cmd="sleep 600")
+    scheduler = fair.scheduler()
+    async with fair.running(scheduler, fair.watcher()):
+        await fair.until(TaskStatus.RUNNING, 9)
+        await add_queue(fair)
+        await heavy(fair)
+        await waiting.until(lambda: len(scheduler._book) == 4, "the scheduler knows the tasks")
+        await waiting.until(lambda: _knows(scheduler), "the scheduler has read what alice used")
+        await fair.kill(9)
+        await fair.until(TaskStatus.OVER, 1, 2, 3, 4)
+    assert started(fair) == [9, 3, 4, 1, 2]
+
+
+def _knows(scheduler: SchedulerService) -> bool:
+    return scheduler._shares.view(clock.now()).user("alice").usage.time >= 5 * HOUR
+
+
+async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
+    """Nothing of alice's has ended, but she holds half of the node: the other half is bob's first."""
+    for number, user in ((1, "alice"), (9, "carol")):
+        await fair.add(number, user=user, cpu=4.0, cmd="sleep 600")
+    scheduler = fair.scheduler()
+    async with fair.running(scheduler, fair.watcher()):
+        await fair.until(TaskStatus.RUNNING, 1, 9)
+        for number, user in ((2, "alice"), (3, "bob")):
+            await fair.add(number, user=user, cpu=4.0, cmd="exit 0", at=clock.now() - 10 + number)
+        await waiting.until(lambda: len(scheduler._book) == 2, "the scheduler knows the tasks")
+        await fair.kill(9)
+        await fair.until(TaskStatus.OVER, 2, 3)
+    assert started(fair)[2:] == [3, 2]
+
+
+async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stores, settings: Settings) -> None:
+    shares = Shares(StandingStore(opened.database), days=settings.user_reset_usage_duration)
+    await shares.read()
+    shares.charge([samples.pending(1, cpus=2.0)])
+    charged = shares.view(clock.now()).user("alice").usage
+    assert (charged.time, charged.cpu) == (60, 120)
+    await shares.read()  # it is not there: it was never written as starting
+    assert shares.view(clock.now()).user("alice").usage.time == 0
