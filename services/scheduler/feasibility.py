@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 
 from services.scheduler.cluster import IN_MAINTENANCE
+from services.scheduler.labels import Condition, conditions, matches
 from services.scheduler.nodes import NodeState
 from services.scheduler.reservation import EPSILON, Reservation
 from shared.store.work import GB, Pending
@@ -47,22 +47,6 @@ class Reason:
         return self.unblock is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What a node's label has to be, or not to be."""
-
-    name: str
-    value: str
-    equal: bool
-
-    def holds(self, node: NodeState) -> bool:
-        """A label that is not there is not what it must not be."""
-        return (node.labels.get(self.name) == self.value) is self.equal
-
-    def __str__(self) -> str:
-        return f"{self.name}{'==' if self.equal else '!='}{self.value}"
-
-
 def fits(task: Pending, node: NodeState) -> bool:
     """Whether `node` has room for `task` now."""
     return (
@@ -71,7 +55,7 @@ def fits(task: Pending, node: NodeState) -> bool:
         and node.free_memory >= task.memory
         and (not task.gpus or len(node.free_gpus) >= task.gpus)
         and (not task.ports or node.free_ports >= task.ports)
-        and (not task.labels or matches(task, node))
+        and (not task.labels or matches(task.labels, node))
         and node.name not in task.avoid
     )
 
@@ -86,26 +70,9 @@ def suits(task: Pending, node: NodeState) -> bool:
     return (
         node.gpus >= task.gpus
         and len(node.ports) >= task.ports
-        and (not task.labels or matches(task, node))
+        and (not task.labels or matches(task.labels, node))
         and node.name not in task.avoid
     )
-
-
-def matches(task: Pending, node: NodeState) -> bool:
-    """Whether the labels of `node` are as `task` wants them."""
-    return all(condition.holds(node) for condition in conditions(task.labels))
-
-
-@lru_cache(maxsize=4096)
-def conditions(labels: tuple[str, ...]) -> tuple[Condition, ...]:
-    """Read `storage==ssd` and `storage!=ssd`."""
-    found = []
-    for label in labels:
-        name, equal, value = label.partition("==")
-        if not equal:
-            name, _, value = label.partition("!=")
-        found.append(Condition(name, value, bool(equal)))
-    return tuple(found)
 
 
 def why_not(task: Pending, node: NodeState, reservation: Reservation | None = None) -> tuple[Reason, ...]:

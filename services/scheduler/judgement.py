@@ -11,6 +11,7 @@ from itertools import accumulate, islice
 
 from services.scheduler import feasibility
 from services.scheduler.feasibility import Code, Reason, number
+from services.scheduler.labels import LabelIndex, conditions
 from services.scheduler.nodes import NodeState
 from services.scheduler.reservation import EPSILON, Reservation
 from shared.store.work import GB, Pending
@@ -79,6 +80,7 @@ class Explainer:
         self._kept = next((node for node in nodes if reservation and node.name == reservation.node), None)
         roomiest = sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)
         self._all = _Group(roomiest)
+        self._labels = LabelIndex(roomiest)
         self._suitable: dict[tuple[object, ...], _Group] = {}
 
     def outcome(self, task: Pending) -> Outcome:
@@ -117,18 +119,19 @@ class Explainer:
     def _suitable_for(self, task: Pending) -> _Group:
         if not (task.gpus or task.labels or task.ports or task.avoid):
             return self._all
-        key = (task.gpus, task.labels, task.ports, task.avoid)
+        key = (task.gpus, self._labels.telling(task.labels), task.ports, task.avoid)
         if key not in self._suitable:
-            self._suitable[key] = _Group([node for node in self._all.nodes if feasibility.suits(task, node)])
+            matching = self._labels.matching(task.labels)
+            self._suitable[key] = _Group([node for node in matching if feasibility.suits(task, node)])
         return self._suitable[key]
 
     def _why_never(self, task: Pending) -> str:
-        for condition in feasibility.conditions(task.labels):
-            if not any(condition.holds(node) for node in self._all.nodes):
+        for label, condition in zip(task.labels, conditions(task.labels), strict=True):
+            if not self._labels.matching((label,)):
                 return f"no node has {condition}"
-        matching = [node for node in self._all.nodes if feasibility.matches(task, node)]
+        matching = self._labels.matching(task.labels)
         if not matching:
-            return f"no node has {_listed([str(condition) for condition in feasibility.conditions(task.labels)])}"
+            return f"no node has {_listed([str(condition) for condition in conditions(task.labels)])}"
         failed = [node.name for node in matching if node.name in task.avoid and _is_large_enough(task, node)]
         if failed:
             return f"{_listed(sorted(failed))}, which could take it, failed it before"
@@ -212,7 +215,7 @@ def _most(task: Pending, nodes: Sequence[NodeState]) -> str:
         most.append(f"{_count(gpus.gpus, 'gpu')} ({gpus.name})")
     if task.ports:
         most.append(f"{max(len(node.ports) for node in nodes)} ports")
-    labels = [str(condition) for condition in feasibility.conditions(task.labels)]
+    labels = [str(condition) for condition in conditions(task.labels)]
     return f"the most that a node{f' with {_listed(labels)}' if labels else ''} has is {_listed(most)}"
 
 
@@ -222,7 +225,7 @@ def _needs(task: Pending) -> str:
         needs.append(_count(task.gpus, "gpu"))
     if task.ports:
         needs.append(_count(task.ports, "port"))
-    return _listed([*needs, *(str(condition) for condition in feasibility.conditions(task.labels))])
+    return _listed([*needs, *(str(condition) for condition in conditions(task.labels))])
 
 
 def _count(count: int, what: str) -> str:

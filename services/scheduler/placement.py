@@ -78,11 +78,10 @@ class _Planning:
         self._nodes = nodes
         self._terms = terms
         self._ranked = terms.ranking(nodes)
-        self._refusals = Refusals()
+        self._refusals, self._never = Refusals(self._ranked.labels), Refusals(self._ranked.labels)
         self._children = defaultdict(int, terms.arrays.placed)
         self._kept: NodeState | None = None  # the node of the reservation
         self._only_kept: set[str] = set()  # shapes that no other node has room for
-        self._never = Refusals()
         self._head_was_seen = False
         self._result = Plan()
 
@@ -148,7 +147,7 @@ class _Planning:
         """The head of those that found no room, of those that could ever, gets the one reservation of the pass."""
         if self._head_was_seen or self._never.covers(task):
             return
-        if not any(node.ready and feasibility.could_ever_fit(task, node) for node in self._nodes):
+        if not self._ranked.could_ever_take(task):
             self._never.add(task)
             return
         self._head_was_seen = True

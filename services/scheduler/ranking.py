@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from services.scheduler import feasibility
+from services.scheduler.labels import LabelIndex
 from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.reservation import EPSILON
 from shared.store.work import Pending
 
+FEW = 8  #: one node in so many
+
 
 class Ranking(Protocol):
     """Nodes that a pass gives tasks to. A node may not change but by `take`."""
+
+    labels: LabelIndex  #: of the nodes that are ready
+
+    def could_ever_take(self, task: Pending) -> bool:
+        """Whether one of the nodes would have room for `task` if it were empty."""
+        ...
 
     def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
         """The best node for `task`, none where none has room. `without` is kept for somebody else."""
@@ -33,12 +42,22 @@ class _Sorted:
 
     def __init__(self, nodes: Iterable[NodeState], key: Callable[[NodeState], tuple[float, float, str]]) -> None:
         self.key = key
+        self.labels = LabelIndex([node for node in nodes if node.ready])
         self.by_gpus: dict[int, list[NodeState]] = defaultdict(list)
-        for node in nodes:
-            if node.ready:
-                self.by_gpus[len(node.free_gpus)].append(node)
+        for node in self.labels.nodes:
+            self.by_gpus[len(node.free_gpus)].append(node)
         for alike in self.by_gpus.values():
             alike.sort(key=key)
+
+    def could_ever_take(self, task: Pending) -> bool:
+        return any(feasibility.could_ever_fit(task, node) for node in self.labels.matching(task.labels))
+
+    def few(self, task: Pending) -> Sequence[NodeState] | None:
+        """The nodes with the labels that `task` wants, where these are so few that looking at each is quickest."""
+        if not task.labels:
+            return None
+        matching = self.labels.matching(task.labels)
+        return matching if len(matching) * FEW <= len(self.labels.nodes) else None
 
     def take(self, task: Pending, node: NodeState, *, until: float | None = None) -> Allocation:
         alike = self.by_gpus[len(node.free_gpus)]
@@ -58,6 +77,9 @@ class BestFit(_Sorted):
         super().__init__(nodes, _room)
 
     def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
+        if (few := self.few(task)) is not None:
+            able = (node for node in few if node is not without and feasibility.fits(task, node))
+            return min(able, key=lambda node: (len(node.free_gpus), *_room(node)), default=None)
         for count in sorted(self.by_gpus):
             if count < task.gpus:
                 continue
@@ -80,6 +102,9 @@ class Spread(_Sorted):
         super().__init__(nodes, _emptiness)
 
     def find(self, task: Pending, *, without: NodeState | None = None) -> NodeState | None:
+        if (few := self.few(task)) is not None:
+            able = (node for node in few if node is not without and feasibility.fits(task, node))
+            return max(able, key=lambda node: (_wish(task, node), *_emptiness(node)), default=None)
         if task.gpus:
             counts = sorted((count for count in self.by_gpus if count >= task.gpus), reverse=True)
             return next((node for count in counts if (node := self._first(task, count, without))), None)
@@ -105,6 +130,11 @@ def _room(node: NodeState) -> tuple[float, float, str]:
 
 def _free_cpus(node: NodeState) -> float:
     return node.free_cpus
+
+
+def _wish(task: Pending, node: NodeState) -> int:
+    """Higher where free gpus are more welcome, or less in the way."""
+    return len(node.free_gpus) if task.gpus else -bool(node.free_gpus)
 
 
 def _emptiness(node: NodeState) -> tuple[float, float, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from services.scheduler.labels import Condition, LabelIndex
 from services.scheduler.reservation import Amounts, need_of
 from shared.store.work import Pending
 
@@ -16,18 +17,19 @@ class Refusals:
     shapes that differ by a little, a few of them speak for all.
     """
 
-    def __init__(self) -> None:
-        self._needs: defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[Amounts]] = defaultdict(list)
+    def __init__(self, labels: LabelIndex) -> None:
+        self._needs: defaultdict[tuple[tuple[Condition, ...], tuple[str, ...]], list[Amounts]] = defaultdict(list)
+        self._labels = labels
 
     def covers(self, task: Pending) -> bool:
         """Whether something that needs no more than `task`, and may go to the same nodes, found no room."""
-        refused = self._needs.get((task.labels, task.avoid))
+        refused = self._needs.get((self._labels.telling(task.labels), task.avoid))
         return refused is not None and any(_is_within(small, task) for small in refused)
 
     def add(self, task: Pending) -> None:
         """No node had room for `task`, which was not covered."""
         need = need_of(task)
-        known = self._needs[task.labels, task.avoid]
+        known = self._needs[self._labels.telling(task.labels), task.avoid]
         known[:] = [small for small in known if not _is_below(need, small)]
         if len(known) < _MOST:
             known.append(need)

@@ -8,11 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import assume, given
+import pytest
+from hypothesis import HealthCheck, assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.scheduler import feasibility, placement
+from services.scheduler import feasibility, placement, ranking
 from services.scheduler.backfill import Rules
+from services.scheduler.labels import LabelIndex, matches
 from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
 from services.scheduler.placement import Arrays, Plan, Terms
@@ -195,7 +198,7 @@ def test_judging_by_shape_comes_to_the_same_as_judging_each_task(
 
 @given(queues, nodes())
 def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
-    refusals = Refusals()
+    refusals = Refusals(LabelIndex(states))
     for task in waiting:
         has_room = any(feasibility.fits(task, node) for node in states)
         if refusals.covers(task):
@@ -203,6 +206,14 @@ def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states
         elif not has_room:
             refusals.add(task)
             assert refusals.covers(task)
+
+
+@given(tasks, nodes())
+def test_the_index_of_labels_finds_what_a_look_at_every_node_finds(task: Pending, states: list[NodeState]) -> None:
+    index = LabelIndex(states)
+    matching = [node for node in states if matches(task.labels, node)]
+    assert list(index.matching(task.labels)) == matching
+    assert list(index.matching(task.labels)) == matching  # and the second time
 
 
 # --- ranking --------------------------------------------------------------------------------------
@@ -218,6 +229,14 @@ def _fullness(task: Pending, node: NodeState) -> tuple[float, ...]:
     return (gpus, -shares[0], -shares[1])
 
 
+@pytest.fixture(params=[1, 8], ids=["each node is looked at", "nodes are searched"])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where labels leave few nodes, each is looked at: of so few nodes as here that never happens."""
+    monkeypatch.setattr(ranking, "FEW", request.param)
+
+
+@pytest.mark.usefixtures("few")
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(tasks, max_size=10), nodes())
 def test_binpack_takes_the_fullest_node_that_has_room(waiting: list[Pending], states: list[NodeState]) -> None:
     ranked = BestFit(states)
@@ -230,6 +249,8 @@ def test_binpack_takes_the_fullest_node_that_has_room(waiting: list[Pending], st
             ranked.take(task, found)
 
 
+@pytest.mark.usefixtures("few")
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(tasks, max_size=10), nodes())
 def test_spread_takes_the_emptiest_node_that_has_room(waiting: list[Pending], states: list[NodeState]) -> None:
     ranked = Spread(states)
@@ -244,10 +265,10 @@ def test_spread_takes_the_emptiest_node_that_has_room(waiting: list[Pending], st
 
 @given(st.sampled_from(list(RANKINGS.values())), tasks, nodes(), st.integers(0, 3))
 def test_a_node_that_is_kept_is_not_found(
-    ranking: type[BestFit], task: Pending, states: list[NodeState], kept: int
+    kind: type[BestFit], task: Pending, states: list[NodeState], kept: int
 ) -> None:
     without = states[kept] if kept < len(states) else None
-    found = ranking(states).find(task, without=without)
+    found = kind(states).find(task, without=without)
     others = [node for node in states if node is not without]
     assert found is not without or found is None
     assert (found is None) is not any(feasibility.fits(task, node) for node in others)
