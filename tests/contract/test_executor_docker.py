@@ -155,21 +155,63 @@ async def test_out_of_memory_is_told(rig: rigs.Rig) -> None:
 
 # --- images ----------------------------------------------------------------------
 
+ROUNDS = 5
+
 
 @pytest.mark.parametrize(
     ("status", "error"),
     [
         (404, errors.ImageNotFound),
         (401, errors.ImageNotAllowed),
+        (429, errors.ImageThrottled),
         (403, errors.ImageNotFound),  # the engine's words are those for a repository that does not exist
         (500, errors.ImageUnreachable),
     ],
 )
 async def test_what_a_registry_says_is_told_apart(rig: rigs.Rig, status: int, error: type[Exception]) -> None:
     async with registry.answering(status) as address:
-        run = await rig.run("exit 0", image=f"{address}/group/image:1.0")
-        with pytest.raises(error, match=f"{address}/group/image:1.0"):
-            await rig.executor.prepare(run)
+        for number in range(ROUNDS):
+            run = await rig.run("exit 0", image=f"{address}/group/image:{number}")
+            with pytest.raises(error, match=f"{address}/group/image:{number}"):
+                await rig.executor.prepare(run)
+
+
+@pytest.mark.parametrize("layer", [registry.Layer.HANG, registry.Layer.DRIP, registry.Layer.TRUNCATED])
+async def test_a_pull_that_does_not_come_to_its_end_is_ended_and_can_be_tried_again(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine, layer: registry.Layer
+) -> None:
+    hurried = rig.another(pull_timeout=0.5)
+    async with registry.serving(layer) as served:
+        for _ in range(ROUNDS):
+            run = await rig.run("exit 0", image=f"{served.address}/image")
+            with pytest.raises(errors.ImageUnreachable, match=r"in 0\.5 s"):
+                await hurried.prepare(run)
+        served.layer = registry.Layer.WHOLE
+        await rig.executor.prepare(run)
+        await ask(docker_engine, "DELETE", f"/images/{run.image}:latest")
+
+
+async def test_those_who_want_an_image_at_once_have_it_pulled_once(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    async with registry.serving() as served:
+        run = await rig.run("exit 0", image=f"{served.address}/image")
+        await asyncio.gather(*(rig.executor.prepare(run) for _ in range(10)))
+        assert served.layers_sent == 1
+        await ask(docker_engine, "DELETE", f"/images/{run.image}:latest")
+
+
+async def test_a_removed_image_that_is_slow_to_come_back_holds_up_a_start_no_longer_than_any_other(
+    rig: rigs.Rig, docker_engine: engine.LocalEngine
+) -> None:
+    executor = rig.another(start_timeout=1.0)
+    async with registry.serving() as served:
+        run = await rig.run("exit 0", image=f"{served.address}/image")
+        await executor.prepare(run)
+        await ask(docker_engine, "DELETE", f"/images/{run.image}:latest")
+        served.layer = registry.Layer.HANG
+        with pytest.raises(errors.NodeUnavailable, match="not back yet"):
+            await executor.start(run)
 
 
 async def test_a_registry_that_is_silent_or_gone_is_unreachable(rig: rigs.Rig) -> None:
