@@ -16,7 +16,7 @@ _NODE_TROUBLE = (
 #: What the engine's allocator says of its own ports, and the kernel of those of others.
 _PORT_TAKEN = ("port is already allocated", "address already in use")
 _NO_ADDRESSES = ("non-overlapping ipv4 address pool", "no available ipv4 addresses", "all predefined address pools")
-_PORT = re.compile(r":(\d{1,5})(?=\D|$)")
+_PORT = re.compile(r":(\d{1,5})\b")
 
 
 def start(node: str, run: base.Run, status: int, message: str) -> errors.GoDockerError:
