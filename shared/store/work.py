@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -235,15 +236,16 @@ def pending_from(task: Task) -> Pending:
 
 
 def _pending(document: dict[str, Any]) -> Pending:
+    # A book holds a million of them: what they have in common is held once.
     spec = document["spec"]
     array = document.get("array")
     member = document.get("member") or {}
     return Pending(
         id=document["_id"],
         attempt=document["attempt"],
-        user=document["user"]["id"],
-        project=document["project"],
-        shape=document["shape"],
+        user=sys.intern(document["user"]["id"]),
+        project=sys.intern(document["project"]),
+        shape=sys.intern(document["shape"]),
         cpus=spec["cpu"],
         memory=_memory(document),
         queued_at=document["queued_at"],
