@@ -9,6 +9,7 @@ import structlog
 
 from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
+from services.watcher.liveness import Liveness
 from services.watcher.reconcile import Known, reconcile
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
@@ -40,6 +41,7 @@ class NodeWatch:
         sampler: Sampler,
         patience: Patience,
         limits: Limits,
+        liveness: Liveness,
         settings: Settings,
     ) -> None:
         self._node = node
@@ -50,6 +52,7 @@ class NodeWatch:
         self._sampler = sampler
         self._patience = patience
         self._limits = limits
+        self._liveness = liveness
         self._settings = settings
         self._list_wakeup = lifetime.Wakeup()
         self._exit_wakeup = lifetime.Wakeup()
@@ -73,6 +76,7 @@ class NodeWatch:
                 f"samples-{self._node}": self._sampler.run,
                 f"lifespans-{self._node}": self._limits.watch_lifespans,
                 f"disk-{self._node}": self._limits.watch_disk,
+                f"liveness-{self._node}": self._liveness.run,
             }
         try:
             await lifetime.run_loops(loops, stop=stop, grace=4.0, cancel_timeout=2.0)

@@ -24,6 +24,7 @@ class NoteEnd:
 
     task: Placed
     seen: Observation
+    believed: bool = False  #: its node knows nothing better, so it is not asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,8 @@ class Recorder:
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:
             task, now = action.task, clock.now()
+            if isinstance(action, NoteEnd) and action.believed:
+                return outcome.of_exit(task, action.seen, None, looked=False, now=now)
             if isinstance(action, NoteEnd):
                 return await self._judge_exit(task, action.seen, now)
             seen = await self._executor.inspect(action.handle)

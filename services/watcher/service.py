@@ -13,6 +13,7 @@ import structlog
 from services.watcher import intents
 from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
+from services.watcher.liveness import Liveness
 from services.watcher.mailer import Mailer
 from services.watcher.node import NodeWatch
 from services.watcher.notices import Notifier
@@ -154,8 +155,9 @@ class WatcherService:
         sampler = Sampler(node, self._stores, self._broker, self._executor, seconds=self._settings.monitor_seconds)
         patience = Patience(node, self._stores, recorder, settler, self._settings)
         limits = Limits(node, self._stores, self._directories, self._settings, on_expired=lambda: watch.on_asked())
+        liveness = Liveness(node, self._stores, self._executor, recorder, self._directories, self._settings)
         watch = NodeWatch(
-            node, self._stores, self._executor, enactor, settler, sampler, patience, limits, self._settings
+            node, self._stores, self._executor, enactor, settler, sampler, patience, limits, liveness, self._settings
         )
         stop = asyncio.Event()
         work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")

@@ -292,6 +292,24 @@ async def test_a_command_s_own_failure_is_no_reason_to_restart(scene: Scene) -> 
     assert (over.ending, over.exit_code, over.failure.count) == (Ending.EXITED, 137, 0)
 
 
+async def test_a_run_that_its_engine_calls_running_is_over_when_its_wrapper_says_so(scene: Scene) -> None:
+    configure(scene, reconcile_seconds=0.05)
+    ended, goes_on = await running(scene, 1, restarts=3), await running(scene, 2)
+    watcher = scene.watcher()
+    for task_id in (1, 2):
+        task = await scene.task(task_id)
+        path = await watcher._directories.prepare(task.place, uid=task.user.uid, gid=task.user.gid, script="exit 137")
+        (path / ".godocker" / "started.1").write_text("1\n")
+    task = await scene.task(1)
+    (watcher._directories.path(task.place) / ".godocker" / "exit.1").write_text("137\n")
+    async with scene.running(watcher):
+        over = await scene.until(OVER)
+        await scene.settled()
+    assert (over.ending, over.exit_code, over.failure.count) == (Ending.EXITED, 137, 0)
+    assert scene.executor.state(ended) is None
+    assert list(scene.executor.alive) == [goes_on]
+
+
 # --- limits -----------------------------------------------------------------------------------------
 
 

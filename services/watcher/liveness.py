@@ -1,0 +1,89 @@
+"""Find runs that have ended and that their engine calls running: it can miss an end, and would never tell."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.watcher.reconcile import NoteEnd
+from services.watcher.record import Recorder
+from shared import errors, lifetime
+from shared.executors.base import Executor, Handle, Observation, RunState
+from shared.lifecycle import TaskStatus
+from shared.settings import Settings
+from shared.storage.directories import Result, TaskDirectories
+from shared.store.stores import Stores
+from shared.store.work import Placed
+
+log = structlog.get_logger(__name__)
+
+_PASSES = 6  #: reconcile passes between two looks
+_READS = 8
+
+
+class Liveness:
+    """
+    Holds what the engine of one node says against what the wrappers left. The wrapper's last line is written when the command has
+    ended, and nothing comes after it: a run that has it in two looks is over, whatever its engine says.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        stores: Stores,
+        executor: Executor,
+        recorder: Recorder,
+        directories: TaskDirectories,
+        settings: Settings,
+    ) -> None:
+        self._node = node
+        self._stores = stores
+        self._executor = executor
+        self._recorder = recorder
+        self._directories = directories
+        self._seconds = _PASSES * settings.reconcile_seconds
+        self._reads = asyncio.Semaphore(_READS)
+        self._suspects: set[Handle] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look now and then until `stop`."""
+        while await lifetime.pause(stop, self._seconds):
+            try:
+                await self._look()
+            except errors.Unavailable as error:
+                log.warning("liveness.not_looked_at", node=self._node, error=str(error))
+
+    async def _look(self) -> None:
+        running = [task for task in await self._stores.work.placed(self._node) if task.status is TaskStatus.RUNNING]
+        results = await asyncio.gather(*(self._result(task) for task in running))
+        ended = {
+            Handle(task.node, task.id, task.attempt): (task, result)
+            for task, result in zip(running, results, strict=True)
+            if result is not None and result.exit_code is not None
+        }
+        for handle in self._suspects & ended.keys():
+            task, result = ended[handle]
+            await self._settle(handle, task, result)
+        self._suspects = set(ended)
+
+    async def _settle(self, handle: Handle, task: Placed, result: Result) -> None:
+        seen = await self._executor.inspect(handle)
+        if seen is None or seen.state is RunState.EXITED:
+            return  # the engine knows, and reconciling will
+        log.warning("run.zombie", run=handle.name, node=handle.node, exit_code=result.exit_code)
+        end = Observation(
+            handle,
+            RunState.EXITED,
+            exit_code=result.exit_code,
+            started_at=seen.started_at,
+            ended_at=result.ended_at,
+        )
+        await self._recorder.note_ends([NoteEnd(task, end, believed=True)])
+
+    async def _result(self, task: Placed) -> Result | None:
+        async with self._reads:
+            try:
+                return await self._directories.read_result(task.place, task.attempt)
+            except errors.StorageError:
+                return None
