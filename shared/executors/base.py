@@ -217,7 +217,7 @@ class Executor(Protocol):
         ...
 
     async def booted(self, node: str) -> Boot | None:
-        """When the node last began anew; None where it cannot say."""
+        """When the node last began anew; None where it cannot say. One that is going down counts as not answering."""
         ...
 
     async def list(self, node: str) -> Sequence[Observation]:

@@ -69,6 +69,15 @@ class Engine:
         async with self._request(self._client(long=True), method, path, params, None, limits) as response:
             yield _json_lines(response)
 
+    @contextlib.asynccontextmanager
+    async def afresh(self) -> AsyncIterator[Engine]:
+        """The same engine by a connection that is made now. One that is going down answers on old ones alone."""
+        other = Engine(self._node, timeout=self._timeout)
+        try:
+            yield other
+        finally:
+            await other.close()
+
     async def close(self) -> None:
         for client in (self._short, self._long):
             if client is not None:

@@ -63,12 +63,16 @@ class DockerExecutor:
     async def booted(self, node: str) -> base.Boot | None:
         # An engine does not say when it was started. It makes its bridge anew whenever it starts and nothing runs from before,
         # and leaves it alone where containers went on without it (live-restore).
-        bridge = await self._ask(node, "GET", "networks/bridge", gone_is_fine=True)
-        at = observe.timestamp(bridge.get("Created")) if bridge else None
-        if at is None:
-            return None
-        now = observe.timestamp((await self._ask(node, "GET", "info")).get("SystemTime"))
-        return base.Boot(at, max(0.0, now - at)) if now is not None else None
+        try:
+            async with self._engine(node).afresh() as engine:
+                _, bridge = await engine.call("GET", "networks/bridge")
+                _, info = await engine.call("GET", "info")
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                return None  # it has none
+            raise errors.NodeUnavailable(node, client.words(error.message)) from error
+        at, now = observe.timestamp(bridge.get("Created")), observe.timestamp(info.get("SystemTime"))
+        return base.Boot(at, max(0.0, now - at)) if at is not None and now is not None else None
 
     async def list(self, node: str) -> Sequence[base.Observation]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
