@@ -119,6 +119,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/task/{task_id}/status"): Row(Action.SEE_TASK, SEES_TASK, "/task/{task}/status"),
     ("GET", "/api/1.0/task/{task_id}/token"): Row(Action.SEE_TASK, SEES_TASK, "/task/{task}/token"),
     ("GET", "/api/1.0/task/{task_id}/monitor"): Row(Action.SEE_TASK, SEES_TASK, "/task/{ran}/monitor"),
+    ("GET", "/api/1.0/task/{task_id}/explain"): Row(Action.SEE_TASK, SEES_TASK, "/task/{ran}/explain"),
     ("PUT", "/api/1.0/task/{task_id}"): Row(
         Action.MANAGE_TASK, ok(MANAGES_TASK, 422), "/task/{task}", {"name": "x", "value": "y"}, ok=422
     ),
