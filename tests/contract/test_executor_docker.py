@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,33 @@ async def test_a_pull_that_does_not_come_to_its_end_is_ended_and_can_be_tried_ag
         served.layer = registry.Layer.WHOLE
         await rig.executor.prepare(run)
         await ask(docker_engine, "DELETE", f"/images/{run.image}:latest")
+
+
+@pytest.fixture
+def full_engine(docker_engine: engine.LocalEngine) -> Iterator[engine.LocalEngine]:
+    """An engine whose disk has some 20 MB."""
+    with rigs.directory() as place:
+        disk = place / "disk"
+        disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], check=True, timeout=20)
+        local = engine.LocalEngine(place / "engine", options=("--data-root", str(disk)))
+        try:
+            local.start()
+            yield local
+        finally:
+            local.take_down()
+            subprocess.run(["umount", "-l", disk], check=True, timeout=20)
+
+
+async def test_an_image_for_which_there_is_no_disk_is_the_nodes_trouble(
+    rig: rigs.Rig, full_engine: engine.LocalEngine
+) -> None:
+    executor = rig.another(nodes=[rig.config.nodes[0].model_copy(update={"url": full_engine.url})])
+    async with registry.serving(size=24 * 1024**2) as served:
+        for _ in range(ROUNDS):
+            run = await rig.run("exit 0", image=f"{served.address}/image")
+            with pytest.raises(errors.NodeFull, match="no space left"):
+                await executor.prepare(run)
 
 
 async def test_those_who_want_an_image_at_once_have_it_pulled_once(

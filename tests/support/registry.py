@@ -45,13 +45,13 @@ class Layer(StrEnum):
 
 
 class Registry:
-    """It has one image, by every name and tag. `layer` may be changed at any time."""
+    """It has one image, by every name and tag, of `size` bytes. `layer` may be changed at any time."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, size: int) -> None:
         self.layer = layer
         self.address = ""
         self.layers_sent = 0
-        self._blob, config = _image()
+        self._blob, config = _image(size)
         self._manifest = _json(
             {
                 "schemaVersion": 2,
@@ -93,8 +93,8 @@ class Registry:
 
 
 @contextlib.asynccontextmanager
-async def serving(layer: Layer = Layer.WHOLE) -> AsyncIterator[Registry]:
-    registry = Registry(layer)
+async def serving(layer: Layer = Layer.WHOLE, *, size: int = 65536) -> AsyncIterator[Registry]:
+    registry = Registry(layer, size)
     async with _listening(registry.answer) as registry.address:
         yield registry
 
@@ -144,16 +144,16 @@ def _head(status: int, length: int, kind: str = "application/json", *more: str) 
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-def _image() -> tuple[bytes, bytes]:
-    """A layer of 64 KB that no other image has, and the configuration of an image of it."""
-    buffer, content = io.BytesIO(), os.urandom(65536)
+def _image(size: int) -> tuple[bytes, bytes]:
+    """A layer that no other image has, and the configuration of an image of it."""
+    buffer, content = io.BytesIO(), os.urandom(size)
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         entry = tarfile.TarInfo("content")
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
     raw = buffer.getvalue()
     rootfs = {"type": "layers", "diff_ids": [_digest(raw)]}
-    return gzip.compress(raw), _json({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs})
+    return gzip.compress(raw, 1), _json({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs})
 
 
 def _description(kind: str, blob: bytes) -> dict[str, object]:
