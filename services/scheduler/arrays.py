@@ -32,7 +32,7 @@ class _Open:
     """An array that is not over. Times are those of the monotonic clock."""
 
     parent: Task
-    window: int = WINDOW_FIRST
+    window: int
     ended: bool = True  #: children may have ended since they were counted
     count_at: float = 0.0  #: not before
 
@@ -101,7 +101,7 @@ class Arrays:
             # The gateway wrote it for those that it found; more were made of the parent as it was.
             await self._stores.arrays.set_dynamic_of_children(parent.id, dynamic)
         if held is None:
-            self._open[parent.id] = _Open(parent)
+            self._open[parent.id] = _Open(parent, WINDOW_FIRST)
             bisect.insort(self._ranges, (arrays.array_of(parent).first_id, parent.id))
         else:
             held.parent = parent

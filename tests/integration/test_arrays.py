@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from services.scheduler import arrays as scheduling
-from services.scheduler.service import SchedulerService
-from shared import clock
+from shared import arrays, clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User
@@ -68,8 +65,8 @@ class Arrays:
 
 
 @pytest.fixture
-async def world(scene: Scene, gateway: Gateway) -> AsyncIterator[Arrays]:
-    yield Arrays(scene, gateway, await gateway.add_user("alice"))
+async def world(scene: Scene, gateway: Gateway) -> Arrays:
+    return Arrays(scene, gateway, await gateway.add_user("alice"))
 
 
 def indices(parent: Task) -> list[int]:
@@ -94,3 +91,398 @@ async def test_an_array_goes_all_the_way(world: Arrays) -> None:
     assert (ended.array.made, ended.array.over) == (7, 7)
     assert len(world.scene.executor.starts) == 7
     assert await world.sent() == parent + 8
+
+
+async def test_children_are_made_a_window_ahead_and_placed_in_the_order_of_their_indices(
+    world: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "WINDOW_FIRST", 6)
+    monkeypatch.setattr(scheduling, "WINDOW_MOST", 6)
+    parent = await world.send("1:40", cmd="sleep 60", **{"requirements.cpu": 2})  # the node has room for four
+    async with world.scene.running():
+        await waiting.until(lambda: len(world.scene.executor.starts) == 4, "four run")
+
+        async def quiet() -> bool:
+            return len(await world.children(parent)) > 4
+
+        await waiting.until(quiet, "some more are made")
+        children = await world.children(parent)
+        shown = await world.ask("GET", f"/task/{parent}")
+        active = await world.ask("GET", "/task/active")
+        pending = await world.ask("GET", "/task/status/pending/count")
+        running = await world.ask("GET", "/task/status/running/count")
+        await world.ask("DELETE", f"/task/{parent}")
+        await world.over(parent)
+    assert len(children) <= 10
+    assert sorted(handle.task_id for handle in world.scene.executor.starts) == [parent + n for n in (1, 2, 3, 4)]
+    assert shown["requirements"]["array"]["nb_tasks"] == 40
+    assert shown["requirements"]["array"]["tasks"] == list(range(parent + 1, parent + 41))
+    assert {task["id"] for task in active} == {parent, *(child.id for child in children)}
+    assert (pending["total"] + running["total"], running["total"]) == (40, 4)
+
+
+async def test_an_array_is_pending_then_running_then_over(world: Arrays) -> None:
+    parent = await world.send("2", cmd="sleep 60")
+    before = await world.ask("GET", f"/task/{parent}/status")
+    async with world.scene.running():
+
+        async def runs() -> bool:
+            return bool((await world.ask("GET", f"/task/{parent}/status"))["status"]["primary"] == "running")
+
+        await waiting.until(runs, "the array is shown as running", timeout=30)
+        for handle in list(world.scene.executor.starts):
+            world.scene.executor.exit(handle, 0)
+        await world.over(parent)
+    after = await world.ask("GET", f"/task/{parent}")
+    assert before["status"]["primary"] == "pending"
+    assert "date_running" not in before["status"]
+    assert (after["status"]["primary"], after["status"]["exitcode"]) == ("over", 0)
+    assert after["status"]["date_running"] <= after["status"]["date_over"]
+    assert after["requirements"]["array"]["nb_tasks_over"] == 2
+    assert after["container"]["meta"] == {"State": {"ExitCode": 0}}
+
+
+async def test_an_array_with_failures_says_which(world: Arrays) -> None:
+    parent = await world.send("1:6", cmd="sleep 60")
+    async with world.scene.running():
+        await waiting.until(lambda: len(world.scene.executor.starts) == 6, "all run")
+        for handle in list(world.scene.executor.starts):
+            world.scene.executor.exit(handle, 3 if handle.task_id in (parent + 2, parent + 5) else 0)
+        ended = await world.over(parent)
+    assert (ended.ending, ended.exit_code, ended.reason) == (Ending.EXITED, 1, "2 of 6 children failed: 2, 5")
+
+
+async def test_at_most_so_many_children_run_at_a_time_and_that_can_be_changed(world: Arrays) -> None:
+    parent = await world.send("1:8", cmd="sleep 60", **{"requirements.array.max_concurrent": 2})
+    executor = world.scene.executor
+    async with world.scene.running():
+        await waiting.until(lambda: len(executor.starts) == 2, "two run")
+        executor.exit(executor.starts[0], 0)
+        await waiting.until(lambda: len(executor.starts) == 3, "another follows one that ended")
+        answer = await world.ask("PUT", f"/task/{parent}", json={"name": "array.max_concurrent", "value": 5})
+        assert answer == {"name": "array.max_concurrent", "value": "5"}
+        await waiting.until(lambda: len(executor.starts) == 6, "five run")
+        assert len(executor.alive) == 5
+        await world.ask("PUT", f"/task/{parent}", json={"name": "array.max_concurrent", "value": ""})
+        await waiting.until(lambda: len(executor.starts) == 8, "all run")
+        for handle in list(executor.starts):
+            executor.exit(handle, 0)
+        assert (await world.over(parent)).exit_code == 0
+    plain = await world.sent()
+    answer = await world.refused("PUT", f"/task/{plain}", 422, json={"name": "array.max_concurrent", "value": "1"})
+    assert answer["errors"][0]["path"] == "name"
+    await world.refused("PUT", f"/task/{parent}", 409, json={"name": "array.max_concurrent", "value": "1"})
+    answer = await world.refused("PUT", f"/task/{parent}", 422, json={"name": "array.max_concurrent", "value": "x"})
+    assert answer["errors"][0]["path"] == "value"
+
+
+# --- before a child is made --------------------------------------------------------------------------
+
+
+async def test_a_child_that_is_not_made_is_there_all_the_same(world: Arrays) -> None:
+    parent = await world.sent(**{"requirements.array.values": "10:50:10"})
+    shown = await world.ask("GET", f"/task/{parent + 3}")
+    assert (shown["id"], shown["parent_task_id"], shown["requirements"]["array"]["task_id"]) == (parent + 3, parent, 30)
+    assert (shown["status"]["primary"], shown["status"]["reason"]) == (
+        "pending",
+        f"waits for its turn in the array {parent}",
+    )
+    assert shown["command"]["script"].endswith(f"/{parent}/30/cmd.sh")
+    assert await world.children(parent) == []
+    stranger = await world.gateway.add_user("mallory")
+    for task_id in (parent, parent + 3):
+        assert (await world.gateway.ask("GET", f"/task/{task_id}", stranger)).status_code == 404
+    for path in (f"/task/{parent + 6}", f"/task/{parent + 3}/share"):
+        assert (await world.gateway.ask("GET", path, world.user)).status_code in (404, 409)
+
+
+async def test_a_child_that_is_killed_before_it_is_made_never_runs(world: Arrays) -> None:
+    parent = await world.send("1:5")
+    killed = await world.ask("DELETE", f"/task/{parent + 2}")
+    again = await world.ask("DELETE", f"/task/{parent + 2}")
+    assert [task["status"]["secondary"] for task in (killed, again)] == ["kill requested", "kill requested"]
+    async with world.scene.running():
+        ended = await world.over(parent)
+        child = await world.scene.task(parent + 2)
+    assert (child.ending, child.exit_code) == (Ending.KILLED, 137)
+    assert (ended.ending, ended.exit_code, ended.reason) == (Ending.EXITED, 1, "1 of 5 children failed: 2")
+    assert sorted(handle.task_id - parent for handle in world.scene.executor.starts) == [1, 3, 4, 5]
+
+
+# --- acting on all, or on a part ---------------------------------------------------------------------
+
+
+async def test_killing_an_array_ends_all_of_it(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "WINDOW_FIRST", 10)
+    monkeypatch.setattr(scheduling, "WINDOW_MOST", 10)
+    parent = await world.send("1:500", cmd="sleep 60", **{"requirements.cpu": 4})
+    async with world.scene.running():
+        await waiting.until(lambda: len(world.scene.executor.starts) == 2, "two run")
+        asked = await world.ask("DELETE", f"/task/{parent}")
+        ended = await world.over(parent)
+        children = await world.children(parent)
+        last = await world.ask("GET", f"/task/{parent + 500}/status")
+    assert asked["status"]["secondary"] == "kill requested"
+    assert (ended.ending, ended.exit_code) == (Ending.KILLED, 137)
+    assert ended.reason == "killed; 0 of 500 children had ended with exit code 0"
+    assert ended.array is not None
+    assert (ended.array.over, len(children) < 50) == (500, True)
+    assert {(child.status, child.ending) for child in children} == {(OVER, Ending.KILLED)}
+    assert world.scene.executor.alive == {}
+    assert (last["status"]["primary"], last["status"]["secondary"], last["status"]["exitcode"]) == (
+        "over",
+        "killed",
+        137,
+    )
+
+
+async def test_an_array_that_is_killed_while_no_scheduler_is_there_ends_when_one_is(world: Arrays) -> None:
+    parent = await world.send("1:5")
+    held = await world.sent(**{"requirements.array.values": "3", "status.primary": "created"})
+    for task_id in (parent, held):
+        await world.ask("DELETE", f"/task/{task_id}")
+        assert (await world.ask("DELETE", f"/task/{task_id}"))["status"]["secondary"] == "kill requested"
+    async with world.scene.running():
+        await world.over(parent, held)
+    assert world.scene.executor.starts == []
+    assert await world.children(parent) == []
+
+
+async def test_a_part_of_an_array_can_be_killed(world: Arrays) -> None:
+    parent = await world.send("1:12", cmd="sleep 60", **{"requirements.array.max_concurrent": 6})
+    executor = world.scene.executor
+    async with world.scene.running():
+        await waiting.until(lambda: len(executor.starts) == 6, "six run")
+        await world.ask("DELETE", f"/task/{parent}?index=3-4,9,11-12")
+        await world.over(*(parent + index for index in (3, 4, 9, 11, 12)))
+        await waiting.until(lambda: len(executor.starts) == 8, "the others follow")
+        for handle in list(executor.alive):
+            executor.exit(handle, 0)
+        await waiting.until(lambda: len(executor.starts) >= 9 or len(executor.alive) == 0, "the rest goes on")
+
+        async def done() -> bool:
+            for handle in list(executor.alive):
+                executor.exit(handle, 0)
+            return (await world.scene.task(parent)).status is OVER
+
+        await waiting.until(done, "the array is over", timeout=60)
+        ended = await world.scene.task(parent)
+    assert ended.reason == "5 of 12 children failed: 3, 4, 9, 11, 12"
+    assert not {parent + 9, parent + 11, parent + 12} & {handle.task_id for handle in executor.starts}
+
+
+async def test_a_part_that_is_none_is_refused(world: Arrays) -> None:
+    parent = await world.sent(**{"requirements.array.values": "1:12"})
+    for index in ("", "x", "7-3", "0", "13", "1-13"):
+        answer = await world.refused("DELETE", f"/task/{parent}?index={index}", 422)
+        assert answer["errors"][0]["path"] == "query.index"
+    assert (await world.ask("GET", f"/task/{parent}/status"))["status"]["secondary"] is None
+
+
+async def test_a_suspended_array_pauses_what_runs_and_starts_nothing(world: Arrays) -> None:
+    parent = await world.send("1:6", cmd="sleep 60", **{"requirements.array.max_concurrent": 3})
+    executor = world.scene.executor
+    async with world.scene.running():
+        await waiting.until(lambda: len(executor.starts) == 3, "three run")
+        await world.scene.until(TaskStatus.RUNNING, parent + 1, parent + 2, parent + 3)
+        await world.ask("GET", f"/task/{parent}/suspend")
+        await waiting.until(lambda: set(executor.alive.values()) == {"paused"}, "all are paused", timeout=30)
+        executor.exit(executor.starts[0], 0)
+        await world.over(parent + 1)
+
+        async def suspended() -> bool:
+            return bool((await world.ask("GET", f"/task/{parent}/status"))["status"]["secondary"] == "suspended")
+
+        await waiting.until(suspended, "the array is suspended", timeout=30)
+        assert len(executor.starts) == 3
+        await world.ask("GET", f"/task/{parent}/resume")
+        await waiting.until(lambda: len(executor.starts) == 4, "another is started", timeout=30)
+        await waiting.until(lambda: set(executor.alive.values()) == {"running"}, "all go on", timeout=30)
+        await world.ask("DELETE", f"/task/{parent}")
+        await world.over(parent)
+
+
+async def test_an_array_that_is_held_back_makes_nothing_until_it_is_let_go(world: Arrays) -> None:
+    parent = await world.send("1:3", **{"status.primary": "created"})
+    async with world.scene.running():
+        first = await world.send("1")
+        await world.over(first)
+        assert await world.children(parent) == []
+        assert (await world.ask("GET", f"/task/{parent + 1}/status"))["status"]["primary"] == "created"
+        await world.ask("GET", f"/task/{parent}/pending")
+        await world.over(parent)
+
+
+async def test_archiving_and_deleting_an_array_takes_its_children_along(world: Arrays) -> None:
+    parent = await world.send("1:3")
+    other = await world.send("1:2", cmd="sleep 60")
+    async with world.scene.running():
+        await world.over(parent)
+        folder = world.gateway.here.directories.path((await world.scene.task(parent)).place)
+        assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
+        await world.refused("GET", f"/task/{other}/archive", 409)
+        await waiting.until(lambda: len(world.scene.executor.alive) == 2, "both run")
+        world.scene.executor.exit(next(h for h in world.scene.executor.alive if h.task_id == other + 1), 0)
+        await world.over(other + 1)
+        # A child may be archived; it is deleted with its array, or after it.
+        await world.refused("DELETE", f"/task/{other + 1}/archive", 409)
+        assert other + 1 not in await world.ask("DELETE", "/archive/0")
+        archived = await world.ask("GET", f"/task/{other + 1}/archive")
+        assert archived["status"]["primary"] == "archived"
+
+        again = await world.send("1:3")
+        await world.over(again)
+        await world.ask("GET", f"/task/{again}/archive")
+        kept = [await world.scene.task(task_id) for task_id in range(again, again + 4)]
+        assert {task.status for task in kept} == {TaskStatus.ARCHIVED}
+        await world.ask("DELETE", f"/task/{again}/archive")
+
+        async def gone() -> bool:
+            documents = world.stores.database["tasks"].count_documents({"_id": {"$gte": again, "$lte": again + 3}})
+            return await documents == 0 and not folder.exists()
+
+        await waiting.until(gone, "records and files are gone", timeout=30)
+        for task_id in (parent, parent + 1, again, again + 1):
+            await world.refused("GET", f"/task/{task_id}", 404)
+        await world.ask("DELETE", f"/task/{other}")
+        await world.over(other)
+
+
+async def test_all_tasks_of_a_user_are_killed_with_their_arrays(world: Arrays) -> None:
+    parent = await world.send("1:300", cmd="sleep 60", **{"meta.tags": ["mine"]})
+    async with world.scene.running():
+        await waiting.until(lambda: len(world.scene.executor.starts) == 8, "some run")
+        await world.stores.owned.kill_all("alice", at=clock.now(), tag="mine")
+        await world.over(parent)
+
+        async def finished() -> bool:
+            return await world.stores.owned.count_unfinished("alice") == 0
+
+        await waiting.until(finished, "nothing is left", timeout=30)
+
+
+# --- numbers and limits ------------------------------------------------------------------------------
+
+
+async def test_an_array_of_any_size_is_one_document(world: Arrays) -> None:
+    parent = await world.sent(**{"requirements.array.values": 100_000})
+    assert await world.stores.database["tasks"].count_documents({}) == 1
+    assert await world.sent() == parent + 100_001
+    assert (await world.ask("GET", "/task/status/pending/count"))["total"] == 100_001
+    shown = await world.ask("GET", f"/task/{parent + 100_000}")
+    assert shown["requirements"]["array"]["task_id"] == 100_000
+
+
+async def test_a_bomb_is_refused_and_costs_no_number(world: Arrays) -> None:
+    first = await world.sent()
+    for values in ("1:1000000000:1", "1:10:0", "10:1:1", "-1:3", 0, "1.5", True, 1.5, [1], {}):
+        body = samples.submission(**{"requirements.array.values": values})
+        answer = await world.refused("POST", "/task", 422, json=body)
+        assert {error["path"].partition(".values")[0] for error in answer["errors"]} == {"requirements.array"}
+    assert await world.sent() == first + 1
+
+
+async def test_numbers_of_children_are_not_given_again_when_the_counter_is_lost(world: Arrays) -> None:
+    parent = await world.sent(**{"requirements.array.values": "1:50"})
+    await world.stores.database["counters"].delete_many({})
+    assert await world.sent() == parent + 51
+
+
+async def test_children_count_against_the_limits_of_those_who_wait(world: Arrays) -> None:
+    world.gateway.here.submissions._limits = type(world.gateway.here.submissions._limits)(user=10, everybody=None)
+    await world.sent(**{"requirements.array.values": "1:7"})
+    body = samples.submission(**{"requirements.array.values": "1:4"})
+    answer = await world.refused("POST", "/task", 429, json=body)
+    assert answer["detail"] == "alice may have 10 tasks waiting, and has no room for 4 more"
+    for _ in range(3):
+        await world.sent()
+    await world.refused("POST", "/task", 429, json=samples.submission())
+
+
+async def test_an_array_in_a_batch_has_the_numbers_behind_its_own(world: Arrays) -> None:
+    bodies = [samples.submission(**{"requirements.array.values": values}) for values in (None, "1:3", None)]
+    answer = await world.ask("POST", "/task/batch", json=bodies)
+    first = answer["ids"][0]
+    assert answer["ids"] == [first, first + 1, first + 5]
+    assert (await world.ask("GET", f"/task/{first + 4}"))["requirements"]["array"]["task_id"] == 3
+
+
+async def test_a_recipe_made_of_an_array_makes_arrays(world: Arrays) -> None:
+    parent = await world.sent(**{"requirements.array.values": "1:9:2", "requirements.array.max_concurrent": 2})
+    made = await world.ask("POST", "/marketplace/recipe/mine", json={"description": "", "task": parent})
+    assert made["spec"]["requirements"]["array"] == {"values": "1:9:2", "max_concurrent": 2}
+    answer = await world.ask("POST", "/task", json=made["spec"])
+    assert (await world.scene.task(answer["id"])).array is not None
+
+
+# --- interruption ------------------------------------------------------------------------------------
+
+
+async def test_what_is_not_known_to_be_made_is_made_again_and_changes_nothing(
+    world: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "BATCH", 7)
+    parent = await world.send("1:60")
+    advance = world.stores.arrays.advance
+    calls = 0
+
+    async def losing(*args: Any, **fields: Any) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise errors.StoreUnavailable("before it was noted")
+        noted = await advance(*args, **fields)
+        if calls == 3:
+            raise errors.StoreUnavailable("after it was noted")
+        return noted
+
+    monkeypatch.setattr(type(world.stores.arrays), "advance", lambda _, *args, **fields: losing(*args, **fields))
+    async with world.scene.running():
+        ended = await world.over(parent)
+    await _check_whole(world, ended, 60)
+
+
+async def test_a_leader_goes_on_where_the_last_one_died(world: Arrays) -> None:
+    parent = await world.send("1:30")
+    before = await world.scene.task(parent)
+    # It had stored nine without noting any of them; one of them has run by now.
+    await world.stores.arrays.make(arrays.documents(before, range(9), now=clock.now()))
+    await world.stores.database["tasks"].update_one(
+        {"_id": parent + 2},
+        {"$set": {"status": OVER, "attempt": 1, "exit_code": 0, "ending": "exited", "ended_at": clock.now()}},
+    )
+    async with world.scene.running():
+        ended = await world.over(parent)
+    await _check_whole(world, ended, 30, ran_before={parent + 2})
+
+
+async def _check_whole(
+    world: Arrays, parent: Task, count: int, ran_before: frozenset[int] | set[int] = frozenset()
+) -> None:
+    """Every child is there once and ran once."""
+    assert (parent.exit_code, parent.reason) == (0, None)
+    children = await world.children(parent.id)
+    assert [child.member.index for child in children if child.member] == list(range(1, count + 1))
+    assert {child.attempt for child in children} == {1}
+    started = sorted(handle.task_id for handle in world.scene.executor.starts)
+    assert started == [child.id for child in children if child.id not in ran_before]
+
+
+async def test_a_kill_while_children_are_made_reaches_those_too(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = world.stores.arrays.make
+    parent = await world.send("1:200")
+    killed = False
+
+    async def meanwhile(children: Any) -> Any:
+        nonlocal killed
+        if not killed:
+            killed = True
+            await world.ask("DELETE", f"/task/{parent}")
+        return await make(children)
+
+    monkeypatch.setattr(type(world.stores.arrays), "make", lambda _, children: meanwhile(children))
+    async with world.scene.running():
+        ended = await world.over(parent)
+    assert ended.ending is Ending.KILLED
+    assert all(child.status is OVER for child in await world.children(parent))
+    assert not await world.stores.database["tasks"].count_documents({"status": {"$in": sorted(ACTIVE)}})
