@@ -13,8 +13,8 @@ from shared.store.work import Pending
 @dataclass(frozen=True, slots=True)
 class LaneKey:
     """
-    Whose tasks, of which shape and array, and how long they may run: in a lane, what is true of the first task is true of
-    those behind it.
+    Whose tasks, of which shape and array, how long they may run, and how far back they were put: in a lane, what is true of
+    the first task is true of those behind it.
     """
 
     user: str
@@ -22,10 +22,11 @@ class LaneKey:
     shape: str
     array: int | None = None
     lifespan: float | None = None
+    ticket_share: float | None = None
 
 
 def lane_of(task: Pending) -> LaneKey:
-    return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan)
+    return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan, task.ticket_share)
 
 
 class Book:

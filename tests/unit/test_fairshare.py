@@ -212,6 +212,8 @@ def test_a_ticket_share_puts_a_task_back_and_none_forward() -> None:
         samples.pending(3, user="carol", queued_at=NOW),
     ]
     assert order(FairShare(ORIGINAL), tasks, EMPTY) == [2, 3, 1]
+    own = [*queue("alice", range(1, 2), ticket_share=9.0), *queue("alice", range(2, 4))]
+    assert order(FairShare(ORIGINAL), own, EMPTY) == [2, 3, 1]
 
 
 def test_a_shape_without_room_and_an_array_at_its_limit_take_no_other_turn() -> None:
