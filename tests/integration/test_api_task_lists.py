@@ -103,7 +103,7 @@ async def test_a_list_is_whole_wherever_its_pieces_end(gateway: Gateway, admin: 
 
 
 async def test_a_long_list_is_sent_in_pieces_and_in_flat_memory(gateway: Gateway) -> None:
-    expected = [task.id for task in await add_active(gateway, 6000)]
+    expected = [task.id for task in await add_active(gateway, 3000)]
     tracemalloc.start()
     try:
         pieces, ended = await pieces_of(gateway, gateway.stores.lists.active(None))
@@ -113,8 +113,8 @@ async def test_a_long_list_is_sent_in_pieces_and_in_flat_memory(gateway: Gateway
     sent = b"".join(pieces)
     assert ended
     assert [task["id"] for task in orjson.loads(sent)] == expected
-    assert max(len(piece) for piece in pieces) < len(sent) / 50
-    assert peak - len(sent) < 8 * 1024**2  # all of these tasks at once are 50 MB
+    assert max(len(piece) for piece in pieces) < len(sent) / 25
+    assert peak - len(sent) < 6 * 1024**2  # all of these tasks at once are 25 MB
 
 
 async def test_a_list_whose_store_goes_away_breaks_off_and_does_not_look_whole(gateway: Gateway) -> None:
