@@ -260,7 +260,8 @@ class World:
     async def _make(self) -> dict[str, str]:
         """Fresh things for one request, whatever the last one did to them."""
         number, here = next(self._serial), self._sharing
-        task_id, ran_id = 1000 + 2 * number, 1001 + 2 * number
+        task_id = await here.stores.tasks.reserve_ids(2)
+        ran_id = task_id + 1
         token = shares.generate(now=4e9, seconds=1000)
         await here.add_task(task_id, user="olga", project="lab", share=token.stored)
         ran = {"started_at": samples.NOW, "ended_at": samples.NOW, "attempt": 1, "placement": samples.placement()}
