@@ -80,22 +80,22 @@ class SeveralHosts(Ground):
 @pytest.fixture
 def several_hosts(cluster: Cluster) -> Iterator[SeveralHosts]:
     """Three hosts, which share the module's cluster; whole again after the test, whatever it did to them."""
-    with _folder() as folder:
-        yield SeveralHosts(cluster, folder)
+    with folder() as path:
+        yield SeveralHosts(cluster, path)
 
 
 @pytest.fixture(params=EXECUTORS)
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     """Docker, then processes."""
-    with _folder() as folder:
-        yield _ground(request, folder)
+    with folder() as path:
+        yield _ground(request, path)
 
 
 @pytest.fixture(params=EXECUTORS, scope="module")
 def module_ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
     """The same, for the tests of a module that share one system."""
-    with _folder() as folder:
-        yield _ground(request, folder)
+    with folder() as path:
+        yield _ground(request, path)
 
 
 @dataclass
@@ -115,11 +115,11 @@ def place(module_ground: Ground) -> Iterator[Place]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     # Not pytest's own, which is closed to the tasks' users.
-    with tempfile.TemporaryDirectory(prefix="godocker-ground-") as folder:
-        os.chmod(folder, 0o711)
-        yield Path(folder) / "witness"
+    with tempfile.TemporaryDirectory(prefix="godocker-ground-") as made:
+        os.chmod(made, 0o711)
+        yield Path(made) / "witness"
 
 
 def _ground(request: pytest.FixtureRequest, folder: Path) -> Ground:

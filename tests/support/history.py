@@ -28,14 +28,20 @@ class Witness:
         self._file.chmod(0o666)
         self._inside = f"{inside or folder}/witness"
 
-    def script(self, *, seconds: float = 0, exit_code: int = 0) -> str:
-        """A task's script that leaves its traces."""
+    def script(self, *, seconds: float = 0, exit_code: int = 0, gate: str | None = None) -> str:
+        """A task's script that leaves its traces. `gate` is what its first attempt waits for until it is opened."""
+        file = f"{self._inside.rpartition('/')[0]}/gate-{gate}"
+        wait = f"case $GODOCKER_RUN in *-1) until [ -e {file} ]; do sleep 0.2; done;; esac\n" if gate else ""
         return (
             f'echo "$GODOCKER_RUN start $(date +%s)" >> {self._inside} || exit 99\n'
-            f"sleep {seconds:g}\n"
+            f"{wait}sleep {seconds:g}\n"
             f'echo "$GODOCKER_RUN stop $(date +%s)" >> {self._inside}\n'
             f"exit {exit_code}\n"
         )
+
+    def open(self, gate: str) -> None:
+        """Let those go on who wait there."""
+        (self.folder / f"gate-{gate}").touch(mode=0o644)
 
     def lines(self) -> list[tuple[int, int, str]]:
         """(task, attempt, start|stop) in the order they were written."""
@@ -70,11 +76,11 @@ class Figures:
 
 
 def check(
-    settings: Settings, witness: Witness, *, acknowledged: Sequence[int], exit_codes: Mapping[str, int]
+    settings: Settings, witness: Witness, *, acknowledged: Sequence[int], exit_codes: Mapping[str, int | None]
 ) -> Figures:
     """
     Hold the record against the witness; fails with all that is wrong. `acknowledged` are the ids that were answered 200,
-    `exit_codes` what each task's name stands for. To be called when nothing runs any more.
+    `exit_codes` what each task's name stands for, None for one that its node fails. To be called when nothing runs any more.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
     try:
@@ -117,8 +123,20 @@ def check(
     )
 
 
-def _wrong_end(task: Mapping[str, Any], exit_codes: Mapping[str, int]) -> str | None:
+def unsettled(settings: Settings) -> int:
+    """How many tasks are not over, or over and not counted and cleaned up."""
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
+    try:
+        query = {"$or": [{"status": {"$ne": "over"}}, {"settled": False}]}
+        return client[settings.mongo_db]["tasks"].count_documents(query)
+    finally:
+        client.close()
+
+
+def _wrong_end(task: Mapping[str, Any], exit_codes: Mapping[str, int | None]) -> str | None:
     expected = exit_codes[task["spec"]["name"]]
+    if expected is None and task["ending"] == "node_failed":
+        return None
     if task["ending"] == "exited" and task["exit_code"] == expected:
         return None
     return f"task {task['_id']} ended {task['ending']} {task['exit_code']} ({task['reason']}), expected exit {expected}"
