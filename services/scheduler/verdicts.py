@@ -10,7 +10,7 @@ from services.scheduler.reservation import Reservation
 from shared.store.work import Pending
 
 AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again
-MOST = 100  #: reasons found in one pass
+MOST = 500  #: reasons found in one pass
 
 
 class Verdicts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Sequence
 
 from services.scheduler.policies.base import Lanes
@@ -23,35 +24,57 @@ class Fifo:
         return Score({"waiting": task.queued_at - view.now})
 
 
+#: When the first task that is left was queued and its number; the place of that task in its lane; the lane.
+_Lane = tuple[float, int, int, Sequence[Pending]]
+
+
 class FifoPass:
     """
-    Merges the lanes by seniority. A lane whose shape found no room is left out of the rest of the pass, so a pass costs what
-    it places plus the number of lanes, not what waits in them.
+    A heap of shapes, each with a heap of its lanes, merged by seniority. A shape that finds no room leaves with all its lanes at
+    once, so a pass costs what it places plus a look at each lane, not what waits in them.
     """
 
     def __init__(self, lanes: Lanes) -> None:
-        self._heap = [(lane[0].seniority, number, 0, lane) for number, lane in enumerate(lanes.values())]
-        heapq.heapify(self._heap)
-        self._full: set[str] = set()
-        self._offered: tuple[int, int, Sequence[Pending]] | None = None
+        by_shape: defaultdict[str, list[_Lane]] = defaultdict(list)
+        for key, lane in lanes.items():
+            first = lane[0]
+            by_shape[key.shape].append((first.queued_at, first.id, 0, lane))
+        self._shapes = [(*min(waiting)[:2], waiting) for waiting in by_shape.values()]
+        heapq.heapify(self._shapes)
+        self._sorted: set[str] = set()  # shapes whose lanes are a heap already
 
     def pop(self) -> Pending | None:
-        while self._heap:
-            _, number, position, lane = heapq.heappop(self._heap)
-            task = lane[position]
-            if task.shape not in self._full:
-                self._offered = (number, position, lane)
-                return task
-        return None
+        if not self._shapes:
+            return None
+        waiting = self._shapes[0][2]
+        shape = waiting[0][3][0].shape
+        if shape not in self._sorted:
+            heapq.heapify(waiting)
+            self._sorted.add(shape)
+        _, _, position, lane = waiting[0]
+        return lane[position]
 
     def charge(self, task: Pending) -> None:
-        assert self._offered is not None
-        number, position, lane = self._offered
+        waiting = self._shapes[0][2]
+        _, _, position, lane = waiting[0]
         if position + 1 < len(lane):
-            heapq.heappush(self._heap, (lane[position + 1].seniority, number, position + 1, lane))
+            following = lane[position + 1]
+            heapq.heapreplace(waiting, (following.queued_at, following.id, position + 1, lane))
+        else:
+            heapq.heappop(waiting)
+        self._sort_in(waiting)
 
     def skip(self, task: Pending) -> None:
-        self._full.add(task.shape)
+        heapq.heappop(self._shapes)
 
     def hold(self, task: Pending) -> None:
-        self._offered = None
+        waiting = self._shapes[0][2]
+        heapq.heappop(waiting)
+        self._sort_in(waiting)
+
+    def _sort_in(self, waiting: list[_Lane]) -> None:
+        """The first shape has another first task than before."""
+        if waiting:
+            heapq.heapreplace(self._shapes, (*waiting[0][:2], waiting))
+        else:
+            heapq.heappop(self._shapes)
