@@ -48,18 +48,12 @@ class FairSharePass:
     def __init__(self, lanes: Lanes, view: View, weights: Weights) -> None:
         self._view = view
         self._weights = weights
+        self._per_second = weights.waiting_time / tickets.DAY
+        self._fresh = weights.waiting_time - self._per_second * view.now  #: with `_per_second · queued_at`: of waiting
         self._full: set[str] = set()
         self._users: dict[str, float] = {}
-        by_owner: dict[tuple[str, str], list[_Lane]] = defaultdict(list)
-        per_second = weights.waiting_time / tickets.DAY
-        fresh = weights.waiting_time - per_second * view.now
-        for number, (key, lane) in enumerate(lanes.items()):
-            task = lane[0]
-            ticket = fresh + per_second * task.queued_at + (task.ticket_share or 0.0)
-            by_owner[key.project, key.user].append((ticket, (task.queued_at, task.id), number, 0, lane))
-        self._fresh, self._per_second = fresh, per_second
         projects: dict[str, _Project] = {}
-        for number, ((name, user), waiting) in enumerate(by_owner.items()):
+        for number, ((name, user), waiting) in enumerate(self._by_owner(lanes).items()):
             if user not in self._users:
                 self._users[user] = sum(tickets.user_parts(view.user(user), view, weights).values())
             if name not in projects:
@@ -71,6 +65,13 @@ class FairSharePass:
             heapq.heapify(project.owners)
         self._projects = [project.entry() for project in projects.values()]
         heapq.heapify(self._projects)
+
+    def _by_owner(self, lanes: Lanes) -> dict[tuple[str, str], list[_Lane]]:
+        """The lanes of each project and user, in no order."""
+        found: dict[tuple[str, str], list[_Lane]] = defaultdict(list)
+        for number, (key, lane) in enumerate(lanes.items()):
+            found[key.project, key.user].append(self._lane(number, 0, lane))
+        return found
 
     def pop(self) -> Pending | None:
         while self._projects:
