@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import chart, virtual
-from benchmarks.chart import Band, Line, Panel
+from benchmarks.chart import Line, Panel
 from benchmarks.virtual import DAY, MINUTE, VirtualCluster, VirtualUser
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
@@ -109,7 +109,7 @@ def main() -> int:
     for name, policy in policies.items():
         print(f"\n{name}\n   day   deviation of a share from what is due: median, 95 of 100, most")
         runs[name] = simulate(policy, users, prios, nodes=NODES, days=options.days, say=_say)
-    options.to.write_text(_draw(runs["fair share"], runs["first in, first out"], users, prios))
+    options.to.write_text(_draw(*runs.values(), users=users, prios=prios))
     print(f"\nwritten to {options.to}")
     return 0
 
@@ -121,21 +121,32 @@ def _say(look: Look) -> None:
         print(f"  {look.day:4g}   " + "  ".join(f"{figure:7.2%}" for figure in figures), flush=True)
 
 
-def _draw(fair: list[Look], fifo: list[Look], users: Sequence[VirtualUser], prios: dict[str, float]) -> str:
+def _draw(
+    fair: list[Look],
+    waiting: list[Look],
+    fifo: list[Look],
+    *,
+    users: Sequence[VirtualUser],
+    prios: dict[str, float],
+) -> str:
     days = [look.day for look in fair]
 
-    def quantile(looks: list[Look], place: float) -> list[float]:
-        return [sorted(look.ratios.values())[round(place * (len(users) - 1))] for look in looks]
+    def line(label: str, looks: list[Look], place: float, colour: str) -> Line:
+        return Line(label, days, [look.deviations[round(place * (len(users) - 1))] for look in looks], colour)
 
-    ratios = Panel(
-        "Share of each user / what is due to them",
-        (0.4, 1.6),
+    deviations = Panel(
+        "How far users' shares are from what is due to them",
+        (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0),
         [
-            Band("first in, first out: 90 of 100 users", days, quantile(fifo, 0.05), quantile(fifo, 0.95), "#e8b9a8"),
-            Band("fair share: all users", days, quantile(fair, 0), quantile(fair, 1), "#8fb8de"),
-            Band("fair share: 90 of 100 users", days, quantile(fair, 0.05), quantile(fair, 0.95), "#3c78b4"),
+            line("first in, first out: most", fifo, 1.0, "#c0504d"),
+            line("first in, first out: median", fifo, 0.5, "#e3a19f"),
+            line("fair share, waiting weighs 0.1 a day: most", waiting, 1.0, "#9a7fc0"),
+            line("fair share: most", fair, 1.0, "#1f4e79"),
+            line("fair share: 95 of 100 users", fair, 0.95, "#3c78b4"),
+            line("fair share: median", fair, 0.5, "#8fb8de"),
         ],
-        [],
+        log=True,
+        percent=True,
     )
     due = virtual.due(users, prios, WEIGHTS)
     lines = []
@@ -145,8 +156,9 @@ def _draw(fair: list[Look], fifo: list[Look], users: Sequence[VirtualUser], prio
         took = [statistics.fmean(look.shares[name] for name in names) for look in fair]
         lines.append(Line(f"priority {rank}", days, took, colour))
         lines.append(Line("", days, [target] * len(days), colour, dashed=True))
-    groups = Panel("Mean share of users by priority (dashed: due), 1 being the average user's", (0.6, 1.4), [], lines)
-    return chart.svg([ratios, groups], x_label="days", x_range=(0.0, days[-1]))
+    title = "Mean share of users by priority (dashed: due), 1 being the average user's"
+    groups = Panel(title, (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3), lines)
+    return chart.svg([deviations, groups], x_label="days", x_range=(0.0, days[-1]))
 
 
 if __name__ == "__main__":
