@@ -1,0 +1,121 @@
+"""Kills that containers resist, and what memory kills, on a real engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from godocker.engine import LocalEngine
+from shared import clock, settings
+from shared.executors import factory
+from shared.lifecycle import Ending, TaskStatus
+from tests.integration.conftest import Scene
+from tests.support import waiting
+
+pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(600)]
+
+LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
+MANY = 200 if LONG else 24
+TIMEOUT = 120.0
+RUNNING, OVER = TaskStatus.RUNNING, TaskStatus.OVER
+IGNORES_TERM = "trap '' TERM\nwhile :; do sleep 1; done"
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+async def docker(scene: Scene, docker_engine: LocalEngine) -> AsyncIterator[Scene]:
+    """Scheduler and watcher on the engine."""
+    node = settings.Node(name="n1", url=docker_engine.url, cpus=512, memory=64)
+    scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node]})
+    fake, executor = scene.executor, factory.build(scene.settings)
+    scene.executor = executor  # type: ignore[assignment]
+    try:
+        async with scene.running():
+            yield scene
+    finally:
+        await executor.close()
+        scene.executor = fake
+        docker_engine.remove_containers()
+
+
+async def add(docker: Scene, task_id: int, cmd: str, *, ram: float = 0.05) -> None:
+    await docker.add(task_id, cmd=cmd, ram=ram, cpu=0.5)
+    await docker.broker.enqueue([task_id])
+
+
+async def test_many_that_ignore_sigterm_are_killed_together_and_hold_up_no_other(docker: Scene) -> None:
+    many = range(1, MANY + 1)
+    for task_id in many:
+        await add(docker, task_id, IGNORES_TERM)
+    await docker.until(RUNNING, *many, timeout=TIMEOUT)
+    await docker.stores.owned.kill_all("alice", at=clock.now())
+    await docker.broker.tell_watcher_asked()
+    await add(docker, MANY + 1, "exit 3")
+    assert (await docker.until(OVER, MANY + 1, timeout=TIMEOUT)).exit_code == 3
+    for task_id in many:
+        task = await docker.until(OVER, task_id, timeout=TIMEOUT)
+        assert (task.ending, task.exit_code) == (Ending.KILLED, 137)
+    await docker.settled(*many)
+
+
+@pytest.mark.skipif(not FREEZER.exists(), reason="no freezer of cgroup v1 here")
+async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scene, docker_engine: LocalEngine) -> None:
+    await add(docker, 1, "sleep 600")
+    await add(docker, 2, IGNORES_TERM)
+    await docker.until(RUNNING, 1, 2, timeout=TIMEOUT)
+    with frozen(docker_engine, "god-1-1"):
+        await docker.kill(1)
+
+        async def told() -> bool:
+            nodes = await docker.stores.nodes.list()
+            return "n1 cannot end it" in ((await docker.task(1)).reason or "") and nodes[0].stuck == 1
+
+        await waiting.until(told, "the task and its node say so", timeout=TIMEOUT)
+        await docker.kill(2)
+        assert (await docker.until(OVER, 2, timeout=TIMEOUT)).ending is Ending.KILLED
+        assert (await docker.task(1)).status is RUNNING
+        assert not await docker.stores.silences.list()
+    task = await docker.until(OVER, 1, timeout=TIMEOUT)
+    await docker.settled(1, 2)
+    assert (task.ending, task.exit_code) == (Ending.KILLED, 137)
+
+
+@contextmanager
+def frozen(engine: LocalEngine, name: str) -> Iterator[None]:
+    """Freeze a container's processes in a group of the test's own: its engine would thaw them in theirs, to kill them."""
+    with engine.client() as client:
+        container = str(client.get(f"/containers/{name}/json").raise_for_status().json()["Id"])
+    (theirs,) = FREEZER.rglob(f"{container}/cgroup.procs")
+    ours = FREEZER / f"godocker-test-{container[:12]}"
+    ours.mkdir()
+    try:
+        for pid in theirs.read_text().split():
+            (ours / "cgroup.procs").write_text(pid)
+        (ours / "freezer.state").write_text("FROZEN")
+        yield
+    finally:
+        (ours / "freezer.state").write_text("THAWED")
+        waiting.until_blocking(lambda: not (ours / "cgroup.procs").read_text(), "they are killed", timeout=TIMEOUT)
+        ours.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("cmd", "ending", "code", "reason"),
+    [
+        ("exec tail /dev/zero", Ending.OUT_OF_MEMORY, 137, "out of memory"),
+        ("tail /dev/zero\nexit 3", Ending.OUT_OF_MEMORY, 3, "out of memory"),
+        ("tail /dev/zero\nexit 0", Ending.EXITED, 0, "a process of it was killed at its memory limit"),
+    ],
+)
+async def test_what_ran_out_of_memory_is_told_by_how_the_command_ended(
+    docker: Scene, cmd: str, ending: Ending, code: int, reason: str
+) -> None:
+    await add(docker, 1, cmd, ram=0.032)
+    task = await docker.until(OVER, timeout=TIMEOUT)
+    assert (task.ending, task.exit_code) == (ending, code)
+    assert reason in (task.reason or "")
+    await docker.settled()
