@@ -22,7 +22,12 @@ from tests.support.engine import WORLD
 pytestmark = pytest.mark.docker
 
 DEVICE = "/dev/loop7"
-SERVER = "echo > ready; while :; do echo hello | nc -l -p 80; done"
+SERVER = """\
+nc -ll -p 80 -e echo hello &
+while ! nc -w 1 127.0.0.1 80 < /dev/null; do sleep 0.1; done
+echo > ready
+wait
+"""
 PORT = 10001
 
 
@@ -51,7 +56,7 @@ async def address(local: engine.LocalEngine, run: base.Run) -> str:
 
 async def reached(rig: rigs.Rig, network: str, hosts: list[str], *, port: int = 80) -> set[str]:
     """Those of the hosts that a task in the network gets an answer from."""
-    tries = "\n".join(f"(nc -w 3 {host} {port} < /dev/null | grep -q hello && echo {host}) &" for host in hosts)
+    tries = "\n".join(f"(nc -w 6 {host} {port} < /dev/null | grep -q hello && echo {host}) &" for host in hosts)
     client = await rig.start(f"{tries}\nwait", network=network)
     await rig.ended(client)
     return set(rig.file(client, "god.log").read_text().split())

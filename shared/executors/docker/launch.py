@@ -66,7 +66,7 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
         except aiodocker.DockerError as error:
             if error.status == 409:
                 return None
-            if on.networks.was_lost(run.network, error.message):
+            if clock.monotonic() < deadline and on.networks.was_lost(run.network, error.message):
                 await on.networks.ensure(run.network)
                 continue
             if run.tmpstorage is not None and on.scratch.is_refused_quota(error.message):
