@@ -76,6 +76,7 @@ HOT: dict[str, tuple[str | None, Query]] = {
     "attempts of ids": (None, lambda s: s.work.attempts([1, 2, 3])),
     "kills of waiting": ("asked active_by_status", lambda s: s.work.kills_of_waiting()),
     "asked on a node": ("asked placed_by_node", lambda s: s.work.asked_on("node1")),
+    "nodes in use": ("active_by_status placed_by_node unsettled", lambda s: s.work.nodes_in_use()),
     "unsettled": ("unsettled", lambda s: s.work.unsettled("node1", limit=10)),
     "a task": (None, lambda s: s.views.get(1)),
     "active of a user": ("active_by_user", lambda s: every(s.lists.active("user1"))),
