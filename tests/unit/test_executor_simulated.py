@@ -57,10 +57,11 @@ def test_a_run_is_added_once_and_junk_is_not_one(tmp_path: Path) -> None:
 
 
 async def test_the_sizes_of_nodes_are_the_configured_ones_or_generous(tmp_path: Path) -> None:
-    nodes = [settings.Node(name="small", cpus=2, memory=4, labels={"a": "b"}), settings.Node(name="big")]
+    nodes = [settings.Node(name="small", cpus=2, memory=4, labels={"a": "b"}, gpus=["0"]), settings.Node(name="big")]
     executor = factory.build(settings.Settings(executor="simulated", data_dir=tmp_path, nodes=nodes))
     small, big = await executor.nodes()
     assert (small.cpus, small.memory, dict(small.labels)) == (2, 4 * 1024**3, {"a": "b"})
+    assert (small.gpus, big.gpus) == (("0",), ())
     assert big.cpus >= 1000
     await executor.close()
 
