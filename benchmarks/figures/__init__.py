@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 from benchmarks.figures import (
+    arrays,
     control_plane,
     docker_rate,
     download,
@@ -21,6 +22,7 @@ ALL: Mapping[str, ModuleType] = {
     "planning": planning,
     "submits": submits,
     "control_plane": control_plane,
+    "arrays": arrays,
     "launch": launch,
     "docker_rate": docker_rate,
     "process_rate": process_rate,

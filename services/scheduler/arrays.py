@@ -20,7 +20,8 @@ from shared.store.tasks import Transition
 
 log = structlog.get_logger(__name__)
 
-WINDOW_FIRST, WINDOW_MOST = 100, 1000  #: made children of an array that wait
+WINDOW_FIRST, WINDOW_MOST = 100, 2000  #: made children of an array that wait
+AHEAD = 1.0  #: seconds of placing that they should last for: sooner used up, more are made the next time
 BATCH = 500  #: children made by one write
 NAMED = 10  #: failed children that a reason names
 SWEEP = 5  #: polls until arrays are counted of whose children nothing was heard
@@ -33,6 +34,7 @@ class _Open:
 
     parent: Task
     window: int
+    filled_at: float = float("-inf")
     ended: bool = True  #: children may have ended since they were counted
     count_at: float = 0.0  #: not before
 
@@ -170,9 +172,10 @@ class Arrays:
             or waiting > held.window // 2
         ):
             return False
-        if not waiting and array.made:
-            # They are placed faster than they are made.
+        now = clock.monotonic()
+        if now - held.filled_at < AHEAD:
             held.window = min(held.window * 2, WINDOW_MOST)
+        held.filled_at = now
         until = min(array.made + held.window - waiting, array.count)
         for first in range(array.made, until, BATCH):
             if not await self._make(held, range(first, min(first + BATCH, until))):
