@@ -158,7 +158,7 @@ class SchedulerService:
     async def _lead(self, epoch: int) -> None:
         if self._epoch_taken != epoch:
             await self._audit.take_over()
-            if self._policy.needs_shares:
+            if self._policy.needs_shares and not self._shares.is_known:
                 await self._shares.read()
             self._epoch_taken = epoch
             log.info("scheduler.took_over", epoch=epoch, pending=len(self._book))
@@ -187,10 +187,11 @@ class SchedulerService:
                 self._wakeup.set()
 
     async def watch_shares(self, stop: asyncio.Event) -> None:
-        """Look anew at what users and projects used, and how they are ranked."""
+        """
+        Look anew at what users and projects used, and how they are ranked. Whoever stands by does so too: to sum up a window
+        may take longer than a leader may be missed.
+        """
         async for _ in lifetime.every(stop, self._settings.fairshare_reload_seconds):
-            if not self.leads:
-                continue
             try:
                 await self._shares.read()
             except errors.StoreUnavailable as error:

@@ -8,10 +8,13 @@ from services.scheduler import standings
 from services.scheduler.policies.view import View
 from shared import clock
 from shared.models.usage import window_start
-from shared.store.standings import StandingStore
+from shared.store.standings import StandingStore, Taken
 from shared.store.work import Pending
 
 Charges = dict[standings.Owner, standings.Charge]
+
+WHOLE = 3600.0  #: seconds between two looks at the whole window; in between at the days in which attempts still end
+OPEN_DAYS = 2  #: today, and yesterday, whose last attempts may be counted late
 
 
 class Shares:
@@ -24,9 +27,16 @@ class Shares:
         """`days`: the window of usage."""
         self._store = store
         self._days = days
+        self._whole_at: float | None = None
+        self._by_day: dict[float, list[Taken]] = {}
         self._found = standings.Snapshot(0.0)
         self._recent: Charges = {}
         self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything was read yet."""
+        return self._whole_at is not None
 
     async def read(self) -> None:
         """Look anew. Raises `errors.StoreUnavailable`; then what was known stays."""
@@ -36,19 +46,26 @@ class Shares:
         now = clock.now()
         # First what runs: a task that ends in between is counted twice until the next look, rather than not at all.
         running = await self._store.running(at=now)
-        ended = await self._store.ended(since=window_start(now, days=self._days))
-        self._found = standings.Snapshot(now, tuple(ended), tuple(running), await self._store.priorities())
+        await self._read_ended(now)
+        ended = standings.merged(taken for day in self._by_day.values() for taken in day)
+        self._found = standings.Snapshot(now, ended, tuple(running), await self._store.priorities())
         self._earlier = {}
+
+    async def _read_ended(self, now: float) -> None:
+        start = window_start(now, days=self._days)
+        if self._whole_at is None or now - self._whole_at >= WHOLE:
+            self._by_day = await self._store.ended(since=start)
+            self._whole_at = now
+            return
+        since = max(start, window_start(now, days=OPEN_DAYS))
+        fresh = await self._store.ended(since=since)
+        self._by_day = {day: taken for day, taken in self._by_day.items() if start <= day < since} | fresh
 
     def charge(self, placed: Iterable[Pending]) -> None:
         """Count what was placed."""
         for task in placed:
             owner = (task.user, task.project)
             self._recent[owner] = self._recent.get(owner, standings.Charge()).plus(task)
-
-    def forget(self) -> None:
-        """What was placed is somebody else's to know: they lead."""
-        self._recent, self._earlier = {}, {}
 
     def view(self, now: float) -> View:
         """Users and projects as they stand at `now` (seconds since the epoch)."""

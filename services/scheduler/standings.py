@@ -87,6 +87,28 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
     )
 
 
+def merged(parts: Iterable[Taken]) -> tuple[Taken, ...]:
+    """One row for each user in each project."""
+    found: dict[Owner, Taken] = {}
+    for part in parts:
+        had = found.get((part.user, part.project))
+        found[part.user, part.project] = part if had is None else _sum(had, part)
+    return tuple(found.values())
+
+
+def _sum(one: Taken, other: Taken) -> Taken:
+    return Taken(
+        one.user,
+        one.project,
+        one.tasks + other.tasks,
+        one.time + other.time,
+        one.cpu + other.cpu,
+        one.ram + other.ram,
+        one.cores + other.cores,
+        one.gb + other.gb,
+    )
+
+
 def _expected(ended: Iterable[Taken]) -> tuple[dict[str, float], float]:
     """The seconds that a task of each user took on the average, and one of anybody."""
     tasks: dict[str, int] = defaultdict(int)

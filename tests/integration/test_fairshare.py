@@ -14,7 +14,7 @@ from shared.lifecycle import TaskStatus
 from shared.models.project import Project
 from shared.models.usage import UsageRow, row_id
 from shared.settings import Settings
-from shared.store.standings import Priorities, StandingStore, Taken
+from shared.store.standings import DAY, Priorities, StandingStore, Taken
 from shared.store.stores import Stores
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
@@ -54,14 +54,18 @@ async def test_usage_is_summed_by_user_and_project_from_a_moment_on(opened: Stor
             used(3, "alice", "one"),
             used(4, "bob"),
             used(5, "bob", at=samples.NOW - 1),  # too long ago
+            used(6, "bob", at=samples.NOW + DAY),
         ]
     )
     ended = await StandingStore(opened.database).ended(since=samples.NOW)
-    assert sorted(ended, key=lambda taken: (taken.user, taken.project)) == [
+    today = samples.NOW - samples.NOW % DAY
+    assert sorted(ended) == [today, today + DAY]
+    assert sorted(ended[today], key=lambda taken: (taken.user, taken.project)) == [
         Taken("alice", "default", 2, HOUR + 10, 4 * HOUR + 10, 2 * HOUR + 20),
         Taken("alice", "one", 1, HOUR, HOUR, 2 * HOUR),
         Taken("bob", "default", 1, HOUR, HOUR, 2 * HOUR),
     ]
+    assert ended[today + DAY] == [Taken("bob", "default", 1, HOUR, HOUR, 2 * HOUR)]
 
 
 async def test_what_runs_is_summed_with_the_time_it_has_run(opened: Stores) -> None:
@@ -101,7 +105,7 @@ async def test_the_sums_of_the_window_are_read_from_the_index_alone(indexed: Sto
 
     store = StandingStore(indexed.database)
     store._usage = Watched()  # type: ignore[assignment]
-    assert len(await store.ended(since=samples.NOW + 200)) == 7
+    assert sum(map(len, (await store.ended(since=samples.NOW + 200)).values())) == 7
     command = {"aggregate": "usage", "pipeline": seen[0], "cursor": {}}
     plan = str(await indexed.database.command("explain", command, verbosity="executionStats"))
     assert "'indexName': 'by_end'" in plan
@@ -143,7 +147,7 @@ async def prioritised(scene: Scene) -> None:
 
 async def long_ago(scene: Scene) -> None:
     """Alice used a lot, which no window of thirty days shows any more."""
-    await heavy(scene, ago=32 * 86400.0)
+    await heavy(scene, ago=32 * DAY)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,25 @@ async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
         await fair.kill(9)
         await fair.until(TaskStatus.OVER, 2, 3)
     assert started(fair)[2:] == [3, 2]
+
+
+async def test_days_that_are_over_are_read_again_only_now_and_then(
+    opened: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares, at = Shares(StandingStore(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
+
+    async def hours(now: float) -> float:
+        monkeypatch.setattr(clock, "now", lambda: now)
+        await shares.read()
+        return shares.view(now).user("alice").usage.time / HOUR
+
+    await opened.usage.add_many([used(number, "alice", at=at - number * DAY) for number in range(4)])
+    assert await hours(at) == 3  # of today and the two days before
+    late = [used(10 + number, "alice", at=at - number * DAY) for number in range(3)]
+    await opened.usage.add_many(late)
+    assert await hours(at + 60) == 5  # today's and yesterday's
+    assert await hours(at + 4000) == 6
+    assert await hours(at + 4000 + DAY) == 4  # a day has left the window
 
 
 async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stores, settings: Settings) -> None:
