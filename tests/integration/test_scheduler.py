@@ -253,7 +253,7 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over(scene: Scene
 async def test_two_that_both_believe_to_lead_start_nothing_twice(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Safety does not come from the lease: here everybody gets it who asks."""
 
-    async def give(name: str, holder: str, *, seconds: float) -> Lease:
+    async def give(name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease:
         return Lease(name, holder, 1, time.monotonic() + 3600)
 
     monkeypatch.setattr(scene.stores.leases, "acquire", give)

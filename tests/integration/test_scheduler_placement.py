@@ -176,7 +176,7 @@ async def test_two_that_both_believe_to_lead_give_no_device_and_no_port_twice(
 ) -> None:
     """Each plans with what it knows, which is not what the other does: the index on leases decides."""
 
-    async def give(name: str, holder: str, *, seconds: float) -> Lease:
+    async def give(name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease:
         return Lease(name, holder, 1, time.monotonic() + 3600)
 
     monkeypatch.setattr(scene.stores.leases, "acquire", give)
