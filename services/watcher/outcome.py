@@ -38,6 +38,17 @@ def is_doubtful(seen: Observation) -> bool:
     return seen.exit_code is None or seen.exit_code >= DOUBTFUL_FROM
 
 
+def may_be_the_node(task: Placed, seen: Observation, result: Result | None) -> bool:
+    """Whether it has to be asked when the node last began anew, to tell its failure from the command's."""
+    return (
+        is_doubtful(seen)
+        and (seen.exit_code in _ENGINE_CODES or seen.exit_code == wrapper.TAKEN)
+        and not seen.out_of_memory
+        and task.intent not in (Intent.KILL, Intent.RESCHEDULE)
+        and _own_word(result, cut_off=True) is None
+    )
+
+
 def of_exit(
     task: Placed,
     seen: Observation,

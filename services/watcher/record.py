@@ -151,13 +151,12 @@ class Recorder:
     async def _judge_exit(self, task: Placed, seen: Observation, now: float) -> Outcome:
         looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
-        boot = None
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
             # An event says no more than the code; the engine also knows whether it was the memory.
             seen = await self._executor.inspect(seen.handle) or seen
-            if not seen.out_of_memory and task.intent is None:
-                boot = await self._executor.booted(task.node)
         result = await self._result(task) if looked else None
+        asked = outcome.may_be_the_node(task, seen, result)
+        boot = await self._executor.booted(task.node) if asked else None
         return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=now)
 
     async def _result(self, task: Placed) -> Result | None:

@@ -37,6 +37,7 @@ class Patience:
         self._settler.lost = False
         if self._noted:
             await self._stores.silences.end(self._node)
+            await self._stores.nodes.note_stuck(self._node, 0)  # what still cannot be killed is noted anew
             self._noted = False
             metrics.NODE_SILENT.labels(node=self._node).set(0)
 

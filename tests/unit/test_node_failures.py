@@ -98,6 +98,27 @@ def test_an_end_is_the_node_s_fault_or_the_command_s(
         assert (found.reason, found.started_at, found.ended_at) == (RESTARTED, NOW, NOW + 10)
 
 
+@pytest.mark.parametrize(
+    ("task", "seen", "result", "asked"),
+    [
+        (RUN, exited(137), None, True),
+        (RUN, exited(143), left(143, told=True), True),
+        (RUN, exited(125), left(), True),
+        (RUN, exited(255), left(), True),
+        (samples.placed(intent=Intent.SUSPEND), exited(137), left(), True),
+        (RUN, exited(0), None, False),
+        (RUN, exited(127), None, False),
+        (RUN, exited(137), left(137), False),
+        (RUN, exited(137, out_of_memory=True), None, False),
+        (samples.placed(intent=Intent.KILL), exited(137), None, False),
+    ],
+)
+def test_the_node_is_asked_only_where_it_may_be_to_blame(
+    task: Placed, seen: Observation, result: Result | None, asked: bool
+) -> None:
+    assert outcome.may_be_the_node(task, seen, result) is asked
+
+
 @given(code=st.integers(0, 124), told=st.booleans(), boot=st.sampled_from([None, BEFORE, DURING, AFTER, LATER]))
 def test_a_code_that_only_a_command_can_have_is_never_the_node_s(code: int, told: bool, boot: Boot | None) -> None:
     found = outcome.of_exit(RUN, exited(code), left(code, told=told), looked=True, boot=boot, down=DOWN, now=NOW + 100)
