@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.scheduler import service
+from services.scheduler.policies import registry
 from shared import settings, startup
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
@@ -12,7 +13,8 @@ from shared.store.stores import Stores
 
 
 def run(configured: settings.Settings) -> None:
-    """Schedule until SIGINT or SIGTERM."""
+    """Schedule until SIGINT or SIGTERM. Raises `errors.ConfigurationError` where there is no policy of the name."""
+    registry.build(configured)  # said at once, not when the stores answer
     startup.run("scheduler", configured, _work)
 
 

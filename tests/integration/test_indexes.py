@@ -17,6 +17,7 @@ from shared.models.task import Array, Member
 from shared.settings import Settings
 from shared.store import indexes
 from shared.store.lists import Filter, Stream
+from shared.store.standings import StandingStore
 from shared.store.stores import Stores
 from tests.support import samples
 
@@ -107,6 +108,7 @@ HOT: dict[str, tuple[str | None, Query]] = {
     "who waits for others": ("waiting_on", lambda s: s.dependencies.gated()),
     "who waits for these": ("waiting_on", lambda s: s.dependencies.followers([1, 2])),
     "used": ("active_by_status", lambda s: s.views.used()),
+    "what runs, by owner": ("active_by_status", lambda s: StandingStore(s.database).running(at=samples.NOW)),
 }
 
 

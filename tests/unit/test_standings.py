@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import standings
+from services.scheduler import __main__, standings
 from services.scheduler.policies import registry
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
@@ -125,6 +125,11 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(monkeypatch: py
     another(monkeypatch, "lottery", "lottery:build")
     with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo, lottery"):
         build("fair_share")
+
+
+def test_a_scheduler_with_no_policy_of_the_name_does_not_start() -> None:
+    with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo"):
+        __main__.run(Settings(scheduler_policy="fair_share", mongo_url="mongodb://127.0.0.1:1"))
 
 
 def test_a_third_policy_comes_by_entry_point_and_is_given_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
