@@ -6,6 +6,8 @@ import asyncio
 import os
 import socket
 import uuid
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -200,7 +202,7 @@ class SchedulerService:
     async def watch_nodes(self, stop: asyncio.Event) -> None:
         """Ask the nodes what they have, and write it down for those who ask."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
-            reports = await self._executor.nodes()
+            reports = await self._heard(await self._executor.nodes())
             if self._cluster.observe(reports, now=clock.now()):
                 self._wakeup.set()
             self._measure()
@@ -212,6 +214,23 @@ class SchedulerService:
                 log.warning("nodes.not_recorded", error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
+
+    async def _heard(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
+        """
+        The reports, as not ready those of nodes that do not answer their watcher, or did not until just now: what was given up
+        there has to be removed before anything else begins.
+        """
+        try:
+            silences = await self._stores.silences.list()
+        except errors.StoreUnavailable:
+            return reports
+        silent = {silence.node for silence in silences if silence.seconds >= self._settings.node_grace}
+        return [
+            replace(report, ready=False, reason="it does not answer its watcher")
+            if report.ready and report.name in silent
+            else report
+            for report in reports
+        ]
 
     def _next_look(self) -> float:
         """Seconds until something may be placed that cannot be now, though nothing is heard of it."""

@@ -59,15 +59,14 @@ class Enactor:
         for action in actions:
             if isinstance(action, Stop):
                 self._begin_stop(action.handle, self._warning if action.warn else self._grace)
-        lost = await self._recorder.note_ends(
-            [action for action in actions if isinstance(action, NoteEnd | LookForMissing)]
-        )
         for action in actions:
             try:
                 await self._act(action)
             except errors.NodeUnavailable as error:
                 log.warning("action.failed", action=type(action).__name__, error=str(error))
-        return lost
+        return await self._recorder.note_ends(
+            [action for action in actions if isinstance(action, NoteEnd | LookForMissing)]
+        )
 
     async def _act(self, action: Action) -> None:
         match action:

@@ -185,10 +185,14 @@ class NodeWatch:
             await self._patience.unheard(error)
             return
         self._note_answer(None)
-        await self._patience.heard()
+        self._patience.answers()
         others = await self._others(recorded, observed)
         actions = reconcile(recorded, observed, others=others, whole=True)
-        await self._enactor.enact(actions)
+        try:
+            await self._enactor.enact(actions)
+        finally:
+            # Not before the strays are gone: from here on the scheduler may place something there again.
+            await self._patience.heard()
         self._forget_started(observed)
         metrics.RECONCILES.labels(outcome="done").inc()
         if actions:

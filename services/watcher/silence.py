@@ -31,10 +31,13 @@ class Patience:
         self._heard_at: float | None = None
         self._noted = True  # an earlier watcher may have noted something
 
-    async def heard(self) -> None:
-        """It answered. Raises `errors.StoreUnavailable`."""
+    def answers(self) -> None:
+        """It answers again, or still."""
         self._heard_at = clock.monotonic()
         self._settler.lost = False
+
+    async def heard(self) -> None:
+        """It answered, and what it said was acted upon. Raises `errors.StoreUnavailable`."""
         if self._noted:
             await self._stores.silences.end(self._node)
             await self._stores.nodes.note_stuck(self._node, 0)  # what still cannot be killed is noted anew

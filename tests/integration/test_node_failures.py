@@ -116,6 +116,24 @@ async def test_a_task_of_a_lost_node_is_restarted_elsewhere_and_the_old_run_remo
     assert scene.executor.starts == [old, new]
 
 
+async def test_nothing_is_placed_on_a_node_that_comes_back_before_the_old_run_is_removed(scene: Scene) -> None:
+    configure(scene, failure_policy=FailurePolicy(strategy=3, delay=0.1))
+    await scene.add(1, cmd=FOREVER, restarts=1)
+    old, new = base.Handle(N1, 1, 1), base.Handle(N1, 1, 2)
+    async with scene.running():
+        await scene.until(RUNNING)
+        scene.executor.faults.down[N1] = "gone"
+        await scene.until(PENDING)
+        scene.executor.faults.hang["remove"] = gate = asyncio.Event()
+        scene.executor.faults.down.clear()
+        await waiting.until(lambda: ("remove", old) in scene.executor.calls, "the old run is being removed")
+        assert new not in scene.executor.starts
+        gate.set()
+        await waiting.until(lambda: new in scene.executor.alive, "it runs again")
+        assert old not in scene.executor.alive
+    assert scene.executor.calls.index(("remove", old)) < scene.executor.calls.index(("start", new))
+
+
 async def test_a_task_that_may_not_be_restarted_is_over_and_settled_before_its_node_is_back(scene: Scene) -> None:
     configure(scene)
     handle = await running(scene)
