@@ -14,8 +14,8 @@ for: it can only put it back.
 
 Whoever always has tasks waiting is served until the tickets are level. With W the sum of the three weights of a user's usage, two
 users' usage then differs by user_weight / W · (difference of priority / 100) of an average user's: this is what the weights mean.
-Usage is not bounded as a part, so no difference of priority shuts anybody out for good while others are served without end; nor
-is waiting, which lowers a ticket day by day.
+Where that is more than a user's whole usage, waiting alone brings the lower one to a turn: it lowers a ticket day by day, without
+bound.
 
 The parts and weights are those of GO-Docker. There usage is scaled to lie between that of the lightest user (0) and the heaviest
 (1), which has no balance but equal usage or none.
