@@ -83,7 +83,7 @@ class DependsIn(_Part):
 
 
 class TmpStorageIn(_Part):
-    size: str | int | None = None
+    size: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
     path: str | None = None
 
 
@@ -103,8 +103,8 @@ class RequirementsIn(_Part):
     network: Annotated[Line, Field(max_length=64)] | None = None
     tmpstorage: TmpStorageIn | None = None
     executor: Annotated[Line, Field(max_length=64)] | None = None
-    maxlifespan: str | int | None = None
-    ticket_share: float | None = None
+    maxlifespan: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
+    ticket_share: Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)] | None = None
 
 
 class VolumeIn(_Part):
