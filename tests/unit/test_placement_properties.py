@@ -65,8 +65,8 @@ def nodes(draw: st.DrawFn) -> list[NodeState]:
                     node.name,
                     draw(st.sampled_from([0.0, 1.0, 2.0, 3.0])),
                     draw(st.sampled_from([0, GB, 4 * GB])),
-                    tuple(draw(st.sets(st.sampled_from(DEVICES), max_size=1))),
-                    tuple(draw(st.sets(st.sampled_from(node.ports), max_size=1))),
+                    tuple(node.free_gpus[: draw(st.integers(0, 1))]),
+                    tuple(sorted(set(node.ports) - node.used_ports)[: draw(st.integers(0, 1))]),
                     draw(st.sampled_from([None, NOW - 5, NOW + 50])),
                 )
             )
