@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
+from shared.lifecycle import ENDED, Ending, Intent, Remark, TaskStatus
 from shared.models.task import Array, Member, Task
+
+KILLED = 137  #: the exit code of an array that was killed
 
 
 def documents(parent: Task, positions: Sequence[int], *, now: float) -> list[dict[str, Any]]:
@@ -60,7 +62,7 @@ def array_of(parent: Task) -> Array:
 
 def is_suspended(parent: Task) -> bool:
     """Whether none of its children may be started now."""
-    return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark == "suspended")
+    return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark is Remark.SUSPENDED)
 
 
 def ending(array: Array, failed: Sequence[int], *, failures: int) -> tuple[int, str | None]:

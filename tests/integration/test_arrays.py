@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.scheduler import arrays as scheduling
+from services.scheduler import open_arrays
 from shared import arrays, clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
 from shared.models.task import Task
@@ -96,7 +97,7 @@ async def test_an_array_goes_all_the_way(world: Arrays) -> None:
 async def test_children_are_made_a_window_ahead_and_placed_in_the_order_of_their_indices(
     world: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduling, "WINDOW_FIRST", 6)
+    monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 6)
     monkeypatch.setattr(scheduling, "WINDOW_MOST", 6)
     parent = await world.send("1:40", cmd="sleep 60", **{"requirements.cpu": 2})  # the node has room for four
     async with world.scene.running():
@@ -117,7 +118,8 @@ async def test_children_are_made_a_window_ahead_and_placed_in_the_order_of_their
     assert sorted(handle.task_id for handle in world.scene.executor.starts) == [parent + n for n in (1, 2, 3, 4)]
     assert shown["requirements"]["array"]["nb_tasks"] == 40
     assert shown["requirements"]["array"]["tasks"] == list(range(parent + 1, parent + 41))
-    assert {task["id"] for task in active} == {parent, *(child.id for child in children)}
+    assert {task["id"] for task in active} >= {parent, *(child.id for child in children)}
+    assert len(active) <= 11
     assert (pending["total"] + running["total"], running["total"]) == (40, 4)
 
 
@@ -213,7 +215,7 @@ async def test_a_child_that_is_killed_before_it_is_made_never_runs(world: Arrays
 
 
 async def test_killing_an_array_ends_all_of_it(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduling, "WINDOW_FIRST", 10)
+    monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 10)
     monkeypatch.setattr(scheduling, "WINDOW_MOST", 10)
     parent = await world.send("1:500", cmd="sleep 60", **{"requirements.cpu": 4})
     async with world.scene.running():
@@ -486,3 +488,15 @@ async def test_a_kill_while_children_are_made_reaches_those_too(world: Arrays, m
     assert ended.ending is Ending.KILLED
     assert all(child.status is OVER for child in await world.children(parent))
     assert not await world.stores.database["tasks"].count_documents({"status": {"$in": sorted(ACTIVE)}})
+
+
+async def test_children_that_came_after_the_end_of_their_array_are_killed(world: Arrays) -> None:
+    parent = await world.send("1:5")
+    before = await world.scene.task(parent)
+    await world.ask("DELETE", f"/task/{parent}")
+    async with world.scene.running():
+        await world.over(parent)
+        # As a leader writes them that has not noticed yet that it leads no more.
+        await world.stores.arrays.make(arrays.documents(before, range(3), now=clock.now()))
+        assert not await world.stores.arrays.advance(parent, old=0, new=3)
+        await world.over(parent + 1, parent + 2, parent + 3)

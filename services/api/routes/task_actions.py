@@ -111,7 +111,7 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
 @router.get(
     "/task/{task_id}/share",
     response_model=Token,
-    responses=_RESPONSES | responses(403),
+    responses=_RESPONSES | responses(403, 409),
     summary="Make a token that lets anybody see this task and its files",
 )
 async def share(task: Owned, here: Here) -> Json:

@@ -122,7 +122,7 @@ async def pending(task: Managed, here: Here) -> Json:
 @router.delete(
     "/task/{task_id}",
     response_model=TaskOut,
-    responses=AUTHENTICATED | responses(403, 404),
+    responses=AUTHENTICATED | responses(403, 404, 409),
     summary="Kill a task",
 )
 async def kill(task: Managed, here: Here, index: Index = None) -> Json:

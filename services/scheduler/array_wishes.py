@@ -1,0 +1,36 @@
+"""Want of the children of an array what is wanted of them all."""
+
+from __future__ import annotations
+
+from shared import arrays, clock
+from shared.lifecycle import PLACED, Intent, Remark, TaskStatus
+from shared.models.task import Task
+from shared.store.stores import Stores
+
+
+async def pass_on(stores: Stores, parent: Task) -> None:
+    """
+    To be done again and again while the array is open: some children were on their way when it was said first. Raises
+    `errors.StoreUnavailable`.
+    """
+    at = parent.intent_at or clock.now()
+    ask = stores.arrays.ask_children
+    if parent.intent is Intent.KILL:
+        await ask(parent.id, Intent.KILL, at=at)
+        return
+    if killed := arrays.array_of(parent).killed:
+        await ask(parent.id, Intent.KILL, at=at, ranges=killed)
+    if arrays.is_suspended(parent):
+        await ask(parent.id, Intent.SUSPEND, at=at, statuses=[TaskStatus.RUNNING])
+    if parent.intent is Intent.SUSPEND:
+        await stores.tasks.answer(parent.id, Intent.SUSPEND, Remark.SUSPENDED, attempt=parent.attempt)
+    elif parent.intent is Intent.RESUME:
+        await ask(parent.id, Intent.RESUME, at=at, statuses=PLACED)
+        await stores.tasks.answer(parent.id, Intent.RESUME, Remark.RESUMED, attempt=parent.attempt)
+
+
+def limit(parent: Task) -> int | None:
+    """How many children may hold resources at a time; None for any number."""
+    if parent.intent is Intent.KILL or arrays.is_suspended(parent):
+        return 0
+    return arrays.array_of(parent).max_concurrent

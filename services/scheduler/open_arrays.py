@@ -1,0 +1,69 @@
+"""The arrays that are not over, as the leader remembers them."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from shared import arrays
+from shared.models.task import Array, Task
+
+WINDOW_FIRST = 100  #: made children of an array that wait, until it is known how fast they are placed
+
+
+@dataclass(slots=True)
+class OpenArray:
+    """One of them. Times are those of the monotonic clock."""
+
+    parent: Task
+    window: int  #: made children that are to wait
+    filled_at: float = float("-inf")
+    ended: bool = True  #: children may have ended since they were counted
+    count_at: float = float("-inf")  #: not before
+
+    @property
+    def array(self) -> Array:
+        return arrays.array_of(self.parent)
+
+
+class OpenArrays:
+    """By the parents' ids."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, OpenArray] = {}
+        self._ranges: list[tuple[int, int]] = []  # first id of the children and parent, in order
+        self.changed: set[int] = set()  #: parents that somebody else wrote to: they are to be read again
+
+    def __contains__(self, task_id: int) -> bool:
+        return task_id in self._open
+
+    def all(self) -> Sequence[OpenArray]:
+        return list(self._open.values())
+
+    def enter(self, parent: Task) -> Task | None:
+        """Note a parent as it is now; return it as it was, None if it is new."""
+        held = self._open.get(parent.id)
+        if held is None:
+            self._open[parent.id] = OpenArray(parent, WINDOW_FIRST)
+            bisect.insort(self._ranges, (arrays.array_of(parent).first_id, parent.id))
+            return None
+        before, held.parent = held.parent, parent
+        return before
+
+    def forget(self, task_id: int) -> None:
+        held = self._open.pop(task_id, None)
+        if held is not None:
+            self._ranges.remove((held.array.first_id, task_id))
+
+    def others(self, ids: Collection[int]) -> list[int]:
+        """Those that are not among `ids`."""
+        return [task_id for task_id in self._open if task_id not in ids]
+
+    def note_ended(self, task_ids: Iterable[int]) -> None:
+        """These tasks ended, some of them children."""
+        for task_id in task_ids:
+            position = bisect.bisect_right(self._ranges, (task_id, task_id))
+            held = self._open.get(self._ranges[position - 1][1]) if position else None
+            if held is not None and held.array.has(task_id):
+                held.ended = True
