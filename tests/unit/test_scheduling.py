@@ -454,6 +454,9 @@ def test_a_placement_that_was_lost_while_an_audit_read_it_is_free_again(cluster:
         (samples.report(), samples.report(), False),
         (samples.report(), samples.report(cpus=9), True),
         (samples.report(), samples.report(gb=17), True),
+        (samples.report(gpus=("a",)), samples.report(gpus=("a", "b")), True),
+        (samples.report(gpus=("a", "b")), samples.report(gpus=("a",)), False),
+        (samples.report(labels={"a": "1"}), samples.report(labels={"a": "2"}), True),
         (samples.report(), samples.report(cpus=7), False),
         (samples.report(), samples.report(ready=False), False),
         (samples.report(ready=False), samples.report(), True),
@@ -479,6 +482,39 @@ def test_a_node_that_is_no_longer_configured_is_gone_with_what_was_taken_of_it(c
     cluster.allocate(1, 1, ONE)
     cluster.observe([samples.report("other")])
     assert [(state.name, state.free_cpus) for state in cluster.snapshot()] == [("other", 8.0)]
+
+
+def test_what_tasks_hold_by_name_is_known_from_the_tasks_alone() -> None:
+    made = Cluster(ports=range(10_000, 10_003))
+    made.observe([samples.report(gpus=("a", "b", "c"))])
+    made.begin_audit()
+    made.end_audit([samples.placed(1, gpus=("b",), ports=(10_001,)), samples.placed(2, gpus=("gone",), ports=(80,))])
+    (state,) = made.snapshot()
+    assert (state.gpus, state.free_gpus, state.used_ports, state.free_ports) == (3, ["a", "c"], {10_001}, 2)
+    given = state.allocate(samples.pending(3, gpus=2, ports=2))
+    assert (given.gpus, given.ports) == (("a", "c"), (10_000, 10_002))
+    assert given.leases == [f"{samples.NODE}/{what}" for what in ("gpu/a", "gpu/c", "port/10000", "port/10002")]
+    made.release([(1, 1)])
+    assert made.snapshot()[0].free_gpus == ["a", "b", "c"]
+
+
+def test_a_port_that_a_stranger_holds_is_given_to_nobody_for_a_while() -> None:
+    made = Cluster(ports=range(10_000, 10_003))
+    made.observe([samples.report("n1"), samples.report("n2")])
+    made.shun("n1", [10_000, 80], until=100.0)
+    made.shun("n3", [10_001], until=100.0)
+    assert [state.free_ports for state in made.snapshot()] == [2, 3]
+    made.forgive(99.0)
+    assert [state.free_ports for state in made.snapshot()] == [2, 3]
+    made.forgive(100.0)
+    assert [state.free_ports for state in made.snapshot()] == [3, 3]
+
+
+def test_the_placed_children_of_arrays_are_counted_where_that_matters(cluster: Cluster) -> None:
+    cluster.begin_audit()
+    cluster.end_audit([samples.placed(number, parent=parent) for number, parent in ((1, 7), (2, 7), (3, 8), (4, None))])
+    assert cluster.children([7, 9]) == {7: 2}
+    assert cluster.children([]) == {}
 
 
 def test_clearing_forgets_what_is_taken_and_keeps_the_nodes(cluster: Cluster) -> None:
