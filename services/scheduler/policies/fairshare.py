@@ -13,9 +13,10 @@ from services.scheduler.policies.view import Score, View
 from shared.models.project import DEFAULT
 from shared.store.work import Pending
 
-Seniority = tuple[float, int]
-#: Ticket of the first task that is left, without its owner's part; its seniority; the lane's number, place in it, and tasks.
-_Lane = tuple[float, Seniority, int, int, Sequence[Pending]]
+#: Of the first task that is left: ticket without its owner's part, seniority (two numbers, the second unique), place; the lane.
+_Lane = tuple[float, float, int, int, Sequence[Pending]]
+#: Of the first lane: ticket without the project's part, seniority; the user, and the heap of lanes.
+_Owner = tuple[float, float, int, str, list[_Lane]]
 
 
 class FairShare:
@@ -53,14 +54,14 @@ class FairSharePass:
         self._full: set[str] = set()
         self._users: dict[str, float] = {}
         projects: dict[str, _Project] = {}
-        for number, ((name, user), waiting) in enumerate(self._by_owner(lanes).items()):
+        for (name, user), waiting in self._by_owner(lanes).items():
             if user not in self._users:
                 self._users[user] = sum(tickets.user_parts(view.user(user), view, weights).values())
             if name not in projects:
                 ticket = sum(tickets.group_parts(view.project(name), view, weights).values())
-                projects[name] = _Project(ticket, len(projects))
+                projects[name] = _Project(ticket)
             heapq.heapify(waiting)
-            projects[name].owners.append((self._users[user] + waiting[0][0], waiting[0][1], number, user, waiting))
+            projects[name].owners.append(self._owner(user, waiting))
         for project in projects.values():
             heapq.heapify(project.owners)
         self._projects = [project.entry() for project in projects.values()]
@@ -69,8 +70,8 @@ class FairSharePass:
     def _by_owner(self, lanes: Lanes) -> dict[tuple[str, str], list[_Lane]]:
         """The lanes of each project and user, in no order."""
         found: dict[tuple[str, str], list[_Lane]] = defaultdict(list)
-        for number, (key, lane) in enumerate(lanes.items()):
-            found[key.project, key.user].append(self._lane(number, 0, lane))
+        for key, lane in lanes.items():
+            found[key.project, key.user].append(self._lane(0, lane))
         return found
 
     def pop(self) -> Pending | None:
@@ -90,9 +91,9 @@ class FairSharePass:
     def charge(self, task: Pending) -> None:
         project = self._projects[0][3]
         waiting = project.owners[0][4]
-        _, _, number, position, lane = waiting[0]
+        _, _, _, position, lane = waiting[0]
         if position + 1 < len(lane):
-            heapq.heapreplace(waiting, self._lane(number, position + 1, lane))
+            heapq.heapreplace(waiting, self._lane(position + 1, lane))
         else:
             heapq.heappop(waiting)
         used = tickets.expected_usage(task, self._view.user(task.user))
@@ -109,16 +110,20 @@ class FairSharePass:
         heapq.heappop(project.owners[0][4])
         self._sort_in(project)
 
-    def _lane(self, number: int, position: int, lane: Sequence[Pending]) -> _Lane:
+    def _lane(self, position: int, lane: Sequence[Pending]) -> _Lane:
         task = lane[position]
         ticket = self._fresh + self._per_second * task.queued_at + (task.ticket_share or 0.0)
-        return ticket, (task.queued_at, task.id), number, position, lane
+        return ticket, task.queued_at, task.id, position, lane
+
+    def _owner(self, user: str, waiting: list[_Lane]) -> _Owner:
+        ticket, queued_at, number, _, _ = waiting[0]
+        return self._users[user] + ticket, queued_at, number, user, waiting
 
     def _sort_in(self, project: _Project) -> None:
         """The first owner of the first project has another first task than before, which may even have a lower ticket."""
-        _, _, number, user, waiting = project.owners[0]
+        _, _, _, user, waiting = project.owners[0]
         if waiting:
-            heapq.heapreplace(project.owners, (self._users[user] + waiting[0][0], waiting[0][1], number, user, waiting))
+            heapq.heapreplace(project.owners, self._owner(user, waiting))
         else:
             heapq.heappop(project.owners)
         if project.owners:
@@ -130,30 +135,29 @@ class FairSharePass:
         """Let the first owner be the one whose turn it is, with a task that may find room. False where there is none."""
         owners = project.owners
         while owners:
-            ticket, seniority, number, user, waiting = owners[0]
+            _, _, _, user, waiting = owners[0]
             while waiting and waiting[0][4][waiting[0][3]].shape in self._full:
                 heapq.heappop(waiting)
             if not waiting:
                 heapq.heappop(owners)
                 continue
-            true = self._users[user] + waiting[0][0], waiting[0][1]
-            if true <= (ticket, seniority):
+            true = self._owner(user, waiting)
+            if true <= owners[0]:
                 return True
-            heapq.heapreplace(owners, (*true, number, user, waiting))
+            heapq.heapreplace(owners, true)
         return False
 
 
 class _Project:
-    """The users with tasks in a project: ticket without the project's part, seniority, number, name, lanes."""
+    """The users with tasks in a project, and the project's part of their tickets."""
 
-    __slots__ = ("number", "owners", "ticket")
+    __slots__ = ("owners", "ticket")
 
-    def __init__(self, ticket: float, number: int) -> None:
+    def __init__(self, ticket: float) -> None:
         self.ticket = ticket
-        self.number = number
-        self.owners: list[tuple[float, Seniority, int, str, list[_Lane]]] = []
+        self.owners: list[_Owner] = []
 
-    def entry(self) -> tuple[float, Seniority, int, _Project]:
+    def entry(self) -> tuple[float, float, int, _Project]:
         """As the heap of projects holds it."""
-        ticket, seniority, *_ = self.owners[0]
-        return self.ticket + ticket, seniority, self.number, self
+        ticket, queued_at, number, _, _ = self.owners[0]
+        return self.ticket + ticket, queued_at, number, self
