@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, islice
 
-from services.scheduler import feasibility
-from services.scheduler.feasibility import Code, Reason, number
+from services.scheduler import feasibility, sentences
+from services.scheduler.feasibility import Reason
 from services.scheduler.labels import LabelIndex, conditions
 from services.scheduler.nodes import NodeState
 from services.scheduler.reservation import EPSILON, Reservation
-from shared.store.work import GB, Pending
+from shared.store.work import Pending
 
 _NAMED = 3  #: nodes a sentence names before it counts the rest
 
@@ -96,7 +96,7 @@ class Explainer:
 
     def explain(self, task: Pending) -> str:
         """A sentence that tells apart whether none ever could, they could together, or none has room now."""
-        needs = f"needs {_needs(task)}"
+        needs = f"needs {sentences.needs(task)}"
         outcome = self.outcome(task)
         if outcome is Outcome.NO_NODES:
             return f"{needs}, and there are no nodes"
@@ -104,11 +104,11 @@ class Explainer:
             return f"can never run here: {needs}, but {self._why_never(task)}"
         suitable = self._suitable_for(task)
         named = islice((node for node in suitable.nodes if feasibility.could_ever_fit(task, node)), _NAMED)
-        sentences = [*(text for node in named if (text := _sentence(task, node))), *self._reserved(task)]
+        said = [*(text for node in named if (text := sentences.of_node(task, node))), *self._reserved(task)]
         others = suitable.count(task) - min(_NAMED, suitable.count(task))
         rest = f"; and so on for {others} more" if others > 0 else ""
         together = " (there is as much free, but not on one node)" if outcome is Outcome.FRAGMENTED else ""
-        return f"{needs}{together}: {'; '.join(sentences)}{rest}"
+        return f"{needs}{together}: {'; '.join(said)}{rest}"
 
     def _reserved(self, task: Pending) -> list[str]:
         if self._reservation is None:
@@ -131,11 +131,11 @@ class Explainer:
                 return f"no node has {condition}"
         matching = self._labels.matching(task.labels)
         if not matching:
-            return f"no node has {_listed([str(condition) for condition in conditions(task.labels)])}"
+            return f"no node has {sentences.listed([str(condition) for condition in conditions(task.labels)])}"
         failed = [node.name for node in matching if node.name in task.avoid and _is_large_enough(task, node)]
         if failed:
-            return f"{_listed(sorted(failed))}, which could take it, failed it before"
-        return _most(task, matching)
+            return f"{sentences.listed(sorted(failed))}, which could take it, failed it before"
+        return sentences.most(task, matching)
 
 
 class _Group:
@@ -184,54 +184,6 @@ def _free(node: NodeState) -> tuple[float, float, float, float]:
     return max(0.0, node.free_cpus), max(0, node.free_memory), len(node.free_gpus), node.free_ports
 
 
-def _sentence(task: Pending, node: NodeState) -> str:
-    """All reasons of a node in one; empty if it has none."""
-    reasons = feasibility.why_not(task, node)
-    if not node.ready:
-        return reasons[0].text
-    lacks = [
-        f"{number(reason.have or 0)} of {number(reason.total or 0)} {reason.unit}"
-        for reason in reasons
-        if reason.code in _MEASURED
-    ]
-    free = [f"{node.name} has {_listed(lacks)} free"] if lacks else []
-    return ", ".join([*free, *(reason.text for reason in reasons if reason.code not in _MEASURED)])
-
-
-_MEASURED = frozenset({Code.CPU, Code.MEMORY, Code.GPUS, Code.PORTS})
-
-
 def _is_large_enough(task: Pending, node: NodeState) -> bool:
     large = node.cpus + EPSILON >= task.cpus and node.memory >= task.memory
     return large and node.gpus >= task.gpus and len(node.ports) >= task.ports
-
-
-def _most(task: Pending, nodes: Sequence[NodeState]) -> str:
-    cpus = max(nodes, key=lambda node: node.cpus)
-    memory = max(nodes, key=lambda node: node.memory)
-    gpus = max(nodes, key=lambda node: node.gpus)
-    most = [f"{number(cpus.cpus)} cpu ({cpus.name})", f"{number(memory.memory / GB)} GB ({memory.name})"]
-    if task.gpus:
-        most.append(f"{_count(gpus.gpus, 'gpu')} ({gpus.name})")
-    if task.ports:
-        most.append(f"{max(len(node.ports) for node in nodes)} ports")
-    labels = [str(condition) for condition in conditions(task.labels)]
-    return f"the most that a node{f' with {_listed(labels)}' if labels else ''} has is {_listed(most)}"
-
-
-def _needs(task: Pending) -> str:
-    needs = [f"{number(task.cpus)} cpu", f"{number(task.memory / GB)} GB"]
-    if task.gpus:
-        needs.append(_count(task.gpus, "gpu"))
-    if task.ports:
-        needs.append(_count(task.ports, "port"))
-    return _listed([*needs, *(str(condition) for condition in conditions(task.labels))])
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
