@@ -290,7 +290,7 @@ async def test_a_suspended_array_pauses_what_runs_and_starts_nothing(world: Arra
         await world.ask("GET", f"/task/{parent}/suspend")
         await waiting.until(lambda: set(executor.alive.values()) == {"paused"}, "all are paused", timeout=30)
         executor.exit(executor.starts[0], 0)
-        await world.over(parent + 1)
+        await world.over(executor.starts[0].task_id)
 
         async def suspended() -> bool:
             return bool((await world.ask("GET", f"/task/{parent}/status"))["status"]["secondary"] == "suspended")
