@@ -78,6 +78,10 @@ class Enactor:
                 log.warning("run.stray_removed", run=handle.name, node=handle.node, why=why)
                 await self._executor.remove(handle)
 
+    def is_stopping(self, handle: Handle) -> bool:
+        """Whether a stop of this run is under way."""
+        return handle in self._stops
+
     async def drain(self) -> None:
         """Leave the stops under way to the executors: the intent is written, and the next watcher sees it."""
         for stop in list(self._stops.values()):

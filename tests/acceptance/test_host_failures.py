@@ -32,9 +32,9 @@ PATIENCE = 60.0
 SETTINGS = {
     "GODOCKER_PLACEMENT": "spread",
     "GODOCKER_DOCKER_TIMEOUT": "3",
-    "GODOCKER_RECONCILE_SECONDS": "1",
+    "GODOCKER_RECONCILE_SECONDS": "0.5",
     "GODOCKER_NODE_GRACE": "2",
-    "GODOCKER_NODE_LOST_AFTER": "20",
+    "GODOCKER_NODE_LOST_AFTER": "15",
     "GODOCKER_FAILURE_POLICY": json.dumps({"strategy": 3, "delay": 0.5}),
 }
 
@@ -48,6 +48,7 @@ class Hosts:
     client: Client
     exit_codes: dict[str, int | None] = field(default_factory=dict)
     acknowledged: list[int] = field(default_factory=list)
+    record: Callable[[str, object], None] = field(default=lambda name, value: None)
 
     @property
     def cluster(self) -> Cluster:
@@ -101,14 +102,15 @@ class Hosts:
 
         waiting.until_blocking(written, f"tasks {task_ids} ended", timeout=PATIENCE)
 
-    def check(self) -> history.Figures:
+    def check(self) -> None:
         """Wait until nothing is left, and hold everything so far against the witness."""
         self.over(*self.acknowledged)
         waiting.until_blocking(lambda: self.ground.runs(self.system) == [], "no container is left", timeout=PATIENCE)
         waiting.until_blocking(self._is_settled, "all ends are settled", timeout=PATIENCE)
-        return history.check(
+        figures = history.check(
             self.system.settings(), self.ground.witness, acknowledged=self.acknowledged, exit_codes=self.exit_codes
         )
+        self.record(FIGURES, f"{len(ROUNDS)} rounds; so far {figures}")
 
     def _is_settled(self) -> bool:
         return history.unsettled(self.system.settings()) == 0
@@ -125,10 +127,10 @@ def module_hosts(module_cluster: Cluster) -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def hosts(module_hosts: Hosts, cluster: Cluster, record_property: Callable[[str, object], None]) -> Iterator[Hosts]:
+def hosts(module_hosts: Hosts, cluster: Cluster, record_property: Callable[[str, object], None]) -> Hosts:
     """The three hosts, whole again after the test."""
-    yield module_hosts
-    record_property(FIGURES, f"{len(ROUNDS)} rounds; so far {module_hosts.check()}")
+    module_hosts.record = record_property
+    return module_hosts
 
 
 def at_once(*acts: Callable[[], object]) -> None:
@@ -214,8 +216,8 @@ def test_an_engine_that_is_restarted_with_live_restore_is_not_noticed_by_its_tas
     at_once(*(host.restart for host in hosts.cluster.hosts))
     first, second, third = hosts.cluster.hosts
     for _ in ROUNDS:
-        short = hosts.on_every_host(lambda: hosts.submit(seconds=6, exit_code=6))
-        long = [hosts.submit(seconds=9, exit_code=7) for _ in range(3)]
+        short = hosts.on_every_host(lambda: hosts.submit(seconds=4, exit_code=6))
+        long = [hosts.submit(seconds=6, exit_code=7) for _ in range(3)]
         for task_id in long:
             hosts.runs_on(task_id)
         first.stop(signal.SIGTERM)
