@@ -101,10 +101,11 @@ async def test_children_are_made_a_window_ahead_and_placed_in_the_order_of_their
     monkeypatch.setattr(scheduling, "WINDOW_MOST", 6)
     parent = await world.send("1:40", cmd="sleep 60", **{"requirements.cpu": 2})  # the node has room for four
     async with world.scene.running():
-        await waiting.until(lambda: len(world.scene.executor.starts) == 4, "four run")
+        await world.scene.until(TaskStatus.RUNNING, *(parent + n for n in (1, 2, 3, 4)))
 
         async def quiet() -> bool:
-            return len(await world.children(parent)) > 4
+            array = (await world.scene.task(parent)).array
+            return array is not None and array.made >= 8  # until half of six wait no more are made
 
         await waiting.until(quiet, "some more are made")
         children = await world.children(parent)
