@@ -34,18 +34,13 @@ def reserve(task: Pending, nodes: Sequence[NodeState], rules: Rules) -> Reservat
     it, or where it has not waited long enough.
     """
     possible = [node for node in nodes if node.ready and feasibility.could_ever_fit(task, node)]
-    last = rules.last.node if rules.last and rules.last.task_id == task.id else None
-    soonest = _soonest(task, possible, rules.now, last)
+    last = rules.last if rules.last and rules.last.task_id == task.id else None
+    soonest = _soonest(task, possible, rules.now, last.node if last else None)
     if soonest is not None:
         return _reservation(task, *soonest, rules)
     if not possible or rules.now - task.queued_at < rules.reserve_after:
         return None
-    # A node that is kept has to be kept until it is free: another one that looks better now would be given away next.
-    kept = next((node for node in possible if node.name == last), None)
-    node = kept or min(possible, key=lambda node: (_lack(task, node), node.name))
-    return Reservation(
-        task.id, task.shape, node.name, None, free_of(node) - need_of(task), rules.now, rules.maxlifespan
-    )
+    return _guessed(task, possible, rules, last)
 
 
 def expected_start(task: Pending, node: NodeState, now: float) -> float | None:
@@ -58,6 +53,40 @@ def expected_start(task: Pending, node: NodeState, now: float) -> float | None:
         if free.holds(need):
             return max(now, until)
     return None
+
+
+def _guessed(task: Pending, nodes: Sequence[NodeState], rules: Rules, last: Reservation | None) -> Reservation:
+    """
+    Keep the node that looks as if it was free first. A node has to be kept until it is free, since another one that looks
+    better now would be given away next; but what runs there may never end. So it is kept for a while, and the next one for
+    twice as long.
+    """
+    best = min(nodes, key=lambda node: (_guess(task, node, rules.now), _lack(task, node), node.name))
+    node, since, patience = best, rules.now, max(1.0, rules.reserve_after)
+    kept = next((node for node in nodes if last and last.start is None and node.name == last.node), None)
+    if last is not None and kept is not None:
+        if kept is best or rules.now - last.since < last.patience:
+            node, since, patience = kept, last.since, last.patience
+        else:
+            patience = 2 * last.patience
+    spare = free_of(node) - need_of(task)
+    return Reservation(task.id, task.shape, node.name, None, spare, rules.now, rules.maxlifespan, since, patience)
+
+
+def _guess(task: Pending, node: NodeState, now: float) -> float:
+    """When `node` may have room for `task`, if what has no known end runs on for as long as it has run."""
+    need, free, then = need_of(task), free_of(node), now
+    ends = [held.until if held.until is not None else now + _age(held, now) for held in node.held]
+    for end, held in sorted(zip(ends, node.held, strict=True), key=lambda pair: pair[0]):
+        if free.holds(need):
+            break
+        free += _amounts(held)
+        then = max(then, end)
+    return then
+
+
+def _age(held: Allocation, now: float) -> float:
+    return 0.0 if held.since is None else max(0.0, now - held.since)
 
 
 def _soonest(task: Pending, nodes: Sequence[NodeState], now: float, last: str | None) -> tuple[NodeState, float] | None:

@@ -146,6 +146,7 @@ class Cluster:
             task.memory,
             task.gpus,
             task.ports,
+            began,
             None if lifespan is None else began + lifespan,
             task.user,
             task.project,

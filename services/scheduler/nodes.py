@@ -10,13 +10,17 @@ from shared.store.work import Pending
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What one attempt holds of a node. Memory in bytes; `until` is when it ends at the latest, None if that is not known."""
+    """
+    What one attempt holds of a node. Memory in bytes; `since` is when it began, and `until` when it ends at the latest (seconds
+    since the epoch), None if that is not known.
+    """
 
     node: str
     cpus: float
     memory: int
     gpus: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
+    since: float | None = None
     until: float | None = None
     user: str = ""
     project: str = ""
@@ -60,7 +64,7 @@ class NodeState:
         self.used_ports.update(port for port in allocation.ports if port in self.ports)
         self.held.append(allocation)
 
-    def allocate(self, task: Pending, *, until: float | None = None) -> Allocation:
+    def allocate(self, task: Pending, *, since: float | None = None, until: float | None = None) -> Allocation:
         """Give `task`, which fits, what it needs: of devices the first ones, of ports the lowest."""
         given = Allocation(
             self.name,
@@ -68,6 +72,7 @@ class NodeState:
             task.memory,
             tuple(self.free_gpus[: task.gpus]),
             self._lowest_ports(task.ports),
+            since,
             until,
             task.user,
             task.project,

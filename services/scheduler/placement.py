@@ -134,8 +134,9 @@ class _Planning:
 
     def _place(self, task: Pending, node: NodeState) -> None:
         lifespan = limits.lifespan(task.lifespan, self._terms.rules.maxlifespan)
-        until = None if lifespan is None else self._terms.rules.now + lifespan
-        given = self._ranked.take(task, node, until=until)
+        now = self._terms.rules.now
+        until = None if lifespan is None else now + lifespan
+        given = self._ranked.take(task, node, since=now, until=until)
         if node is self._kept and self._result.reservation is not None:
             self._result.reservation = self._result.reservation.beside(task)
         self._policy.charge(task)

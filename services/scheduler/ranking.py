@@ -29,8 +29,10 @@ class Ranking(Protocol):
         """The best node for `task`, none where none has room. `without` is kept for somebody else."""
         ...
 
-    def take(self, task: Pending, node: NodeState, *, until: float | None = None) -> Allocation:
-        """`task` goes to `node`, until when it is sure to end: what it is given."""
+    def take(
+        self, task: Pending, node: NodeState, *, since: float | None = None, until: float | None = None
+    ) -> Allocation:
+        """`task` goes to `node` now (`since`), `until` when it is sure to end: what it is given."""
         ...
 
 
@@ -59,10 +61,12 @@ class _Sorted:
         matching = self.labels.matching(task.labels)
         return matching if len(matching) * FEW <= len(self.labels.nodes) else None
 
-    def take(self, task: Pending, node: NodeState, *, until: float | None = None) -> Allocation:
+    def take(
+        self, task: Pending, node: NodeState, *, since: float | None = None, until: float | None = None
+    ) -> Allocation:
         alike = self.by_gpus[len(node.free_gpus)]
         del alike[bisect.bisect_left(alike, self.key(node), key=self.key)]
-        given = node.allocate(task, until=until)
+        given = node.allocate(task, since=since, until=until)
         bisect.insort(self.by_gpus[len(node.free_gpus)], node, key=self.key)
         return given
 

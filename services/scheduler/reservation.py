@@ -53,7 +53,8 @@ def free_of(node: NodeState) -> Amounts:
 class Reservation:
     """
     `node` is kept for task `task_id`, which is expected to `start` there (seconds since the epoch; None: nobody knows). `spare`
-    is what will be left of the node beside it.
+    is what will be left of the node beside it. Where nobody knows, another node may be kept instead after `patience` seconds
+    from `since` on.
     """
 
     task_id: int
@@ -63,6 +64,8 @@ class Reservation:
     spare: Amounts
     now: float
     maxlifespan: float | None = None  #: seconds that any task may run at most
+    since: float = 0.0
+    patience: float = 0.0
 
     def permits(self, task: Pending) -> bool:
         """Whether `task` can go to the node without making the other one wait longer: it ends before, or fits beside it."""

@@ -187,10 +187,14 @@ class Stream:
         staggered = (seconds for seconds in (10.0, 20.0, 30.0, 40.0) for _ in range(3))
         self._lasts: Iterator[float] = itertools.chain(staggered, itertools.repeat(40.0))
         self._book = Book()
+        self._endless: set[int] = set()
         self._last: Reservation | None = None
 
     def wait(self, task: Pending) -> None:
         self._book.add([task])
+
+    def last_for_ever(self, task_id: int) -> None:
+        self._endless.add(task_id)
 
     def step(self) -> list[Placement]:
         """One pass; what was placed in it."""
@@ -208,7 +212,8 @@ class Stream:
         self._last = result.reservation
         for placed in result.placements:
             self._cluster.allocate(placed.task.id, 1, placed.given)
-            self._ends[placed.task.id] = self.now + next(self._lasts)
+            lasts = float("inf") if placed.task.id in self._endless else next(self._lasts)
+            self._ends[placed.task.id] = self.now + lasts
         self._book.discard(placed.task.id for placed in result.placements)
         return result.placements
 
@@ -231,6 +236,32 @@ def test_a_large_task_is_not_starved_by_a_stream_of_small_ones(ranking: str, lif
     # By then the small ones before it have been placed, and all that ran has ended; without known ends it first waits for
     # `reserve_after`.
     assert steps <= (10 if lifespan else 16)
+
+
+def test_what_never_ends_on_the_node_that_was_kept_does_not_keep_the_head_waiting_for_ever() -> None:
+    stream = Stream(ranking="binpack", rules=Rules(reserve_after=0.0), lifespan=None)
+    stream.wait(samples.pending(2, cpus=1.0, memory=1024, queued_at=NOW))
+    stream.last_for_ever(2)
+    for _ in range(10):
+        stream.step()
+    stream.wait(samples.pending(1, cpus=4.0, memory=1024, queued_at=stream.now))
+    assert stream.steps_until_started(1, most=200) is not None
+
+
+def test_the_node_that_is_kept_is_changed_for_one_that_looks_better_less_and_less_often() -> None:
+    old = samples.node("n1", 4.0)
+    old.charge(Allocation("n1", 1.0, GB, since=NOW - 500))
+    young = samples.node("n2", 4.0)
+    young.charge(Allocation("n2", 4.0, GB, since=NOW - 10))
+    first = backfill.reserve(LARGE, [old], Rules(NOW))
+    assert first is not None
+    assert (first.node, first.since, first.patience) == ("n1", NOW, 60.0)
+    still = backfill.reserve(LARGE, [old, young], Rules(NOW + 59, last=first))
+    assert still is not None
+    assert (still.node, still.since) == ("n1", NOW)
+    other = backfill.reserve(LARGE, [old, young], Rules(NOW + 60, last=still))
+    assert other is not None
+    assert (other.node, other.since, other.patience) == ("n2", NOW + 60, 120.0)
 
 
 @pytest.mark.parametrize("ranking", list(RANKINGS))
