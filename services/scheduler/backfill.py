@@ -61,14 +61,12 @@ def _guessed(task: Pending, nodes: Sequence[NodeState], rules: Rules, last: Rese
     better now would be given away next; but what runs there may never end. So it is kept for a while, and the next one for
     twice as long.
     """
-    best = min(nodes, key=lambda node: (_guess(task, node, rules.now), _lack(task, node), node.name))
-    node, since, patience = best, rules.now, max(1.0, rules.reserve_after)
     kept = next((node for node in nodes if last and last.start is None and node.name == last.node), None)
-    if last is not None and kept is not None:
-        if kept is best or rules.now - last.since < last.patience:
-            node, since, patience = kept, last.since, last.patience
-        else:
-            patience = 2 * last.patience
+    if last is not None and kept is not None and rules.now - last.since < last.patience:
+        node, since, patience = kept, last.since, last.patience
+    else:
+        node = min(nodes, key=lambda node: (_guess(task, node, rules.now), _lack(task, node), node.name))
+        since, patience = rules.now, 2 * last.patience if last and kept else max(1.0, rules.reserve_after)
     spare = free_of(node) - need_of(task)
     return Reservation(task.id, task.shape, node.name, None, spare, rules.now, rules.maxlifespan, since, patience)
 
