@@ -35,6 +35,7 @@ def child(parent: Task, position: int, *, now: float) -> Task:
         spec=parent.spec,
         shape=parent.shape,
         submission=parent.submission,
+        request=parent.request,
         **_own(parent, position, now),
     )
 

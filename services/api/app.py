@@ -7,7 +7,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, described, errors, queries
+from services.api import bodies, described, errors, queries, requests
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
@@ -77,7 +77,7 @@ def build(context: Context) -> ASGIApp:
     app = document()
     app.state.context = context
     _expose_metrics(app, public=context.settings.metrics_public)
-    return bodies.BodyLimit(app, limit=context.settings.max_body)
+    return requests.RequestIds(bodies.BodyLimit(app, limit=context.settings.max_body))
 
 
 def document() -> FastAPI:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from services.api import admission, predecessors
+from services.api import admission, predecessors, requests
 from services.api.context import Context
 from services.api.wire.submission import TaskIn
 from shared import clock, conditions, errors, metrics
@@ -50,6 +50,7 @@ class Arrivals:
             features=self._here.features,
             now=self._now,
         )
+        task.request = requests.current()
         if task.spec.depends.ids:
             await self._let_wait(task, sent)
         return task

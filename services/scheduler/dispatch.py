@@ -135,7 +135,7 @@ class Dispatcher:
     # --- one attempt --------------------------------------------------------------------
 
     async def _start(self, task: Task, node: str) -> None:
-        structlog.contextvars.bind_contextvars(task_id=task.id, attempt=task.attempt, node=node)
+        structlog.contextvars.bind_contextvars(task_id=task.id, attempt=task.attempt, node=node, request=task.request)
         try:
             started_at = await self._bring_up(task, node)
         except Abandoned:

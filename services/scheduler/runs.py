@@ -41,6 +41,7 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
         gpus=tuple(placed.gpus) if placed else (),
         tmpstorage=TmpStorage(spec.tmpstorage.size, spec.tmpstorage.path) if spec.tmpstorage else None,
         root=spec.root,
+        request=task.request,
     )
 
 

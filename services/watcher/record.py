@@ -180,7 +180,14 @@ class Recorder:
             metrics.ENDED.labels(ending=found.ending).inc()
             metrics.EXIT_TO_OVER.observe(max(0.0, now - found.ended_at))
             if found.ending is not Ending.EXITED or found.reason:
-                log.info("task.ended", task_id=task.id, attempt=task.attempt, ending=found.ending, reason=found.reason)
+                log.info(
+                    "task.ended",
+                    task_id=task.id,
+                    attempt=task.attempt,
+                    request=task.request,
+                    ending=found.ending,
+                    reason=found.reason,
+                )
 
     async def _requeue(self, tasks: Sequence[Placed], *, there: bool) -> None:
         """Remove the runs of attempts that others follow, and tell the scheduler. Both are found again if it fails here."""

@@ -114,6 +114,7 @@ class Run:
     gpus: Sequence[str] = ()  #: devices, as `NodeReport.gpus` names them
     tmpstorage: TmpStorage | None = None
     root: bool = False
+    request: str | None = None  #: the id of the HTTP request that its task came with
 
 
 @dataclass(frozen=True, slots=True)

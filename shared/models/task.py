@@ -215,6 +215,7 @@ class Task(_Stored):
     settled: bool = True  #: False from the end of an attempt until its usage is counted and its run removed
     purge: Purge | None = None
     told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed
+    request: str | None = None  #: the id of the HTTP request that made it, to be found in the logs
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
 

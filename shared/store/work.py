@@ -70,6 +70,7 @@ class Placed:
     restarts: int = 0
     failures: int = 0
     cause: Cause | None = None
+    request: str | None = None  #: see `Task.request`
 
     @property
     def place(self) -> Place:
@@ -123,6 +124,7 @@ _PLACED = (
         "started_at",
         "user.id",
         "project",
+        "request",
     ),
     *("member", "failure.count", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan", "spec.restarts"),
     "spec.dynamic.maxlifespan",
@@ -288,6 +290,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         restarts=spec.get("restarts", 0),
         failures=(document.get("failure") or {}).get("count", 0),
         cause=Cause.model_validate(cause) if cause else None,
+        request=document.get("request"),
     )
 
 

@@ -15,6 +15,7 @@ from shared.executors.docker import gpus
 INSTANCE = "godocker.instance"
 TASK = "godocker.task"
 ATTEMPT = "godocker.attempt"
+REQUEST = "godocker.request"  #: for whoever looks at a container; nothing is known by it
 
 #: What a task that was granted root may do beyond nothing: own and enter its own files, become its users, end them.
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
@@ -53,7 +54,7 @@ def create_body(
         "AttachStderr": False,
         "OpenStdin": False,
         "Tty": False,
-        "Labels": labels(run.handle, instance=instance),
+        "Labels": labels(run.handle, instance=instance) | ({REQUEST: run.request} if run.request else {}),
         "ExposedPorts": {_port(mapping): {} for mapping in run.ports},
         "NetworkingConfig": {"EndpointsConfig": _endpoints(run, network=network)},
         "HostConfig": {

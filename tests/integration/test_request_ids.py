@@ -1,0 +1,83 @@
+"""A request's id, from the client to the task's record and what runs of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import structlog
+
+from services.api.requests import HEADER
+from services.scheduler import runs
+from shared import arrays
+from shared.executors.docker import body
+from shared.models.user import User
+from tests.support import samples
+from tests.support.gateway import Gateway
+
+pytestmark = pytest.mark.stores
+
+
+@pytest.fixture
+async def alice(gateway: Gateway) -> User:
+    return await gateway.add_user("alice")
+
+
+@pytest.mark.parametrize("path", ["/ping", "/task/active", "/nothing"])
+async def test_every_answer_says_the_id_that_was_sent(gateway: Gateway, path: str) -> None:
+    answer = await gateway.ask("GET", path, headers={HEADER: "lab-42.a_B"})
+    assert answer.headers.get_list(HEADER) == ["lab-42.a_B"]
+
+
+async def test_what_is_refused_before_it_is_read_has_its_id(gateway: Gateway, alice: User) -> None:
+    answer = await gateway.ask("POST", "/task", alice, content=b"x" * 2**21, headers={HEADER: "large"})
+    assert (answer.status_code, answer.headers[HEADER]) == (413, "large")
+
+
+@pytest.mark.parametrize("sent", [None, "", "a b", "x" * 65, "a;rm", "é", '"', "a/b"])
+async def test_an_id_that_is_missing_too_long_or_not_plain_is_replaced(gateway: Gateway, sent: str | None) -> None:
+    headers = {} if sent is None else {HEADER: sent.encode()}
+    first, second = [(await gateway.ask("GET", "/ping", headers=headers)).headers[HEADER] for _ in range(2)]
+    assert first != second
+    assert re.fullmatch(r"[0-9a-f]{16}", first)
+
+
+async def test_the_id_stands_in_the_log_lines_of_its_request(gateway: Gateway) -> None:
+    admin = await gateway.add_user("admin", admin=True)
+    # They hold what is bound where the line is written, as the processors of `shared.logs` do.
+    capture = structlog.testing.LogCapture()
+    before = structlog.get_config()["processors"]
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])
+    try:
+        await gateway.ask("POST", "/admin/maintenance/all/on", admin, headers={HEADER: "switch"})
+        structlog.get_logger().info("after")
+    finally:
+        structlog.configure(processors=before)
+    lines = {entry["event"]: entry for entry in capture.entries}
+    assert lines["maintenance.changed"]["request"] == "switch"
+    assert "request" not in lines["after"]
+
+
+async def test_a_task_keeps_the_id_of_the_request_that_made_it_and_hands_it_to_its_container(
+    gateway: Gateway, alice: User
+) -> None:
+    answer = await gateway.ask("POST", "/task", alice, json=samples.submission(), headers={HEADER: "made-by"})
+    task = await gateway.task(answer.json()["id"])
+    assert task.request == "made-by"
+    run = runs.run_of(task, node="n1", directory="/d", settings=gateway.settings)
+    made = body.create_body(run, instance="lab", network="none", pids_limit=100)
+    assert made["Labels"]["godocker.request"] == "made-by"
+
+
+async def test_the_children_of_an_array_have_its_id(gateway: Gateway, alice: User) -> None:
+    sent = samples.submission(**{"requirements.array": {"values": "1:3:1"}})
+    answer = await gateway.ask("POST", "/task", alice, json=sent, headers={HEADER: "array"})
+    parent = await gateway.task(answer.json()["id"])
+    assert {child["request"] for child in arrays.documents(parent, range(3), now=1.0)} == {"array"}
+
+
+async def test_all_tasks_of_a_batch_have_its_id(gateway: Gateway, alice: User) -> None:
+    sent = [samples.submission(), samples.submission()]
+    answer = await gateway.ask("POST", "/task/batch", alice, json=sent, headers={HEADER: "batch"})
+    assert answer.status_code == 200, answer.text
+    assert {(await gateway.task(task_id)).request for task_id in answer.json()["ids"]} == {"batch"}
