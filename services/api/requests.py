@@ -42,10 +42,11 @@ class RequestIds:
             await send(message)
 
         before = _current.set(request_id)
+        bound = structlog.contextvars.bind_contextvars(request=request_id)
         try:
-            with structlog.contextvars.bound_contextvars(request=request_id):
-                await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
         finally:
+            structlog.contextvars.reset_contextvars(**bound)
             _current.reset(before)
 
 
