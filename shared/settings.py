@@ -1,9 +1,9 @@
 """
 Everything that can be configured.
 
-Sources, the later ones above: defaults, the YAML file named by `GODOCKER_CONFIG` (or `--config`), the environment
-(`GODOCKER_<NAME>`, lists and objects as JSON). Names are those of the original GO-Docker where it had them. Built once in each
-process's main and passed on: nothing else reads the environment.
+Sources, the later ones above: defaults, the YAML file named by `GODOCKER_CONFIG` (or `--config`), files called `godocker_<name>`
+in the directory named by `GODOCKER_SECRETS_DIR`, the environment (`GODOCKER_<NAME>`, lists and objects as JSON). Names are those
+of the original GO-Docker where it had them. Built once in each process's main and passed on: nothing else reads the environment.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
+    SecretsSettingsSource,
     SettingsConfigDict,
     SettingsError,
     YamlConfigSettingsSource,
@@ -35,6 +36,7 @@ from shared import addresses, durations, errors, sizes
 
 MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
+SECRETS_VARIABLE = "GODOCKER_SECRETS_DIR"
 SECRET_LENGTH = 32  #: characters a secret must have
 #: Values that stand in documents: a system that runs with one is open to whoever read them.
 SAMPLE_SECRETS = frozenset({"WE_SHOULD_USE_A_REAL_SECRET_PASSPHRASE_HERE", "change-me", "changeme", "secret"})
@@ -153,6 +155,8 @@ class Settings(BaseSettings):
 
     # --- stores
     mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+    mongo_user: str | None = None  #: None: as the URL says
+    mongo_password: SecretStr | None = None
     mongo_db: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "godocker"
     mongo_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds a request waits for MongoDB, retries included
     redis_host: str = "127.0.0.1"
@@ -298,6 +302,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _a_password_has_a_user(self) -> Settings:
+        if (self.mongo_user is None) != (self.mongo_password is None):
+            raise ValueError("mongo_user and mongo_password belong together")
+        return self
+
+    @model_validator(mode="after")
     def _ldap_is_complete(self) -> Settings:
         if self.auth_policy == "ldap" and not (self.ldap_host and self.ldap_dn):
             raise ValueError("auth_policy: ldap needs ldap_host and ldap_dn")
@@ -359,7 +369,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = os.environ.get(CONFIG_VARIABLE)
         yaml_file = [YamlConfigSettingsSource(settings_cls, yaml_file=path)] if path else []
-        return (init_settings, env_settings, *yaml_file)
+        folder = os.environ.get(SECRETS_VARIABLE)
+        files = [SecretsSettingsSource(settings_cls, secrets_dir=folder)] if folder else []
+        return (init_settings, env_settings, *files, *yaml_file)
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:
@@ -373,6 +385,9 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     path = os.environ.get(CONFIG_VARIABLE)
     if path and not Path(path).is_file():
         raise errors.ConfigurationError(f"the configuration file {path} does not exist")
+    folder = os.environ.get(SECRETS_VARIABLE)
+    if folder and not Path(folder).is_dir():
+        raise errors.ConfigurationError(f"{SECRETS_VARIABLE} names {folder}, which is no directory")
     try:
         return Settings(**overrides)
     except ValidationError as error:
@@ -383,6 +398,8 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     except SettingsError as error:
         # It names the field; what it cannot read is a list or an object that is not JSON.
         raise errors.ConfigurationError(f"the configuration cannot be used: {error}") from None
+    except OSError as error:
+        raise errors.ConfigurationError(f"{error.filename} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise errors.ConfigurationError(f"the configuration file {path} holds no settings: {error}") from None
 

@@ -34,8 +34,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     as often as there is time (specification "Client Side Operations Timeout"). A retried write carries its transaction
     number, so the server does it once. What was told to a user is on the disks of a majority.
     """
+    password = settings.mongo_password
+    # None given here would take away what the URL says.
+    login: dict[str, Any] = (
+        {"username": settings.mongo_user, "password": password.get_secret_value()} if password else {}
+    )
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
         settings.mongo_url,
+        **login,
         w="majority",
         journal=True,
         retryWrites=True,

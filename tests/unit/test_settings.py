@@ -63,6 +63,28 @@ def test_lists_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.load().volumes[0].target == "/mnt/home"
 
 
+def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "godocker_redis_password").write_text("of the directory\n")
+    (secrets / "godocker_prometheus_key").write_text("of the directory\n")
+    (secrets / "somebody_else").write_text("not ours\n")
+    monkeypatch.setenv(settings.SECRETS_VARIABLE, str(secrets))
+    monkeypatch.setenv("GODOCKER_PROMETHEUS_KEY", "of the environment")
+    loaded = settings.load(config(tmp_path, "redis_password: of the file"))
+    assert loaded.redis_password is not None
+    assert loaded.redis_password.get_secret_value() == "of the directory"
+    assert loaded.prometheus_key is not None
+    assert loaded.prometheus_key.get_secret_value() == "of the environment"
+
+
+def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(settings.SECRETS_VARIABLE, str(tmp_path / "missing"))
+    assert "missing" in refusal()
+
+
 def test_a_list_in_the_environment_that_is_not_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_VOLUMES", "home")
     assert "volumes" in refusal()
