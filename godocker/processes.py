@@ -25,8 +25,8 @@ class Program:
 
     name: str
     argv: Sequence[str]
-    log: Path
-    pid_file: Path
+    log: Path | None = None  #: None: it writes where we do
+    pid_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     pass_fds: Sequence[int] = ()
 
@@ -64,7 +64,8 @@ class Child:
                 # Out of the terminal's group: Ctrl-C is for us, and we end the children in order.
                 start_new_session=True,
             )
-        _write_pid(program.pid_file, self._process.pid)
+        if program.pid_file is not None:
+            _write_pid(program.pid_file, self._process.pid)
 
     def exit_status(self) -> int | None:
         """How it ended (negative: by that signal); None while it runs or before it was started."""
@@ -97,12 +98,14 @@ class Child:
             self._process.wait(30)
 
     def forget(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self.program.pid_file.unlink()
+        if self.program.pid_file is not None:
+            self.program.pid_file.unlink(missing_ok=True)
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
+def tail(log: Path | None, lines: int = TAIL_LINES) -> str:
     """The last lines of a log, for a message; empty where there is none."""
+    if log is None:
+        return ""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16384))
@@ -118,7 +121,9 @@ def _write_pid(path: Path, pid: int) -> None:
     draft.replace(path)  # whoever reads meanwhile sees the old number or the new one, never none
 
 
-def _open_log(path: Path) -> BinaryIO:
+def _open_log(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | None]:
+    if path is None:
+        return contextlib.nullcontext()
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > LOG_LIMIT:

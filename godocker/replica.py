@@ -22,24 +22,38 @@ class Login:
     password: str
 
 
-def make_ready(port: int, login: Login | None) -> bool:
+def make_ready(port: int, login: Login | None, *, host: str | None = None) -> bool:
     """
     Take the next step towards a writable primary that knows `login`; True once it is one. Each step looks at what
-    is there, so that a start that was cut short at any point is finished by the next.
+    is there, so that a start that was cut short at any point is finished by the next. `host` is where others reach the server,
+    and it reaches itself; None: nobody does from another machine.
     """
     with contextlib.suppress(mongo_errors.PyMongoError), _connect(port, None) as client:
         if not client.admin.command("hello").get("isWritablePrimary"):
-            _become_primary(client, port, login)
+            _become_primary(client, port, login, host or ports.LOOPBACK)
             return False
         return login is None or _knows(port, login) or _create_user(client, login)
     return False
 
 
-def _become_primary(client: Any, port: int, login: Login | None) -> None:
+def allow(port: int, login: Login, new: Login, *, database: str) -> bool:
+    """
+    Make `new`, who may read and write `database` and nothing else, with the rights of `login`; one who is there stays as
+    they are. False where the server did not answer.
+    """
+    with contextlib.suppress(mongo_errors.PyMongoError), _connect(port, login) as client:
+        if not client.admin.command("usersInfo", new.user)["users"]:
+            roles = [{"role": "readWrite", "db": database}]
+            client.admin.command("createUser", new.user, pwd=new.password, roles=roles)
+        return True
+    return False
+
+
+def _become_primary(client: Any, port: int, login: Login | None, host: str) -> None:
     hello = client.admin.command("hello")
     if hello.get("setName"):
         return  # it is about to elect itself
-    member = {"_id": 0, "host": f"{ports.LOOPBACK}:{port}"}
+    member = {"_id": 0, "host": f"{host}:{port}"}
     try:
         client.admin.command("replSetInitiate", {"_id": NAME, "members": [member]})
     except mongo_errors.OperationFailure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import structlog
 from godocker import (
     accounts,
     embedded,
+    gateways,
     leftovers,
     limits,
     ports,
@@ -31,8 +31,6 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT = 60.0  #: seconds for everything to answer
-STOP_GRACE = 13.0  #: seconds a service may drain before it is killed; `shared.lifetime` takes 11
-_BACKLOG = 2048
 _HOPELESS = 5  #: deaths during the start after which waiting longer is no use
 _LOOK = 0.1
 
@@ -92,16 +90,17 @@ class _System:
         # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
         if self._listening is not None:
             self._listening.close()
-        order = [[*self._gateways(), "files"], ["scheduler"], ["watcher"], [embedded.REDIS, embedded.MONGOD]]
-        self._supervisor.stop(order, grace=STOP_GRACE, asked=self._asked)
+        order = [
+            [*gateways.names(self._options.workers), "files"],
+            ["scheduler"],
+            ["watcher"],
+            [embedded.REDIS, embedded.MONGOD],
+        ]
+        self._supervisor.stop(order, grace=gateways.STOP_GRACE, asked=self._asked)
 
     def _listen(self, host: str, port: int) -> None:
         """Open the gateway's socket here: its connections wait, not fail, while a worker is started again."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        except OSError as error:
-            raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        self._listening = gateways.listen(host, port)
         os.environ["GODOCKER_HOST"] = host
         os.environ["GODOCKER_PORT"] = str(self._listening.getsockname()[1])
 
@@ -129,8 +128,8 @@ class _System:
     def _start_services(self) -> None:
         assert self._listening is not None
         descriptor = self._listening.fileno()
-        multiprocess = self._prepare_metrics()
-        for name in self._gateways():
+        multiprocess = gateways.shared_metrics(self._directory.run, self._options.workers)
+        for name in gateways.names(self._options.workers):
             self._start_service(name, ["api", "--fd", str(descriptor)], (descriptor,), multiprocess)
         for name in surroundings.SERVICES:
             self._start_service(name, [name])
@@ -148,18 +147,6 @@ class _System:
             pass_fds=fds,
         )
         self._supervisor.start(processes.Child(program))
-
-    def _gateways(self) -> list[str]:
-        return ["api", *(f"api-{number}" for number in range(2, self._options.workers + 1))]
-
-    def _prepare_metrics(self) -> dict[str, str]:
-        """Workers of one gateway add up their metrics in files, which must not outlive a start."""
-        folder = self._directory.run / "prometheus"
-        shutil.rmtree(folder, ignore_errors=True)
-        if self._options.workers == 1:
-            return {}
-        folder.mkdir()
-        return {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
 
     def _wait_ready(self, settings: Settings) -> None:
         questions = readiness.questions(settings)

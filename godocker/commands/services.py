@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from godocker import gateways
 from godocker.commands import options
 from shared import logs
 from shared import settings as settings_module
@@ -23,13 +24,17 @@ def register(app: typer.Typer) -> None:
 def api(
     config: options.Config = None,
     data_dir: options.DataDir = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
     fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket that was opened for us.")] = None,
 ) -> None:
     """Run the gateway: the Web API."""
     settings = options.load(config, data_dir)
     settings_module.check_secrets(settings)
     logs.configure("api", level=settings.log_level)
-    _entry("api")(settings, fd)
+    if workers > 1:
+        gateways.run(settings, workers)
+    else:
+        _entry("api")(settings, fd)
 
 
 def scheduler(config: options.Config = None, data_dir: options.DataDir = None) -> None:

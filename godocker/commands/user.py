@@ -38,6 +38,16 @@ def add(
 
 
 @app.command()
+def first(config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Make the user admin where there is no user at all, and print its API key, which is shown this once."""
+    apikey = asyncio.run(accounts.add_first(options.load(config, data_dir)))
+    if apikey is None:
+        print("there are users already")
+    else:
+        print(json.dumps({"id": accounts.ADMIN, "apikey": apikey}))
+
+
+@app.command()
 def key(login: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
     """Give a user a new API key, which is shown this once; the old one is void at once."""
     apikey = asyncio.run(accounts.replace_key(options.load(config, data_dir), login))

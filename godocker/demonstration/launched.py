@@ -70,14 +70,13 @@ def system(executor: str, extra: Mapping[str, str]) -> Iterator[Launched]:
     )
     try:
         up.start()
-        yield Launched(_wait_ready(up), folder / "data", environment)
+        yield Launched(_wait_ready(up, folder / "up.log"), folder / "data", environment)
     finally:
         up.stop(_STOP_TIMEOUT)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_ready(up: processes.Child) -> str:
-    log = up.program.log
+def _wait_ready(up: processes.Child, log: Path) -> str:
     deadline = clock.monotonic() + _START_TIMEOUT
     while not (ready := _READY.search(log.read_text(errors="replace"))):
         if not up.is_running() or clock.monotonic() > deadline:

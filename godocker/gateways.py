@@ -1,0 +1,75 @@
+"""Several processes of the gateway on one listening socket, each started again when it dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from godocker import limits, processes, signals, supervisor
+from shared import clock, errors
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+STOP_GRACE = 13.0  #: seconds a process may drain before it is killed; `shared.lifetime` takes 11
+_BACKLOG = 2048
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def run(settings: Settings, workers: int) -> None:
+    """
+    Serve with `workers` processes until SIGINT or SIGTERM. Their logs are ours. Raises `errors.ConfigurationError` where the
+    address cannot be had.
+    """
+    limits.raise_open_files()
+    with signals.caught() as asked, tempfile.TemporaryDirectory(prefix="godocker-gateways-") as folder:
+        watched = supervisor.Supervisor()
+        with listen(settings.host, settings.port) as listening:
+            environment = {**os.environ, **shared_metrics(Path(folder), workers)}
+            try:
+                for name in names(workers):
+                    watched.start(processes.Child(program(name, listening.fileno(), environment)))
+                while not asked.stops:
+                    asked.wait(watched.look(clock.monotonic()))
+            finally:
+                # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
+                listening.close()
+                watched.stop([names(workers)], grace=STOP_GRACE, asked=asked)
+
+
+def names(workers: int) -> list[str]:
+    return ["api", *(f"api-{number}" for number in range(2, workers + 1))]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    A socket whose connections wait, not fail, while a worker is started again. Raises `errors.ConfigurationError`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+def shared_metrics(folder: Path, workers: int) -> dict[str, str]:
+    """The variables by which workers add up their metrics: in files below `folder`, which must not outlive a start."""
+    files = folder / "prometheus"
+    shutil.rmtree(files, ignore_errors=True)
+    if workers == 1:
+        return {}
+    files.mkdir()
+    return {_METRICS: str(files)}
+
+
+def program(name: str, descriptor: int, environment: Mapping[str, str]) -> processes.Program:
+    # -P: a folder called `shared` where we were started is not our package.
+    argv = [sys.executable, "-P", "-m", "godocker", "api", "--fd", str(descriptor)]
+    return processes.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,))
