@@ -7,11 +7,12 @@ from collections import Counter
 from shared import errors
 
 MOST = 8  #: starts of a task that are undone; the next one that would be is its end
+FULL = 15.0  #: seconds until something of a node that is full may be free
 LONGEST = 600.0  #: seconds before another try
 SHUN = 300.0  #: seconds in which a port that was taken by a stranger is given to nobody
 
-Passing = errors.PortTaken | errors.ImageThrottled  #: what may be different at the next try
-PASSING = (errors.PortTaken, errors.ImageThrottled)
+Passing = errors.PortTaken | errors.ImageThrottled | errors.NodeFull  #: what may be different at the next try
+PASSING = (errors.PortTaken, errors.ImageThrottled, errors.NodeFull)
 
 
 class Retries:
@@ -26,9 +27,10 @@ class Retries:
         tries = self._undone[task_id]
         if tries > MOST:
             return None
-        if isinstance(error, errors.ImageThrottled):
-            return float(min(LONGEST, max(1.0, error.retry_after) * 2 ** (tries - 1)))
-        return 0.0
+        if isinstance(error, errors.PortTaken):
+            return 0.0  # another port
+        first = error.retry_after if isinstance(error, errors.ImageThrottled) else FULL
+        return float(min(LONGEST, max(1.0, first) * 2 ** (tries - 1)))
 
     def forget(self, task_id: int) -> None:
         """It started, or ended."""

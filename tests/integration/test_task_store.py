@@ -216,12 +216,20 @@ async def test_a_number_that_is_taken_is_a_conflict_and_the_counter_goes_past_it
 async def test_asking_again_keeps_the_time_of_the_first_asking(opened: Stores) -> None:
     await insert(opened, samples.task())
     for at in (NOW, NOW + 5):
-        asked = await opened.tasks.ask(1, Intent.KILL, at=at, statuses=sorted(ACTIVE))
+        asked = await opened.tasks.ask(1, Intent.SUSPEND, at=at, statuses=sorted(ACTIVE))
         assert asked is not None
-        assert (asked.intent, asked.intent_at, asked.status) == (Intent.KILL, NOW, PENDING)
-    changed = await opened.tasks.ask(1, Intent.SUSPEND, at=NOW + 9, statuses=sorted(ACTIVE))
+        assert (asked.intent, asked.intent_at, asked.status) == (Intent.SUSPEND, NOW, PENDING)
+    changed = await opened.tasks.ask(1, Intent.KILL, at=NOW + 9, statuses=sorted(ACTIVE))
     assert changed is not None
-    assert (changed.intent, changed.intent_at) == (Intent.SUSPEND, NOW + 9)
+    assert (changed.intent, changed.intent_at) == (Intent.KILL, NOW + 9)
+
+
+async def test_a_kill_is_final(opened: Stores) -> None:
+    await insert(opened, samples.task())
+    assert await opened.tasks.ask(1, Intent.KILL, at=NOW, statuses=sorted(ACTIVE)) is not None
+    assert await opened.tasks.ask(1, Intent.SUSPEND, at=NOW + 9, statuses=sorted(ACTIVE)) is None
+    task = await stored(opened, 1)
+    assert (task.intent, task.intent_at) == (Intent.KILL, NOW)
 
 
 async def test_nothing_can_be_asked_of_a_task_that_is_not_there(opened: Stores) -> None:

@@ -28,3 +28,9 @@ def test_who_has_started_begins_to_count_anew() -> None:
         made.again_in(1, TAKEN)
     made.forget(1)
     assert made.again_in(1, THROTTLED) == 20.0
+
+
+def test_a_node_that_is_full_is_given_time() -> None:
+    made = retries.Retries()
+    full = errors.NodeFull("no address is left")
+    assert [made.again_in(1, full) for _ in range(3)] == [15.0, 30.0, 60.0]

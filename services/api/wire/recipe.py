@@ -70,7 +70,7 @@ def specification(task: Mapping[str, Any]) -> dict[str, Any]:
         part: {name: task[part][name] for name in names if name in task[part]} for part, names in _KEPT.items()
     }
     array = task["requirements"]["array"]
-    spec["requirements"]["array"] = {"values": array["values"], "max_concurrent": array["max_concurrent"]}
+    spec["requirements"]["array"] = {name: array.get(name) for name in ("values", "max_concurrent")}
     volumes = task["container"]["volumes"]
     spec["container"]["volumes"] = [
         {"name": volume["name"], "acl": volume["acl"]} for volume in volumes if volume["name"] != "go-docker"
