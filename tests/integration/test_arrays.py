@@ -142,7 +142,7 @@ async def test_an_array_is_pending_then_running_then_over(world: Arrays) -> None
     assert (after["status"]["primary"], after["status"]["exitcode"]) == ("over", 0)
     assert after["status"]["date_running"] <= after["status"]["date_over"]
     assert after["requirements"]["array"]["nb_tasks_over"] == 2
-    assert after["container"]["meta"] == {"State": {"ExitCode": 0}}
+    assert after["container"]["meta"] == {"Node": {"Name": "array"}, "State": {"ExitCode": 0}}
 
 
 async def test_an_array_with_failures_says_which(world: Arrays) -> None:

@@ -16,7 +16,7 @@ from services.api.wire.submission import TaskIn
 from shared.executors.base import Feature
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.node import Verdict
-from shared.models.task import Failure, Task, TaskVolume
+from shared.models.task import Array, Failure, Task, TaskVolume
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.silences import Silence
@@ -160,6 +160,7 @@ def test_a_task_has_every_field_of_the_reference() -> None:
         "nb_tasks": 0,
         "nb_tasks_over": 0,
         "tasks": [],
+        "first_id": None,
         "max_concurrent": None,
     }
     assert set(answer["user"]) == {"id", "uid", "gid", "project"}
@@ -251,3 +252,46 @@ def test_a_task_that_was_read_can_be_sent_back_as_a_new_one(status: TaskStatus) 
     new = admission.admit(copied, owner=samples.user(), settings=settings, features=frozenset(Feature), now=NOW)
     assert new.spec == of(status).spec
     assert new.id == 0
+
+
+# --- arrays and dependencies -------------------------------------------------------------------------
+
+
+def array(**fields: Any) -> Array:
+    return Array(**{"start": 2, "end": 20, "step": 3, "count": 7, "first_id": 8, "made": 4, "over": 3, **fields})
+
+
+def test_an_array_runs_while_its_children_do() -> None:
+    waits = samples.task(7, array=array(over=0))
+    runs = samples.task(7, array=array(), started_at=NOW + 5)
+    assert (shown(waits)["status"]["primary"], shown(waits)["container"]["meta"]) == ("pending", None)
+    answer = shown(runs)
+    assert (answer["status"]["primary"], answer["status"]["reason"]) == ("running", "3 of 7 children are over")
+    assert (answer["status"]["date_running"], answer["container"]["meta"]) == (NOW + 5, {"Node": {"Name": "array"}})
+    assert answer["requirements"]["array"] == {
+        "values": "2:20:3",
+        "task_id": None,
+        "nb_tasks": 7,
+        "nb_tasks_over": 3,
+        "tasks": [8, 9, 10, 11, 12, 13, 14],
+        "first_id": 8,
+        "max_concurrent": None,
+    }
+
+
+def test_the_ids_of_a_large_array_are_listed_as_far_as_is_useful() -> None:
+    listed = shown(samples.task(7, array=array(count=100_000)))["requirements"]["array"]["tasks"]
+    assert (listed[0], len(listed)) == (8, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason"),
+    [
+        ([3], "waits for task 3 to be over"),
+        ([3, 4], "waits for tasks 3, 4 to be over"),
+        (list(range(1, 9)), "waits for tasks 1, 2, 3, 4, 5 and 3 more to be over"),
+    ],
+)
+def test_a_task_that_waits_for_others_names_them(ids: list[int], reason: str) -> None:
+    answer = shown(samples.task(9, waiting_on=ids))["status"]
+    assert (answer["primary"], answer["secondary"], answer["reason"]) == ("pending", None, reason)

@@ -28,6 +28,7 @@ _PRIMARY = {TaskStatus.STARTING: "pending"}
 _CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
 
 DIRECTORY_VOLUME = "go-docker"  #: the task's directory among its volumes
+NODE_OF_ARRAYS = "array"
 _LISTED = 10_000  #: children whose ids are shown one by one; the others follow them
 _NAMED = 5  #: tasks that a reason names
 NOT_LOOKED_AT = "waiting for its turn"
@@ -208,10 +209,12 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
 
 
 def _meta(task: Task) -> dict[str, Any] | None:
-    ran = task.placement is not None and task.started_at is not None
     meta: dict[str, Any] = {}
-    if task.placement is not None and ran:
+    if task.started_at is not None and task.placement is not None:
         meta["Node"] = {"Name": task.placement.node}
+    elif task.started_at is not None and task.array is not None:
+        # Clients count on a name for all that runs; an array is on as many nodes as its children.
+        meta["Node"] = {"Name": NODE_OF_ARRAYS}
     if task.status in ENDED and task.exit_code is not None:
         meta["State"] = {"ExitCode": task.exit_code}
     return meta or None
