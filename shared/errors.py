@@ -3,6 +3,7 @@ The tree of errors that GoDocker raises on purpose.
 
     GoDockerError
     ├── ConfigurationError          the start is refused
+    │   └── SchemaTooNew            what is stored is of a later version
     ├── RequestError                what a caller asked for cannot be done
     │   ├── InvalidInput            a field breaks a rule
     │   ├── BodyTooLarge
@@ -56,6 +57,18 @@ class GoDockerError(Exception):
 
 class ConfigurationError(GoDockerError):
     """The configuration cannot be used."""
+
+
+class SchemaTooNew(ConfigurationError):
+    """What is stored is of a version that is newer than this one by more than one."""
+
+    def __init__(self, stored: int, known: int) -> None:
+        super().__init__(
+            f"the database has schema version {stored}, and this is a GoDocker of version {known}, which works with "
+            f"{known + 1} at most: start one that is newer"
+        )
+        self.stored = stored
+        self.known = known
 
 
 # --- what callers are told ----------------------------------------------------

@@ -28,7 +28,7 @@ async def _serve(settings: Settings, work: Work) -> None:
     executor = factory.build(settings)
     try:
         async with stores.connect(settings) as opened, broker.connect(settings) as hints:
-            await lifetime.until_done(stop, opened.ensure_indexes)
+            await lifetime.until_done(stop, opened.prepare)
             await work(settings, opened, hints, executor, stop)
     finally:
         await executor.close()

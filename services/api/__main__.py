@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import lifetime, logs, serving, settings
+from shared import errors, lifetime, logs, serving, settings
 from shared.broker import broker
 from shared.executors import factory
 from shared.store import stores
@@ -30,12 +30,17 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
         async def http(stop: asyncio.Event) -> None:
             await serving.serve(application, stop, host=configured.host, port=configured.port, listening=listening)
 
-        async def indexes(stop: asyncio.Event) -> None:
-            await lifetime.until_done(stop, opened.ensure_indexes)
+        async def prepare(stop: asyncio.Event) -> None:
+            await lifetime.until_done(stop, opened.prepare)
             await stop.wait()
 
         try:
-            await lifetime.run_loops({"http": http, "hints": here.hints.run, "indexes": indexes}, stop=stop)
+            await lifetime.run_loops({"http": http, "hints": here.hints.run, "prepare": prepare}, stop=stop)
+        except BaseExceptionGroup as failures:
+            # It has one line to say, and no traceback.
+            if refused := failures.subgroup(errors.ConfigurationError):
+                raise refused.exceptions[0] from None
+            raise
         finally:
             await here.files.close()
             await here.scheduler.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 
@@ -87,6 +87,12 @@ class Spec(_Stored):
     ticket_share: float | None = None
     dynamic: dict[str, str] = {}  #: requirements that may be changed later, as the configuration allows
     cmd: str
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _of_the_first_version(cls, value: object) -> object:
+        """It said no more than whether there is one, and may not be brought up to date yet."""
+        return (Network.PUBLIC if value else None) if isinstance(value, bool) else value
 
 
 class Array(_Stored):

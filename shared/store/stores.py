@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ from shared.store import (
     quotas,
     receipts,
     recipes,
+    schema,
     silences,
     tasks,
     usage,
@@ -63,6 +67,7 @@ class Stores:
     outbox: outbox.OutboxStore
     maintenance: maintenance.MaintenanceStore
     deletions: deletions.DeletionStore
+    schema: schema.SchemaStore
 
     @connection.translated
     async def ping(self) -> None:
@@ -75,6 +80,14 @@ class Stores:
         told: datetime = (await self.database.command("hello"))["localTime"]
         return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
 
+    async def prepare(self) -> None:
+        """
+        Bring what is stored up to our version. Raises `errors.SchemaTooNew`, and `errors.StoreUnavailable` while somebody else
+        does so or a backup is loaded.
+        """
+        await self.schema.bring_up(f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        await self.ensure_indexes()
+
     async def ensure_indexes(self) -> None:
         await indexes.ensure(self.database)
 
@@ -86,6 +99,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
         array_store = arrays.ArrayStore(database)
         task_store, task_views = tasks.TaskStore(database), views.TaskViews(database, array_store)
         receipt_store = receipts.ReceiptStore(database)
+        lease_store = leases.LeaseStore(database, clock.monotonic)
         yield Stores(
             database=database,
             tasks=task_store,
@@ -99,7 +113,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             usage=usage.UsageStore(database),
             nodes=nodes.NodeStore(database),
             verdicts=nodes.VerdictStore(database),
-            leases=leases.LeaseStore(database, clock.monotonic),
+            leases=lease_store,
             silences=silences.SilenceStore(database),
             projects=projects.ProjectStore(database),
             quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),
@@ -110,4 +124,5 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             outbox=outbox.OutboxStore(database),
             maintenance=maintenance.MaintenanceStore(database),
             deletions=deletions.DeletionStore(database),
+            schema=schema.SchemaStore(database, lease_store),
         )
