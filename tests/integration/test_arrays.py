@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -501,3 +503,49 @@ async def test_children_that_came_after_the_end_of_their_array_are_killed(world:
         await world.stores.arrays.make(arrays.documents(before, range(3), now=clock.now()))
         assert not await world.stores.arrays.advance(parent, old=0, new=3)
         await world.over(parent + 1, parent + 2, parent + 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_asked_in_whatever_order_an_array_comes_to_its_end(world: Arrays, seed: int) -> None:
+    chance = random.Random(seed)
+    parent = await world.send("1:40", cmd="sleep 0.1", **{"requirements.array.max_concurrent": 4})
+    wishes = [
+        lambda: ("GET", f"/task/{parent}/suspend", {}),
+        lambda: ("GET", f"/task/{parent}/resume", {}),
+        lambda: ("GET", f"/task/{parent}/reschedule", {}),
+        lambda: ("DELETE", f"/task/{parent + chance.randint(1, 40)}", {}),
+        lambda: ("DELETE", f"/task/{parent}?index={chance.randint(1, 20)}-{chance.randint(20, 22)}", {}),
+        lambda: ("GET", f"/task/{parent + chance.randint(1, 40)}/suspend", {}),
+        lambda: (
+            "PUT",
+            f"/task/{parent}",
+            {"json": {"name": "array.max_concurrent", "value": str(chance.randint(0, 6))}},
+        ),
+    ]
+    async with world.scene.running():
+        for _ in range(25):
+            method, path, options = chance.choice(wishes)()
+            answer = await world.gateway.ask(method, path, world.user, **options)
+            assert answer.status_code in (200, 409), answer.text
+            await world.tell()
+            await asyncio.sleep(chance.uniform(0, 0.05))
+        if seed == 1:
+            await world.ask("DELETE", f"/task/{parent}")
+        else:
+            await world.gateway.ask("GET", f"/task/{parent}/resume", world.user)
+
+        async def resumed_and_over() -> bool:
+            # Children that were suspended by themselves are let go one by one.
+            for child in await world.children(parent):
+                if child.remark == "suspended":
+                    await world.gateway.ask("GET", f"/task/{child.id}/resume", world.user)
+            await world.tell()
+            return (await world.scene.task(parent)).status is OVER
+
+        await waiting.until(resumed_and_over, "the array is over", timeout=90, interval=0.2)
+        children = await world.children(parent)
+        await world.scene.settled(*(child.id for child in children))
+    assert {child.status for child in children} == {OVER}
+    assert world.scene.executor.alive == {}
+    rows = [len(await world.stores.usage.of_task(child.id)) for child in children]
+    assert all(count <= child.attempt for count, child in zip(rows, children, strict=True))
