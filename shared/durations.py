@@ -24,7 +24,7 @@ def parse(value: object) -> float:
 
 def shown(seconds: float) -> str:
     """A duration as people read it: `7 days`, `1.5 hours`."""
-    for unit, factor in (("day", 86400), ("hour", 3600), ("minute", 60)):
+    for unit, factor in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds >= factor:
             number = f"{seconds / factor:.3g}"
             return f"{number} {unit}" + ("" if number == "1" else "s")

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from godocker.engine import LocalEngine
 from shared import clock, settings
 from shared.executors import factory
 from shared.lifecycle import Ending, TaskStatus
+from shared.storage.directories import TaskDirectories
 from tests.integration.conftest import Scene
 from tests.support import waiting
 
@@ -30,7 +32,7 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 async def docker(scene: Scene, docker_engine: LocalEngine) -> AsyncIterator[Scene]:
     """Scheduler and watcher on the engine."""
     node = settings.Node(name="n1", url=docker_engine.url, cpus=512, memory=64)
-    scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node]})
+    scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node], "lifespan_grace": 1.5})
     fake, executor = scene.executor, factory.build(scene.settings)
     scene.executor = executor  # type: ignore[assignment]
     try:
@@ -42,8 +44,8 @@ async def docker(scene: Scene, docker_engine: LocalEngine) -> AsyncIterator[Scen
         docker_engine.remove_containers()
 
 
-async def add(docker: Scene, task_id: int, cmd: str, *, ram: float = 0.05) -> None:
-    await docker.add(task_id, cmd=cmd, ram=ram, cpu=0.5)
+async def add(docker: Scene, task_id: int, cmd: str, *, ram: float = 0.05, **fields: Any) -> None:
+    await docker.add(task_id, cmd=cmd, ram=ram, cpu=0.5, **fields)
     await docker.broker.enqueue([task_id])
 
 
@@ -60,6 +62,16 @@ async def test_many_that_ignore_sigterm_are_killed_together_and_hold_up_no_other
         task = await docker.until(OVER, task_id, timeout=TIMEOUT)
         assert (task.ending, task.exit_code) == (Ending.KILLED, 137)
     await docker.settled(*many)
+
+
+async def test_a_task_that_ran_for_as_long_as_it_may_is_warned_and_then_killed(docker: Scene) -> None:
+    await add(docker, 1, "trap 'echo warned' TERM\nwhile :; do sleep 0.2; done", lifespan=1.0)
+    task = await docker.until(OVER, timeout=TIMEOUT)
+    await docker.settled()
+    assert (task.ending, task.exit_code) == (Ending.LIFESPAN_REACHED, 137)
+    assert task.reason == "ran for 1 second, the longest it may (maxlifespan)"
+    log = TaskDirectories(docker.settings.shared_dir).path(task.place) / "god.log"
+    assert log.read_text() == "warned\n"
 
 
 @pytest.mark.skipif(not FREEZER.exists(), reason="no freezer of cgroup v1 here")
