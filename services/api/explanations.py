@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from services.api.context import Context
@@ -16,7 +16,7 @@ from shared.store import work
 
 async def of_task(here: Context, task: Task) -> dict[str, Any]:
     """Why `task` is where it is, at this moment. Raises `errors.StoreUnavailable`."""
-    if task.status is TaskStatus.PENDING:
+    if task.status is TaskStatus.PENDING and not _runs(task):
         found = await _asked(here, task)
         if found is not None:
             return {"id": task.id, **found}
@@ -41,7 +41,9 @@ async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
 
 async def of_unsent(here: Context, task: Task) -> dict[str, Any]:
     """Why a task that was admitted and not stored would wait. Raises `errors.SchedulerUnavailable`."""
-    return await here.scheduler.explain_unsent(asdict(work.pending_from(task)))
+    # Of an array: why its first child would.
+    one = replace(work.pending_from(task), array=None)
+    return await here.scheduler.explain_unsent(asdict(one))
 
 
 async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
@@ -65,17 +67,25 @@ async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
 def _verdict(task: Task) -> Verdict:
     if task.status in ENDED:
         return Verdict.OVER
-    if task.status is TaskStatus.RUNNING:
+    if _runs(task):
         return Verdict.RUNNING
     return Verdict.STARTING if task.status is TaskStatus.STARTING else Verdict.WAITING
 
 
+def _runs(task: Task) -> bool:
+    # The parent of an array is pending as it is stored.
+    return wire.primary(task) == TaskStatus.RUNNING
+
+
 def _reason(task: Task, text: str) -> dict[str, Any]:
+    if _runs(task):
+        return {"code": "running", "text": text}
     match task.status:
+        case TaskStatus.PENDING:
+            # Those that are stored are known to the scheduler.
+            return {"code": "not_made", "text": text, "unblock": "the children before it in its array are placed"}
         case TaskStatus.CREATED:
             return {"code": "held_by_owner", "text": text, "unblock": f"GET /api/1.0/task/{task.id}/pending"}
         case TaskStatus.STARTING:
             return {"code": "starting", "text": text}
-        case TaskStatus.RUNNING:
-            return {"code": "running", "text": text}
     return {"code": task.ending or "over", "text": text}

@@ -83,7 +83,8 @@ class Situations:
             in_maintenance=self._cluster.is_in_maintenance,
             predecessors=await self._predecessors(task),
             excesses=await self._excesses(task),
-            array_limit=None if limit is None or task.parent is None else (limit, placed.get(task.parent, 0)),
+            array_limit=(limit, placed.get(task.parent, 0)) if limit and task.parent is not None else None,
+            array_suspended=limit == 0,  # no array is limited to nothing otherwise
             reservation=self._cycle.reservation,
         )
 

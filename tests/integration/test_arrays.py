@@ -549,3 +549,38 @@ async def test_whatever_is_asked_in_whatever_order_an_array_comes_to_its_end(wor
     assert world.scene.executor.alive == {}
     rows = [len(await world.stores.usage.of_task(child.id)) for child in children]
     assert all(count <= child.attempt for count, child in zip(rows, children, strict=True))
+
+
+async def test_why_an_array_and_its_children_wait_can_be_asked(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 6)
+    monkeypatch.setattr(scheduling, "WINDOW_MOST", 6)
+    limited = {"requirements.array.max_concurrent": 2}
+
+    async def codes(task_id: int) -> set[str]:
+        answer = await world.ask("GET", f"/task/{task_id}/explain")
+        return {reason["code"] for reason in answer["reasons"]}
+
+    async with world.scene.running():
+        parent = await world.send("1:30", cmd="sleep 60", **limited)
+        await world.scene.until(TaskStatus.RUNNING, parent + 1, parent + 2)
+
+        async def begun() -> bool:
+            return (await world.scene.task(parent)).started_at is not None
+
+        await waiting.until(begun, "the array is known to run", timeout=30)
+        assert await codes(parent) == {"running"}
+        assert await codes(parent + 1) == {"running"}
+        assert "array_limit" in await codes(parent + 3)
+        assert await codes(parent + 30) == {"not_made"}
+        await world.ask("GET", f"/task/{parent}/suspend")
+
+        async def suspended() -> bool:
+            return "array_suspended" in await codes(parent + 3)
+
+        await waiting.until(suspended, "that is the reason", timeout=30)
+        body = samples.submission(**{"requirements.array.values": "1:9", "requirements.depends.afterok": [parent]})
+        answer = await world.ask("POST", "/task?dry_run=true", json=body)
+        assert {reason["code"] for reason in answer["explanation"]["reasons"]} >= {"dependency"}
+        assert await world.stores.database["tasks"].count_documents({"array": {"$ne": None}}) == 1
+        await world.ask("DELETE", f"/task/{parent}")
+        await world.over(parent)

@@ -63,7 +63,7 @@ def shown(
 def status(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> dict[str, Any]:
     """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
     answer: dict[str, Any] = {
-        "primary": _primary(task),
+        "primary": primary(task),
         "secondary": secondary(task, verdict=verdict, silence=silence),
         "exitcode": task.exit_code,
         "reason": reason(task, verdict=verdict, silence=silence),
@@ -111,7 +111,8 @@ def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
     return task.reason
 
 
-def _primary(task: Task) -> str:
+def primary(task: Task) -> str:
+    """`status.primary`."""
     # The parent of an array is never placed itself: it runs while its children do.
     if task.array is not None and task.status is TaskStatus.PENDING and task.started_at is not None:
         return TaskStatus.RUNNING.value
