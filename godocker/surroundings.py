@@ -48,7 +48,7 @@ def choose_executor(asked: str | None, given: Settings, environment: Mapping[str
         raise errors.ConfigurationError(f"there is no executor {wanted}: choose auto, docker, process or simulated")
     if wanted in ("process", "simulated"):
         return Executor(wanted, {})
-    if given.nodes:
+    if "nodes" in given.model_fields_set:
         return Executor("docker", {})
     node = engines.configured(environment)
     if wanted == "auto" and not engines.answers(node):

@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from shared import addresses, durations, errors, sizes
 
+START_CONCURRENCY = 8  #: starts that a node takes at a time, unless its settings say otherwise
 MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRETS_VARIABLE = "GODOCKER_SECRETS_DIR"
@@ -132,7 +133,7 @@ class Node(_Part):
     cpus: Annotated[float, Field(gt=0)] | None = None
     memory: Annotated[float, Field(gt=0)] | None = None  #: GB
     gpus: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60}$")]] = []
-    start_concurrency: Annotated[int, Field(ge=1, le=256)] = 8
+    start_concurrency: Annotated[int, Field(ge=1, le=256)] = START_CONCURRENCY
 
     @field_validator("url")
     @classmethod
@@ -355,8 +356,8 @@ class Settings(BaseSettings):
 
     @property
     def docker_nodes(self) -> list[Node]:
-        """The configured Docker hosts; without any, the engine of this machine."""
-        return self.nodes or [Node(name="localhost")]
+        """The configured Docker hosts; where nothing is said of any (`nodes: []` does), the engine of this machine."""
+        return self.nodes if "nodes" in self.model_fields_set else [Node(name="localhost")]
 
     @classmethod
     def settings_customise_sources(

@@ -9,6 +9,7 @@ from shared import lifetime, logs
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.base import Executor
+from shared.hosts import Hosts
 from shared.settings import Settings
 from shared.store import stores
 
@@ -29,6 +30,8 @@ async def _serve(settings: Settings, work: Work) -> None:
     try:
         async with stores.connect(settings) as opened, broker.connect(settings) as hints:
             await lifetime.until_done(stop, opened.prepare)
+            # Before anything else: a node that is not known yet would be taken for one that is none any more.
+            await lifetime.until_done(stop, Hosts(settings, opened, executor).read)
             await work(settings, opened, hints, executor, stop)
     finally:
         await executor.close()

@@ -14,7 +14,7 @@ from shared import batching, clock, errors, lifetime, metrics
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
-from shared.settings import Settings
+from shared.settings import START_CONCURRENCY, Settings
 from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
@@ -49,8 +49,7 @@ class Dispatcher:
         self._executor = executor
         self._settings = settings
         self._directories = directories
-        limits = {node.name: node.start_concurrency for node in settings.docker_nodes}
-        self._slots = {name: asyncio.Semaphore(limits.get(name, 8)) for name in executor.node_names()}
+        self._slots: dict[str, asyncio.Semaphore] = {}  #: one for each start that a node takes at a time
         self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self.quotas = QuotaGate(stores)
@@ -156,7 +155,7 @@ class Dispatcher:
         while True:
             try:
                 await self._pull(task, run)
-                async with self._slots[node]:
+                async with self._slot(node):
                     return await self._executor.start(run)
             except errors.NodeUnavailable as error:
                 # Whether it was started is not known. Trying the same attempt again finds out; another attempt
@@ -166,6 +165,12 @@ class Dispatcher:
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RETRY_MOST)
             await self._check_wanted(task)
+
+    def _slot(self, node: str) -> asyncio.Semaphore:
+        if node not in self._slots:
+            limits = {one.name: one.start_concurrency for one in self._settings.docker_nodes}
+            self._slots[node] = asyncio.Semaphore(limits.get(node, START_CONCURRENCY))
+        return self._slots[node]
 
     async def _prepare(self, task: Task, node: str) -> Run:
         spec = task.spec

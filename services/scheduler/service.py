@@ -25,6 +25,7 @@ from shared import clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
+from shared.hosts import Hosts
 from shared.models.node import Node
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
@@ -95,6 +96,7 @@ class SchedulerService:
             "audit": self.watch_audit,
             "relations": self.watch_relations,
             "nodes": self.watch_nodes,
+            "hosts": Hosts(self._settings, self._stores, self._executor).run,
         }
         if self._policy.needs_shares:
             loops["shares"] = self.watch_shares
@@ -264,6 +266,8 @@ class SchedulerService:
                 log.warning("lease.not_released")
 
     async def _check_nodes(self) -> None:
+        if not self._executor.node_names():
+            return  # none was added yet
         reports = self._cluster.reports
         if not any(report.ready for report in reports):
             reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)

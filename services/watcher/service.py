@@ -27,6 +27,7 @@ from services.watcher.time_quotas import TimeQuotas
 from shared import clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
+from shared.hosts import Hosts
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.leases import Lease
@@ -41,6 +42,7 @@ class _Held:
 
     lease: Lease
     watch: NodeWatch
+    configured: bool  #: else it only has tasks that somebody has to end
     stop: asyncio.Event
     work: asyncio.Task[None]
 
@@ -69,6 +71,7 @@ class WatcherService:
         loops: dict[str, lifetime.Loop] = {
             "http": http,
             "leases": self.watch_leases,
+            "hosts": Hosts(self._settings, self._stores, self._executor).run,
             "forsaken": self.watch_forsaken,
             "hints": self.watch_hints,
             "waiting": self.watch_waiting,
@@ -141,6 +144,9 @@ class WatcherService:
             log.error("node.watch_broke", node=node, exc_info=held.work.exception())
             del self._held[node]
             held = None
+        if held is not None and held.configured is not (node in self._executor.node_names()):
+            await self._let_go(node, give_back=False)
+            held = None
         if lease is None and held is not None:
             await self._let_go(node, give_back=False)
         elif lease is not None and held is not None:
@@ -161,7 +167,7 @@ class WatcherService:
         )
         stop = asyncio.Event()
         work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")
-        self._held[node] = _Held(lease, watch, stop, work)
+        self._held[node] = _Held(lease, watch, node in self._executor.node_names(), stop, work)
         metrics.LEASE_CHANGES.labels(change="taken").inc()
         log.info("node.taken", node=node, epoch=lease.epoch)
 

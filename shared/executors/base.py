@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from shared import settings
+
 WORKDIR = "/mnt/go-docker"
 HOME = "/mnt/home"
 DATA = "/mnt/god-data"  #: the user's personal storage, read only, where it exists
@@ -193,6 +195,10 @@ class Executor(Protocol):
     def name(self) -> str: ...
 
     def features(self) -> frozenset[Feature]: ...
+
+    async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
+        """From now on these are the nodes: others are left alone, whatever runs there."""
+        ...
 
     def node_names(self) -> Sequence[str]:
         """The configured nodes, whether they answer or not."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from shared import clock, errors
+from shared import clock, errors, settings
 from shared.executors import base, scripts
 
 NODE = base.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024**3)
@@ -100,6 +100,9 @@ class FakeExecutor:
 
     def features(self) -> frozenset[base.Feature]:
         return self.available
+
+    async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
+        """Its nodes are those of `reports`, whatever is configured."""
 
     def node_names(self) -> Sequence[str]:
         return list(self.reports)

@@ -25,14 +25,18 @@ class SimulatedExecutor:
     name = "simulated"
 
     def __init__(self, config: settings.Settings) -> None:
-        self._nodes = {node.name: node for node in config.docker_nodes}
-        root = config.data_dir.absolute() / "simulated"
-        self._runs = {name: simulated_runs.Runs(root / name) for name in self._nodes}
+        self._root = config.data_dir.absolute() / "simulated"
+        self._nodes: dict[str, settings.Node] = {}
+        self._runs: dict[str, simulated_runs.Runs] = {}
+        self._set(config.docker_nodes)
         self._watcher = watching.DirectoryWatcher()
 
     def features(self) -> frozenset[base.Feature]:
         # All that can be asked for is accepted: it is the rest of the system that is looked at.
         return frozenset(base.Feature)
+
+    async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
+        self._set(nodes)
 
     def node_names(self) -> Sequence[str]:
         return list(self._nodes)
@@ -123,6 +127,10 @@ class SimulatedExecutor:
 
     async def close(self) -> None:
         self._watcher.close()
+
+    def _set(self, nodes: Sequence[settings.Node]) -> None:
+        self._nodes = {node.name: node for node in nodes}
+        self._runs = {name: self._runs.get(name) or simulated_runs.Runs(self._root / name) for name in self._nodes}
 
     def _of(self, node: str) -> simulated_runs.Runs:
         try:

@@ -19,6 +19,7 @@ from shared.store import (
     connection,
     deletions,
     dependencies,
+    hosts,
     indexes,
     leases,
     lists,
@@ -56,6 +57,7 @@ class Stores:
     usage: usage.UsageStore
     verdicts: nodes.VerdictStore
     nodes: nodes.NodeStore
+    hosts: hosts.HostStore
     leases: leases.LeaseStore
     silences: silences.SilenceStore
     projects: projects.ProjectStore
@@ -112,6 +114,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             users=users.UserStore(database),
             usage=usage.UsageStore(database),
             nodes=nodes.NodeStore(database),
+            hosts=hosts.HostStore(database),
             verdicts=nodes.VerdictStore(database),
             leases=lease_store,
             silences=silences.SilenceStore(database),

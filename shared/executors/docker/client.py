@@ -33,7 +33,7 @@ class Engine:
         self.name = node.name
         self._node = node
         self._timeout = timeout
-        self._tls = _tls_context(node)
+        self.is_closed = False
         self._short: aiodocker.Docker | None = None
         self._long: aiodocker.Docker | None = None
 
@@ -79,6 +79,8 @@ class Engine:
             await other.close()
 
     async def close(self) -> None:
+        """End all connections for good."""
+        self.is_closed = True
         for client in (self._short, self._long):
             if client is not None:
                 await client.session.close()
@@ -125,6 +127,8 @@ class Engine:
 
     def _client(self, *, long: bool) -> aiodocker.Docker:
         # Made at the first use: a session belongs to the loop it is made in.
+        if self.is_closed:
+            raise errors.NodeUnavailable(self.name, "it is not configured any more")
         if long:
             self._long = self._long or self._connect(limit=0)
             return self._long
@@ -139,8 +143,12 @@ class Engine:
             connector = aiohttp.UnixConnector(url.removeprefix("unix://"), limit=limit, keepalive_timeout=KEEPALIVE)
             url = "http://localhost"
         else:
-            connector = aiohttp.TCPConnector(ssl=self._tls or True, limit=limit, keepalive_timeout=KEEPALIVE)
-            url = f"{'https' if self._tls else 'http'}://{url.split('://', 1)[1]}"
+            try:
+                tls = tls_context(self._node)
+            except errors.ConfigurationError as error:
+                raise errors.NodeUnavailable(self.name, str(error)) from error
+            connector = aiohttp.TCPConnector(ssl=tls or True, limit=limit, keepalive_timeout=KEEPALIVE)
+            url = f"{'https' if tls else 'http'}://{url.split('://', 1)[1]}"
         session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return aiodocker.Docker(url=url, connector=connector, session=session, timeout=timeout)
 
@@ -162,7 +170,8 @@ async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
                 yield orjson.loads(line)
 
 
-def _tls_context(node: settings.Node) -> ssl.SSLContext | None:
+def tls_context(node: settings.Node) -> ssl.SSLContext | None:
+    """What the engine is reached with; None without TLS. Raises `errors.ConfigurationError`."""
     if node.url.startswith("unix://") or not (node.tls_ca or node.tls_cert or node.url.startswith("https://")):
         return None
     try:

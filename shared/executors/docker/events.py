@@ -1,4 +1,4 @@
-"""The event stream of one engine, for ever: connected again whenever it ends, breaks or falls silent."""
+"""The event stream of one engine: connected again whenever it ends, breaks or falls silent."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ async def watch(
 ) -> AsyncIterator[base.Event]:
     """
     Events of the instance's containers. A `RESYNC` comes with each connection: the engine remembers 256 events only, and
-    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`.
+    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`. It ends when
+    the engine is closed.
     """
     failures = 0
     since: int | None = None  # timeNano of the last event seen
-    while True:
+    while not engine.is_closed:
         connected_at = clock.monotonic()
         try:
             async with engine.stream(

@@ -43,9 +43,23 @@ class DockerExecutor:
     def __init__(self, config: settings.Settings) -> None:
         self._config = config
         self._hosts = {node.name: host.Host(node, config) for node in config.docker_nodes}
+        for node in config.docker_nodes:
+            client.tls_context(node)  # a word about the configuration at the start; those that come later are not ready
 
     def features(self) -> frozenset[base.Feature]:
         return _FEATURES
+
+    async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
+        before, self._hosts = self._hosts, {}
+        for node in nodes:
+            kept = before.get(node.name)
+            if kept is not None and kept.is_reached_as(node):
+                kept.node = node
+                self._hosts[node.name] = before.pop(node.name)
+            else:
+                self._hosts[node.name] = host.Host(node, self._config)
+        for gone in before.values():
+            await gone.close()
 
     def node_names(self) -> Sequence[str]:
         return list(self._hosts)
@@ -88,9 +102,12 @@ class DockerExecutor:
         found = await self._find(handle)
         return observe.inspected(handle, found) if found else None
 
-    def events(self, node: str) -> AsyncIterator[base.Event]:
-        on = self._host(node)
-        return events.watch(on.engine, instance=self._config.instance, seen=on.known)
+    async def events(self, node: str) -> AsyncIterator[base.Event]:
+        # A stream ends with its engine, when the node is reached in another way from now on or is none of ours any more.
+        while on := self._hosts.get(node):
+            async for event in events.watch(on.engine, instance=self._config.instance, seen=on.known):
+                yield event
+        await asyncio.Event().wait()
 
     async def stop(self, handle: base.Handle, *, grace: float) -> None:
         found = await self._find(handle)

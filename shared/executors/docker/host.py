@@ -31,6 +31,10 @@ class Host:
         #: The last sample of a container by its id: when, and the cpu seconds it had used by then.
         self.samples: dict[str, tuple[float, float]] = {}
 
+    def is_reached_as(self, node: settings.Node) -> bool:
+        """Whether this is the host that `node` says, if it may have another size or other labels."""
+        return _way(self.node) == _way(node)
+
     def forget_all_but(self, listed: Sequence[observe.Json]) -> None:
         """What is no longer listed is forgotten, so that nothing here can grow for ever."""
         identifiers = {item["Id"] for item in listed}
@@ -50,6 +54,10 @@ class Host:
     async def close(self) -> None:
         await self.images.close()
         await self.engine.close()
+
+
+def _way(node: settings.Node) -> tuple[object, ...]:
+    return node.name, node.url, node.tls_ca, node.tls_cert, node.tls_key
 
 
 def _network(item: observe.Json) -> Any:

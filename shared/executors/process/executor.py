@@ -41,6 +41,9 @@ class ProcessExecutor:
         # Devices and ports are told and left alone by others; nothing keeps a process from those of another.
         return frozenset({base.Feature.PAUSE, base.Feature.GPUS, base.Feature.PORTS})
 
+    async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
+        """Its one node is this machine."""
+
     def node_names(self) -> Sequence[str]:
         return [records.NODE]
 

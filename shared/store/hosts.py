@@ -1,0 +1,46 @@
+"""The collection `hosts`: the Docker hosts that were added while the system runs, beside those of the configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo import WriteConcern
+from pymongo import errors as driver_errors
+
+from shared import errors
+from shared.settings import Node
+from shared.store import connection
+
+
+class HostStore:
+    """
+    One document for each host: its settings, who added it and when. Of certificates it holds the paths on the services' own
+    hosts: there is no secret in the database.
+    """
+
+    def __init__(self, database: connection.Database) -> None:
+        majority = WriteConcern(w="majority", j=True)
+        self._hosts = database["hosts"].with_options(write_concern=majority)
+
+    @connection.translated
+    async def add(self, node: Node, *, by: str, at: float) -> None:
+        """Raises `errors.Conflict` where one of that name was added before."""
+        document = {"_id": node.name, "node": node.model_dump(mode="json", exclude_none=True), "by": by, "at": at}
+        try:
+            await self._hosts.insert_one(document)
+        except driver_errors.DuplicateKeyError:
+            raise errors.Conflict(f"there is a node {node.name} already") from None
+
+    @connection.translated
+    async def remove(self, name: str) -> bool:
+        """False where there is none."""
+        return (await self._hosts.delete_one({"_id": name})).deleted_count == 1
+
+    @connection.translated
+    async def list(self) -> list[Node]:
+        return [_node(document) async for document in self._hosts.find().sort("_id", 1)]
+
+
+def _node(document: dict[str, Any]) -> Node:
+    known = {name: value for name, value in document["node"].items() if name in Node.model_fields}
+    return Node.model_validate(known)
