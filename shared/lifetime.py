@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import clock, errors
+from shared import clock, errors, pulse
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +57,16 @@ async def run_loops(
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a service's main coroutine on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)
+        runner.run(_measured(main))
+
+
+async def _measured(main: Coroutine[Any, Any, None]) -> None:
+    watching = asyncio.create_task(pulse.watch(), name="pulse")
+    try:
+        await main
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
 
 
 async def until_done(stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, retry: float = 1.0) -> None:

@@ -1,47 +1,187 @@
-"""Every metric that GoDocker exports besides the request metrics of the gateway, declared in one place."""
+"""
+Every metric that GoDocker exports, declared in one place.
+
+A metric stands in the registry of the service that shows it, see `shared.exposition`. Labels are of closed sets, or named by the
+configuration (nodes): never users, tasks, images or what else a request may bring.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_fastapi_instrumentator import metrics as request_metrics
+
+ANY = REGISTRY  #: each process's own, whichever service it is
+API = CollectorRegistry()
+SCHEDULER = CollectorRegistry()
+#: What is true of the whole system, from whoever knows it: one, so that nothing is counted twice.
+SYSTEM = CollectorRegistry()
+WATCHER = CollectorRegistry()
+FILES = CollectorRegistry()
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_CALLS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_WAITS = (*_SECONDS, 1800, 7200, 43200, 172800)
+_TRUTH = "; only the leading scheduler shows it, ask for max() where two may have been asked in turn"
+
+# --- every service
+LOOP_LAG = Histogram(
+    "godocker_loop_lag_seconds", "How late the event loop comes to what is due", buckets=(0.001, *_CALLS[1:], 10, 30)
+)
+PROCESS_CPU = Counter("godocker_process_cpu_seconds_total", "Processor time of the service, of all its workers")
+PROCESS_MEMORY = Gauge(
+    "godocker_process_memory_bytes", "Resident memory of the service, of all its workers", multiprocess_mode="livesum"
+)
+PROCESS_FILES = Gauge(
+    "godocker_process_open_files", "Open descriptors of the service, of all its workers", multiprocess_mode="livesum"
+)
+STORE_SECONDS = Histogram(
+    "godocker_store_seconds",
+    "What a caller waited for MongoDB, by the store that was asked, answered or not",
+    ["store"],
+    buckets=_CALLS,
+)
+STORE_ERRORS = Counter("godocker_store_errors_total", "Calls that MongoDB did not answer in time")
+REDIS_SECONDS = Histogram(
+    "godocker_redis_seconds",
+    "What a caller waited for Redis, tries included, by what was asked of it",
+    ["operation"],
+    buckets=_CALLS,
+)
+REDIS_ERRORS = Counter("godocker_redis_errors_total", "Calls that Redis did not answer, however often it was tried")
+LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
+ENDED = Counter("godocker_tasks_ended_total", "Attempts that this process wrote the end of, by how", ["ending"])
 
 # --- gateway
-TASKS_ADMITTED = Counter("godocker_tasks_admitted_total", "Tasks that were accepted")
-TASKS_REFUSED = Counter("godocker_tasks_refused_total", "Tasks that were refused, by the code of the answer", ["code"])
-HINTS_LOST = Counter("godocker_hints_lost_total", "Hints that Redis did not take; a poll finds what they said")
+TASKS_ADMITTED = Counter("godocker_tasks_admitted_total", "Tasks that were accepted", registry=API)
+TASKS_REFUSED = Counter(
+    "godocker_tasks_refused_total", "Tasks that were refused, by the name of the rule's error", ["code"], registry=API
+)
+HINTS_LOST = Counter(
+    "godocker_hints_lost_total", "Hints that Redis did not take; a poll finds what they said", registry=API
+)
 PUSHED = Gauge(
-    "godocker_pushed", "The last value that was pushed, by its name and the host it is about", ["name", "host"]
+    "godocker_pushed",
+    "The last value that was pushed, by its name and the host it is about",
+    ["name", "host"],
+    registry=API,
+    multiprocess_mode="mostrecent",
 )
 
-# --- scheduler
-LEADER = Gauge("godocker_scheduler_leader", "1 while this scheduler leads")
-PENDING = Gauge("godocker_tasks_pending", "Pending tasks in the scheduler's book")
-OLDEST_PENDING = Gauge("godocker_oldest_pending_seconds", "Age of the oldest pending task")
-CYCLE_SECONDS = Histogram("godocker_cycle_seconds", "Length of a scheduling cycle", buckets=_SECONDS)
-PLACED = Counter("godocker_tasks_placed_total", "Attempts that were placed on a node")
-PLACEMENTS_LOST = Counter("godocker_placements_lost_total", "Placements whose task somebody else moved first")
-STARTS = Counter("godocker_starts_total", "Starts of attempts, by outcome", ["outcome"])
-START_SECONDS = Histogram("godocker_start_seconds", "From placement to started", buckets=_SECONDS)
-QUEUE_SECONDS = Histogram("godocker_queue_seconds", "From pending to started", buckets=_SECONDS)
-NODE_CPUS = Gauge("godocker_node_cpus", "Cores of a node, by node and whether in use", ["node", "kind"])
-NODE_MEMORY = Gauge("godocker_node_memory_bytes", "Memory of a node, by node and whether in use", ["node", "kind"])
-NODE_READY = Gauge("godocker_node_ready", "1 while the node answers and is not in maintenance", ["node"])
+# --- scheduler, each process of it
+LEADER = Gauge("godocker_scheduler_leader", "1 while this scheduler leads", registry=SCHEDULER)
+CYCLE_SECONDS = Histogram(
+    "godocker_cycle_seconds", "Length of a scheduling cycle", buckets=_SECONDS, registry=SCHEDULER
+)
+PLACED = Counter("godocker_tasks_placed_total", "Attempts that were placed on a node", registry=SCHEDULER)
+PLACEMENTS_LOST = Counter(
+    "godocker_placements_lost_total", "Placements whose task somebody else moved first", registry=SCHEDULER
+)
+STARTS = Counter("godocker_starts_total", "Starts of attempts, by outcome", ["outcome"], registry=SCHEDULER)
+START_SECONDS = Histogram("godocker_start_seconds", "From placement to started", buckets=_SECONDS, registry=SCHEDULER)
+QUEUE_SECONDS = Histogram("godocker_queue_seconds", "From pending to started", buckets=_WAITS, registry=SCHEDULER)
+QUOTA_REFUSALS = Counter(
+    "godocker_quota_refusals_total",
+    "Placements that a quota did not allow, by what became of the task: it waits, or it ended",
+    ["effect"],
+    registry=SCHEDULER,
+)
+CHILDREN_MADE = Counter("godocker_array_children_made_total", "Children of arrays that were made", registry=SCHEDULER)
+RELEASED = Counter(
+    "godocker_dependency_releases_total", "Tasks that were let go: what they waited for is over", registry=SCHEDULER
+)
+
+# --- the system as a whole
+TASKS = Gauge("godocker_tasks", f"Tasks that are not over, by status{_TRUTH}", ["status"], registry=SYSTEM)
+PENDING = Gauge("godocker_tasks_pending", f"Pending tasks, by why they wait{_TRUTH}", ["reason"], registry=SYSTEM)
+OLDEST_PENDING = Gauge(
+    "godocker_oldest_pending_seconds",
+    f"For how long the oldest pending task has waited, by why it does{_TRUTH}",
+    ["reason"],
+    registry=SYSTEM,
+)
+NODE_CPUS = Gauge(
+    "godocker_node_cpus", f"Cores of a node, in all and in use{_TRUTH}", ["node", "kind"], registry=SYSTEM
+)
+NODE_MEMORY = Gauge(
+    "godocker_node_memory_bytes", f"Memory of a node, in all and in use{_TRUTH}", ["node", "kind"], registry=SYSTEM
+)
+NODE_GPUS = Gauge("godocker_node_gpus", f"GPUs of a node, in all and in use{_TRUTH}", ["node", "kind"], registry=SYSTEM)
+NODE_DISK = Gauge(
+    "godocker_node_disk_bytes",
+    f"Disk of a node's engine, in all and in use; 0 where it does not say{_TRUTH}",
+    ["node", "kind"],
+    registry=SYSTEM,
+)
+NODE_READY = Gauge(
+    "godocker_node_ready", f"1 while the node answers and is not in maintenance{_TRUTH}", ["node"], registry=SYSTEM
+)
+NODE_MAINTENANCE = Gauge(
+    "godocker_node_maintenance", f"1 while the node is in maintenance{_TRUTH}", ["node"], registry=SYSTEM
+)
+OUTBOX = Gauge("godocker_outbox_mails", f"Mails that wait to be sent{_TRUTH}", registry=SYSTEM)
+OUTBOX_OLDEST = Gauge(
+    "godocker_outbox_oldest_seconds", f"Age of the oldest mail that waits, 0 without one{_TRUTH}", registry=SYSTEM
+)
 
 # --- watcher
-LEASED_NODES = Gauge("godocker_watcher_nodes", "Nodes that this watcher holds the lease of")
-LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
-EVENTS = Counter("godocker_events_total", "Events of executors, by kind", ["kind"])
-MISSED_EVENTS = Counter("godocker_missed_events_total", "Ends that a list of the runs found before any event")
-RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome", ["outcome"])
-ACTIONS = Counter("godocker_actions_total", "What reconciling decided to do, by action", ["action"])
-ENDED = Counter("godocker_tasks_ended_total", "Attempts that ended, by how", ["ending"])
-EXIT_TO_OVER = Histogram("godocker_exit_to_over_seconds", "From the end of a run to its record", buckets=_SECONDS)
-NODE_SILENT = Gauge(
-    "godocker_node_silent_seconds", "For how long a node was tried in vain, 0 while it answers", ["node"]
+LEASED_NODES = Gauge("godocker_watcher_nodes", "Nodes that this watcher holds the lease of", registry=WATCHER)
+EVENTS = Counter("godocker_events_total", "Events of executors, by kind", ["kind"], registry=WATCHER)
+MISSED_EVENTS = Counter(
+    "godocker_missed_events_total", "Ends that a list of the runs found, and no event told of", registry=WATCHER
 )
-NODE_STUCK = Gauge("godocker_node_stuck_runs", "Runs of a node that go on after they were killed", ["node"])
-MAILS = Counter("godocker_mails_total", "Tries to send a mail, by outcome", ["outcome"])
+RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome", ["outcome"], registry=WATCHER)
+ACTIONS = Counter(
+    "godocker_actions_total",
+    "Differences between record and runs, by what was done about it",
+    ["action"],
+    registry=WATCHER,
+)
+EXIT_TO_OVER = Histogram(
+    "godocker_exit_to_over_seconds", "From the end of a run to its record", buckets=_SECONDS, registry=WATCHER
+)
+NODE_SILENT = Gauge(
+    "godocker_node_silent_seconds",
+    "For how long a node was tried in vain, 0 while it answers; from the watcher that holds its lease",
+    ["node"],
+    registry=WATCHER,
+)
+NODE_STUCK = Gauge(
+    "godocker_node_stuck_runs",
+    "Runs of a node that go on after they were killed; from the watcher that holds its lease",
+    ["node"],
+    registry=WATCHER,
+)
+MAILS = Counter("godocker_mails_total", "Tries to send a mail, by outcome", ["outcome"], registry=WATCHER)
 
 # --- files
-FILE_BYTES = Counter("godocker_file_bytes_total", "Bytes of files that came in and went out", ["direction"])
+FILE_BYTES = Counter(
+    "godocker_file_bytes_total", "Bytes of files that came in and went out", ["direction"], registry=FILES
+)
+SHARED_DIR = Gauge(
+    "godocker_shared_dir_bytes",
+    "Size of the file system of shared_dir and what is free of it; each process of files says the same",
+    ["kind"],
+    registry=FILES,
+)
+
+
+@functools.cache
+def requests(subsystem: str) -> Callable[[request_metrics.Info], None] | None:
+    """Counts and times the requests of one service, by route, method and status: `api` or `files`, once in a process."""
+    return request_metrics.default(
+        metric_namespace="godocker",
+        metric_subsystem=subsystem,
+        should_exclude_streaming_duration=True,
+        latency_lowr_buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+        registry={"api": API, "files": FILES}[subsystem],
+    )
+
+
+def clear(*gauges: Any) -> None:
+    """Show no label any more, until they are set anew."""
+    for gauge in gauges:
+        gauge.clear()

@@ -13,14 +13,13 @@ from typing import Any
 
 import orjson
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from shared import errors
+from shared import errors, exposition
 
 VERSION = metadata.version("godocker")
 
@@ -57,15 +56,24 @@ async def _look(check: Check) -> dict[str, Any]:
     return {"ok": True, "milliseconds": round((time.monotonic() - began) * 1000, 1)}
 
 
-def health_app(service: str, checks: Mapping[str, Check], routes: Sequence[Route] = ()) -> Starlette:
-    """The small HTTP side of a service that is not there to be asked things, or not much (`routes`)."""
+def health_app(
+    service: str,
+    checks: Mapping[str, Check],
+    routes: Sequence[Route] = (),
+    *,
+    leads: Callable[[], bool] = lambda: False,
+) -> Starlette:
+    """
+    The small HTTP side of a service that is not there to be asked things, or not much (`routes`). While it `leads`, it shows
+    the metrics of the whole system.
+    """
 
     async def on_health(_: Request) -> Response:
         status, body = await health(service, checks)
         return Response(orjson.dumps(body), status_code=status, media_type="application/json; charset=UTF-8")
 
     async def on_metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition.text(service, leads=leads()), media_type=exposition.CONTENT_TYPE)
 
     return Starlette(routes=[Route("/health", on_health), Route("/metrics", on_metrics), *routes])
 

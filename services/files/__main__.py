@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from services.files import app, parts
+from services.files import app, parts, room
 from shared import errors, lifetime, logs, serving, settings
 
 
@@ -34,8 +34,11 @@ async def serve(configured: settings.Settings) -> None:
     async def http(stop: asyncio.Event) -> None:
         await serving.serve(application, stop, host=configured.internal_host, port=configured.files_port)
 
+    async def watch_room(stop: asyncio.Event) -> None:
+        await room.watch(stop, configured.shared_dir, here.threads)
+
     try:
-        await lifetime.run_loops({"http": http, "removal": here.remover.run}, stop=stop)
+        await lifetime.run_loops({"http": http, "removal": here.remover.run, "room": watch_room}, stop=stop)
     finally:
         here.threads.close()
 

@@ -11,7 +11,7 @@ from services.scheduler import array_wishes
 from services.scheduler.array_ends import ArrayEnds
 from services.scheduler.open_arrays import OpenArray, OpenArrays
 from services.scheduler.pending import Book
-from shared import arrays, clock
+from shared import arrays, clock, metrics
 from shared.lifecycle import Intent, TaskStatus
 from shared.models.task import Task
 from shared.store.stores import Stores
@@ -138,6 +138,7 @@ class Arrays:
         self._book.add(await self._stores.work.pending_of([document["_id"] for document in documents]))
         if advanced:
             array.made = made
+            metrics.CHILDREN_MADE.inc(len(positions))
         else:
             self._opened.changed.add(parent.id)
         log.info("array.children_made", task_id=parent.id, made=made, of=array.count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -72,7 +72,7 @@ class Cycle:
         )
         won = await self._commit(plan.placements, epoch)
         await self._record_reasons({**reasons, **self._reasons_of_held(plan.held)}, plan.placements)
-        self._measure(began)
+        metrics.CYCLE_SECONDS.observe(clock.monotonic() - began)
         if plan.placements or reasons:
             log.info(
                 "cycle.done",
@@ -83,6 +83,11 @@ class Cycle:
                 milliseconds=round((clock.monotonic() - began) * 1000, 1),
             )
         return more or plan.full or unexplained
+
+    @property
+    def waiting(self) -> Collection[str]:
+        """The shapes that were offered to the nodes in vain."""
+        return self._verdicts.waiting.keys()
 
     async def read_queue(self) -> bool:
         """Enter what the queue names into the book. True if the queue may hold more."""
@@ -172,9 +177,3 @@ class Cycle:
         gone = concerned - reasons.keys() - self._verdicts.waiting.keys()
         if verdicts or gone:
             await self._stores.verdicts.put(verdicts, placed=gone)
-
-    def _measure(self, began: float) -> None:
-        metrics.CYCLE_SECONDS.observe(clock.monotonic() - began)
-        metrics.PENDING.set(len(self._book))
-        oldest = self._book.oldest
-        metrics.OLDEST_PENDING.set(max(0.0, clock.now() - oldest) if oldest is not None else 0)

@@ -81,6 +81,7 @@ class Dependencies:
         found = conditions.resolve(waiting, await self._stores.dependencies.ends(ids))
         await self._stores.dependencies.satisfied(found.satisfied)
         failed = await self._end([task for task in waiting if task.id in found.impossible], found.impossible)
+        metrics.RELEASED.inc(len(found.satisfied))
         if found.satisfied:
             await self._read_again(found.satisfied)
         self._book.discard(failed)

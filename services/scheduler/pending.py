@@ -75,11 +75,6 @@ class Book:
         return self._arrays
 
     @property
-    def oldest(self) -> float | None:
-        """When the task that waits longest for room took its place."""
-        return min((lane[0].queued_at for lane in self._lanes.values()), default=None)
-
-    @property
     def ripe_at(self) -> float | None:
         """When the next of the delayed tasks may be started; None where there is none."""
         while self._times and not self._is_current(*self._times[0]):

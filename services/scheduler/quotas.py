@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared import clock, errors
+from shared import clock, errors, metrics
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
 from shared.store.quotas import scopes_of
@@ -136,6 +136,8 @@ class QuotaGate:
                 ends.append(_end(want.task, "; ".join(excess.text for excess in final), now))
             else:
                 self._held.update({excess.scope: (until, excess.text) for excess in found})
+        metrics.QUOTA_REFUSALS.labels("ended").inc(len(ends))
+        metrics.QUOTA_REFUSALS.labels("waits").inc(len(wanted) - len(ends))
         ended = await self._stores.tasks.transition_many(ends)
         if ended:
             log.info("tasks.over_quota", count=len(ended))

@@ -13,6 +13,7 @@ import structlog
 
 from services.scheduler import questions
 from services.scheduler.audit import Audit
+from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.dispatch import Dispatcher
@@ -30,6 +31,7 @@ from shared.models.node import Node
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import leases
+from shared.store.census import CensusStore
 from shared.store.leases import Lease
 from shared.store.standings import StandingStore
 from shared.store.stores import Stores
@@ -65,6 +67,8 @@ class SchedulerService:
         )
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
+        census_store = CensusStore(stores.database)
+        self._census = Census(census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas)
 
         self._situations = Situations(
             settings,
@@ -80,7 +84,8 @@ class SchedulerService:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`."""
         key = service_tokens.key(self._settings.secret_passphrase.get_secret_value())
-        app = serving.health_app("scheduler", self.checks(), questions.routes(self._situations, key=key))
+        routes = questions.routes(self._situations, key=key)
+        app = serving.health_app("scheduler", self.checks(), routes, leads=lambda: self._has_taken_over)
         host, port = self._settings.internal_host, self._settings.scheduler_port
         listening = serving.bind(host, port)
         self._url = self._settings.scheduler_url or serving.url_of(listening, host)
@@ -96,6 +101,7 @@ class SchedulerService:
             "audit": self.watch_audit,
             "relations": self.watch_relations,
             "nodes": self.watch_nodes,
+            "census": self.watch_census,
             "hosts": Hosts(self._settings, self._stores, self._executor).run,
         }
         if self._policy.needs_shares:
@@ -207,13 +213,23 @@ class SchedulerService:
             reports = await self._heard(await self._executor.nodes())
             if self._cluster.observe(reports, now=clock.now()):
                 self._wakeup.set()
-            self._measure()
             if not self.leads:
                 continue
             try:
                 await self._stores.nodes.put_many([_stored(report) for report in reports])
             except errors.StoreUnavailable as error:
                 log.warning("nodes.not_recorded", error=str(error))
+
+    async def watch_census(self, stop: asyncio.Event) -> None:
+        """Count what there is, for whoever asks for metrics."""
+        async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
+            if not self._has_taken_over:
+                self._census.forget()
+                continue
+            try:
+                await self._census.take()
+            except errors.StoreUnavailable as error:
+                log.warning("census.not_taken", error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
 
@@ -272,14 +288,6 @@ class SchedulerService:
         if not any(report.ready for report in reports):
             reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)
             raise errors.NodeUnavailable("any", reasons or "not asked yet")
-
-    def _measure(self) -> None:
-        for state in self._cluster.snapshot():
-            metrics.NODE_READY.labels(node=state.name).set(state.ready)
-            metrics.NODE_CPUS.labels(node=state.name, kind="total").set(state.cpus)
-            metrics.NODE_CPUS.labels(node=state.name, kind="used").set(state.cpus - state.free_cpus)
-            metrics.NODE_MEMORY.labels(node=state.name, kind="total").set(state.memory)
-            metrics.NODE_MEMORY.labels(node=state.name, kind="used").set(state.memory - state.free_memory)
 
 
 def _stored(report: NodeReport) -> Node:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
 from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
 from services.watcher.liveness import Liveness
-from services.watcher.reconcile import Known, reconcile
+from services.watcher.missed import Missed
+from services.watcher.reconcile import Action, Known, LookForMissing, NoteEnd, reconcile
 from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from services.watcher.silence import Patience
@@ -61,6 +62,7 @@ class NodeWatch:
         self._started: dict[Handle, float] = {}
         self._out_of_memory: set[Handle] = set()
         self._answers = True
+        self._missed = Missed()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
@@ -116,6 +118,7 @@ class NodeWatch:
         elif event.kind is EventKind.OUT_OF_MEMORY:
             self._out_of_memory.add(event.handle)
         elif event.kind is EventKind.EXITED:
+            self._missed.tell(event.handle)
             self._exits[event.handle] = Observation(
                 handle=event.handle,
                 state=RunState.EXITED,
@@ -188,6 +191,7 @@ class NodeWatch:
         self._patience.answers()
         others = await self._others(recorded, observed)
         actions = reconcile(recorded, observed, others=others, whole=True)
+        metrics.MISSED_EVENTS.inc(self._missed.find(set(_ends(actions)) - self._exits.keys()))
         try:
             await self._enactor.enact(actions)
         finally:
@@ -252,3 +256,12 @@ class NodeWatch:
                 log.warning("intents.not_looked_at", node=self._node, error=str(failure))
         await self._enactor.enact(reconcile(asked, there, others={}, whole=False))
         return any(task.status is TaskStatus.STARTING for task in asked)
+
+
+def _ends(actions: Iterable[Action]) -> Iterator[Handle]:
+    """The runs that ended, of those that are recorded."""
+    for action in actions:
+        if isinstance(action, NoteEnd):
+            yield action.seen.handle
+        elif isinstance(action, LookForMissing):
+            yield action.handle

@@ -176,6 +176,9 @@ class WatcherService:
         held.stop.set()
         await asyncio.wait({held.work})
         metrics.LEASE_CHANGES.labels(change="lost").inc()
+        # Whoever takes it knows better.
+        metrics.NODE_SILENT.remove(node)
+        metrics.NODE_STUCK.remove(node)
         log.info("node.let_go", node=node, gave_back=give_back)
         if give_back:
             try:

@@ -12,7 +12,7 @@ from redis import exceptions as driver_errors
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from shared import errors
+from shared import clock, errors, metrics
 from shared.settings import Settings
 
 P = ParamSpec("P")
@@ -45,13 +45,20 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
 
 
 def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """Raise `errors.BrokerUnavailable` whatever the driver's reason: to a caller it is all "the hint was lost"."""
+    """
+    The call, timed. It raises `errors.BrokerUnavailable` whatever the driver's reason: to a caller it is all "the hint was lost".
+    """
+    operation = getattr(call, "__name__", "call")
 
     @functools.wraps(call)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        began = clock.monotonic()
         try:
             return await call(*args, **kwargs)
         except (driver_errors.RedisError, OSError) as error:
+            metrics.REDIS_ERRORS.inc()
             raise errors.BrokerUnavailable(f"Redis does not answer ({type(error).__name__})") from error
+        finally:
+            metrics.REDIS_SECONDS.labels(operation).observe(clock.monotonic() - began)
 
     return wrapper

@@ -11,7 +11,7 @@ import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import errors as driver_errors
 
-from shared import errors
+from shared import clock, errors, metrics
 from shared.settings import Settings
 
 P = ParamSpec("P")
@@ -25,8 +25,13 @@ CLOSE_TIMEOUT = 1.0  #: seconds for what is only polite at the end
 _PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11601, 11602, 13435, 13436})
 
 
+def appname_of(settings: Settings) -> str:
+    """What the services of an installation call themselves at the server."""
+    return f"godocker-{settings.instance}"
+
+
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Database]:
+async def database(settings: Settings, *, appname: str | None = None) -> AsyncIterator[Database]:
     """
     The database of this installation.
 
@@ -49,7 +54,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
         timeoutMS=int(settings.mongo_timeout * 1000),
         connectTimeoutMS=2000,
         maxPoolSize=32,
-        appname=f"godocker-{settings.instance}",
+        appname=appname or appname_of(settings),
         uuidRepresentation="standard",
     )
     try:
@@ -76,16 +81,22 @@ def translation() -> Iterator[None]:
         yield
     except driver_errors.PyMongoError as error:
         if is_passing(error):
+            metrics.STORE_ERRORS.inc()
             raise errors.StoreUnavailable(f"MongoDB does not answer ({type(error).__name__})") from error
         raise
 
 
 def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The call with the `translation` of its errors."""
+    """The call with the `translation` of its errors, timed under the name of its module."""
+    store = call.__module__.rpartition(".")[2]
 
     @functools.wraps(call)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with translation():
-            return await call(*args, **kwargs)
+        began = clock.monotonic()
+        try:
+            with translation():
+                return await call(*args, **kwargs)
+        finally:
+            metrics.STORE_SECONDS.labels(store).observe(clock.monotonic() - began)
 
     return wrapper

@@ -1,0 +1,29 @@
+"""Measure what is free on the file system of shared_dir."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import structlog
+
+from services.files.threads import Threads
+from shared import lifetime, metrics
+
+log = structlog.get_logger(__name__)
+
+INTERVAL = 15.0  #: seconds
+
+
+async def watch(stop: asyncio.Event, directory: Path, threads: Threads) -> None:
+    """Measure until `stop`. A file system that hangs holds up a thread and this measure, nothing else."""
+    async for _ in lifetime.every(stop, INTERVAL):
+        try:
+            found = await threads.look(shutil.disk_usage, directory)
+        except OSError as error:
+            log.warning("room.not_measured", error=str(error))
+            continue
+        metrics.SHARED_DIR.labels("total").set(found.total)
+        # What root may still write is no room for anybody else.
+        metrics.SHARED_DIR.labels("free").set(found.free)

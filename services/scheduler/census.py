@@ -1,0 +1,85 @@
+"""What the leader tells Prometheus of the system as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.scheduler import waits
+from services.scheduler.cluster import IN_MAINTENANCE, Cluster
+from services.scheduler.cycle import Cycle
+from services.scheduler.nodes import NodeState
+from services.scheduler.pending import Book
+from services.scheduler.quotas import QuotaGate
+from shared import clock, metrics
+from shared.executors.base import NodeReport
+from shared.store.census import CensusStore
+
+_OF_NODES = (
+    metrics.NODE_READY,
+    metrics.NODE_MAINTENANCE,
+    metrics.NODE_CPUS,
+    metrics.NODE_MEMORY,
+    metrics.NODE_GPUS,
+    metrics.NODE_DISK,
+)
+_OF_TASKS = (metrics.TASKS, metrics.PENDING, metrics.OLDEST_PENDING)
+
+
+class Census:
+    """Counts the leader's book, its nodes and what is stored."""
+
+    def __init__(self, store: CensusStore, book: Book, cluster: Cluster, cycle: Cycle, quotas: QuotaGate) -> None:
+        self._store = store
+        self._book = book
+        self._cluster = cluster
+        self._cycle = cycle
+        self._quotas = quotas
+
+    def forget(self) -> None:
+        """Somebody else leads: what this one counted is old."""
+        metrics.clear(*_OF_NODES, *_OF_TASKS)
+
+    async def take(self) -> None:
+        """Count everything. Raises `errors.StoreUnavailable`; what needs no store is counted then as well."""
+        nodes = self._cluster.snapshot()
+        _show_nodes(nodes, self._cluster.reports)
+        self._show_waiting(nodes)
+        for status, count in (await self._store.active()).items():
+            metrics.TASKS.labels(status).set(count)
+        owed = await self._store.owed()
+        metrics.OUTBOX.set(owed.mails)
+        metrics.OUTBOX_OLDEST.set(_age(owed.since))
+
+    def _show_waiting(self, nodes: Sequence[NodeState]) -> None:
+        found = waits.sort(
+            self._book,
+            nodes,
+            refused=self._cycle.waiting,
+            placed=self._cluster.children(self._book.limits),
+            is_held=self._quotas.is_held,
+            reservation=self._cycle.reservation,
+        )
+        for wait, waiting in found.items():
+            metrics.PENDING.labels(wait).set(waiting.count)
+            metrics.OLDEST_PENDING.labels(wait).set(_age(waiting.since))
+
+
+def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport]) -> None:
+    metrics.clear(*_OF_NODES)  # a node that was taken away is shown no more
+    for node in nodes:
+        metrics.NODE_READY.labels(node.name).set(node.ready)
+        metrics.NODE_MAINTENANCE.labels(node.name).set(node.reason == IN_MAINTENANCE)
+        for gauge, total, free in (
+            (metrics.NODE_CPUS, node.cpus, node.free_cpus),
+            (metrics.NODE_MEMORY, node.memory, node.free_memory),
+            (metrics.NODE_GPUS, node.gpus, len(node.free_gpus)),
+        ):
+            gauge.labels(node.name, "total").set(total)
+            gauge.labels(node.name, "used").set(total - free)
+    for report in reports:
+        metrics.NODE_DISK.labels(report.name, "total").set(report.disk_total)
+        metrics.NODE_DISK.labels(report.name, "used").set(report.disk_used)
+
+
+def _age(since: float | None) -> float:
+    return max(0.0, clock.now() - since) if since is not None else 0.0
