@@ -1,0 +1,145 @@
+"""Backups as files: written whole or not at all, and read to their end before anything makes room for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from godocker import resting
+from godocker.progress import Progress
+from shared import clock, errors, serving
+from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
+from shared.store import connection, migrations
+from shared.store.backups import archive, dump, load
+from shared.store.stores import connect
+
+STANDARD = Path("-")  #: standard output or input
+SUFFIX = ".godocker"
+TIMEOUT = 120.0  #: seconds for one operation of the store: nobody waits for an answer
+NUMBERS = 1_000_000  #: left out after a restore, at least
+_STOPPED = 10.0  #: seconds in which services that are being stopped may still be connected
+
+
+def make(settings: Settings, where: Path) -> Path | None:
+    """
+    Back the database up into a new file of the directory `where`, and return that; None where it went to standard output. Raises
+    `errors.BackupFailed`.
+    """
+    patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
+    with resting.database(settings):
+        if where != STANDARD:
+            return _make_file(patient, where)
+        if sys.stdout.isatty():
+            raise errors.BackupFailed("a terminal is no place for a backup: redirect the output")
+        asyncio.run(_dump(patient, sys.stdout.buffer, clock.now()))
+        sys.stdout.buffer.flush()
+        return None
+
+
+def _make_file(settings: Settings, where: Path) -> Path:
+    if not where.is_dir():
+        raise errors.BackupFailed(f"there is no directory {where}")
+    now = clock.now()
+    name = f"{settings.mongo_db}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}{SUFFIX}"
+    draft = where / f".{name}.{os.getpid()}"
+    try:
+        # Hashes of keys stand in it: nobody else may read it.
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            asyncio.run(_dump(settings, file, now))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(where / name)
+        _sync(where)
+    except OSError as error:
+        raise errors.BackupFailed(f"{where} could not be written to: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return where / name
+
+
+def _sync(directory: Path) -> None:
+    """The new name is on the disk, too."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _dump(settings: Settings, file: IO[bytes], now: float) -> None:
+    async with connect(settings) as opened:
+        version = await opened.schema.check()
+        header = archive.Header(schema=version, version=serving.VERSION, at=now, database=settings.mongo_db)
+        writer = archive.Writer(file, header)
+        with Progress("read") as progress:
+            await dump.dump(opened.database, writer, progress.note)
+        writer.end()
+
+
+def restore(settings: Settings, source: Path, *, force: bool) -> tuple[archive.Header, Mapping[str, int]]:
+    """
+    Load a backup into the database, which has to be empty unless `force`. Returns what it says of itself, and how many
+    documents it had of what. Raises `errors.BackupFailed`, and `errors.BackupUnusable` before anything was changed.
+    """
+    patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
+    with _opened(source) as file, resting.database(settings):
+        with Progress("checked") as progress:
+            reader = archive.Reader(file)
+            found = load.verify(reader, progress.note)
+        file.seek(0)
+        asyncio.run(_load(patient, file, force=force))
+        return reader.header, found
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[IO[bytes]]:
+    """The backup as a file that can be read twice."""
+    with contextlib.ExitStack() as until_then:
+        try:
+            if source != STANDARD:
+                yield until_then.enter_context(source.open("rb"))
+                return
+            spool = until_then.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+            spool.seek(0)
+        except OSError as error:
+            raise errors.BackupFailed(f"{source} could not be read: {error.strerror}") from None
+        yield spool
+
+
+async def _load(settings: Settings, file: IO[bytes], *, force: bool) -> None:
+    highest = await asyncio.to_thread(TaskDirectories(settings.shared_dir).highest)
+    skip = max(NUMBERS, 10 * settings.max_array)
+    async with connection.database(settings, appname="godocker-restore") as database:
+        await _wait_until_alone(settings, database)
+        there = await load.contents(database)
+        if there and not force:
+            lost = ", ".join(f"{count} {name}" for name, count in there.items())
+            raise errors.BackupFailed(f"the database is not empty: --force would destroy {lost}")
+        with Progress("loaded") as progress:
+            await load.load(database, archive.Reader(file), progress.note, least_number=highest, skip=skip)
+
+
+async def _wait_until_alone(settings: Settings, database: connection.Database) -> None:
+    deadline = clock.monotonic() + _STOPPED
+    while users := await load.users_of(database, connection.appname_of(settings)):
+        if clock.monotonic() > deadline:
+            raise errors.BackupFailed(
+                f"services or commands of this system are connected, from {', '.join(users[:5])}: stop all of them first"
+            )
+        await asyncio.sleep(0.2)
+
+
+def is_current(header: archive.Header) -> bool:
+    """Whether a backup is of our version: one of an earlier version is brought up to it by the first service that starts."""
+    return header.schema >= migrations.VERSION

@@ -1,0 +1,51 @@
+"""`godocker backup` and `godocker restore`: the database as one file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from godocker import backups
+from godocker.commands import options
+
+Where = Annotated[Path, typer.Argument(help="A directory, for a new file in it; `-` for standard output.")]
+Source = Annotated[Path, typer.Argument(help="A file that `godocker backup` made; `-` for standard input.")]
+Force = Annotated[bool, typer.Option("--force", help="Also where there is something: that is destroyed.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(backup)
+    app.command()(restore)
+
+
+def backup(where: Where, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Write the database as it is at this moment into one file, while the system runs. Prints its name."""
+    settings = options.load(config, data_dir)
+    made = backups.make(settings, where)
+    if made is not None:
+        print(made)
+    print(
+        f"Not in it: files of tasks and users in {settings.shared_dir} (after this, take a snapshot of that file system, or copy "
+        "it with rsync -aHAX), the configuration and its secrets.",
+        file=sys.stderr,
+    )
+
+
+def restore(
+    source: Source, force: Force = False, config: options.Config = None, data_dir: options.DataDir = None
+) -> None:
+    """Load a backup into an empty database, while no service runs. What runs on the nodes is adopted at the next start."""
+    settings = options.load(config, data_dir)
+    header, found = backups.restore(settings, source, force=force)
+    made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.at))
+    print(f"restored the backup of {made}: {', '.join(f'{count} {name}' for name, count in found.items())}")
+    if not backups.is_current(header):
+        print("It is of an earlier version, and is brought up to this one by the first service that starts.")
+    print(
+        "Start the services: nothing is placed until all nodes have been looked at, and what runs there is adopted. "
+        "Tasks that were sent after the backup are lost, and what runs of them is removed."
+    )

@@ -1,0 +1,56 @@
+"""The database of a system of `godocker up`, also while that does not run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from godocker import embedded, leftovers
+from godocker.directory import DataDirectory
+from shared import errors
+from shared.settings import Settings
+
+START_TIMEOUT = 60.0  #: seconds
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[None]:
+    """
+    Start the system's own mongod for as long as it is needed, where it has one and does not run; nothing else of it is. Raises
+    `errors.ConfigurationError`.
+    """
+    directory = DataDirectory(settings.data_dir)
+    port = _own_port(settings, directory)
+    with contextlib.ExitStack() as until_then:
+        if port is not None and _holds(directory, until_then):
+            leftovers.end(directory.run, directory.path)
+            server = embedded.mongod(directory.path, port, password=directory.secret("store_password"))
+            server.child.start()
+            until_then.callback(server.child.stop, embedded.STOP_GRACE)
+            embedded.wait_ready([server], timeout=START_TIMEOUT)
+        yield
+
+
+def _holds(directory: DataDirectory, until_then: contextlib.ExitStack) -> bool:
+    """Whether the directory is ours from here on; False where the system runs."""
+    try:
+        until_then.enter_context(directory.held())
+    except errors.ConfigurationError:
+        return False
+    return True
+
+
+def _own_port(settings: Settings, directory: DataDirectory) -> int | None:
+    """The port of the mongod that `up` starts for this directory; None where the database is somebody else's."""
+    if not directory.has_environment():
+        return None
+    try:
+        port = urlsplit(settings.mongo_url).port
+    except ValueError:
+        return None  # it names several hosts
+    if port is None:
+        return None
+    own = embedded.mongo_url(port, password=directory.secret("store_password"))
+    return port if settings.mongo_url == own else None

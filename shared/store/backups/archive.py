@@ -1,0 +1,154 @@
+"""
+The format of a backup: one gzip stream of BSON documents, read and written front to back.
+
+    {godocker: 1, schema, version, at, database}      the first one, about the whole
+    {c: name, n: documents, d: bytes}                 documents of a collection, one behind the other, any number of times
+    {end: true, collections: {name: {documents, bytes, sha256}}}
+
+Without its last document a backup was cut short. A reader that knows BSON needs nothing of ours.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import bson
+from bson.binary import Binary
+from bson.errors import BSONError
+
+from shared import errors
+
+FORMAT = 1
+LEVEL = 1  #: of the compression: a snapshot is not to be had for ever
+_MOST = 64 * 1024**2  #: bytes of one document of the stream; the server's batches have up to 16 MB
+_SIZE = 4  #: bytes of the length that a BSON document begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a backup says of itself. `at` is when it was begun, in seconds since the epoch."""
+
+    schema: int
+    version: str
+    at: float
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents of one collection, as BSON, one behind the other."""
+
+    collection: str
+    documents: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Sum:
+    """What there is of one collection."""
+
+    documents: int = 0
+    bytes: int = 0
+    _hash: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, batch: Batch) -> None:
+        self.documents += batch.documents
+        self.bytes += len(batch.data)
+        self._hash.update(batch.data)
+
+    def said(self) -> dict[str, Any]:
+        return {"documents": self.documents, "bytes": self.bytes, "sha256": self._hash.hexdigest()}
+
+
+class Writer:
+    """Writes a backup to a file that takes bytes."""
+
+    def __init__(self, file: IO[bytes], header: Header) -> None:
+        self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=LEVEL, mtime=header.at)
+        self.sums: dict[str, Sum] = {}
+        self._put(
+            {
+                "godocker": FORMAT,
+                "schema": header.schema,
+                "version": header.version,
+                "at": header.at,
+                "database": header.database,
+            }
+        )
+
+    def begin(self, collection: str) -> None:
+        """What follows is of this collection. One that has no documents is there all the same."""
+        self.sums[collection] = Sum()
+
+    def write(self, batch: Batch) -> None:
+        self.sums[batch.collection].add(batch)
+        self._put({"c": batch.collection, "n": batch.documents, "d": Binary(batch.data)})
+
+    def end(self) -> None:
+        """All is written."""
+        self._put({"end": True, "collections": {name: found.said() for name, found in self.sums.items()}})
+        self._gzip.close()
+
+    def _put(self, document: dict[str, Any]) -> None:
+        self._gzip.write(bson.encode(document))
+
+
+class Reader:
+    """Reads a backup from a file that gives bytes. Every call raises `errors.BackupUnusable` where it is not whole."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._gzip = gzip.GzipFile(fileobj=file, mode="rb")
+        self.sums: dict[str, Sum] = {}
+        first = self._next()
+        if first.get("godocker") != FORMAT:
+            raise errors.BackupUnusable("it is not one of ours, or of a later version")
+        self.header = Header(int(first["schema"]), str(first["version"]), float(first["at"]), str(first["database"]))
+
+    def batches(self) -> Iterator[Batch]:
+        """All there is; at the end it is held against what the backup says of itself."""
+        while not (read := self._next()).get("end"):
+            batch = Batch(str(read["c"]), int(read["n"]), bytes(read["d"]))
+            self.sums.setdefault(batch.collection, Sum()).add(batch)
+            yield batch
+        for name, said in read["collections"].items():
+            if (found := self.sums.setdefault(name, Sum()).said()) != said:
+                raise errors.BackupUnusable(f"of {name} it holds {found}, and says {said}")
+        if unknown := self.sums.keys() - read["collections"].keys():
+            raise errors.BackupUnusable(f"it does not say what it holds of {', '.join(sorted(unknown))}")
+
+    def _next(self) -> dict[str, Any]:
+        try:
+            head = self._gzip.read(_SIZE)
+            size = int.from_bytes(head, "little")
+            rest = self._gzip.read(size - _SIZE) if _SIZE < size <= _MOST else b""
+            if len(head) < _SIZE or len(head) + len(rest) != size:
+                raise errors.BackupUnusable("it was cut short, or damaged")
+            return dict(bson.decode(head + rest))
+        except (OSError, EOFError, zlib.error, BSONError) as error:
+            raise errors.BackupUnusable(f"it was cut short, or damaged ({error})") from None
+
+
+def split(data: bytes) -> list[bytes]:
+    """The BSON documents that stand one behind the other in `data`."""
+    found, at = [], 0
+    while at < len(data):
+        size = int.from_bytes(data[at : at + _SIZE], "little")
+        if size <= _SIZE or at + size > len(data):
+            raise errors.BackupUnusable("a document in it is cut short")
+        found.append(data[at : at + size])
+        at += size
+    return found
+
+
+def count(data: bytes) -> int:
+    """How many documents stand one behind the other in `data`."""
+    found, at = 0, 0
+    while at < len(data):
+        at += int.from_bytes(data[at : at + _SIZE], "little")
+        found += 1
+    return found

@@ -1,0 +1,53 @@
+"""Read all collections as they were at one moment, while others go on writing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from pymongo import errors as driver_errors
+
+from shared import errors
+from shared.store import connection
+from shared.store.backups import archive
+
+log = structlog.get_logger(__name__)
+
+#: Who acts, what was last seen and decided: of the moment alone, and made anew in seconds.
+PASSING = frozenset({"leases", "nodes", "verdicts", "silences", "restoration"})
+BATCH = 2000  #: documents, at most; the server makes it less where they are large
+_TOO_OLD = 239  #: server code: the moment is further back than the server keeps (SnapshotTooOld)
+
+#: Told after each batch: the collection, and how many of its documents are read.
+Progress = Callable[[str, int], None]
+
+
+@connection.translated
+async def dump(database: connection.Database, writer: archive.Writer, progress: Progress) -> None:
+    """
+    Write all collections but those of the moment, each in the order of its ids.
+
+    All are read at one moment (read concern `snapshot`; the first read of the session sets it), majority committed. The server
+    keeps what was at a moment for `minSnapshotHistoryWindowInSeconds`, 300 as a rule. Raises `errors.BackupFailed` if that is
+    not enough, and `errors.StoreUnavailable`.
+    """
+    names = sorted(name for name in await database.list_collection_names() if name not in PASSING)
+    try:
+        async with await database.client.start_session(snapshot=True) as session:
+            for name in (name for name in names if not name.startswith("system.")):
+                writer.begin(name)
+                cursor = database[name].find_raw_batches({}, session=session, batch_size=BATCH).sort("_id", 1)
+                read = 0
+                async for data in cursor:
+                    batch = archive.Batch(name, archive.count(data), data)
+                    await asyncio.to_thread(writer.write, batch)
+                    read += batch.documents
+                    progress(name, read)
+    except driver_errors.OperationFailure as error:
+        if error.code != _TOO_OLD:
+            raise
+        raise errors.BackupFailed(
+            "it took longer than MongoDB keeps what was at one moment: raise its parameter minSnapshotHistoryWindowInSeconds "
+            "(mongosh: db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 3600}))"
+        ) from error
