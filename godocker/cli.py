@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from godocker.commands import demo, doctor, maintenance, project, services, stores, token, up, user
+from godocker.commands import backup, demo, doctor, maintenance, project, services, stores, token, up, user
 from shared import errors
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(project.app, name="project")
 app.add_typer(token.app, name="token")
 app.add_typer(maintenance.app, name="maintenance")
 stores.register(app)
+backup.register(app)
 doctor.register(app)
 demo.register(app)
 

@@ -37,6 +37,8 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── PortTaken               of the node, by somebody who is not a task
     │   ├── NodeFull                the node has no disk or no addresses left for it
     │   └── StartRefused            the engine or the system refused, with its words
+    ├── BackupFailed                a backup could not be made or loaded
+    │   └── BackupUnusable          it is not whole, or none of ours
     ├── TransferBroken              a file could not be sent to its end
     ├── MailRefused                 the mail server will never take this mail
     └── StorageError                a task's directory could not be made or read
@@ -257,6 +259,17 @@ class NodeFull(StartFailed):
 
 class StartRefused(StartFailed):
     """The node refused to start the attempt."""
+
+
+class BackupFailed(GoDockerError):
+    """The backup could not be made, or not be loaded."""
+
+
+class BackupUnusable(BackupFailed):
+    """The backup is not whole, or not one of ours."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the backup cannot be used: {reason}")
 
 
 class TransferBroken(GoDockerError):

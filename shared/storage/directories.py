@@ -57,6 +57,13 @@ class TaskDirectories:
         """
         return await asyncio.to_thread(self._prepare, place, uid, gid, script, uris)
 
+    def highest(self) -> int:
+        """The highest number of a task that has a directory here; 0 where there is none."""
+        for folder in sorted(_numbers(self._root), reverse=True):
+            if numbers := _numbers(self._root / str(folder)):
+                return max(numbers)
+        return 0
+
     async def read_result(self, place: Place, attempt: int) -> Result | None:
         """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
         return await asyncio.to_thread(read_result, self.path(place), attempt)
@@ -122,6 +129,14 @@ class TaskDirectories:
         raise errors.StorageError(
             f"the task's directory cannot be given to uid {uid}: GoDocker runs as uid {os.geteuid()}, not as root"
         )
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The numbers by which things in a folder are called."""
+    try:
+        return [int(name) for name in os.listdir(folder) if name.isdecimal()]
+    except FileNotFoundError:
+        return []
 
 
 def read_result(directory: Path, attempt: int) -> Result | None:

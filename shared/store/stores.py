@@ -31,6 +31,7 @@ from shared.store import (
     quotas,
     receipts,
     recipes,
+    restorations,
     schema,
     silences,
     tasks,
@@ -70,6 +71,7 @@ class Stores:
     maintenance: maintenance.MaintenanceStore
     deletions: deletions.DeletionStore
     schema: schema.SchemaStore
+    restorations: restorations.RestorationStore
 
     @connection.translated
     async def ping(self) -> None:
@@ -128,4 +130,5 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             maintenance=maintenance.MaintenanceStore(database),
             deletions=deletions.DeletionStore(database),
             schema=schema.SchemaStore(database, lease_store),
+            restorations=restorations.RestorationStore(database),
         )

@@ -56,6 +56,13 @@ class TaskStore:
             first = await self._count_up(count)
         return first
 
+    @connection.translated
+    async def skip_ids(self, least: int, *, skip: int) -> int:
+        """Leave out `skip` numbers after the highest of `least` and all that are taken; returns the last one left out."""
+        await self._counters.update_one({"_id": "task"}, {"$max": {"value": least}}, upsert=True)
+        await self._raise_counter()
+        return await self._count_up(skip) + skip - 1
+
     async def _count_up(self, count: int) -> int:
         document = await self._counters.find_one_and_update(
             {"_id": "task"}, {"$inc": {"value": count}}, upsert=True, return_document=ReturnDocument.AFTER
