@@ -10,9 +10,12 @@ import pytest
 
 from services.scheduler import arrays as scheduling
 from services.scheduler import open_arrays
+from services.watcher.letters import notice
+from services.watcher.notices import owed
 from shared import arrays, clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
-from shared.models.task import Task
+from shared.models.notice import NoticeEvent
+from shared.models.task import Array, Task
 from shared.models.user import User
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
@@ -584,3 +587,24 @@ async def test_why_an_array_and_its_children_wait_can_be_asked(world: Arrays, mo
         assert await world.stores.database["tasks"].count_documents({"array": {"$ne": None}}) == 1
         await world.ask("DELETE", f"/task/{parent}")
         await world.over(parent)
+
+
+async def test_one_mail_is_owed_for_an_array_when_it_begins_and_one_when_it_ends(world: Arrays) -> None:
+    array = {"start": 1, "end": 9, "step": 1, "count": 9, "first_id": 8}
+    waits = samples.task(7, array=Array(**array), told=-1)
+    runs = samples.task(107, array=Array(**{**array, "first_id": 108}), told=-1, started_at=samples.NOW)
+    ended = samples.task(
+        207, OVER, array=Array(**{**array, "first_id": 208}), told=0, started_at=1.0, ended_at=2.0, ending=Ending.EXITED
+    )
+    children = [Task.model_validate(one) for one in arrays.documents(runs, range(3), now=samples.NOW)]
+    await world.stores.tasks.insert([waits, runs, ended, *children])
+    owing = {task.id: task for task in await world.stores.outbox.owing(limit=10)}
+    assert {task_id: list(owed(task)) for task_id, task in owing.items()} == {
+        107: [NoticeEvent.RUNNING],
+        207: [NoticeEvent.OVER],
+    }
+    letter = notice(runs, NoticeEvent.RUNNING, to="alice@lab.test", directory="/x/107")
+    assert letter.text.startswith("Your task 107 (sample), an array of 9, is running.")
+    await world.stores.outbox.told(owing[107], 0)
+    await world.stores.outbox.told(owing[207], None)
+    assert await world.stores.outbox.owing(limit=10) == []
