@@ -167,6 +167,10 @@ class SchedulerService:
 
     async def _lead(self, epoch: int) -> None:
         if self._epoch_taken != epoch:
+            if await self._stores.restorations.current() is not None:
+                # What was started after the backup runs on, and would run twice.
+                log.info("scheduler.waits_for_census")
+                return
             await self._audit.take_over()
             if self._policy.needs_shares and not self._shares.is_known:
                 await self._shares.read()

@@ -133,6 +133,8 @@ def _stray(seen: Observation, known: Known | None) -> RemoveStray | None:
         return RemoveStray(seen.handle, "there is no such task")
     if seen.handle.attempt < known.attempt:
         return RemoveStray(seen.handle, f"the task is at attempt {known.attempt}")
+    if seen.handle.attempt > known.attempt and known.status in ENDED:
+        return RemoveStray(seen.handle, f"the task is {known.status} since attempt {known.attempt}")
     if seen.handle.attempt > known.attempt or known.status in (TaskStatus.STARTING, TaskStatus.RUNNING):
         return None  # it moved on while we looked; the next pass sees it in its place
     if known.status in ENDED and not known.settled:

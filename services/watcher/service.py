@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.watcher import intents
+from services.watcher.census import Census
 from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
 from services.watcher.liveness import Liveness
@@ -166,7 +167,8 @@ class WatcherService:
             node, self._stores, self._executor, enactor, settler, sampler, patience, limits, liveness, self._settings
         )
         stop = asyncio.Event()
-        work = asyncio.create_task(watch.run(stop), name=f"watch-{node}")
+        census = Census(node, self._stores, self._executor, self._settings)
+        work = asyncio.create_task(_watch(census, watch, stop), name=f"watch-{node}")
         self._held[node] = _Held(lease, watch, node in self._executor.node_names(), stop, work)
         metrics.LEASE_CHANGES.labels(change="taken").inc()
         log.info("node.taken", node=node, epoch=lease.epoch)
@@ -185,3 +187,9 @@ class WatcherService:
                 await self._stores.leases.release(held.lease)
             except errors.StoreUnavailable:
                 log.warning("lease.not_released", node=node)
+
+
+async def _watch(census: Census, watch: NodeWatch, stop: asyncio.Event) -> None:
+    await census.run(stop)
+    if not stop.is_set():
+        await watch.run(stop)
