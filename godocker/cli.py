@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from godocker.commands import backup, demo, doctor, maintenance, project, services, stores, token, up, user
+from godocker.commands import backup, demo, doctor, maintenance, node, project, services, stores, token, up, user
 from shared import errors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(project.app, name="project")
 app.add_typer(token.app, name="token")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(node.app, name="node")
 stores.register(app)
 backup.register(app)
 doctor.register(app)

@@ -1,0 +1,114 @@
+"""Add, drain and remove Docker hosts while the system runs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from godocker import engines
+from shared import clock, errors, inventory, lifetime
+from shared.broker import broker
+from shared.inventory import Row
+from shared.settings import Node, Settings
+from shared.store import stores
+from shared.store.maintenance import ALL
+from shared.store.stores import Stores
+
+_BY = "godocker"
+_LOOK = 1.0  #: seconds between two looks at what is left on a node
+
+
+async def add(settings: Settings, node: Node, *, check: bool) -> str:
+    """
+    Add a host; returns what its engine said of itself. Raises `errors.NodeUnavailable` where `check` and it does not
+    answer here, and `errors.InvalidInput` and `errors.Conflict`.
+    """
+    if settings.executor == "process":
+        raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
+    for path in (node.tls_ca, node.tls_cert, node.tls_key):
+        if path is not None and not path.is_absolute():
+            raise errors.InvalidInput.of("tls", f"{path} is not absolute: services read it, wherever they were started")
+    if (node.tls_cert is None) != (node.tls_key is None):
+        raise errors.InvalidInput.of("tls", "a certificate and its key belong together")
+    said = "not asked"
+    if check:
+        said = f"version {engines.ask(node, '/version').get('Version')}"
+    async with stores.connect(settings) as store:
+        for other in [*settings.docker_nodes, *await store.hosts.list()]:
+            if node.name in (other.name, ALL):
+                raise errors.Conflict(f"the name {node.name} is taken")
+            if node.url == other.url:
+                raise errors.Conflict(f"{node.url} is the node {other.name}: its room would be given twice")
+        await store.hosts.add(node, by=_BY, at=clock.now())
+    return said
+
+
+async def every(settings: Settings) -> list[Row]:
+    async with stores.connect(settings) as store:
+        return await inventory.take(settings, store)
+
+
+async def drain(settings: Settings, name: str, *, on: bool) -> None:
+    """Begin or end that a node is given nothing new. Raises `errors.NotFound`."""
+    async with stores.connect(settings) as store:
+        if name not in {row.name for row in await inventory.take(settings, store)} | await store.maintenance.names():
+            raise errors.NotFound(f"no node {name}")
+        await _maintain(settings, store, name, on=on)
+
+
+async def wait_drained(settings: Settings, name: str, say: Callable[[int], None]) -> None:
+    """Wait until no task is left on a node; `say` how many there are, whenever that changes."""
+    async with stores.connect(settings) as store:
+        said = None
+        while said != 0:
+            left = len(await store.work.placed(name))
+            if left != said:
+                say(left)
+                said = left
+            if left:
+                await asyncio.sleep(_LOOK)
+
+
+async def remove(settings: Settings, name: str, *, force: bool) -> int:
+    """
+    Take a host that was added out of the system; returns how many tasks were left there. It is drained before, and stays so where
+    it cannot be removed. Raises `errors.NotFound`, and `errors.Conflict` for one of the configuration and, unless `force`, for
+    one that has tasks.
+    """
+    async with stores.connect(settings) as store:
+        if name in {node.name for node in settings.docker_nodes}:
+            raise errors.Conflict(f"{name} stands in the configuration: take it out there and reload it (SIGHUP)")
+        if name not in {node.name for node in await store.hosts.list()}:
+            raise errors.NotFound(f"no node {name} was added")
+        if name not in await store.maintenance.names():
+            await _maintain(settings, store, name, on=True)
+            # Until every scheduler has read it, one may place a task there.
+            await asyncio.sleep(2 * settings.poll_seconds)
+        left = len(await store.work.placed(name))
+        if left and not force:
+            raise errors.Conflict(
+                f"{left} tasks are on {name}. It is drained now: wait with `godocker node drain {name} --wait`, or give them "
+                "up with --force"
+            )
+        await store.hosts.remove(name)
+        await _forgotten(settings, store, name)
+        await _maintain(settings, store, name, on=False)  # one that is added later is another
+        return left
+
+
+async def _forgotten(settings: Settings, store: Stores, name: str) -> None:
+    """Wait until the leading scheduler has let go of a node, or has had the time to."""
+    deadline = clock.monotonic() + 2 * (settings.poll_seconds + settings.reconcile_seconds)
+    async for _ in lifetime.every(asyncio.Event(), _LOOK / 4):
+        if name not in {node.id for node in await store.nodes.list()} or clock.monotonic() > deadline:
+            return
+
+
+async def _maintain(settings: Settings, store: Stores, name: str, *, on: bool) -> None:
+    await store.maintenance.put(name, on=on, by=_BY, at=clock.now())
+    try:
+        async with broker.connect(settings) as hints:
+            await hints.tell_scheduler_maintenance()
+    except errors.BrokerUnavailable:
+        print("godocker: Redis does not answer; the scheduler sees it with its next look", file=sys.stderr)
