@@ -24,7 +24,7 @@ from services.watcher.reconcile import (
 )
 from shared.broker import broker
 from shared.executors.base import Handle, Observation, RunState
-from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.storage.directories import Result
 from shared.store.work import Placed
 from tests.support import samples
@@ -124,7 +124,9 @@ STRAYS: list[tuple[Known | None, str | None]] = [
     (Known(1, TaskStatus.ARCHIVED, False), None),
     (Known(1, TaskStatus.ARCHIVED, True), "the task is archived"),
     # a later one: placed while we looked
-    *((Known(0, status, True), None) for status in TaskStatus),
+    *((Known(0, status, True), None) for status in sorted(ACTIVE)),
+    (Known(0, TaskStatus.OVER, False), "the task is over since attempt 0"),
+    (Known(0, TaskStatus.ARCHIVED, True), "the task is archived since attempt 0"),
 ]
 
 
