@@ -185,3 +185,16 @@ def clear(*gauges: Any) -> None:
     """Show no label any more, until they are set anew."""
     for gauge in gauges:
         gauge.clear()
+
+
+#: Shown from the start, so that the first one is seen as a rise from 0. The words are those of whoever counts.
+_KNOWN = {
+    LEASE_CHANGES: ("taken", "lost"),
+    QUOTA_REFUSALS: ("waits", "ended"),
+    RECONCILES: ("done", "failed", "store_unavailable", "node_unavailable"),
+    MAILS: ("sent", "given_up", "put_off"),
+    FILE_BYTES: ("in", "out"),
+}
+for _counter, _words in _KNOWN.items():
+    for _word in _words:
+        _counter.labels(_word)

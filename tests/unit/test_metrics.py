@@ -1,0 +1,99 @@
+"""What is true of every metric that is declared, and of whoever asks for one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.core import Metric
+
+from services.watcher.missed import Missed
+from shared import exposition, metrics
+from shared.executors.base import Handle
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+REGISTRIES = {name: getattr(metrics, name) for name in ("ANY", "API", "SCHEDULER", "SYSTEM", "WATCHER", "FILES")}
+#: Of closed sets, or named by the configuration. What a request brings would make a series for each value, for ever.
+LABELS = {
+    *("action", "change", "code", "direction", "effect", "ending", "kind", "operation", "outcome", "reason", "status"),
+    *("handler", "method"),  # of routes; what none of them matches is "none"
+    *("store", "node"),
+    *("name", "host"),  # of what is pushed: see services/api/pushed.py for how many
+}
+
+
+def declared() -> Iterator[tuple[str, Metric]]:
+    metrics.requests("api"), metrics.requests("files")
+    for name, registry in REGISTRIES.items():
+        for metric in registry.collect():
+            if metric.name.startswith("godocker_"):
+                yield name, metric
+
+
+def labels_of(registry: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What was declared, whether or not there is a value yet."""
+    for collector in set(REGISTRIES[registry]._collector_to_names):
+        name = getattr(collector, "_name", "")
+        if name.startswith("godocker_"):
+            yield name, tuple(collector._labelnames)  # type: ignore[attr-defined]
+
+
+def used(text: str) -> set[str]:
+    return {re.sub(r"_(bucket|total|sum|count)$", "", name) for name in re.findall(r"\bgodocker_[a-z_]+", text)}
+
+
+def test_metrics_have_no_labels_but_those_of_closed_sets() -> None:
+    metrics.requests("api"), metrics.requests("files")
+    found = [pair for registry in REGISTRIES for pair in labels_of(registry)]
+    assert len(found) > 40
+    assert {name: labels for name, labels in found if not set(labels) <= LABELS} == {}
+
+
+def test_metrics_are_named_and_described_as_prometheus_advises() -> None:
+    for _, metric in declared():
+        assert re.fullmatch(r"godocker_[a-z][a-z_]*[a-z]", metric.name)
+        assert metric.documentation
+        if metric.type == "histogram":
+            assert metric.name.endswith("_seconds"), metric.name
+
+
+def test_no_metric_is_shown_twice_by_one_service() -> None:
+    names = [(registry, metric.name) for registry, metric in declared()]
+    assert len({name for _, name in names}) == len(names)
+
+
+def test_what_is_true_of_the_whole_system_says_who_shows_it() -> None:
+    for registry, metric in declared():
+        assert (registry == "SYSTEM") == ("only the leading scheduler" in metric.documentation), metric.name
+
+
+def test_what_is_true_of_the_whole_system_is_shown_by_the_leader_alone() -> None:
+    metrics.OUTBOX.set(3)
+    assert b"godocker_outbox_mails 3.0" in exposition.text("scheduler", leads=True)
+    for service in ("api", "scheduler", "watcher", "files"):
+        assert b"godocker_outbox_mails" not in exposition.text(service)
+
+
+@pytest.mark.parametrize("file", ["alerts.yml", "grafana/dashboards/godocker.json"])
+def test_what_is_deployed_asks_for_metrics_that_there_are(file: str) -> None:
+    asked = used((DEPLOY / file).read_text())
+    assert len(asked) > 15
+    assert asked - {metric.name for _, metric in declared()} == set()
+
+
+def test_each_panel_of_the_dashboard_asks_for_something() -> None:
+    panels = json.loads((DEPLOY / "grafana/dashboards/godocker.json").read_text())["panels"]
+    assert all(panel["targets"] for panel in panels if panel["type"] != "row")
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_an_end_is_missed_when_no_event_told_of_it_from_one_list_to_the_next() -> None:
+    missed, told, late, never = Missed(), *(Handle("n1", number, 1) for number in (1, 2, 3))
+    missed.tell(told)
+    assert missed.find([told, late, never]) == 0
+    missed.tell(late)
+    assert missed.find([]) == 1
+    assert missed.find([]) == 0
