@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from godocker import limits, processes, signals, supervisor
-from shared import clock, errors
+from shared import errors
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -36,8 +36,7 @@ def run(settings: Settings, workers: int) -> None:
             try:
                 for name in names(workers):
                     watched.start(processes.Child(program(name, listening.fileno(), environment)))
-                while not asked.stops:
-                    asked.wait(watched.look(clock.monotonic()))
+                watched.keep(asked, reload=names(workers))
             finally:
                 # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
                 listening.close()

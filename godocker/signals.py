@@ -1,4 +1,4 @@
-"""Sleep until a time, a dead child or a request to stop, without threads."""
+"""Sleep until a time, a dead child or a request to stop or reload, without threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from shared import live
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
@@ -18,10 +20,12 @@ class Stopped(Exception):
 
 
 class Signals:
-    """`stops` counts the requests to stop; `wait` ends early whenever a signal arrives."""
+    """`stops` and `reloads` count the requests to do so; `wait` ends early whenever a signal arrives."""
 
     def __init__(self, reader: int) -> None:
         self.stops = 0
+        self.reloads = 0
+        self._had_terminal = live.has_terminal()
         self._reader = reader
 
     def wait(self, seconds: float) -> None:
@@ -36,6 +40,13 @@ class Signals:
             self.wait(seconds)
         if self.stops:
             raise Stopped
+
+    def on_hangup(self, number: int, frame: FrameType | None) -> None:
+        """Our terminal has gone away, or somebody wants the settings read anew."""
+        if self._had_terminal and not live.has_terminal():
+            self.stops += 1
+        else:
+            self.reloads += 1
 
     def on_stop(self, number: int, frame: FrameType | None) -> None:
         self.stops += 1
@@ -52,6 +63,7 @@ def caught() -> Iterator[Signals]:
     signals = Signals(reader)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     handlers = {number: signal.signal(number, signals.on_stop) for number in _STOP}
+    handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, signals.on_hangup)
     handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
     try:
         yield signals

@@ -40,6 +40,18 @@ class Supervisor:
         log.info("process.started", name=child.name, pid=child.pid)
         self._watched.append(_Watched(child, clock.monotonic()))
 
+    def keep(self, asked: signals.Signals, *, reload: Sequence[str]) -> None:
+        """Start again what dies, and tell those named by `reload` to read their settings anew, until we are asked to stop."""
+        passed_on = 0
+        while not asked.stops:
+            if asked.reloads > passed_on:
+                passed_on = asked.reloads
+                for watched in self._watched:
+                    # One that is to be started again reads them anyway.
+                    if watched.child.name in reload and watched.due is None:
+                        watched.child.signal(signal.SIGHUP)
+            asked.wait(self.look(clock.monotonic()))
+
     def deaths(self, name: str) -> int:
         return sum(watched.deaths for watched in self._watched if watched.child.name == name)
 

@@ -82,9 +82,8 @@ class _System:
         print(f"GoDocker is ready at {readiness.shown_url(settings.host, settings.port)}", flush=True)
 
     def watch(self) -> None:
-        """Start again what dies, until we are asked to stop."""
-        while not self._asked.stops:
-            self._asked.wait(self._supervisor.look(clock.monotonic()))
+        """Start again what dies, and pass on that settings are to be read anew, until we are asked to stop."""
+        self._supervisor.keep(self._asked, reload=[*gateways.names(self._options.workers), *surroundings.SERVICES])
 
     def stop(self) -> None:
         # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.

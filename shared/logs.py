@@ -56,9 +56,19 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
     for noisy in ("uvicorn.access", "aiohttp.access", "pymongo", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        # By the root's level and not by the class of a logger, which is kept: `set_level` reaches those that are in use.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def set_level(level: str) -> None:
+    """From now on log what is at least as important as `level`."""
+    logging.getLogger().setLevel(level.upper())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from shared import lifetime, logs
+from shared import lifetime, live, logs
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.base import Executor
@@ -26,6 +26,7 @@ def run(service: str, settings: Settings, work: Work) -> None:
 async def _serve(settings: Settings, work: Work) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
+    live.listen(settings, stop)
     executor = factory.build(settings)
     try:
         async with stores.connect(settings) as opened, broker.connect(settings) as hints:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import errors, lifetime, logs, serving, settings
+from shared import errors, lifetime, live, logs, serving, settings
 from shared.broker import broker
 from shared.executors import factory
 from shared.store import stores
@@ -22,6 +22,7 @@ def run(configured: settings.Settings, listen_fd: int | None = None) -> None:
 async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
+    live.listen(configured, stop)
     listening = socket.socket(fileno=listen_fd) if listen_fd is not None else None
     async with stores.connect(configured) as opened, broker.connect(configured) as hints:
         here = context.build(configured, opened, hints, factory.build(configured).features())

@@ -8,6 +8,7 @@ import structlog
 
 from shared import errors
 from shared.broker.broker import Broker
+from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -20,9 +21,9 @@ class LoginAttempts:
     all gateways together; in this process alone while Redis does not answer, so that its loss opens no door.
     """
 
-    def __init__(self, broker: Broker, *, limit: int) -> None:
+    def __init__(self, broker: Broker, settings: Settings) -> None:
         self._broker = broker
-        self._limit = limit
+        self._settings = settings
         self._own: Counter[tuple[str, str]] = Counter()
         self._own_minute = 0
 
@@ -35,9 +36,10 @@ class LoginAttempts:
         except errors.BrokerUnavailable:
             log.warning("login.counted_here_only")
             count = own
-        if count > self._limit:
+        limit = self._settings.authenticate_limit
+        if count > limit:
             raise errors.TooManyRequests(
-                f"too many tries to log in: {self._limit} a minute are allowed", retry_after=_MINUTE - now % _MINUTE
+                f"too many tries to log in: {limit} a minute are allowed", retry_after=_MINUTE - now % _MINUTE
             )
 
     def _count_own(self, user: str, address: str, minute: int) -> int:

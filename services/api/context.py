@@ -106,7 +106,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         broker=broker,
         hints=hints,
         submissions=Submissions(stores, hints, settings),
-        attempts=LoginAttempts(broker, limit=settings.authenticate_limit),
+        attempts=LoginAttempts(broker, settings),
         provider=providers.build(settings, stores.users, users.ask),
         directories=TaskDirectories(settings.shared_dir),
         files=FilesService(settings),

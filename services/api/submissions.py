@@ -24,8 +24,12 @@ class Submissions:
     def __init__(self, stores: Stores, hints: Hints, settings: Settings) -> None:
         self._stores = stores
         self._hints = hints
-        self._limits = Limits(user=settings.rate_limit, everybody=settings.rate_limit_all)
+        self._settings = settings
         self._batcher = batching.Batcher[Task, int](self._store, name="submissions", limit=_BATCH)
+
+    @property
+    def _limits(self) -> Limits:
+        return Limits(user=self._settings.rate_limit, everybody=self._settings.rate_limit_all)
 
     async def submit(self, task: Task) -> int:
         """

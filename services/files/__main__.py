@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from services.files import app, parts, room
-from shared import errors, lifetime, logs, serving, settings
+from shared import errors, lifetime, live, logs, serving, settings
 
 
 def run(configured: settings.Settings) -> None:
@@ -19,6 +19,7 @@ def run(configured: settings.Settings) -> None:
 async def serve(configured: settings.Settings) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
+    live.listen(configured, stop)
     here = parts.build(configured)
 
     def look() -> None:

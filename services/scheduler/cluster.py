@@ -22,9 +22,9 @@ class Cluster:
     """
 
     def __init__(self, *, ports: range = range(0), maxlifespan: float | None = None) -> None:
-        """`ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most."""
+        """`ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most, for now."""
         self._ports = ports
-        self._maxlifespan = maxlifespan
+        self.maxlifespan = maxlifespan
         self._reports: dict[str, NodeReport] = {}
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
@@ -139,7 +139,7 @@ class Cluster:
 
     def _allocation(self, task: Placed) -> Allocation:
         began = task.started_at if task.started_at is not None else task.status_at
-        lifespan = limits.lifespan(task.lifespan, self._maxlifespan)
+        lifespan = limits.lifespan(task.lifespan, self.maxlifespan)
         return Allocation(
             task.node,
             task.cpus,

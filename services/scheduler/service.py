@@ -191,6 +191,7 @@ class SchedulerService:
             if not self._has_taken_over:
                 continue
             try:
+                self._cluster.maxlifespan = self._settings.maxlifespan
                 ended = await self._audit.check_maintenance()
                 await self._audit.check_allocations()
                 found = await self._audit.check_book()

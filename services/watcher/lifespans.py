@@ -32,14 +32,14 @@ class Lifespans:
     """
 
     def __init__(self, most: float | None) -> None:
-        """`most`: seconds that any task may run, whatever it asked for."""
-        self._most = most
+        """`most`: seconds that any task may run, whatever it asked for. It may be changed."""
+        self.most = most
         self._entries: dict[Key, _Entry] = {}
         self._heap: list[tuple[float, Key]] = []
 
     def limit(self, task: Placed) -> float | None:
         """Seconds that a task may run; None: as long as it likes."""
-        limits = [limit for limit in (task.lifespan, self._most) if limit is not None]
+        limits = [limit for limit in (task.lifespan, self.most) if limit is not None]
         return min(limits, default=None)
 
     def is_news(self, tasks: Iterable[Placed]) -> bool:

@@ -40,7 +40,7 @@ class Limits:
         self._stores = stores
         self._directories = directories
         self._lifespans = Lifespans(settings.maxlifespan)
-        self._quota = settings.task_disk_quota
+        self._settings = settings
         self._disk_seconds = settings.disk_seconds
         self._poll = settings.poll_seconds
         self._on_expired = on_expired
@@ -49,6 +49,7 @@ class Limits:
     async def look(self, placed: Sequence[Placed]) -> None:
         """These are all that is placed on the node now. Raises `errors.StoreUnavailable`."""
         now = clock.now()
+        self._lifespans.most = self._settings.maxlifespan
         if self._lifespans.is_news(placed):
             # A clock that is ahead must end nobody: of two, the one that says less is believed.
             now = min(now, await self._stores.now())
@@ -67,13 +68,13 @@ class Limits:
 
     async def watch_disk(self, stop: asyncio.Event) -> None:
         """End those that have left more in their directories than they may."""
-        if self._quota is None:
-            await stop.wait()
-            return
         with Measurer() as measurer:
             async for _ in lifetime.every(stop, self._disk_seconds):
+                quota = self._settings.task_disk_quota
+                if quota is None:
+                    continue
                 try:
-                    await self._measure_all(measurer, self._quota, stop)
+                    await self._measure_all(measurer, quota, stop)
                 except errors.Unavailable as error:
                     log.warning("disk.not_measured", node=self._node, error=str(error))
 

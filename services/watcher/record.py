@@ -44,7 +44,7 @@ class Recorder:
         self._executor = executor
         self._directories = directories
         self._settler = settler
-        self._policy = settings.failure_policy
+        self._settings = settings
         self._down = settings.node_lost_after
         self._reads = asyncio.Semaphore(_READS)
 
@@ -133,7 +133,7 @@ class Recorder:
             return None
         if found.again:
             return moves.again(task, now)
-        return moves.after_failure(task, whole, found, policy=self._policy, now=now)
+        return moves.after_failure(task, whole, found, policy=self._settings.failure_policy, now=now)
 
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:

@@ -181,7 +181,7 @@ async def test_counts_go_by_themselves(hints: Broker) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "flush"])
 async def test_the_loss_of_redis_opens_no_door(hints: Broker, redis_server: StoreServer, how: str) -> None:
-    attempts = LoginAttempts(hints, limit=3)
+    attempts = LoginAttempts(hints, Settings(authenticate_limit=3))
     for _ in range(2):
         await attempts.check("a", "1.1.1.1", now=60.0)
     if how == "stop":
@@ -197,7 +197,10 @@ async def test_the_loss_of_redis_opens_no_door(hints: Broker, redis_server: Stor
 
 
 async def test_tries_at_all_gateways_are_one_count(hints: Broker) -> None:
-    here, there = LoginAttempts(hints, limit=3), LoginAttempts(hints, limit=3)
+    here, there = (
+        LoginAttempts(hints, Settings(authenticate_limit=3)),
+        LoginAttempts(hints, Settings(authenticate_limit=3)),
+    )
     for gateway in (here, there, here):
         await gateway.check("a", "1.1.1.1", now=60.0)
     with pytest.raises(errors.TooManyRequests):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.scheduler.policies import tickets
 from services.scheduler.policies.base import Lanes
@@ -24,18 +24,24 @@ class FairShare:
 
     needs_shares = True
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
+    def __init__(self, weights: Weights | Callable[[], Weights]) -> None:
+        """`weights` may be asked for each time, where they can change."""
+        self._given = weights
+
+    @property
+    def _weights(self) -> Weights:
+        return self._given() if callable(self._given) else self._given
 
     def begin(self, lanes: Lanes, view: View) -> FairSharePass:
         return FairSharePass(lanes, view, self._weights)
 
     def score(self, task: Pending, view: View) -> Score:
         """The ticket of `task`, before anything else is placed."""
+        weights = self._weights
         return Score(
-            tickets.task_parts(task, view.now, self._weights)
-            | tickets.user_parts(view.user(task.user), view, self._weights)
-            | tickets.group_parts(view.project(task.project), view, self._weights)
+            tickets.task_parts(task, view.now, weights)
+            | tickets.user_parts(view.user(task.user), view, weights)
+            | tickets.group_parts(view.project(task.project), view, weights)
         )
 
 

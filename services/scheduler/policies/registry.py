@@ -17,7 +17,7 @@ GROUP = "godocker.policies"
 
 OURS: Mapping[str, Callable[[Settings], Policy]] = {
     "fifo": lambda settings: Fifo(),
-    "fairshare": lambda settings: FairShare(Weights.of(settings)),
+    "fairshare": lambda settings: FairShare(lambda: Weights.of(settings)),
 }
 
 

@@ -1,0 +1,88 @@
+"""Which settings may change while a service runs, and changing them (SIGHUP)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import structlog
+
+from shared import errors, logs
+from shared import settings as settings_module
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Read where they are used, each time. Whoever adds one here has seen to that.
+LIVE = frozenset(
+    {
+        "log_level",
+        # what may enter
+        *("rate_limit", "rate_limit_all", "authenticate_limit", "max_batch", "max_array"),
+        *("max_cpu", "max_ram", "defaults_cpu", "defaults_ram", "allow_root", "share_project_tasks"),
+        *("default_images", "allow_user_images", "allowed_registries", "volumes", "constraints"),
+        # what may be used
+        *("maxlifespan", "failure_policy", "task_disk_quota", "disk_default_quota"),
+        # whose turn it is, and where
+        *("placement", "reserve_after", "nodes"),
+        *(name for name in Settings.model_fields if name.startswith("fairshare_") and name.endswith("_weight")),
+    }
+)
+
+
+class Live:
+    """The settings of one running service."""
+
+    def __init__(self, settings: Settings, read: Callable[[], Settings] = settings_module.load) -> None:
+        """`settings` is what every part of the service holds; `read` reads them anew."""
+        self._settings = settings
+        self._read = read
+
+    def reload(self) -> list[str]:
+        """
+        Read the settings anew and return the names of those that changed. Raises `errors.ConfigurationError`, and changes
+        nothing, where they break a rule or where one has changed that needs a restart.
+        """
+        new = self._read()
+        changed = [name for name in Settings.model_fields if getattr(new, name) != getattr(self._settings, name)]
+        if fixed := [name for name in changed if name not in LIVE]:
+            raise errors.ConfigurationError(
+                f"{', '.join(fixed)} cannot change while the service runs: nothing was changed, restart it instead"
+            )
+        # They are frozen for everybody else. Here they change in one step, between two of the loop's: nobody sees a half.
+        self._settings.__dict__.update({name: getattr(new, name) for name in changed})
+        fields_set = self._settings.model_fields_set
+        fields_set.clear()
+        fields_set.update(new.model_fields_set)
+        if "log_level" in changed:
+            logs.set_level(new.log_level)
+        return changed
+
+
+def listen(settings: Settings, stop: asyncio.Event) -> None:
+    """Reload `settings` on SIGHUP. One that comes because our terminal went away sets `stop`."""
+    live, had_terminal = Live(settings), has_terminal()
+
+    def on_hangup() -> None:
+        if had_terminal and not has_terminal():
+            stop.set()
+            return
+        try:
+            changed = live.reload()
+        except errors.ConfigurationError as error:
+            log.error("settings.not_reloaded", error=str(error))
+        else:
+            log.warning("settings.reloaded", changed=changed)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+
+
+def has_terminal() -> bool:
+    """Whether this process has a controlling terminal, see tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
