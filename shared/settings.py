@@ -236,6 +236,7 @@ class Settings(BaseSettings):
     # --- who uses it
     share_project_tasks: bool = False  #: members of a project see and manage each other's tasks in it
     user_reset_usage_duration: Annotated[int, Field(ge=1, le=3660)] = 30  #: days that usage is counted over
+    clean_old: Annotated[int, Field(ge=0, le=36500)] = 30  #: days until tasks that are over lose their files; 0: never
     guest_allow: bool = False  #: users marked guest may send tasks
     guest_bind: str | None = None  #: the user as whom the tasks of guests run
     guest_home_root: Path | None = None  #: guests have their homes below it; None: they have none

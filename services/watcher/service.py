@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from services.watcher import intents
+from services.watcher.ageing import Ageing
 from services.watcher.census import Census
 from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
@@ -78,6 +79,7 @@ class WatcherService:
             "waiting": self.watch_waiting,
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
             "time-quotas": TimeQuotas(self._stores, self._broker, self._settings, holder=self._holder).run,
+            "ageing": Ageing(self._stores, self._settings, holder=self._holder).run,
             "deletions": Retention(self._stores, self._broker, self._settings, holder=self._holder).run,
         }
         if self._settings.smtp_host is not None:

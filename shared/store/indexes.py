@@ -74,6 +74,10 @@ INDEXES = {
         IndexModel([("settled", ASCENDING)], name="unsettled", partialFilterExpression={"settled": False}),
         # GET task/over/all, and what is older than so many days.
         IndexModel([("ended_at", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
+        # What was over for so long that it is archived; what is archived has left it.
+        IndexModel(
+            [("ended_at", ASCENDING)], name="over_by_age", partialFilterExpression={"status": lifecycle.TaskStatus.OVER}
+        ),
         # The watcher's list of what is to be removed.
         IndexModel([("purge", ASCENDING)], name="to_purge", partialFilterExpression={"purge": {"$type": "string"}}),
         # The tasks whose owners are to get a mail.

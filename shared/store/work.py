@@ -216,6 +216,13 @@ class TaskWork:
         return [_ended(document) async for document in self._tasks.find(query, _ENDED).limit(limit)]
 
     @connection.translated
+    async def over_before(self, before: float, *, limit: int) -> list[tuple[int, int]]:
+        """Id and attempt of tasks that ended before a time, are counted and cleaned up and not archived, the oldest first."""
+        query = {"status": TaskStatus.OVER, "ended_at": {"$lt": before}, "settled": True, "purge": None}
+        cursor = self._tasks.find(query, {"attempt": 1}).sort("ended_at", 1).hint("over_by_age").limit(limit)
+        return [(found["_id"], found["attempt"]) async for found in cursor]
+
+    @connection.translated
     async def to_purge(self, *, limit: int) -> list[tuple[int, Place, Purge]]:
         """Ended tasks whose files, or which altogether, are to be removed and whose runs are."""
         query = {"purge": {"$type": "string"}, "settled": True}
