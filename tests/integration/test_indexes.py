@@ -83,6 +83,7 @@ HOT: dict[str, tuple[str | None, Query]] = {
     "active of a user": ("active_by_user", lambda s: every(s.lists.active("user1"))),
     "active of a project": ("active_by_user", lambda s: every(s.lists.active("user1", project="default"))),
     "active of all": ("active_by_status", lambda s: every(s.lists.active(None))),
+    "old ones": ("over_by_age", lambda s: s.work.over_before(samples.NOW, limit=10)),
     "over of all": ("over_by_end", lambda s: every(s.lists.over(Filter(None), limit=5))),
     "to be purged": ("to_purge", lambda s: s.work.to_purge(limit=5)),
     "over of a user": ("over_by_user", lambda s: every(s.lists.over(Filter("user1"), limit=5))),

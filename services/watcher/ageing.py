@@ -1,0 +1,68 @@
+"""Archive tasks that have been over for long: their records stay, their files go."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from shared import clock, errors, lifetime
+from shared.lifecycle import TaskStatus
+from shared.models.task import Purge
+from shared.settings import Settings
+from shared.store.stores import Stores
+from shared.store.tasks import Transition
+
+log = structlog.get_logger(__name__)
+
+LEASE = "ageing"
+DAY = 24 * 3600.0  #: seconds
+BATCH = 500  #: tasks of one write
+BATCHES = 20  #: of one round: the files have to be removed as well
+_SOON, _LATER = 60.0, 3600.0  #: seconds between two rounds, while there are more and otherwise
+_LEASE_SECONDS = 30.0
+
+
+class Ageing:
+    """
+    Does for everybody after `clean_old` days what `GET archive/{days}` does for one user. What is done is seen from the tasks, so
+    whoever dies leaves the rest to the next; the lease only saves several watchers from the same work.
+    """
+
+    def __init__(self, stores: Stores, settings: Settings, *, holder: str, now: clock.Clock = clock.now) -> None:
+        self._stores = stores
+        self._days = settings.clean_old
+        self._holder = holder
+        self._now = now
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Archive until `stop`; nothing where `clean_old` is 0."""
+        wait = 0.0
+        while await lifetime.pause(stop, wait):
+            try:
+                wait = _SOON if self._days and await self.archive() else _LATER
+            except errors.StoreUnavailable as error:
+                log.warning("ageing.failed", error=str(error))
+                wait = _SOON
+
+    async def archive(self) -> bool:
+        """One round. True if there is more to do. Raises `errors.StoreUnavailable`."""
+        before = self._now() - self._days * DAY
+        archived = 0
+        for _ in range(BATCHES):
+            if await self._stores.leases.acquire(LEASE, self._holder, seconds=_LEASE_SECONDS) is None:
+                return False
+            old = await self._stores.work.over_before(before, limit=BATCH)
+            archived += len(await self._stores.tasks.transition_many([self._move(*one) for one in old]))
+            if len(old) < BATCH:
+                break
+        if archived:
+            log.info("tasks.aged", archived=archived, days=self._days)
+        return archived == BATCH * BATCHES
+
+    def _move(self, task_id: int, attempt: int) -> Transition:
+        note = f"over for {self._days} days"
+        fields = {"purge": Purge.FILES, "share": None}
+        return Transition(
+            task_id, attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=self._now(), fields=fields, note=note
+        )
