@@ -39,10 +39,6 @@ def shared_dir(settings: Settings) -> list[findings.Finding]:
         found.append(
             findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same place on every host")
         )
-    if remote := [node.name for node in settings.nodes if not node.url.startswith("unix://")]:
-        found.append(
-            findings.warning(part, f"must be mounted at this path on {', '.join(remote)}: not looked at from here")
-        )
     if settings.allow_root:
         found.append(judge_nosuid(nosuid=bool(os.statvfs(path).f_flag & os.ST_NOSUID)))
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from godocker.checks import clocks, findings
 from shared import clock, errors
 from shared.broker import connection as broker_connection
-from shared.settings import Settings
+from shared.settings import Node, Settings
 from shared.store import stores
 
 _OLDEST_MONGO = (6, 0)  #: `$in` in partial indexes
@@ -38,6 +38,15 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
         judge_journal(options),
         clocks.judge("MongoDB", theirs, asked_at, answered_at),
     ]
+
+
+async def added_hosts(settings: Settings) -> list[Node]:
+    """The hosts that were added while the system ran; none where MongoDB cannot be asked, which is said elsewhere."""
+    try:
+        async with stores.connect(settings) as store:
+            return await store.hosts.list()
+    except Exception:  # the driver's too, as above
+        return []
 
 
 async def redis(settings: Settings) -> list[findings.Finding]:

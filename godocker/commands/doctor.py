@@ -35,10 +35,11 @@ def doctor(config: options.Config = None, data_dir: options.DataDir = None) -> N
 
 
 async def _look(settings: Settings) -> list[findings.Finding]:
+    added = await stores.added_hosts(settings)
     mongo, redis, of_hosts, services = await asyncio.gather(
         stores.mongo(settings),
         stores.redis(settings),
-        asyncio.to_thread(hosts.look, settings),
+        asyncio.to_thread(hosts.look, settings, added),
         asyncio.to_thread(_services, settings),
     )
     config = os.environ.get(settings_module.CONFIG_VARIABLE)

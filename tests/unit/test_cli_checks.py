@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from godocker.checks import clocks, findings, hosts, machine, stores
+from godocker.checks import clocks, facts, findings, hosts, machine, probe, stores
 from godocker.checks.findings import State
 from shared.settings import Node, Settings
 
@@ -79,13 +79,13 @@ def test_an_engine_must_not_be_open_to_the_network(url: str, state: State) -> No
     ],
 )
 def test_an_engine_must_be_able_to_limit(info: dict[str, Any], state: State) -> None:
-    assert hosts.judge_limits("engine", info).state is state
+    assert facts.judge_limits("engine", info).state is state
 
 
 @pytest.mark.parametrize(("version", "state"), [("1.1.5+ds1", State.WARNING), ("1.3.3", State.WELL)])
 def test_an_old_runc_is_named_and_not_condemned(version: str, state: State) -> None:
     answer = {"Components": [{"Name": "Engine", "Version": "20.10"}, {"Name": "runc", "Version": version}]}
-    assert hosts.judge_runc("engine", answer).state is state
+    assert facts.judge_runc("engine", answer).state is state
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,56 @@ def test_secrets_that_others_can_read_are_not_well(tmp_path: Path) -> None:
 
 def test_our_own_versions_are_good_enough() -> None:
     assert all(finding.state is State.WELL for finding in machine.versions())
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [
+        (["name=seccomp,profile=default"], State.WELL),
+        (["name=seccomp,profile=default", "name=userns"], State.BAD),
+        (["name=rootless"], State.BAD),
+        (None, State.WELL),
+    ],
+)
+def test_tasks_must_run_as_their_users_own_numbers(options: list[str] | None, state: State) -> None:
+    assert facts.judge_user_namespaces("engine n1", {"SecurityOptions": options}).state is state
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [({"ApiVersion": "1.41"}, State.WELL), ({"ApiVersion": "1.40"}, State.BAD), ({}, State.BAD)],
+)
+def test_an_engine_must_not_be_too_old(answer: dict[str, str], state: State) -> None:
+    assert facts.judge_api("engine n1", answer).state is state
+
+
+@pytest.mark.parametrize(("driver", "state"), [("overlay2", State.WELL), ("vfs", State.WARNING)])
+def test_a_slow_storage_driver_is_worth_a_warning(driver: str, state: State) -> None:
+    assert facts.judge_storage("engine n1", {"Driver": driver}).state is state
+
+
+@pytest.mark.parametrize(
+    ("config", "state"),
+    [
+        ({"InsecureRegistryCIDRs": ["127.0.0.0/8"], "IndexConfigs": {"docker.io": {"Secure": True}}}, State.WELL),
+        ({"IndexConfigs": {"lab:5000": {"Secure": False}}}, State.WARNING),
+        ({"InsecureRegistryCIDRs": ["10.0.0.0/8"]}, State.WARNING),
+        (None, State.WELL),
+    ],
+)
+def test_registries_without_tls_are_named(config: dict[str, Any] | None, state: State) -> None:
+    assert facts.judge_registries("engine n1", {"RegistryConfig": config}).state is state
+
+
+@pytest.mark.parametrize(
+    ("said", "states"),
+    [
+        ("0\noverlay 103081248 41302416 56498864 43% /\n", [State.WELL, State.WELL]),
+        ("1\noverlay 103081248 41302416 4649886 43% /\n", [State.BAD, State.WARNING]),
+        ("0\noverlay 103081248 41302416 4649 43% /\n", [State.WELL, State.BAD]),
+        ("0\n", [State.WELL]),
+        ("", [State.WARNING]),
+    ],
+)
+def test_what_a_container_saw_of_its_host(said: str, states: list[State]) -> None:
+    assert [finding.state for finding in probe.judge("engine n1", Path("/opt/godshared"), said)] == states

@@ -1,0 +1,116 @@
+"""What an engine's answers about itself say of a host: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from godocker.checks import findings
+
+#: Fixes the escapes of 2025 (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
+_SAFE_RUNC = (1, 2, 8)
+_OLDEST_API = (1, 41)  #: of Docker 20.10: the first with cgroup v2
+_SLOW_DRIVERS = ("vfs", "devicemapper", "aufs")
+_LOCAL = ("127.0.0.0/8", "::1/128")  #: registries on the host itself, which every engine trusts without TLS
+
+
+def judge(part: str, version: Mapping[str, Any], info: Mapping[str, Any]) -> list[findings.Finding]:
+    """All of them. `version` and `info` are the engine's answers to the questions of these names."""
+    return [
+        judge_api(part, version),
+        judge_runc(part, version),
+        judge_live_restore(part, info),
+        judge_user_namespaces(part, info),
+        judge_seccomp(part, info),
+        judge_storage(part, info),
+        judge_limits(part, info),
+        judge_registries(part, info),
+    ]
+
+
+def judge_api(part: str, version: Mapping[str, Any]) -> findings.Finding:
+    api = str(version.get("ApiVersion", ""))
+    if findings.version(api) < _OLDEST_API:
+        return findings.bad(part, f"API version {api or 'unknown'} is older than 1.41: install Docker 20.10 or later")
+    return findings.well(part, f"API version {api}")
+
+
+def judge_runc(part: str, version: Mapping[str, Any]) -> findings.Finding:
+    components = {item.get("Name"): str(item.get("Version")) for item in version.get("Components") or ()}
+    runc = components.get("runc")
+    if runc is None:
+        return findings.warning(part, "does not say which runc it uses")
+    if findings.version(runc) < _SAFE_RUNC:
+        wanted = ".".join(map(str, _SAFE_RUNC))
+        return findings.warning(
+            part,
+            f"runc {runc} is older than {wanted}: see whether your distribution has ported back the fixes of "
+            "CVE-2024-21626, CVE-2025-31133, CVE-2025-52565 and CVE-2025-52881",
+        )
+    return findings.well(part, f"runc {runc}")
+
+
+def judge_live_restore(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    if info.get("LiveRestoreEnabled"):
+        return findings.well(part, "live-restore on: tasks outlive a restart of the engine")
+    return findings.warning(
+        part, 'live-restore off: tasks end with the engine. Set "live-restore": true in daemon.json'
+    )
+
+
+def judge_user_namespaces(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    for name in ("userns", "rootless"):
+        if _has_option(info, name):
+            return findings.bad(
+                part,
+                f"{name} on: tasks would run as other numbers than their users', and could not write their directories. "
+                "Use an engine that runs as root, without userns-remap",
+            )
+    return findings.well(part, "user namespaces off: tasks run as their users' own numbers")
+
+
+def judge_seccomp(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    if _has_option(info, "seccomp"):
+        return findings.well(part, "seccomp on")
+    return findings.warning(part, "seccomp off: tasks may use every call of the kernel. Take a kernel that has it")
+
+
+def judge_storage(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    driver = str(info.get("Driver", "unknown"))
+    if driver in _SLOW_DRIVERS:
+        return findings.warning(
+            part, f"storage driver {driver}: slow, and large with many containers. Use overlay2 (daemon.json)"
+        )
+    return findings.well(part, f"storage driver {driver}")
+
+
+def judge_limits(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    cgroup = f"cgroup v{info.get('CgroupVersion', '1')} ({info.get('CgroupDriver', 'unknown')})"
+    names = {"MemoryLimit": "memory", "PidsLimit": "processes", "CpuCfsQuota": "cpu"}
+    missing = [what for name, what in names.items() if info.get(name) is False]
+    if missing:
+        return findings.bad(part, f"{cgroup} cannot limit {', '.join(missing)}")
+    if info.get("SwapLimit") is False:
+        return findings.warning(
+            part,
+            f"{cgroup} cannot limit swap: a task may use more than its memory. Boot with swapaccount=1, or without swap",
+        )
+    return findings.well(part, f"{cgroup}; memory, cpu and processes are limited")
+
+
+def judge_registries(part: str, info: Mapping[str, Any]) -> findings.Finding:
+    config = info.get("RegistryConfig") or {}
+    open_ranges = [text for text in config.get("InsecureRegistryCIDRs") or () if text not in _LOCAL]
+    open_names = [name for name, index in (config.get("IndexConfigs") or {}).items() if index.get("Secure") is False]
+    if insecure := [*open_ranges, *open_names]:
+        return findings.warning(
+            part, f"images of {', '.join(insecure)} come without TLS: whoever is in between chooses what tasks run"
+        )
+    return findings.well(
+        part, "registries by TLS alone. Credentials are not sent: pull private images on the host beforehand"
+    )
+
+
+def _has_option(info: Mapping[str, Any], name: str) -> bool:
+    options: Sequence[str] = info.get("SecurityOptions") or ()
+    return any(option.split(",")[0] == f"name={name}" for option in options)
