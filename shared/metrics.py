@@ -11,9 +11,10 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_fastapi_instrumentator import metrics as request_metrics
 
+disable_created_metrics()  # when each counter began would be a series more for each, and nobody asks
 ANY = REGISTRY  #: each process's own, whichever service it is
 API = CollectorRegistry()
 SCHEDULER = CollectorRegistry()

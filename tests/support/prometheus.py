@@ -21,7 +21,7 @@ from tests.support.engine import cannot_have
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 INTERVAL = "1s"
-RANGE = "10s"  #: what rules look back, instead of minutes
+RANGE = "6s"  #: what rules look back, instead of minutes
 
 _STOP_TIMEOUT = 20.0
 
