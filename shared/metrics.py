@@ -14,7 +14,9 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_fastapi_instrumentator import metrics as request_metrics
 
-disable_created_metrics()  # when each counter began would be a series more for each, and nobody asks
+# When each counter began would be a series more for each, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 ANY = REGISTRY  #: each process's own, whichever service it is
 API = CollectorRegistry()
 SCHEDULER = CollectorRegistry()
@@ -168,6 +170,11 @@ SHARED_DIR = Gauge(
     ["kind"],
     registry=FILES,
 )
+
+
+#: What `labels` finds costs more than the observation: these are asked in every call.
+store_seconds = functools.cache(STORE_SECONDS.labels)
+redis_seconds = functools.cache(REDIS_SECONDS.labels)
 
 
 @functools.cache

@@ -59,6 +59,6 @@ def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             metrics.REDIS_ERRORS.inc()
             raise errors.BrokerUnavailable(f"Redis does not answer ({type(error).__name__})") from error
         finally:
-            metrics.REDIS_SECONDS.labels(operation).observe(clock.monotonic() - began)
+            metrics.redis_seconds(operation).observe(clock.monotonic() - began)
 
     return wrapper

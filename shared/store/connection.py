@@ -97,6 +97,6 @@ def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             with translation():
                 return await call(*args, **kwargs)
         finally:
-            metrics.STORE_SECONDS.labels(store).observe(clock.monotonic() - began)
+            metrics.store_seconds(store).observe(clock.monotonic() - began)
 
     return wrapper
