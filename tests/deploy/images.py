@@ -1,0 +1,114 @@
+"""The images that compose files name, made on this machine: no registry is asked. What was made once is kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from godocker import engine, programs
+from tests.deploy import rootfs
+
+REPOSITORY = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("GODOCKER_TEST_CACHE", Path.home() / ".cache" / "godocker-deploy"))
+LOCK = REPOSITORY / "requirements.lock"
+PIP_TIMEOUT = 300.0  #: seconds
+TAR_TIMEOUT = 120.0  #: seconds
+
+#: Of the official images: who owns the data there.
+_MONGO = _REDIS = 999
+_PROMETHEUS = 65534
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What it is called, the packages it is made of, and what is added to them below its root."""
+
+    name: str
+    packages: tuple[str, ...]
+    add: Callable[[Path], None] = lambda root: None
+    of: tuple[Path, ...] = ()  #: files whose change makes it another image
+
+    def key(self) -> str:
+        text = [self.name, sys.version, *self.packages, Path(__file__).read_text(), Path(rootfs.__file__).read_text()]
+        return hashlib.sha256("\n".join([*text, *(file.read_text() for file in self.of)]).encode()).hexdigest()[:16]
+
+
+def _with_wheels(root: Path) -> None:
+    """What the builder would fetch, and a pip that is told to look there."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    # The last one is needed by Debian's Python 3.11.2, and perhaps not by the one that we are.
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "async-timeout"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--constraint", str(LOCK)]
+    done = subprocess.run(
+        [*command, "--dest", str(root / "opt/wheels"), *wanted],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=PIP_TIMEOUT,
+    )
+    assert done.returncode == 0, f"pip could not fetch the wheels: {done.stderr[-500:]}"
+    (root / "etc/pip.conf").write_text("[global]\nno-index = true\nfind-links = /opt/wheels\n")
+
+
+def _with_mongod(root: Path) -> None:
+    shutil.copy2(programs.mongod(), root / "usr/bin/mongod")
+    (root / "usr/bin/mongod").chmod(0o755)
+    for folder in ("data/db", "data/configdb"):
+        _data(root / folder, _MONGO)
+
+
+def _with_prometheus(root: Path) -> None:
+    (root / "usr/bin/promtool").unlink()
+    (root / "usr/bin/wget").symlink_to("/bin/busybox")
+    _data(root / "prometheus", _PROMETHEUS)
+
+
+def _data(folder: Path, owner: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chown(folder, owner, owner)
+
+
+IMAGES = (
+    Image("local/python", ("python3", "dash", "coreutils", "ca-certificates")),
+    Image(
+        "local/python-build",
+        ("python3", "python3-venv", "dash", "coreutils"),
+        _with_wheels,
+        (LOCK, REPOSITORY / "pyproject.toml"),
+    ),
+    Image("local/mongo", ("bash", "dash", "libcurl4", "libssl3"), _with_mongod),
+    Image("local/redis", ("redis-server", "dash", "grep", "coreutils"), lambda root: _data(root / "data", _REDIS)),
+    Image("local/prometheus", ("prometheus", "busybox-static", "dash"), _with_prometheus),
+)
+
+
+def give(target: engine.Engine, place: Path) -> None:
+    """Put all images into an engine, and the one that tasks are run in. In `place` is room for a while."""
+    for image in IMAGES:
+        target.import_image(archive(image, place).read_bytes(), name=image.name)
+    target.import_image(engine.busybox_archive(), name="busybox")
+
+
+def archive(image: Image, place: Path | None = None) -> Path:
+    """The image's files as a tar archive; `place` is where there is room to put them together."""
+    kept = CACHE / f"{image.name.replace('/', '-')}-{image.key()}.tar"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(f".{os.getpid()}")
+        with tempfile.TemporaryDirectory(dir=place) as folder:
+            root = Path(folder) / "root"
+            rootfs.make(root, image.packages, cache=CACHE / "packages")
+            image.add(root)
+            with tarfile.open(draft, "w") as made:
+                made.add(root, arcname=".")
+        draft.replace(kept)
+    return kept
