@@ -1,0 +1,52 @@
+"""What the leading scheduler counts of the whole system, in what it shows to Prometheus."""
+
+from __future__ import annotations
+
+from shared import clock, exposition
+from shared.lifecycle import TaskStatus
+from shared.models.notice import Notice
+from tests.integration.conftest import Scene
+from tests.support import expositions, samples, waiting
+
+
+def shown(sample: str, **labels: str) -> float:
+    found = expositions.read(exposition.text("scheduler", leads=True).decode())
+    return expositions.value(found, sample, **labels)
+
+
+async def test_the_leader_counts_what_waits_and_why_what_runs_and_what_is_to_be_sent(scene: Scene) -> None:
+    await scene.add(1, cmd="sleep 3600", cpu=2.0)
+    await scene.add(2, cpu=1e6)
+    await scene.add(3, waiting_on=[2])
+    letter = Notice(id="1-1-over", to="alice@example.org", subject="", text="", at=clock.now() - 100)
+    await scene.stores.outbox.write([letter])
+
+    def counted() -> bool:
+        return (
+            shown("godocker_tasks", status="running") == 1
+            and shown("godocker_tasks", status="pending") == 2
+            and shown("godocker_tasks_pending", reason="never") == 1
+            and shown("godocker_tasks_pending", reason="dependency") == 1
+            and shown("godocker_oldest_pending_seconds", reason="never") > 0
+            and shown("godocker_node_cpus", node=samples.NODE, kind="used") == 2
+            and shown("godocker_node_ready", node=samples.NODE) == 1
+            and shown("godocker_outbox_mails") == 1
+            and shown("godocker_outbox_oldest_seconds") >= 100
+        )
+
+    async with scene.running():
+        await scene.until(TaskStatus.RUNNING, timeout=30)
+        await waiting.until(counted, "everything is counted", timeout=30)
+
+
+async def test_ends_that_no_event_told_of_are_counted_as_missed(scene: Scene) -> None:
+    def missed() -> float:
+        found = expositions.read(exposition.text("watcher").decode())
+        return expositions.value(found, "godocker_missed_events_total")
+
+    before = missed()
+    scene.executor.faults.drop_events = True
+    await scene.add(1)
+    async with scene.running():
+        await scene.until(TaskStatus.OVER, timeout=30)
+        await waiting.until(lambda: missed() == before + 1, "the end is counted as missed", timeout=30)
