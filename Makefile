@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 3
 
-.PHONY: setup demo demo-docker cluster test up check bench clean
+.PHONY: setup demo demo-docker cluster test test-deploy up check bench clean
 
 setup: .venv/.installed
 
@@ -27,6 +27,10 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-deploy: setup   ## deploy/docker-compose.yml brought up on a server without a registry; as root on Debian
+	@.ci/packages docker.io docker-compose iptables iproute2 busybox-static
+	@$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -1,0 +1,36 @@
+"""A server with GoDocker deployed on it, which the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from godocker import engine
+from tests.deploy import deployment, images
+from tests.deploy import server as servers
+from tests.support.engine import cannot_have
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    deployment: deployment.Deployment
+    said: str  #: by the first run of `deploy/init`
+    key: str  #: of the first admin
+
+
+@pytest.fixture(scope="session")
+def deployed() -> Iterator[Deployed]:
+    """It was prepared by `deploy/init` and started by Compose, and is well."""
+    try:
+        with servers.running() as server:
+            images.give(server.engine, server.directory)
+            made = deployment.Deployment(server)
+            said = made.init()
+            key = deployment.first_key(said)
+            assert key is not None, said
+            made.up()
+            yield Deployed(made, said, key)
+    except engine.EngineUnavailable as error:
+        cannot_have("docker", str(error))
