@@ -137,18 +137,19 @@ class Recorder:
 
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:
-            task, now = action.task, clock.now()
+            task = action.task
             if isinstance(action, NoteEnd) and action.believed:
-                return outcome.of_exit(task, action.seen, None, looked=False, now=now)
+                return outcome.of_exit(task, action.seen, None, looked=False, now=clock.now())
             if isinstance(action, NoteEnd):
-                return await self._judge_exit(task, action.seen, now)
+                return await self._judge_exit(task, action.seen)
             seen = await self._executor.inspect(action.handle)
             if seen is not None:
                 return None  # it is there after all
             result, boot = await self._result(task), await self._executor.booted(task.node)
-            return outcome.of_missing(task, result, boot=boot, now=now)
+            # Now, not when we began to look: a beginning is so many seconds ago as of its answer.
+            return outcome.of_missing(task, result, boot=boot, now=clock.now())
 
-    async def _judge_exit(self, task: Placed, seen: Observation, now: float) -> Outcome:
+    async def _judge_exit(self, task: Placed, seen: Observation) -> Outcome:
         looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
@@ -157,7 +158,7 @@ class Recorder:
         result = await self._result(task) if looked else None
         asked = outcome.may_be_the_node(task, seen, result)
         boot = await self._executor.booted(task.node) if asked else None
-        return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=now)
+        return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=clock.now())
 
     async def _result(self, task: Placed) -> Result | None:
         try:

@@ -56,7 +56,7 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
     with ground.system() as system:
         token = system.token()
         with system.client(token) as client:
-            long = submit(client, ground.task("long", ground.witness.script(seconds=30)))
+            long = submit(client, ground.task("long", ground.witness.script(gate="long")))
             short = submit(client, ground.task("short", ground.witness.script(seconds=4, exit_code=3)))
             waiting.until_blocking(lambda: ground.witness.count("start") == 2, "both tasks have started")
         system.kill_hard()
@@ -66,6 +66,7 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
             waiting.until_blocking(lambda: primary(client, short) == "over", "the one that ended is collected")
             assert status(client, short)["exitcode"] == 3
             assert primary(client, long) == "running", "the one that runs is adopted"
+            ground.witness.open("long")
             waiting.until_blocking(lambda: primary(client, long) == "over", "it ends", timeout=40)
         settings = system.settings()
         wait_until_settled(settings)

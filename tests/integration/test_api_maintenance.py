@@ -107,6 +107,7 @@ async def test_pending_tasks_wait_while_the_scheduler_knows_of_maintenance(
         await waiting.until(started, "the task runs")
         await switch(gateway, admin, "all", "on")
         await gateway.add_task(2, ram=0.5)
+        await gateway.here.broker.enqueue([2])
 
         async def waits() -> bool:
             status = (await gateway.ask("GET", "/task/2/status", admin)).json()["status"]

@@ -132,9 +132,10 @@ def test_containers_live_on_without_their_engine_where_it_restores_them(
     container = run(host, "survivor", "sleep", "1000")
     [before] = host.living()
     host.stop(number)
-    assert host.living() == [before]
+    assert [living.id for living in host.living()] == [before.id]
     host.start()
-    assert host.living() == [before]
+    assert [living.id for living in host.living()] == [before.id]
+    assert {before.pids[0]} <= {*host.living()[0].pids}
     assert state(host, container)["Running"]
 
 
