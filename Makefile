@@ -25,7 +25,7 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 	@$(BIN)/python -m tests.cluster up $(ARGS)
 
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
-	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils
+	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-deploy: setup   ## deploy/docker-compose.yml brought up on a server without a registry; as root on Debian
