@@ -30,7 +30,12 @@ SLEEP = {
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[System]:
-    size = {"GODOCKER_PROCESS_CPUS": "4", "GODOCKER_PROCESS_MEMORY": "8", "GODOCKER_RECONCILE_SECONDS": "1"}
+    size = {
+        "GODOCKER_PROCESS_CPUS": "4",
+        "GODOCKER_PROCESS_MEMORY": "8",
+        "GODOCKER_RECONCILE_SECONDS": "1",
+        "GODOCKER_MONGO_TIMEOUT": "2",
+    }
     with running_system(environment={**FAST, **size}, executor="process") as system:
         yield system
 
