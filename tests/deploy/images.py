@@ -23,6 +23,8 @@ LOCK = REPOSITORY / "requirements.lock"
 PIP_TIMEOUT = 300.0  #: seconds
 TAR_TIMEOUT = 120.0  #: seconds
 
+_FORM = "1"  #: another one where this file or rootfs.py makes other images than before
+
 #: Of the official images: who owns the data there.
 _MONGO = _REDIS = 999
 _PROMETHEUS = 65534
@@ -38,8 +40,8 @@ class Image:
     of: tuple[Path, ...] = ()  #: files whose change makes it another image
 
     def key(self) -> str:
-        text = [self.name, sys.version, *self.packages, Path(__file__).read_text(), Path(rootfs.__file__).read_text()]
-        return hashlib.sha256("\n".join([*text, *(file.read_text() for file in self.of)]).encode()).hexdigest()[:16]
+        text = [_FORM, self.name, sys.version, *self.packages, *(file.read_text() for file in self.of)]
+        return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
 def _with_wheels(root: Path) -> None:
@@ -68,8 +70,12 @@ def _with_mongod(root: Path) -> None:
 
 def _with_prometheus(root: Path) -> None:
     (root / "usr/bin/promtool").unlink()
-    (root / "usr/bin/wget").symlink_to("/bin/busybox")
+    _with_wget(root)
     _data(root / "prometheus", _PROMETHEUS)
+
+
+def _with_wget(root: Path) -> None:
+    (root / "usr/bin/wget").symlink_to("/bin/busybox")
 
 
 def _data(folder: Path, owner: int) -> None:
@@ -87,6 +93,7 @@ IMAGES = (
     ),
     Image("local/mongo", ("bash", "dash", "libcurl4", "libssl3"), _with_mongod),
     Image("local/redis", ("redis-server", "dash", "grep", "coreutils"), lambda root: _data(root / "data", _REDIS)),
+    Image("local/proxy", ("caddy", "busybox-static", "dash"), _with_wget),
     Image("local/prometheus", ("prometheus", "busybox-static", "dash"), _with_prometheus),
 )
 
@@ -110,5 +117,7 @@ def archive(image: Image, place: Path | None = None) -> Path:
             image.add(root)
             with tarfile.open(draft, "w") as made:
                 made.add(root, arcname=".")
+        for older in CACHE.glob(f"{kept.name[:-20]}{'?' * 16}.tar"):
+            older.unlink(missing_ok=True)
         draft.replace(kept)
     return kept

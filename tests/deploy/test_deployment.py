@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.acceptance.client import Client
@@ -112,6 +113,18 @@ def test_a_task_sent_from_outside_runs_in_a_container_and_its_result_is_read(dep
     assert deployed.deployment.server.engine.url not in said
 
 
+def test_a_file_is_put_into_the_personal_storage_and_removed(deployed: Deployed) -> None:
+    def story(client: Client) -> None:
+        path = "/api/1.0/user/admin/files/some/folder/file"
+        assert client.http.put(path, content=b"mine").status_code == 200
+        assert client.http.put(path, content=b"mine again").status_code == 200
+        assert client.http.get(path).content == b"mine again"
+        assert client.http.delete("/api/1.0/user/admin/files/some").status_code == 200
+        assert client.http.get(path).status_code == 404
+
+    as_admin(deployed, story)
+
+
 def test_gateways_share_one_port_and_add_up_what_they_count(deployed: Deployed) -> None:
     with_python = "import os; print(*[p for p in os.listdir('/proc') if p.isdigit()])"
     running = deployed.deployment.execute("api", "python3", "-c", with_python).split()
@@ -140,6 +153,23 @@ def test_a_standby_schedules_when_the_leader_is_killed(deployed: Deployed) -> No
     deployed.deployment.up()
 
 
+def test_the_proxy_speaks_tls_for_the_gateway_and_keeps_metrics_inside(deployed: Deployed) -> None:
+    def look() -> tuple[int, int, str]:
+        # The name is the one that its certificate was made for; whose certificate it is, is nobody's concern here.
+        extensions = {"sni_hostname": "localhost"}
+        with httpx.Client(base_url=f"https://{ADDRESS}", verify=False, headers={"Host": "localhost"}) as http:
+            ping = http.get("/api/1.0/ping", extensions=extensions)
+            metrics = http.get("/metrics", extensions=extensions)
+            return ping.status_code, metrics.status_code, ping.headers["Strict-Transport-Security"]
+
+    deployed.deployment.compose("--profile", "tls", "up", "-d", "proxy")
+    try:
+        waiting.until_blocking(lambda: not deployed.deployment.unwell(), "the proxy is well", timeout=60, interval=0.5)
+        assert deployed.deployment.server.outside.call(look) == (200, 404, "max-age=31536000")
+    finally:
+        deployed.deployment.compose("--profile", "tls", "rm", "--stop", "--force", "proxy")
+
+
 # --- who reaches what (T15) ---------------------------------------------------------
 
 
@@ -151,8 +181,11 @@ def test_from_outside_only_the_port_of_the_gateway_answers(deployed: Deployed) -
     # Whoever knows the addresses of the containers and routes to them by the server.
     known += [(address, port) for _, address, port in _internal(deployed)]
     assert len(known) > len(OFTEN_OPEN) + len(PORTS)
-    answering = deployed.deployment.server.outside.call(lambda: [place for place in known if _answers(*place)])
-    assert answering == [(ADDRESS, deployment.PORT)]
+    answering = deployed.deployment.server.outside.call(lambda: asyncio.run(_answering(known)))
+    # A published port is open at both its ends.
+    (gateway,) = deployed.deployment.containers("api")
+    behind = gateway["NetworkSettings"]["Networks"][f"{deployment.PROJECT}_frontend"]["IPAddress"]
+    assert answering == {(ADDRESS, deployment.PORT), (behind, deployment.PORT)}
 
 
 @pytest.mark.parametrize("network", [False, True], ids=["none", "public"])
@@ -264,12 +297,18 @@ def _internal(deployed: Deployed) -> list[tuple[str, str, int]]:
     return [(name, address, PORTS[name]) for name in PORTS for address in found[name]]
 
 
-def _answers(address: str, port: int) -> bool:
-    try:
-        with socket.create_connection((address, port), timeout=1):
-            return True
-    except OSError:
-        return False
+async def _answering(places: list[tuple[str, int]]) -> set[tuple[str, int]]:
+    async def answers(address: str, port: int) -> bool:
+        try:
+            async with asyncio.timeout(3):
+                _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            return False
+        writer.close()
+        return True
+
+    found = await asyncio.gather(*(answers(*place) for place in places))
+    return {place for place, open_ in zip(places, found, strict=True) if open_}
 
 
 def _breaches(container: Mapping[str, Any]) -> set[str]:
