@@ -16,6 +16,7 @@ from services.api.routes import (
     explanations,
     files,
     maintenance,
+    nodes,
     projects,
     prometheus,
     recipes,
@@ -98,6 +99,7 @@ def document() -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(maintenance.router)
+    app.include_router(nodes.router)
     app.include_router(system.health_router)
     described.install(app)
     return app

@@ -92,6 +92,7 @@ def test_a_host_is_added_drained_and_removed_while_the_system_runs(two_hosts: Cl
         ):
             operator, client = Operator(system, two_hosts["node2"]), Client(http)
             wants_tls = {**ground.task("there", HERE), "requirements": {"cpu": 1, "ram": 0.1, "label": ["tls==yes"]}}
+            client.http.headers["X-Request-Id"] = "of-the-operator"
             waiter = client.submit(wants_tls)
 
             check_wrong_certificates(operator, keys)
@@ -109,6 +110,9 @@ def test_a_host_is_added_drained_and_removed_while_the_system_runs(two_hosts: Cl
             assert "node1 │ configured │ ready" in operator.run("list")
             assert "from: added" in operator.run("show", "node2")
             assert "the name node2 is taken" in operator.add(keys / "good", fails=True)
+
+            (container,) = two_hosts["node2"].ask("/containers/json")
+            assert container["Labels"]["godocker.request"] == "of-the-operator"
 
             operator.run("drain", "node2")
             late = client.submit(wants_tls)

@@ -187,6 +187,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ),
     # --- the system
     ("GET", "/admin/maintenance"): Row(Action.ADMINISTER_SYSTEM, ADMINS, "/admin/maintenance"),
+    ("GET", "/admin/node"): Row(Action.ADMINISTER_SYSTEM, ADMINS, "/admin/node"),
     ("POST", "/admin/maintenance/{node}/{status}"): Row(Action.ADMINISTER_SYSTEM, ADMINS, "/admin/maintenance/all/off"),
 }
 

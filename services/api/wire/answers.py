@@ -132,6 +132,29 @@ class MaintenanceOut(BaseModel):
     status: str
 
 
+class NodeOut(BaseModel):
+    """
+    `origin`: configured, added (while the system ran) or gone (and tasks are still there). `state`: ready, not ready, silent,
+    draining, drained, not seen yet. Memory in bytes, `seen_at` in seconds since the epoch.
+    """
+
+    name: str
+    origin: str
+    state: str
+    url: str | None
+    reason: str | None
+    cpus: float
+    cpus_used: float
+    memory: int
+    memory_used: int
+    gpus: int
+    gpus_used: int
+    tasks: int
+    version: str
+    seen_at: float | None
+    labels: dict[str, str]
+
+
 class AppTokenOut(BaseModel):
     """An application token, without the token itself. `date` is when it was made, seconds since the epoch."""
 

@@ -1,0 +1,27 @@
+"""The nodes as an operator sees them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter
+
+from services.api import bodies
+from services.api.dependencies import Here, permitted
+from services.api.errors import AUTHENTICATED, responses
+from services.api.wire.answers import Json, NodeOut
+from shared import inventory
+from shared.auth.permissions import Action
+
+router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+
+
+@router.get(
+    "/admin/node",
+    response_model=list[NodeOut],
+    responses=AUTHENTICATED | responses(403),
+    dependencies=[permitted(Action.ADMINISTER_SYSTEM)],
+    summary="The nodes: how each is, what it has and what of that is in use",
+)
+async def every(here: Here) -> Json:
+    return Json([asdict(row) for row in await inventory.take(here.settings, here.stores)])
