@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from services.api import bodies
 from services.api.dependencies import Here, permitted
 from services.api.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, NodeOut
+from services.api.wire.answers import Json, ListedNode
 from shared import inventory
 from shared.auth.permissions import Action
 
@@ -18,7 +18,7 @@ router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
 
 @router.get(
     "/admin/node",
-    response_model=list[NodeOut],
+    response_model=list[ListedNode],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.ADMINISTER_SYSTEM)],
     summary="The nodes: how each is, what it has and what of that is in use",

@@ -132,7 +132,7 @@ class MaintenanceOut(BaseModel):
     status: str
 
 
-class NodeOut(BaseModel):
+class ListedNode(BaseModel):
     """
     `origin`: configured, added (while the system ran) or gone (and tasks are still there). `state`: ready, not ready, silent,
     draining, drained, not seen yet. Memory in bytes, `seen_at` in seconds since the epoch.
