@@ -36,19 +36,19 @@ def make(settings: Settings, where: Path) -> Path | None:
     `errors.BackupFailed`.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
+    if where == STANDARD and sys.stdout.isatty():
+        raise errors.BackupFailed("a terminal is no place for a backup: redirect the output")
+    if where != STANDARD and not where.is_dir():
+        raise errors.BackupFailed(f"there is no directory {where}")
     with resting.database(settings):
         if where != STANDARD:
             return _make_file(patient, where)
-        if sys.stdout.isatty():
-            raise errors.BackupFailed("a terminal is no place for a backup: redirect the output")
         asyncio.run(_dump(patient, sys.stdout.buffer, clock.now()))
         sys.stdout.buffer.flush()
         return None
 
 
 def _make_file(settings: Settings, where: Path) -> Path:
-    if not where.is_dir():
-        raise errors.BackupFailed(f"there is no directory {where}")
     now = clock.now()
     name = f"{settings.mongo_db}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}{SUFFIX}"
     draft = where / f".{name}.{os.getpid()}"

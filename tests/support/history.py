@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,17 @@ class Figures:
 
 
 def check(
-    settings: Settings, witness: Witness, *, acknowledged: Sequence[int], exit_codes: Mapping[str, int | None]
+    settings: Settings,
+    witness: Witness,
+    *,
+    acknowledged: Sequence[int],
+    exit_codes: Mapping[str, int | None],
+    lost: Collection[int] = (),
 ) -> Figures:
     """
     Hold the record against the witness; fails with all that is wrong. `acknowledged` are the ids that were answered 200,
-    `exit_codes` what each task's name stands for, None for one that its node fails. To be called when nothing runs any more.
+    `exit_codes` what each task's name stands for, None for one that its node fails. `lost` are ids of which nothing is recorded,
+    as it has to be: they were sent after the backup that was restored. To be called when nothing runs any more.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
     try:
@@ -89,9 +95,12 @@ def check(
         usage = [(row["task"], row["attempt"]) for row in database["usage"].find()]
     finally:
         client.close()
-    starts = Counter((task_id, attempt) for task_id, attempt, what in witness.lines() if what == "start")
+    starts = Counter(
+        (task_id, attempt) for task_id, attempt, what in witness.lines() if what == "start" and task_id not in lost
+    )
     wrong = [
         *(f"task {i} was acknowledged and does not exist" for i in acknowledged if i not in tasks),
+        *(f"task {i} is lost and exists" for i in lost if i in tasks),
         *(f"task {i} is {t['status']}" for i, t in tasks.items() if t["status"] != "over"),
         *(f"task {i} is not settled" for i, t in tasks.items() if not t["settled"]),
         *(_wrong_end(task, exit_codes) for task in tasks.values()),

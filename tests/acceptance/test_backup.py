@@ -1,0 +1,183 @@
+"""A system is backed up under load, destroyed, restored and started: what was acknowledged is there, and nothing runs twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pymongo
+import pytest
+
+from tests.acceptance.conftest import Ground
+from tests.acceptance.test_interruption import (
+    primary,
+    submit,
+    submit_with_retries,
+    wait_until_over,
+    wait_until_settled,
+)
+from tests.conftest import FIGURES
+from tests.support import history, waiting
+from tests.support.system import System
+
+BEFORE, AFTER = 25, 25  #: tasks of the load that are acknowledged before the backup begins, and after it has ended
+EXIT_CODES = {"first": 4, "second": 5, "late": 6}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ground", ["process"], indirect=True)
+def test_a_system_that_was_destroyed_goes_on_where_the_backup_was_made(
+    ground: Ground, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with ground.system() as system:
+        with system.client(system.token()) as client:
+            first = [submit(client, gated(ground, "first", cpu=2)) for _ in range(6)]
+            waiting.until_blocking(lambda: started(ground, first), "these run when the backup is made", timeout=60)
+            second = [submit(client, gated(ground, "second", cpu=6)) for _ in range(2)]
+            with Load(system, ground) as load:
+                load.wait_for(BEFORE)
+                before = [*first, *second, *load.acknowledged]
+                made = system.run("backup", str(tmp_path))
+                assert made.returncode == 0, made.stderr
+                ground.witness.open("first")
+                load.wait_for(len(load.acknowledged) + AFTER)
+            waiting.until_blocking(lambda: started(ground, second), "these are placed after the backup", timeout=60)
+            late = submit(client, gated(ground, "late", cpu=1))
+            waiting.until_blocking(lambda: started(ground, [late]), "this one is sent after the backup", timeout=60)
+        running = processes_of(system, second)
+        destroy(system)
+
+        restored = system.run("restore", made.stdout.strip())
+        assert restored.returncode == 0, restored.stderr
+        system.start()
+        ended = check_adopted(system, ground, second, late, running)
+        settings = system.settings()
+        lost = {task_id for task_id, _, _ in ground.witness.lines()} - recorded(system)
+        figures = history.check(
+            settings, ground.witness, acknowledged=before, exit_codes={**EXIT_CODES, **load.exit_codes}, lost=lost
+        )
+        assert late in lost
+        assert not lost & set(before)
+        waiting.until_blocking(lambda: ground.runs(system) == [], "nothing of any run is left")
+        check_numbers(system, ground, [*before, *load.acknowledged, late])
+        record_property(FIGURES, f"{figures}; {len(lost)} sent after the backup; {ended} adopted")
+
+
+def check_adopted(system: System, ground: Ground, second: list[int], late: int, running: set[int]) -> int:
+    """Those that were placed after the backup run on as the same processes; the one that it does not know is removed."""
+    with system.client(system.token()) as client:
+        for task_id in second:
+            waiting.until_blocking(lambda i=task_id: primary(client, i) == "running", "it is adopted", timeout=60)
+        assert client.get(f"/api/1.0/task/{late}").status_code == 404
+        waiting.until_blocking(lambda: not processes_of(system, [late]), "what was sent later is removed", timeout=60)
+        assert processes_of(system, second) == running, "they are the processes that they were"
+        ground.witness.open("second")
+        wait_until_over(system, second, timeout=120)
+        wait_until_settled(system.settings())
+    return len(second)
+
+
+def check_numbers(system: System, ground: Ground, known: list[int]) -> None:
+    """A new task gets none of the numbers that were given out before."""
+    with system.client(system.token()) as client:
+        new = submit(client, ground.task("first", "exit 0"))
+        assert new > max(known)
+        waiting.until_blocking(lambda: primary(client, new) == "over", "a new task runs", timeout=60)
+
+
+def gated(ground: Ground, name: str, *, cpu: int) -> dict[str, object]:
+    """A task that runs until its gate is opened."""
+    return ground.task(name, ground.witness.script(exit_code=EXIT_CODES[name], gate=name), cpu=cpu)
+
+
+def started(ground: Ground, ids: list[int]) -> bool:
+    return set(ids) <= {task_id for task_id, _, what in ground.witness.lines() if what == "start"}
+
+
+def processes_of(system: System, ids: list[int]) -> set[int]:
+    """The processes that lead these tasks' first attempts."""
+    names = {f"god-{task_id}-1" for task_id in ids}
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        ours = str(system.data_dir) in environment.get("GODOCKER_PWD", "")
+        if ours and environment.get("GODOCKER_RUN") in names and leads(process.pid):
+            found.add(process.pid)
+    return found
+
+
+def leads(pid: int) -> bool:
+    """Whether it leads a session, as the first process of a run does; those that it makes come and go."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def recorded(system: System) -> set[int]:
+    settings = system.settings()
+    client: pymongo.MongoClient[dict[str, int]] = pymongo.MongoClient(settings.mongo_url)
+    try:
+        return {task["_id"] for task in client[settings.mongo_db]["tasks"].find({}, {"_id": 1})}
+    finally:
+        client.close()
+
+
+def destroy(system: System) -> None:
+    """SIGKILL to everything but the tasks, and nothing left of the stores."""
+    pids = system.pids()
+    system.kill_hard()
+    for pid in pids.values():
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    waiting.until_blocking(lambda: not any(psutil.pid_exists(pid) for pid in pids.values()), "all services are gone")
+    for store in ("mongo", "redis"):
+        shutil.rmtree(system.data_dir / store)
+
+
+class Load:
+    """Sends short tasks in a thread, until the context ends."""
+
+    def __init__(self, system: System, ground: Ground) -> None:
+        self.acknowledged: list[int] = []
+        self.exit_codes: dict[str, int] = {}
+        self._system = system
+        self._ground = ground
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def wait_for(self, count: int) -> None:
+        waiting.until_blocking(
+            lambda: len(self.acknowledged) >= count or not self._thread.is_alive(), f"{count} are accepted", timeout=60
+        )
+        assert self._thread.is_alive(), "the load broke"
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with self._system.client(self._system.token()) as client:
+            while not self._stop.wait(0.04):
+                self._send(client, len(self.acknowledged))
+
+    def _send(self, client: httpx.Client, number: int) -> None:
+        name = f"load{number}"
+        self.exit_codes[name] = number % 7
+        script = self._ground.witness.script(seconds=0.2 * (number % 3), exit_code=number % 7)
+        self.acknowledged.append(submit_with_retries(client, self._ground.task(name, script)))
