@@ -185,10 +185,52 @@ async def test_a_process_that_is_connected_is_seen(opened: Stores, settings: Set
         assert await load.users_of(database, "godocker-nobody") == []
 
 
-async def test_a_backup_is_one_whole_file_that_is_closed_to_others(filled: Stores, settings: Settings, tmp_path: Path) -> None:
+async def test_a_backup_is_one_whole_file_that_is_closed_to_others(
+    filled: Stores, settings: Settings, tmp_path: Path
+) -> None:
     made = await asyncio.to_thread(backups.make, settings, tmp_path)
     assert made is not None
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == [made.name]
     assert made.stat().st_mode & 0o077 == 0
     with pytest.raises(errors.BackupFailed, match="there is no directory"):
         await asyncio.to_thread(backups.make, settings, tmp_path / "nowhere")
+
+
+class Stream:
+    """Standard input or output that is a pipe."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.buffer = io.BytesIO(content)
+
+    def isatty(self) -> bool:
+        return False
+
+
+async def test_a_backup_goes_through_a_pipe_both_ways(
+    filled: Stores, another: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = Stream()
+    monkeypatch.setattr("sys.stdout", pipe)
+    assert await asyncio.to_thread(backups.make, settings, backups.STANDARD) is None
+    monkeypatch.setattr("sys.stdin", Stream(pipe.buffer.getvalue()))
+    # Of another name, for the test is connected itself.
+    there = settings.model_copy(update={"mongo_db": f"{settings.mongo_db}_other", "instance": "restored"})
+    _, found = await asyncio.to_thread(backups.restore, there, backups.STANDARD, force=False)
+    assert found["tasks"] == TASKS
+    assert await another.database["tasks"].count_documents({}) == TASKS
+
+
+async def test_nothing_is_restored_while_something_of_the_system_is_connected_or_over_what_is_there(
+    filled: Stores, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backups, "_STOPPED", 0.1)
+    made = await asyncio.to_thread(backups.make, settings, tmp_path)
+    assert made is not None
+    with pytest.raises(errors.BackupFailed, match="are connected, from 127"):
+        await asyncio.to_thread(backups.restore, settings, made, force=True)
+    alone = settings.model_copy(update={"instance": "restored"})
+    with pytest.raises(errors.BackupFailed, match=f"--force would destroy 1 counters, {TASKS} tasks"):
+        await asyncio.to_thread(backups.restore, alone, made, force=False)
+    await filled.tasks.insert([samples.task(TASKS + 1)])
+    await asyncio.to_thread(backups.restore, alone, made, force=True)
+    assert await filled.database["tasks"].count_documents({}) == TASKS
