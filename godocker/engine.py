@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import httpx
@@ -59,8 +59,11 @@ class Engine:
         with self.client() as client:
             client.post("/networks/prune")
 
-    def import_image(self, archive: bytes, *, name: str, tag: str = "latest") -> None:
-        """Make an image of a tar archive of its files."""
+    def import_image(self, archive: bytes | Iterable[bytes], *, name: str, tag: str = "latest") -> None:
+        """
+        Make an image of a tar archive of its files. A large one is given in pieces: the HTTP client copies what is left of a
+        piece with every write.
+        """
         with self.client() as client:
             answer = client.post(
                 "/images/create",

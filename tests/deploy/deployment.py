@@ -23,7 +23,7 @@ PORT = 6543
 PROJECT = "deployed"
 INIT_TIMEOUT = 400.0  #: seconds, the build included
 COMPOSE_TIMEOUT = 200.0
-HEALTHY_TIMEOUT = 120.0
+HEALTHY_TIMEOUT = 240.0
 _KEY = re.compile(r'\{"id": "admin", "apikey": "([^"]+)"\}')
 _CHECKOUT = ("deploy", "godocker", "services", "shared")
 _FILES = ("pyproject.toml", "requirements.lock", "README.md", "LICENSE", ".dockerignore")
@@ -68,12 +68,16 @@ class Deployment:
     def up(self) -> None:
         """Start everything and wait until it is well."""
         self.compose("up", "-d")
-        waiting.until_blocking(
-            lambda: not self.unwell(),
-            "all services are healthy",
-            timeout=HEALTHY_TIMEOUT,
-            interval=0.5,
-        )
+        self.wait_well()
+
+    def wait_well(self) -> None:
+        try:
+            waiting.until_blocking(
+                lambda: not self.unwell(), "all services are healthy", timeout=HEALTHY_TIMEOUT, interval=0.5
+            )
+        except AssertionError as error:
+            names = [name.removeprefix(f"{PROJECT}_").rpartition("_")[0] for name in self.unwell()]
+            raise AssertionError(f"{self.unwell()}\n{self.compose('logs', '--tail=10', *names)}") from error
 
     def unwell(self) -> dict[str, str]:
         """The containers that are not as they should be, with what they are."""

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("GODOCKER_TEST_CACHE", Path.home() / ".cache" / "godocker-deploy"))
 LOCK = REPOSITORY / "requirements.lock"
 PIP_TIMEOUT = 300.0  #: seconds
-TAR_TIMEOUT = 120.0  #: seconds
+_PIECE = 64 * 1024  #: bytes
 
 _FORM = "1"  #: another one where this file or rootfs.py makes other images than before
 
@@ -101,7 +101,8 @@ IMAGES = (
 def give(target: engine.Engine, place: Path) -> None:
     """Put all images into an engine, and the one that tasks are run in. In `place` is room for a while."""
     for image in IMAGES:
-        target.import_image(archive(image, place).read_bytes(), name=image.name)
+        with archive(image, place).open("rb") as file:
+            target.import_image(iter(lambda: file.read(_PIECE), b""), name=image.name)
     target.import_image(engine.busybox_archive(), name="busybox")
 
 

@@ -164,7 +164,7 @@ def test_the_proxy_speaks_tls_for_the_gateway_and_keeps_metrics_inside(deployed:
 
     deployed.deployment.compose("--profile", "tls", "up", "-d", "proxy")
     try:
-        waiting.until_blocking(lambda: not deployed.deployment.unwell(), "the proxy is well", timeout=60, interval=0.5)
+        deployed.deployment.wait_well()
         assert deployed.deployment.server.outside.call(look) == (200, 404, "max-age=31536000")
     finally:
         deployed.deployment.compose("--profile", "tls", "rm", "--stop", "--force", "proxy")
