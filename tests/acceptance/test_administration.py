@@ -12,7 +12,7 @@ from tests.acceptance.client import Client, directory
 from tests.support import waiting
 from tests.support.system import System, running_system
 
-pytestmark = pytest.mark.stores
+pytestmark = [pytest.mark.stores, pytest.mark.timeout(300)]  # each command is a process of its own
 
 FAST = {
     "GODOCKER_LEASE_SECONDS": "2",

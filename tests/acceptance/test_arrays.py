@@ -53,7 +53,9 @@ def test_no_more_children_run_at_a_time_than_are_to_and_a_kill_ends_all(place: P
     client, witness = place.client, place.ground.witness
     before = len(witness.lines())
     limited = {"values": 9, "max_concurrent": 3}
-    parent = client.submit(place.ground.task("three", witness.script(seconds=0.3), array=limited, cpu=0.5))
+    parent = client.submit(place.ground.task("three", witness.script(gate="three"), array=limited, cpu=0.5))
+    waiting.until_blocking(lambda: len(witness.lines()) - before == 3, "as many have begun as may", timeout=60)
+    witness.open("three")
     assert client.wait(parent, timeout=120)["status"]["exitcode"] == 0
     running = most = 0
     for _, _, what in witness.lines()[before:]:

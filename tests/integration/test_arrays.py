@@ -397,7 +397,8 @@ async def test_numbers_of_children_are_not_given_again_when_the_counter_is_lost(
 
 
 async def test_children_count_against_the_limits_of_those_who_wait(world: Arrays) -> None:
-    world.gateway.here.submissions._limits = type(world.gateway.here.submissions._limits)(user=10, everybody=None)
+    submissions = world.gateway.here.submissions
+    submissions._settings = world.gateway.settings.model_copy(update={"rate_limit": 10})
     await world.sent(**{"requirements.array.values": "1:7"})
     body = samples.submission(**{"requirements.array.values": "1:4"})
     answer = await world.refused("POST", "/task", 429, json=body)

@@ -103,6 +103,8 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
         store = await stack.enter_async_context(stores.connect(settings))
         hints = await stack.enter_async_context(broker.connect(settings))
         gateway = Gateway(context.build(settings, store, hints, frozenset(Feature)))
+        stack.push_async_callback(gateway.here.files.close)
+        stack.push_async_callback(gateway.here.scheduler.close)
         await stack.enter_async_context(gateway.http)
         yield gateway
 
