@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 4
 
 .PHONY: setup demo demo-docker cluster test test-deploy up check bench clean
 
@@ -26,7 +26,7 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 
 test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-deploy: setup   ## deploy/docker-compose.yml brought up on a server without a registry; as root on Debian
 	@.ci/packages docker.io docker-compose iptables iproute2 busybox-static

@@ -24,7 +24,7 @@ from tests.support.system import System
 
 pytestmark = pytest.mark.docker
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 HERE = "hostname > host; until [ -e gate ]; do sleep 0.2; done"
 
 
