@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: setup demo demo-docker cluster test test-deploy up check bench clean
+.PHONY: setup demo demo-docker cluster test test-long test-deploy up check bench clean
 
 setup: .venv/.installed
 
@@ -24,9 +24,13 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 	@.ci/packages docker.io iptables iproute2 busybox-static
 	@$(BIN)/python -m tests.cluster up $(ARGS)
 
-test: setup          ## all tests on real parts; as root on Debian what is missing for them is installed
+test: setup          ## the tests, on real parts, within ten minutes or so; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+
+test-long: setup     ## the stories of several hosts and of minutes, one after the other; as root
+	@.ci/packages docker.io iptables iproute2 busybox-static redis-server prometheus
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 test-deploy: setup   ## deploy/docker-compose.yml brought up on a server without a registry; as root on Debian
 	@.ci/packages docker.io docker-compose iptables iproute2 busybox-static

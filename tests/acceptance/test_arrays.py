@@ -89,6 +89,7 @@ def test_a_chain_of_dependencies(place: Place) -> None:
     assert (ended["primary"], ended["reason"]) == ("over", f"task {first} ended with exit code 3; it had to end with 0")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_scheduler_that_is_killed_again_and_again_makes_every_child_once(
     processes: Ground, record_property: Callable[[str, object], None]

@@ -26,6 +26,8 @@ from tests.conftest import FIGURES
 from tests.support import history, waiting
 from tests.support.system import System
 
+pytestmark = pytest.mark.long  # see `make test-long`
+
 BEFORE, AFTER = 25, 25  #: tasks of the load that are acknowledged before the backup begins, and after it has ended
 EXIT_CODES = {"first": 4, "second": 5, "late": 6}
 

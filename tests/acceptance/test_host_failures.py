@@ -24,7 +24,7 @@ from tests.conftest import FIGURES
 from tests.support import history, waiting
 from tests.support.system import System
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(900)]
 
 ROUNDS = range(5 if os.environ.get("GODOCKER_LONG_TESTS") else 1)
 PATIENCE = 60.0

@@ -22,7 +22,7 @@ from tests.support.cluster import check_requirements
 from tests.support.engine import cannot_have
 from tests.support.system import System
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.long, pytest.mark.docker]
 
 PATIENCE = 120.0
 HERE = "hostname > host; until [ -e gate ]; do sleep 0.2; done"

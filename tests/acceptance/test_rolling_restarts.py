@@ -26,6 +26,8 @@ from tests.conftest import FIGURES
 from tests.support import waiting
 from tests.support.system import System
 
+pytestmark = pytest.mark.long  # see `make test-long`
+
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 BETWEEN = 10.0 if LONG else 5.0  #: seconds between two restarts
 RESTARTS = 30 if LONG else 5

@@ -27,7 +27,7 @@ from tests.support.system import System
 
 Tasks = pymongo.collection.Collection[dict[str, Any]]
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.long, pytest.mark.docker]
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 TASKS = 500 if LONG else 200

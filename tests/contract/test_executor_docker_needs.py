@@ -19,7 +19,7 @@ from tests.contract.test_executor_docker import ask, names
 from tests.support import rigs, waiting
 from tests.support.engine import WORLD
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.long, pytest.mark.docker]
 
 DEVICE = "/dev/loop7"
 SERVER = """\

@@ -18,7 +18,7 @@ from tests.cluster.host import IMAGE, LIVE_RESTORE, Host, Size
 from tests.cluster.sampling import Sampler
 from tests.support import waiting
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.long, pytest.mark.docker]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0

@@ -278,6 +278,7 @@ async def test_of_two_requests_at_once_under_one_key_one_is_refused(
 # --- who died, who slept, what was lost --------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("path", "tasks"), [(TASK, 1), (BATCH, 3)], ids=["task", "batch"])
 async def test_a_gateway_that_is_killed_anywhere_in_between_leaves_all_or_nothing_and_the_next_answers(

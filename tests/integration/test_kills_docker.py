@@ -18,7 +18,7 @@ from shared.storage.directories import TaskDirectories
 from tests.integration.conftest import Scene
 from tests.support import waiting
 
-pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(600)]
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 MANY = 200 if LONG else 24

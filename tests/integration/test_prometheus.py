@@ -19,6 +19,8 @@ from tests.support import expositions, prometheus, waiting
 from tests.support.prometheus import Prometheus
 from tests.support.system import System, running_system
 
+pytestmark = pytest.mark.long  # see `make test-long`
+
 TIMEOUT = 90.0
 TASK = {
     "meta": {"name": "watched"},

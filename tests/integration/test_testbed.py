@@ -19,7 +19,7 @@ from tests.cluster.commands import ClusterError
 from tests.support import waiting
 from tests.support.cluster import check_requirements
 
-pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "tests.cluster")
