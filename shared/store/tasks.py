@@ -150,12 +150,14 @@ class TaskStore:
     async def ask(self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus]) -> Task | None:
         """
         Write what the owner wants; asking for it again keeps the time of the first asking. Return the task, or None
-        if it is in none of `statuses`, or is to be killed: that is final.
+        if it is in none of `statuses`, or is to be killed: that is final. One that is to begin again is being stopped, and
+        cannot be suspended or resumed any more.
         """
         again = {"$eq": ["$intent", intent]}
         query: dict[str, Any] = {"_id": task_id, "status": {"$in": list(statuses)}}
         if intent is not Intent.KILL:
-            query["intent"] = {"$ne": Intent.KILL}
+            final = [Intent.KILL] if intent is Intent.RESCHEDULE else [Intent.KILL, Intent.RESCHEDULE]
+            query["intent"] = {"$nin": final}
         document = await self._tasks.find_one_and_update(
             query,
             [{"$set": {"intent": intent, "intent_at": {"$cond": [again, "$intent_at", at]}}}],

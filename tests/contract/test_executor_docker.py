@@ -501,22 +501,24 @@ async def test_a_silent_connection_is_made_anew(
 
         async def collect() -> None:
             stream = events.watch(
-                through, instance=rig.config.instance, seen=known.Known(), silence=0.5, jitter=lambda: 0.0
+                through, instance=rig.config.instance, seen=known.Known(), silence=3.0, jitter=lambda: 0.0
             )
             async for event in stream:
                 seen.append(event)
 
         task = asyncio.create_task(collect(), name="collect events")
-        await waiting.until(resyncs(seen, 1), "the stream is there")
-        first = await rig.start("exit 0")
-        await waiting.until(lambda: first.handle in [event.handle for event in seen], "the stream flows")
-        between.stall()
-        run = await rig.start("exit 0")
-        await waiting.until(lambda: run.handle in [event.handle for event in seen], "what was missed is told of")
-        assert resyncs(seen, 2)()
-        task.cancel()
-        await asyncio.wait({task})
-        await through.close()
+        try:
+            await waiting.until(resyncs(seen, 1), "the stream is there")
+            first = await rig.start("exit 0")
+            await waiting.until(lambda: first.handle in [event.handle for event in seen], "the stream flows")
+            between.stall()
+            run = await rig.start("exit 0")
+            await waiting.until(lambda: run.handle in [event.handle for event in seen], "what was missed is told of")
+            assert resyncs(seen, 2)()
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+            await through.close()
 
 
 def resyncs(seen: list[base.Event], count: int) -> Callable[[], bool]:

@@ -126,7 +126,7 @@ async def test_a_node_that_does_not_come_back_is_waited_for_no_longer_than_nodes
     scene.settings = scene.settings.model_copy(update={"node_grace": 0.5, "node_lost_after": 1.0})
     scene.executor.reports[OTHER] = replace(fake.NODE, name=OTHER)
     scene.executor.faults.down[OTHER] = "it is gone"
-    await scene.add(1)
+    await scene.add(1, cmd="sleep 600")
     await restored(scene)
     async with scene.running():
         await scene.until(RUNNING)
