@@ -150,7 +150,7 @@ async def test_what_was_sent_after_the_backup_is_removed(scene: Scene) -> None:
 
 
 async def test_a_child_that_was_not_made_when_the_backup_was_is_adopted(scene: Scene) -> None:
-    await scene.add(10, array=Array(start=0, end=3, step=1, count=4, first_id=11))
+    await scene.add(10, cmd="sleep 600", array=Array(start=0, end=3, step=1, count=4, first_id=11))
     handle = await start(scene, 13, 1)
     await restored(scene)
     async with scene.running():
