@@ -152,6 +152,7 @@ def settings(
         poll_seconds=0.2,
         reconcile_seconds=0.5,
         gather_seconds=0.01,
+        clean_old=0,  # most of the tests' tasks ended years ago
     )
     with pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=20_000) as client:
         client.drop_database(f"test_{unique}")
