@@ -31,5 +31,10 @@ def shown(seconds: float) -> str:
     return f"{seconds:.3g} seconds"
 
 
+def shortest(*limits: float | None) -> float | None:
+    """The least of some limits in seconds, of which None is none."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 #: A setting that takes every spelling.
 Duration = Annotated[float, BeforeValidator(parse)]

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from services.scheduler import limits
 from services.scheduler.nodes import Allocation, NodeState
+from shared import durations
 from shared.executors.base import NodeReport
 from shared.store import maintenance
 from shared.store.work import Placed
@@ -139,7 +139,7 @@ class Cluster:
 
     def _allocation(self, task: Placed) -> Allocation:
         began = task.started_at if task.started_at is not None else task.status_at
-        lifespan = limits.lifespan(task.lifespan, self.maxlifespan)
+        lifespan = durations.shortest(task.lifespan, self.maxlifespan)
         return Allocation(
             task.node,
             task.cpus,

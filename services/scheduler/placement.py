@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.scheduler import backfill, feasibility, limits
+from services.scheduler import backfill, feasibility
 from services.scheduler.backfill import Rules
 from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.policies.base import Pass
 from services.scheduler.ranking import BestFit, Ranking
 from services.scheduler.refusals import Refusals
 from services.scheduler.reservation import Reservation
+from shared import durations
 from shared.store.work import Pending
 
 
@@ -133,7 +134,7 @@ class _Planning:
         return node
 
     def _place(self, task: Pending, node: NodeState) -> None:
-        lifespan = limits.lifespan(task.lifespan, self._terms.rules.maxlifespan)
+        lifespan = durations.shortest(task.lifespan, self._terms.rules.maxlifespan)
         now = self._terms.rules.now
         until = None if lifespan is None else now + lifespan
         given = self._ranked.take(task, node, since=now, until=until)

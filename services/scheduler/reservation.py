@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.scheduler import limits
 from services.scheduler.nodes import NodeState
+from shared import durations
 from shared.store.work import Pending
 
 EPSILON = 1e-6  #: cores: sums of fractions are not exact
@@ -73,7 +73,7 @@ class Reservation:
 
     def ends_before(self, task: Pending) -> bool:
         """Whether `task` is sure to have ended when the other one is expected to start."""
-        lifespan = limits.lifespan(task.lifespan, self.maxlifespan)
+        lifespan = durations.shortest(task.lifespan, self.maxlifespan)
         return self.start is not None and lifespan is not None and self.now + lifespan <= self.start
 
     def beside(self, task: Pending) -> Reservation:

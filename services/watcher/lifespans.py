@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared import durations
 from shared.lifecycle import Intent
 from shared.store.work import Placed
 
@@ -39,8 +40,7 @@ class Lifespans:
 
     def limit(self, task: Placed) -> float | None:
         """Seconds that a task may run; None: as long as it likes."""
-        limits = [limit for limit in (task.lifespan, self.most) if limit is not None]
-        return min(limits, default=None)
+        return durations.shortest(task.lifespan, self.most)
 
     def is_news(self, tasks: Iterable[Placed]) -> bool:
         """Whether there is a task with a limit among them whose start is not known yet."""
