@@ -290,7 +290,8 @@ class Settings(BaseSettings):
     reserve_after: durations.Duration = 60.0
     node_grace: durations.Duration = 30.0  #: seconds without an answer after which a node's tasks count as unknown
     node_lost_after: durations.Duration = 600.0  #: seconds after which they are restarted elsewhere, or ended
-    lease_seconds: Annotated[float, Field(ge=1)] = 5.0
+    lease_seconds: Annotated[float, Field(ge=1)] = 5.0  #: of whoever watches a node or does a duty for all
+    leader_lease_seconds: Annotated[float, Field(ge=1)] = 3.0  #: of the leading scheduler: what its death costs at most
     poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
     reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
     monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: between two samples of a running task

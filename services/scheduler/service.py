@@ -39,6 +39,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 LEASE = leases.SCHEDULER
+ASKS = 10  #: in the time of a lease, to renew it or to take one that has ended soon after its end
 DRAIN = 6.0  #: seconds that starts under way are given when the service stops
 
 
@@ -129,9 +130,9 @@ class SchedulerService:
     # --- the loops ------------------------------------------------------------------------
 
     async def watch_lease(self, stop: asyncio.Event) -> None:
-        """Take the lease when it is free and renew it three times in its life."""
-        seconds = self._settings.lease_seconds
-        async for _ in lifetime.every(stop, seconds / 3):
+        """Take the lease when it is free, and renew it."""
+        seconds = self._settings.leader_lease_seconds
+        async for _ in lifetime.every(stop, seconds / ASKS):
             led = self.leads
             try:
                 self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds, url=self._url)

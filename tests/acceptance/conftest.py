@@ -19,7 +19,12 @@ from tests.support.history import Witness
 from tests.support.system import System, running_system
 
 CPUS = 16  #: more than the machine has, so that starts overlap
-FAST = {"GODOCKER_LEASE_SECONDS": "2", "GODOCKER_KILL_GRACE": "3", "GODOCKER_MONITOR_SECONDS": "1"}
+FAST = {
+    "GODOCKER_LEASE_SECONDS": "2",
+    "GODOCKER_LEADER_LEASE_SECONDS": "2",
+    "GODOCKER_KILL_GRACE": "3",
+    "GODOCKER_MONITOR_SECONDS": "1",
+}
 
 UID, GID = 23456, 23457  #: of the user alice
 

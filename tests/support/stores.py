@@ -149,6 +149,7 @@ def settings(
         executor="simulated",
         kill_grace=1.0,
         lease_seconds=1.0,
+        leader_lease_seconds=1.0,
         poll_seconds=0.2,
         reconcile_seconds=0.5,
         gather_seconds=0.01,
