@@ -1,40 +1,28 @@
-"""The command line `godocker`: its commands, and what becomes of their errors."""
+"""The command line `godocker`, and what becomes of its commands' errors."""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 
 import typer
 
-from godocker.commands import backup, demo, doctor, maintenance, node, project, services, stores, token, up, user
+from godocker.commands import known
 from shared import errors
 
 app = typer.Typer(
     name="godocker",
-    help="A batch system that runs tasks in Docker containers.",
+    cls=known.Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-up.register(app)
-services.register(app)
-app.add_typer(user.app, name="user")
-app.add_typer(project.app, name="project")
-app.add_typer(token.app, name="token")
-app.add_typer(maintenance.app, name="maintenance")
-app.add_typer(node.app, name="node")
-stores.register(app)
-backup.register(app)
-doctor.register(app)
-demo.register(app)
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    print(metadata.version("godocker"))
+@app.callback()
+def group() -> None:
+    """A batch system that runs tasks in Docker containers."""
+    # Typer makes a group of an app only where commands were given to it, or this.
 
 
 def main() -> None:

@@ -21,6 +21,10 @@ app = typer.Typer(help="Give nothing new to the system or a node for a while.", 
 Node = Annotated[str, typer.Argument(help="A node, or `all`: then new tasks are refused, too.")]
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="maintenance")
+
+
 @app.command()
 def on(node: Node = ALL, config: options.Config = None, data_dir: options.DataDir = None) -> None:
     """Begin. What runs goes on, what is pending waits."""

@@ -34,6 +34,10 @@ Name = Annotated[str, typer.Argument(help="The node's name.")]
 Tls = Annotated[Path | None, typer.Option(help="A path on the hosts of the services.")]
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="node")
+
+
 @app.command()
 def add(
     name: Name,

@@ -23,6 +23,10 @@ Members = Annotated[list[str] | None, typer.Option("--member", help="Once for ea
 Quota = Annotated[float, typer.Option(min=0, help="0: no limit.")]
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="project")
+
+
 @app.command()
 def add(
     project: str,

@@ -22,6 +22,10 @@ from shared.store import stores
 app = typer.Typer(help="Make, list and delete application tokens.", no_args_is_help=True)
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="token")
+
+
 @app.command()
 def add(login: str, name: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
     """Make a token of a user for an application and print it; it is shown this once."""

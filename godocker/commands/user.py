@@ -19,6 +19,10 @@ app = typer.Typer(help="Make, list, activate and delete users.", no_args_is_help
 _NUMBER = typer.Option(min=0, max=2**31 - 1, help="Default: that of the system account, else the next free one.")
 
 
+def register(parent: typer.Typer) -> None:
+    parent.add_typer(app, name="user")
+
+
 @app.command()
 def add(
     login: str,
