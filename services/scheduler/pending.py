@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-import bisect
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
 
+from services.scheduler.lanes import Lanes
 from shared.store.work import Pending
-
-
-@dataclass(frozen=True, slots=True)
-class LaneKey:
-    """
-    Whose tasks, of which shape and array, how long they may run, and how far back they were put: in a lane, what is true of
-    the first task is true of those behind it.
-    """
-
-    user: str
-    project: str
-    shape: str
-    array: int | None = None
-    lifespan: float | None = None
-    ticket_share: float | None = None
-
-
-def lane_of(task: Pending) -> LaneKey:
-    return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan, task.ticket_share)
 
 
 class Book:
@@ -40,7 +20,7 @@ class Book:
 
     def __init__(self) -> None:
         self._tasks: dict[int, Pending] = {}
-        self._lanes: dict[LaneKey, list[Pending]] = {}
+        self._lanes = Lanes()
         self._gated: dict[int, Pending] = {}
         self._delayed: dict[int, Pending] = {}
         self._arrays: dict[int, Pending] = {}
@@ -55,8 +35,8 @@ class Book:
         return task_id in self._tasks
 
     @property
-    def lanes(self) -> Mapping[LaneKey, Sequence[Pending]]:
-        """The lanes that hold anything. To be read, not changed."""
+    def lanes(self) -> Lanes:
+        """The tasks that may be offered. To be read, not changed."""
         return self._lanes
 
     @property
@@ -102,14 +82,14 @@ class Book:
                 self._delayed[task.id] = task
                 heapq.heappush(self._times, (task.not_before, task.id))
             else:
-                self._put_in_lane(task)
+                self._lanes.put(task)
 
     def ripen(self, now: float) -> int:
         """Let the delayed tasks whose time has come be offered, and return how many those are."""
         ripe = 0
         while (at := self.ripe_at) is not None and at <= now:
             _, task_id = heapq.heappop(self._times)
-            self._put_in_lane(self._delayed.pop(task_id))
+            self._lanes.put(self._delayed.pop(task_id))
             ripe += 1
         return ripe
 
@@ -123,7 +103,7 @@ class Book:
                 if aside.pop(task_id, None):
                     break
             else:
-                self._take_from_lane(task)
+                self._lanes.take(task)
 
     def keep_only(self, ids: Collection[int]) -> int:
         """Take out all but `ids` and return how many that were."""
@@ -132,28 +112,11 @@ class Book:
         return len(gone)
 
     def clear(self) -> None:
-        for held in (self._tasks, self._lanes, self._gated, self._delayed, self._arrays, self.limits):
+        for held in (self._tasks, self._gated, self._delayed, self._arrays, self.limits):
             held.clear()
+        self._lanes.clear()
         self._times.clear()
-
-    def _put_in_lane(self, task: Pending) -> None:
-        lane = self._lanes.setdefault(lane_of(task), [])
-        if lane and lane[-1].seniority > task.seniority:
-            bisect.insort(lane, task, key=_seniority)
-        else:
-            lane.append(task)
-
-    def _take_from_lane(self, task: Pending) -> None:
-        key = lane_of(task)
-        lane = self._lanes[key]
-        del lane[bisect.bisect_left(lane, task.seniority, key=_seniority)]
-        if not lane:
-            del self._lanes[key]
 
     def _is_current(self, at: float, task_id: int) -> bool:
         task = self._delayed.get(task_id)
         return task is not None and task.not_before == at
-
-
-def _seniority(task: Pending) -> tuple[float, int]:
-    return task.seniority

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.judgement import Explainer, Outcome
+from services.scheduler.lanes import LaneKey
 from services.scheduler.nodes import NodeState
-from services.scheduler.pending import Book, LaneKey
+from services.scheduler.pending import Book
 from services.scheduler.reservation import Reservation
 from shared.store.work import Pending
 

@@ -14,8 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.scheduler import feasibility, judgement, placement
 from services.scheduler.cluster import Cluster
+from services.scheduler.lanes import lane_of
 from services.scheduler.nodes import Allocation, NodeState
-from services.scheduler.pending import Book, lane_of
+from services.scheduler.pending import Book
 from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.ranking import BestFit
 from services.scheduler.reservation import EPSILON

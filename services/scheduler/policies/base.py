@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from services.scheduler.pending import LaneKey
+from services.scheduler.lanes import Lanes
 from services.scheduler.policies.view import Score, View
 from shared.store.work import Pending
-
-#: Tasks that may be offered, by whose they are and what they need; each in order of seniority. To be read, not changed.
-Lanes = Mapping[LaneKey, Sequence[Pending]]
 
 
 class Pass(Protocol):
     """
     Decides in one planning pass who is offered the next placement, never who gets which node. `pop` is followed by exactly one
-    of `charge`, `skip` and `hold`.
+    of `charge`, `skip`, `skip_lasting` and `hold`.
     """
 
     def pop(self) -> Pending | None:
@@ -29,6 +25,13 @@ class Pass(Protocol):
 
     def skip(self, task: Pending) -> None:
         """No node has room for `task`: nothing of its shape is offered again in this pass."""
+        ...
+
+    def skip_lasting(self, task: Pending) -> None:
+        """
+        The node with room for `task` is kept for another one until some time: nothing of its shape that may run for as long is
+        offered again in this pass.
+        """
         ...
 
     def hold(self, task: Pending) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from services.scheduler.lanes import Lanes
 from services.scheduler.policies import tickets
-from services.scheduler.policies.base import Lanes
+from services.scheduler.policies.lines import Full, Line
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Score, View
 from shared.models.project import DEFAULT
 from shared.store.work import Pending
 
-#: Of the first task that is left: ticket without its owner's part, seniority (two numbers, the second unique), place; the lane.
-_Lane = tuple[float, float, int, int, Sequence[Pending]]
-#: Of the first lane: ticket without the project's part, seniority; the user, and the heap of lanes.
-_Owner = tuple[float, float, int, str, list[_Lane]]
+#: Of the first task that is left: ticket without the project's part, seniority (two numbers, the second unique); the owner.
+_Entry = tuple[float, float, int, "_Owner"]
 
 
 class FairShare:
@@ -47,123 +46,112 @@ class FairShare:
 
 class FairSharePass:
     """
-    A heap of projects, each with a heap of its users, each with a heap of their lanes. A ticket is the sum of a part of each
-    level, so that a charge concerns one entry per level, whatever waits beside it. A user's entries in their other projects,
-    which a charge makes too low, are put right when they come to the top; tickets of users only rise within a pass.
+    A heap of projects, each with a heap of its owners: one for each of its users, and for each ticket share that they ask for. A
+    ticket is the sum of a part of each level, so that a charge concerns one number per level, whatever waits beside it. Tickets
+    only rise within a pass: an entry that a charge made too low is put right when it comes to the top.
     """
 
     def __init__(self, lanes: Lanes, view: View, weights: Weights) -> None:
         self._view = view
         self._weights = weights
-        self._per_second = weights.waiting_time / tickets.DAY
-        self._fresh = weights.waiting_time - self._per_second * view.now  #: with `_per_second · queued_at`: of waiting
-        self._full: set[str] = set()
+        self._full = Full()
         self._users: dict[str, float] = {}
+        per_second = weights.waiting_time / tickets.DAY
+        self._of_waiting = (weights.waiting_time - per_second * view.now, per_second)
         projects: dict[str, _Project] = {}
-        for (name, user), waiting in self._by_owner(lanes).items():
+        for (name, user, share), queue in lanes.queues.items():
             if user not in self._users:
                 self._users[user] = sum(tickets.user_parts(view.user(user), view, weights).values())
             if name not in projects:
-                ticket = sum(tickets.group_parts(view.project(name), view, weights).values())
-                projects[name] = _Project(ticket)
-            heapq.heapify(waiting)
-            projects[name].owners.append(self._owner(user, waiting))
+                projects[name] = _Project(sum(tickets.group_parts(view.project(name), view, weights).values()))
+            owner = _Owner(user, share or 0.0, self._users, Line(queue, self._full), self._of_waiting)
+            projects[name].owners.append(owner.entry(queue[0][0]))
         for project in projects.values():
             heapq.heapify(project.owners)
         self._projects = [project.entry() for project in projects.values()]
         heapq.heapify(self._projects)
 
-    def _by_owner(self, lanes: Lanes) -> dict[tuple[str, str], list[_Lane]]:
-        """The lanes of each project and user, in no order."""
-        found: dict[tuple[str, str], list[_Lane]] = defaultdict(list)
-        for key, lane in lanes.items():
-            found[key.project, key.user].append(self._lane(0, lane))
-        return found
-
     def pop(self) -> Pending | None:
         while self._projects:
             project = self._projects[0][3]
-            if not self._put_right(project):
+            task = project.first()
+            if task is None:
                 heapq.heappop(self._projects)
                 continue
             entry = project.entry()
-            if entry > self._projects[0]:
-                heapq.heapreplace(self._projects, entry)
-                continue
-            _, _, _, position, lane = project.owners[0][4][0]
-            return lane[position]
+            if entry <= self._projects[0]:
+                return task
+            heapq.heapreplace(self._projects, entry)
         return None
 
     def charge(self, task: Pending) -> None:
         project = self._projects[0][3]
-        waiting = project.owners[0][4]
-        _, _, _, position, lane = waiting[0]
-        if position + 1 < len(lane):
-            heapq.heapreplace(waiting, self._lane(position + 1, lane))
-        else:
-            heapq.heappop(waiting)
+        project.line.advance()
         used = tickets.expected_usage(task, self._view.user(task.user))
         self._users[task.user] += tickets.user_charge(used, self._view, self._weights)
         if task.project != DEFAULT:
             project.ticket += tickets.group_charge(used, self._view, self._weights)
-        self._sort_in(project)
 
     def skip(self, task: Pending) -> None:
-        self._full.add(task.shape)
+        self._full.add(task)
+
+    def skip_lasting(self, task: Pending) -> None:
+        self._full.add_lasting(task)
 
     def hold(self, task: Pending) -> None:
-        project = self._projects[0][3]
-        heapq.heappop(project.owners[0][4])
-        self._sort_in(project)
+        self._projects[0][3].line.leave()
 
-    def _lane(self, position: int, lane: Sequence[Pending]) -> _Lane:
-        task = lane[position]
-        ticket = self._fresh + self._per_second * task.queued_at + (task.ticket_share or 0.0)
-        return ticket, task.queued_at, task.id, position, lane
 
-    def _owner(self, user: str, waiting: list[_Lane]) -> _Owner:
-        ticket, queued_at, number, _, _ = waiting[0]
-        return self._users[user] + ticket, queued_at, number, user, waiting
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """
+    A user's tasks in one project, of one ticket share. `of_waiting`: what a task's part of its ticket is that was queued at 0,
+    and what it rises by for each second.
+    """
 
-    def _sort_in(self, project: _Project) -> None:
-        """The first owner of the first project has another first task than before, which may even have a lower ticket."""
-        _, _, _, user, waiting = project.owners[0]
-        if waiting:
-            heapq.heapreplace(project.owners, self._owner(user, waiting))
-        else:
-            heapq.heappop(project.owners)
-        if project.owners:
-            heapq.heapreplace(self._projects, project.entry())
-        else:
-            heapq.heappop(self._projects)
+    user: str
+    share: float
+    tickets: Mapping[str, float]
+    line: Line
+    of_waiting: tuple[float, float]
 
-    def _put_right(self, project: _Project) -> bool:
-        """Let the first owner be the one whose turn it is, with a task that may find room. False where there is none."""
-        owners = project.owners
-        while owners:
-            _, _, _, user, waiting = owners[0]
-            while waiting and waiting[0][4][waiting[0][3]].shape in self._full:
-                heapq.heappop(waiting)
-            if not waiting:
-                heapq.heappop(owners)
-                continue
-            true = self._owner(user, waiting)
-            if true <= owners[0]:
-                return True
-            heapq.heapreplace(owners, true)
-        return False
+    def entry(self, first: Pending) -> _Entry:
+        """As the heap of owners holds it."""
+        fresh, per_second = self.of_waiting
+        ticket = self.tickets[self.user] + (fresh + per_second * first.queued_at + self.share)
+        return ticket, first.queued_at, first.id, self
 
 
 class _Project:
-    """The users with tasks in a project, and the project's part of their tickets."""
+    """The owners of tasks in a project, and the project's part of their tickets."""
 
     __slots__ = ("owners", "ticket")
 
     def __init__(self, ticket: float) -> None:
         self.ticket = ticket
-        self.owners: list[_Owner] = []
+        self.owners: list[_Entry] = []
 
     def entry(self) -> tuple[float, float, int, _Project]:
         """As the heap of projects holds it."""
-        ticket, queued_at, number, _, _ = self.owners[0]
+        ticket, queued_at, number, _ = self.owners[0]
         return self.ticket + ticket, queued_at, number, self
+
+    @property
+    def line(self) -> Line:
+        """That of the first owner."""
+        return self.owners[0][3].line
+
+    def first(self) -> Pending | None:
+        """Let the first owner be the one whose turn it is, and return their first task. None where nobody has any left."""
+        owners = self.owners
+        while owners:
+            owner = owners[0][3]
+            task = owner.line.first()
+            if task is None:
+                heapq.heappop(owners)
+                continue
+            entry = owner.entry(task)
+            if entry <= owners[0]:
+                return task
+            heapq.heapreplace(owners, entry)
+        return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from services.scheduler.policies.base import Lanes, Policy
+from services.scheduler.lanes import Lanes
+from services.scheduler.policies.base import Policy
 from services.scheduler.policies.view import View
 
 FURTHEST = 2000  #: turns looked ahead: some 20 ms

@@ -1,0 +1,124 @@
+"""Lanes of pending tasks that may be offered to nodes, and the queues that the lanes of one owner stand in."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from dataclasses import dataclass
+
+from shared.store.work import Pending
+
+#: Project, user and ticket share: of lanes that have these in common, the one whose first task is the oldest is always the first.
+QueueKey = tuple[str, str, float | None]
+Queue = Sequence[Sequence[Pending]]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneKey:
+    """
+    Whose tasks, of which shape and array, how long they may run, and how far back they were put: in a lane, what is true of
+    the first task is true of those behind it.
+    """
+
+    user: str
+    project: str
+    shape: str
+    array: int | None = None
+    lifespan: float | None = None
+    ticket_share: float | None = None
+
+
+def lane_of(task: Pending) -> LaneKey:
+    return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan, task.ticket_share)
+
+
+class Lanes(Mapping[LaneKey, Sequence[Pending]]):
+    """
+    The lanes that hold anything, each in order of seniority. Their order among each other is kept beside them, in `queues`: a
+    pass then begins with the queues, of which there are some for each user, and not with the lanes, of which there may be as
+    many as there are tasks.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[LaneKey, list[Pending]] = {}
+        self._queues: dict[QueueKey, list[list[Pending]]] = {}
+
+    def __getitem__(self, key: LaneKey) -> Sequence[Pending]:
+        return self._lanes[key]
+
+    def __iter__(self) -> Iterator[LaneKey]:
+        return iter(self._lanes)
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def values(self) -> ValuesView[Sequence[Pending]]:
+        return self._lanes.values()
+
+    def items(self) -> ItemsView[LaneKey, Sequence[Pending]]:
+        return self._lanes.items()
+
+    @property
+    def queues(self) -> Mapping[QueueKey, Queue]:
+        """The lanes of each owner, in order of the seniority of their first tasks. To be read, not changed."""
+        return self._queues
+
+    def put(self, task: Pending) -> None:
+        key = lane_of(task)
+        lane = self._lanes.get(key)
+        if lane is None:
+            self._lanes[key] = lane = [task]
+            self._enqueue(lane)
+        elif lane[-1].seniority < task.seniority:
+            lane.append(task)
+        elif lane[0].seniority < task.seniority:
+            bisect.insort(lane, task, key=_seniority)
+        else:
+            self._dequeue(lane)
+            lane.insert(0, task)
+            self._enqueue(lane)
+
+    def take(self, task: Pending) -> None:
+        """Take `task` out, which is there."""
+        key = lane_of(task)
+        lane = self._lanes[key]
+        position = bisect.bisect_left(lane, task.seniority, key=_seniority)
+        if position:
+            del lane[position]
+            return
+        self._dequeue(lane)
+        del lane[0]
+        if lane:
+            self._enqueue(lane)
+        else:
+            del self._lanes[key]
+
+    def clear(self) -> None:
+        self._lanes.clear()
+        self._queues.clear()
+
+    def _enqueue(self, lane: list[Pending]) -> None:
+        queue = self._queues.setdefault(_queue_of(lane[0]), [])
+        if queue and _first(queue[-1]) > _first(lane):
+            bisect.insort(queue, lane, key=_first)
+        else:
+            queue.append(lane)
+
+    def _dequeue(self, lane: list[Pending]) -> None:
+        key = _queue_of(lane[0])
+        queue = self._queues[key]
+        del queue[bisect.bisect_left(queue, _first(lane), key=_first)]
+        if not queue:
+            del self._queues[key]
+
+
+def _queue_of(task: Pending) -> QueueKey:
+    return task.project, task.user, task.ticket_share
+
+
+def _seniority(task: Pending) -> tuple[float, int]:
+    return task.seniority
+
+
+def _first(lane: Sequence[Pending]) -> tuple[float, int]:
+    return lane[0].seniority

@@ -1,0 +1,101 @@
+"""The tasks of one queue of lanes in the order in which a pass offers them, but those that cannot find room."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from services.scheduler.lanes import Queue
+from shared.store.work import Pending
+
+#: When the first task that is left was queued and its number; the place of that task in its lane; the lane.
+_Begun = tuple[float, int, int, Sequence[Pending]]
+
+
+class Full:
+    """The shapes that find no room in a pass, each with the lifespan (seconds) from which on that is so: 0 for all of it."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, float] = {}
+
+    def add(self, task: Pending) -> None:
+        """No task of this shape finds room."""
+        self.since[task.shape] = 0.0
+
+    def add_lasting(self, task: Pending) -> None:
+        """No task of this shape that may run for as long finds room."""
+        lifespan = float("inf") if task.lifespan is None else task.lifespan
+        self.since[task.shape] = min(lifespan, self.since.get(task.shape, lifespan))
+
+
+class Line:
+    """
+    One queue within a pass, which leaves the book as it is: those of its lanes that the pass has not come to yet are still in
+    the queue, behind a place in it; those of which it has taken some tasks are in a heap of their own.
+    """
+
+    __slots__ = ("_begun", "_first", "_full", "_next", "_queue")
+
+    def __init__(self, queue: Queue, full: Full) -> None:
+        self._queue = queue
+        self._next = 0
+        self._begun: list[_Begun] = []
+        self._full = full.since
+        self._first: Pending | None = None
+
+    def first(self) -> Pending | None:
+        """The oldest of the tasks that are left and may find room; it is never older than the one before."""
+        if self._first is None or self._is_full(self._first):
+            self._first = self._find()
+        return self._first
+
+    def advance(self) -> None:
+        """The first task was placed: next comes the one behind it, or that of another lane."""
+        if self._is_begun:
+            _, _, place, lane = heapq.heappop(self._begun)
+        else:
+            place, lane = 0, self._queue[self._next]
+            self._next += 1
+        if place + 1 < len(lane):
+            task = lane[place + 1]
+            heapq.heappush(self._begun, (task.queued_at, task.id, place + 1, lane))
+        self._first = None
+
+    def leave(self) -> None:
+        """Nothing more of the first task's lane is to be offered."""
+        if self._is_begun:
+            heapq.heappop(self._begun)
+        else:
+            self._next += 1
+        self._first = None
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether the first task is of a lane that is."""
+        return bool(self._begun) and self._begun[0][1] == (self._first.id if self._first else None)
+
+    def _find(self) -> Pending | None:
+        self._pass_over_full()
+        fresh = self._queue[self._next][0] if self._next < len(self._queue) else None
+        if not self._begun:
+            return fresh
+        _, _, place, lane = self._begun[0]
+        begun = lane[place]
+        return begun if fresh is None or begun.seniority < fresh.seniority else fresh
+
+    def _pass_over_full(self) -> None:
+        """Of many shapes without room this is what a pass takes most of its time for."""
+        queue, full, place, end = self._queue, self._full, self._next, len(self._queue)
+        while place < end:
+            task = queue[place][0]
+            since = full.get(task.shape)
+            if since is None or (since and task.lifespan is not None and task.lifespan < since):
+                break
+            place += 1
+        self._next = place
+        while self._begun and self._is_full(self._begun[0][3][self._begun[0][2]]):
+            heapq.heappop(self._begun)
+
+    def _is_full(self, task: Pending) -> bool:
+        since = self._full.get(task.shape)
+        return since is not None and not (since and task.lifespan is not None and task.lifespan < since)
