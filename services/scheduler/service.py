@@ -53,6 +53,7 @@ class SchedulerService:
         self._executor = executor
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._lease: Lease | None = None
+        self._led = False  # when it was last told of
         self._url: str | None = None  # where gateways can ask this one
         self._epoch_taken: int | None = None
         self._wakeup = lifetime.Wakeup()
@@ -133,14 +134,12 @@ class SchedulerService:
         """Take the lease when it is free, and renew it."""
         seconds = self._settings.leader_lease_seconds
         async for _ in lifetime.every(stop, seconds / ASKS):
-            led = self.leads
+            self._note_leading()  # it may have run out since
             try:
                 self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds, url=self._url)
             except errors.StoreUnavailable as error:
                 log.warning("lease.not_renewed", error=str(error))
-            if led != self.leads:
-                self._note_change(leads=self.leads)
-            metrics.LEADER.set(self.leads)
+            self._note_leading()
 
     async def watch_hints(self, stop: asyncio.Event) -> None:
         """Free what ended attempts held, and wake the cycle."""
@@ -266,7 +265,13 @@ class SchedulerService:
         ]
         return max(0.01, min(looks)) if self.leads else self._settings.poll_seconds
 
-    def _note_change(self, *, leads: bool) -> None:
+    def _note_leading(self) -> None:
+        """Tell of a lease that was taken or lost since this was last asked."""
+        leads = self.leads
+        metrics.LEADER.set(leads)
+        if leads is self._led:
+            return
+        self._led = leads
         metrics.LEASE_CHANGES.labels(change="taken" if leads else "lost").inc()
         if leads and self._lease:
             log.info("lease.taken", epoch=self._lease.epoch)

@@ -50,3 +50,22 @@ async def test_ends_that_no_event_told_of_are_counted_as_missed(scene: Scene) ->
     async with scene.running():
         await scene.until(TaskStatus.OVER, timeout=30)
         await waiting.until(lambda: missed() == before + 1, "the end is counted as missed", timeout=30)
+
+
+async def test_a_leader_that_hangs_beyond_its_lease_has_lost_it_and_takes_it_again(scene: Scene) -> None:
+    def changes(change: str) -> float:
+        return shown("godocker_lease_changes_total", change=change)
+
+    taken, lost = changes("taken"), changes("lost")
+    async with scene.running(scene.scheduler()):
+        await waiting.until(lambda: changes("taken") == taken + 1, "it leads", timeout=30)
+        hang(2 * scene.settings.leader_lease_seconds)
+        await waiting.until(lambda: changes("taken") == taken + 2, "it leads again", timeout=30)
+    assert changes("lost") >= lost + 1
+
+
+def hang(seconds: float) -> None:
+    """Let nothing else in this process's loop go on."""
+    until = clock.monotonic() + seconds
+    while clock.monotonic() < until:
+        pass
