@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shared.models.task import leases_of
 from shared.store.work import Pending
 
 
@@ -29,7 +30,7 @@ class Allocation:
     @property
     def leases(self) -> list[str]:
         """What of it nobody else may hold meanwhile, by names that are unique among all nodes."""
-        return [f"{self.node}/gpu/{name}" for name in self.gpus] + [f"{self.node}/port/{port}" for port in self.ports]
+        return leases_of(self.node, self.gpus, self.ports)
 
 
 @dataclass(slots=True)

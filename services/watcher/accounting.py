@@ -6,6 +6,7 @@ from services.watcher.outcome import Outcome
 from shared import clock
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id
+from shared.storage.directories import Result
 from shared.store.work import Ended
 
 
@@ -29,19 +30,30 @@ def row_of(ended: Ended) -> UsageRow | None:
     )
 
 
+def row_of_earlier(task: Task, attempt: int, result: Result | None) -> UsageRow | None:
+    """The usage of an attempt that others followed, as far as its wrapper left when it began and ended."""
+    if result is None or result.ended_at is None:
+        return None
+    return _row(task, attempt, result.started_at, result.ended_at)
+
+
 def row_of_task(task: Task, found: Outcome) -> UsageRow | None:
     """The usage of the attempt that a task is at, which came to this."""
+    return _row(task, task.attempt, found.started_at, found.ended_at)
+
+
+def _row(task: Task, attempt: int, started_at: float | None, ended_at: float) -> UsageRow | None:
     return row_of(
         Ended(
             id=task.id,
-            attempt=task.attempt,
+            attempt=attempt,
             node=None,
             user=task.user.id,
             project=task.project,
             cpus=task.spec.cpu,
             ram=task.spec.ram,
-            started_at=found.started_at,
-            ended_at=found.ended_at,
+            started_at=started_at,
+            ended_at=ended_at,
             gpus=task.spec.gpus,
         )
     )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from services.watcher.reconcile import Known
-from shared.executors.base import Handle, Observation
+from shared.executors.base import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
+from shared.models.task import Task, leases_of
+from shared.storage.directories import Result
 from shared.store.tasks import Transition
 
 NOTE = "found on its node after a backup was restored"
+GONE = "not on its node after a backup was restored"
 
 
 def ahead(observed: Iterable[Observation], known: Mapping[int, Known]) -> list[Handle]:
@@ -27,25 +30,55 @@ def ahead(observed: Iterable[Observation], known: Mapping[int, Known]) -> list[H
     return list(latest.values())
 
 
-def step(handle: Handle, known: Known, *, executor: str, now: float) -> Transition:
+def leases(run: Observation) -> list[str]:
+    """What of its node a run keeps from others, by name. One that ended keeps nothing."""
+    if run.given is None or run.state is RunState.EXITED:
+        return []
+    return leases_of(run.handle.node, run.given.gpus, [mapping.host for mapping in run.given.ports])
+
+
+def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int], now: float) -> Transition:
     """
     The next move of a task that leads to its being recorded as this run: along the edges that there are, so by way of the queue,
-    where it is not placed while a restored backup is held against the nodes.
+    where it is not placed while a restored backup is held against the nodes. `taken` says which leases other tasks hold: it
+    runs with what they are for all the same, so it is counted as its own, and is said to be shared.
     """
-    if known.status is not TaskStatus.PENDING:
+    if task.status is not TaskStatus.PENDING:
         fields: dict[str, object] = {"placement": None, "started_at": None}
-        return Transition(
-            handle.task_id, known.attempt, known.status, TaskStatus.PENDING, at=now, fields=fields, note=NOTE
-        )
-    where = {"node": handle.node, "executor": executor, "at": now, "epoch": 0, "gpus": [], "ports": [], "leases": []}
+        return Transition(task.id, task.attempt, task.status, TaskStatus.PENDING, at=now, fields=fields, note=NOTE)
+    given, wanted = run.given or Given(), leases(run)
+    ports = {mapping.container: mapping.host for mapping in given.ports}
+    where = {
+        "node": run.handle.node,
+        "executor": executor,
+        "at": now,
+        "epoch": 0,
+        "gpus": list(given.gpus),
+        "ports": [ports[inner] for inner in task.spec.ports if inner in ports],
+        "leases": [lease for lease in wanted if lease not in taken],
+    }
+    shared = [f"{lease}, which task {taken[lease]} holds" for lease in wanted if lease in taken]
+    reason = f"it runs with {'; '.join(shared)}" if shared else None
     return Transition(
-        handle.task_id,
-        known.attempt,
-        known.status,
+        task.id,
+        task.attempt,
+        task.status,
         TaskStatus.STARTING,
         at=now,
-        next_attempt=handle.attempt,
+        next_attempt=run.handle.attempt,
         # What it waited for has come, or it would not have been started.
-        fields={"placement": where, "started_at": None, "reason": None, "waiting_on": [], "not_before": None},
-        note=NOTE,
+        fields={"placement": where, "started_at": None, "reason": reason, "waiting_on": [], "not_before": None},
+        note=f"{NOTE}; {reason}" if reason else NOTE,
     )
+
+
+def undone(task: Task, result: Result | None, *, now: float) -> Transition:
+    """
+    What becomes of a task that is recorded as starting, whose run is not there and whose ports or devices another one has: to
+    start it again there would give them twice. If it has begun, it has ended since, as is found like any other end.
+    """
+    if result is None:
+        fields: dict[str, object] = {"placement": None, "started_at": None}
+        return Transition(task.id, task.attempt, task.status, TaskStatus.PENDING, at=now, fields=fields, note=GONE)
+    fields = {"placement.leases": [], "started_at": result.started_at}
+    return Transition(task.id, task.attempt, task.status, TaskStatus.RUNNING, at=now, fields=fields, note=GONE)

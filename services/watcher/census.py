@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
-from services.watcher import adoption
+from services.watcher import accounting, adoption
 from services.watcher.reconcile import Known
 from shared import arrays, clock, errors, lifetime
-from shared.executors.base import Executor, Observation
-from shared.lifecycle import ACTIVE
+from shared.executors.base import Executor, Handle, Observation
+from shared.lifecycle import ACTIVE, TaskStatus
+from shared.models.task import Task
+from shared.models.usage import UsageRow
 from shared.settings import Settings
+from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
+from shared.store.tasks import Transition
 
 log = structlog.get_logger(__name__)
 
 _MOVES = 8  #: more than lead from any status to being adopted, with races
+_READS = 8  #: of runs and of what they left, at a time
 
 
 class Census:
@@ -27,10 +32,14 @@ class Census:
     nothing is placed and no run is judged until every node was looked at, or was silent for as long as nodes are waited for.
     """
 
-    def __init__(self, node: str, stores: Stores, executor: Executor, settings: Settings) -> None:
+    def __init__(
+        self, node: str, stores: Stores, executor: Executor, directories: TaskDirectories, settings: Settings
+    ) -> None:
         self._node = node
         self._stores = stores
         self._executor = executor
+        self._directories = directories
+        self._reads = asyncio.Semaphore(_READS)
         self._poll = settings.poll_seconds
         self._after = settings.node_lost_after
         self._gap = 2 * (settings.docker_timeout + settings.reconcile_seconds)
@@ -72,18 +81,76 @@ class Census:
         return True
 
     async def _adopt(self, observed: Sequence[Observation]) -> bool:
-        """Record the runs that are ahead of their tasks. False if others were always faster."""
+        """Record the runs that are ahead of their tasks. False if others were always faster, or a run went away meanwhile."""
         adopted: set[int] = set()
         for _ in range(_MOVES):
-            known = await self._known(observed)
-            handles = adoption.ahead(observed, known)
+            handles = adoption.ahead(observed, await self._known(observed))
             if not handles:
                 log.info("census.node_seen", node=self._node, runs=len(observed), adopted=len(adopted))
                 return True
+            # A list does not say what a run was given.
+            found = await asyncio.gather(*(self._inspect(handle) for handle in handles))
+            runs = {run.handle.task_id: run for run in found if run is not None}
+            tasks = await self._stores.work.whole(list(runs))
+            await self._count_earlier(runs, tasks)
+            taken = await self._taken(runs, observed)
             now, name = clock.now(), self._executor.name
-            moves = [adoption.step(handle, known[handle.task_id], executor=name, now=now) for handle in handles]
-            adopted |= await self._stores.tasks.transition_many(moves)
+            moves = [adoption.step(runs[task.id], task, executor=name, taken=taken, now=now) for task in tasks]
+            won = await self._stores.tasks.transition_many(moves)
+            self._warn_of_shared([move for move in moves if move.task_id in won])
+            adopted |= won
         return False
+
+    async def _taken(self, runs: Mapping[int, Observation], observed: Sequence[Observation]) -> dict[str, int]:
+        """
+        The ports and devices of these runs that are recorded as held by tasks whose own runs are here too, and by which. Tasks
+        whose runs are not here any more have to give them up.
+        """
+        wanted = {lease for run in runs.values() for lease in adoption.leases(run)}
+        if not wanted:
+            return {}
+        here = {(seen.handle.task_id, seen.handle.attempt) for seen in observed}
+        taken: dict[str, int] = {}
+        for holder in await self._stores.work.holders(sorted(wanted)):
+            if (holder.id, holder.attempt) not in here:
+                await self._give_up(holder)
+            elif holder.placement is not None:
+                taken |= {lease: holder.id for lease in holder.placement.leases if lease in wanted}
+        return taken
+
+    async def _give_up(self, holder: Task) -> None:
+        log.info("census.leases_given_up", node=self._node, task_id=holder.id, attempt=holder.attempt)
+        if holder.status is TaskStatus.STARTING:
+            result = await self._result(holder, holder.attempt)
+            await self._stores.tasks.transition_many([adoption.undone(holder, result, now=clock.now())])
+        else:
+            await self._stores.tasks.give_up_leases(holder.id, holder.attempt)
+
+    def _warn_of_shared(self, moves: Sequence[Transition]) -> None:
+        for move in moves:
+            if reason := move.fields.get("reason"):
+                log.warning("census.leases_shared", node=self._node, task_id=move.task_id, reason=reason)
+
+    async def _count_earlier(self, runs: Mapping[int, Observation], tasks: Sequence[Task]) -> None:
+        """Count what earlier attempts used: their rows were written after the backup, if they were. A row that is there stays."""
+        earlier = [(task, number) for task in tasks for number in range(1, runs[task.id].handle.attempt)]
+        rows = await asyncio.gather(*(self._row(task, number) for task, number in earlier))
+        await self._stores.usage.add_many([row for row in rows if row is not None])
+
+    async def _row(self, task: Task, attempt: int) -> UsageRow | None:
+        return accounting.row_of_earlier(task, attempt, await self._result(task, attempt))
+
+    async def _inspect(self, handle: Handle) -> Observation | None:
+        async with self._reads:
+            return await self._executor.inspect(handle)
+
+    async def _result(self, task: Task, attempt: int) -> Result | None:
+        async with self._reads:
+            try:
+                return await self._directories.read_result(task.place, attempt)
+            except errors.StorageError as error:
+                log.warning("result.not_read", task_id=task.id, error=str(error))
+                return None
 
     async def _known(self, observed: Sequence[Observation]) -> dict[int, Known]:
         found = await self._stores.work.attempts(sorted({seen.handle.task_id for seen in observed}))

@@ -169,7 +169,7 @@ class WatcherService:
             node, self._stores, self._executor, enactor, settler, sampler, patience, limits, liveness, self._settings
         )
         stop = asyncio.Event()
-        census = Census(node, self._stores, self._executor, self._settings)
+        census = Census(node, self._stores, self._executor, self._directories, self._settings)
         work = asyncio.create_task(_watch(census, watch, stop), name=f"watch-{node}")
         self._held[node] = _Held(lease, watch, node in self._executor.node_names(), stop, work)
         metrics.LEASE_CHANGES.labels(change="taken").inc()

@@ -86,6 +86,14 @@ class PortMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a run was given of its node that nobody else has meanwhile: devices, as `NodeReport.gpus` names them, and ports."""
+
+    gpus: Sequence[str] = ()
+    ports: Sequence[PortMapping] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TmpStorage:
     """Room of `size` bytes that the run sees at `path` and that goes with it."""
 
@@ -131,6 +139,7 @@ class Observation:
     out_of_memory: bool = False
     #: Whether our wrapper got to run at all. False: the image could not even start a shell.
     wrapper_ran: bool = True
+    given: Given | None = None  #: as `inspect` says it; None where an executor does not know
 
 
 @dataclass(frozen=True, slots=True)

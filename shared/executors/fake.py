@@ -149,7 +149,8 @@ class FakeExecutor:
 
     async def inspect(self, handle: base.Handle) -> base.Observation | None:
         await self._called("inspect", handle)
-        return self._seen.get(handle)
+        seen, run = self._seen.get(handle), self.runs.get(handle)
+        return replace(seen, given=base.Given(run.gpus, run.ports)) if seen and run else seen
 
     async def events(self, node: str) -> AsyncIterator[base.Event]:
         queue: asyncio.Queue[base.Event] = asyncio.Queue()

@@ -166,6 +166,11 @@ class Placement(_Stored):
     leases: list[str] = []
 
 
+def leases_of(node: str, gpus: Sequence[str], ports: Sequence[int]) -> list[str]:
+    """What of a node nobody else may hold, by names that are unique among all nodes."""
+    return [f"{node}/gpu/{name}" for name in gpus] + [f"{node}/port/{port}" for port in ports]
+
+
 class Failure(_Stored):
     """Failures of nodes, not of the command, that attempts of this task met."""
 

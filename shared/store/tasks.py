@@ -182,6 +182,12 @@ class TaskStore:
         return result.matched_count == 1
 
     @connection.translated
+    async def give_up_leases(self, task_id: int, attempt: int) -> None:
+        """Let others be given the ports and devices of an attempt, which is not on its node any more."""
+        query = {"_id": task_id, "attempt": attempt, "status": {"$in": sorted(lifecycle.PLACED)}}
+        await self._tasks.update_one(query, {"$set": {"placement.leases": []}})
+
+    @connection.translated
     async def note_stuck(self, task_id: int, attempt: int, reason: str) -> None:
         """Write why an attempt that is to end does not."""
         query = {"_id": task_id, "attempt": attempt, "status": {"$in": sorted(lifecycle.PLACED)}}

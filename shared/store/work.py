@@ -174,6 +174,12 @@ class TaskWork:
         return [Task.model_validate(document) async for document in self._tasks.find({"_id": {"$in": list(ids)}})]
 
     @connection.translated
+    async def holders(self, leases: Sequence[str]) -> list[Task]:
+        """The tasks that are recorded as holding any of these ports and devices of nodes."""
+        query = {"status": {"$in": sorted(PLACED)}, "placement.leases": {"$in": list(leases), "$type": "string"}}
+        return [Task.model_validate(document) async for document in self._tasks.find(query)]
+
+    @connection.translated
     async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
         """Attempt, status and settled of those of `ids` that exist: whether a run that was found is wanted."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}}, {"attempt": 1, "status": 1, "settled": 1})

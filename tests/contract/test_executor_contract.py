@@ -418,6 +418,19 @@ async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.
     } <= lines
 
 
+async def test_what_a_run_was_given_is_known_to_whoever_finds_it(real_rig: rigs.Rig) -> None:
+    ports = (base.PortMapping(8080, free_port()), base.PortMapping(80, free_port()))
+    having = await real_rig.start("sleep 30", gpus=(DEVICE,), ports=ports, network=base.PUBLIC)
+    lacking = await real_rig.start("sleep 30")
+    finder = real_rig.another()
+    found, empty = await finder.inspect(having.handle), await finder.inspect(lacking.handle)
+    assert found is not None
+    assert found.given is not None
+    assert empty is not None
+    assert (found.given.gpus, set(found.given.ports)) == ((DEVICE,), set(ports))
+    assert empty.given == base.Given()
+
+
 async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(real_rig: rigs.Rig) -> None:
     with socket.socket() as stranger:
         stranger.bind(("", 0))

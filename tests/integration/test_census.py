@@ -168,10 +168,11 @@ async def test_a_child_that_was_not_made_when_the_backup_was_is_adopted(scene: S
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status in ACTIVE])
 def test_the_way_to_an_adopted_run_goes_along_the_edges_of_the_lifecycle(status: TaskStatus) -> None:
-    handle = base.Handle("node1", 1, 5)
+    run = samples.seen(1, 5)
     moves = []
     while status is not STARTING or not moves or moves[-1].next_attempt is None:
-        move = adoption.step(handle, Known(2, status, True), executor="fake", now=1.0)
+        task = samples.task(1, status, attempt=2)
+        move = adoption.step(run, task, executor="fake", taken={}, now=1.0)
         assert move.new in TRANSITIONS[status]
         moves.append(move)
         status = move.new

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.executors import base, wrapper
-from shared.executors.docker import body
+from shared.executors.docker import body, observe
 
 RUN = base.Run(
     handle=base.Handle("n1", 12, 3),
@@ -37,6 +37,17 @@ def made_of(run: base.Run) -> dict[str, Any]:
 def bind(source: str, target: str, *, read_only: bool, non_recursive: bool = False) -> dict[str, Any]:
     options = {"Propagation": "rprivate", "NonRecursive": non_recursive}
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only, "BindOptions": options}
+
+
+def test_what_a_container_was_given_is_read_from_what_the_engine_says_of_it() -> None:
+    run = replace(
+        RUN, gpus=("GPU-8f3c", "/dev/dri/card0"), ports=(base.PortMapping(80, 10001), base.PortMapping(8080, 10002))
+    )
+    stopped = {"Status": "exited", "ExitCode": 0}
+    seen = observe.inspected(RUN.handle, {"State": stopped, "HostConfig": made_of(run)["HostConfig"]})
+    assert seen.given == base.Given(run.gpus, run.ports)
+    nothing = {"Devices": None, "DeviceRequests": None, "PortBindings": None}
+    assert observe.inspected(RUN.handle, {"State": stopped, "HostConfig": nothing}).given == base.Given()
 
 
 def test_the_body_of_a_run() -> None:

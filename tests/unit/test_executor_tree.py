@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -111,6 +112,7 @@ def test_a_record_is_claimed_once_and_read_as_written(tmp_path: Path) -> None:
     assert not kept.claim(record)
     assert kept.read("god-1-2") == record
     assert list(kept.names()) == ["god-1-2"]
+    assert "gpus" not in json.loads((kept.directory / "god-1-2.json").read_bytes()), "an earlier version can read it"
     (kept.directory / "god-3-1.json").write_text("{cut sho")
     assert kept.read("god-3-1") is None
     kept.delete("god-1-2")

@@ -26,6 +26,12 @@ def requests(gpus: Sequence[str]) -> list[dict[str, Any]]:
     return [{"Driver": "nvidia", "DeviceIDs": names, "Capabilities": [["gpu"]]}] if names else []
 
 
+def of_container(host_config: Mapping[str, Any]) -> list[str]:
+    """The devices that `paths` and `requests` gave a container, from its `HostConfig`."""
+    named = [name for request in host_config.get("DeviceRequests") or () for name in request.get("DeviceIDs") or ()]
+    return [*named, *(device["PathOnHost"] for device in host_config.get("Devices") or ())]
+
+
 def environment(gpus: Sequence[str]) -> dict[str, str]:
     """
     Also for a run without any: images ask for all devices by this variable, and get them where the NVIDIA runtime is the

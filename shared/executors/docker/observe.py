@@ -59,7 +59,16 @@ def inspected(handle: base.Handle, found: Json) -> base.Observation:
         started_at=timestamp(seen.get("StartedAt")),
         ended_at=timestamp(seen.get("FinishedAt")) if ended else None,
         out_of_memory=bool(seen.get("OOMKilled")),
+        given=_given(found.get("HostConfig") or {}),
     )
+
+
+def _given(host_config: Json) -> base.Given:
+    # Not from labels: containers that an earlier version made have none of these.
+    bindings = (host_config.get("PortBindings") or {}).items()
+    ports = [(inner.partition("/")[0], outer["HostPort"]) for inner, bound in bindings for outer in bound or ()]
+    mappings = tuple(base.PortMapping(int(inner), int(outer)) for inner, outer in ports if outer)
+    return base.Given(tuple(gpus.of_container(host_config)), mappings)
 
 
 def timestamp(text: str | None) -> float | None:

@@ -34,6 +34,8 @@ class Record:
     started_at: float  #: seconds since the epoch
     pid: int | None = None
     start: int | None = None  #: ticks after the boot
+    gpus: Sequence[str] = ()
+    ports: Sequence[Sequence[int]] = ()  #: of the run, and that of the node which is meant by it
 
     @property
     def name(self) -> str:
@@ -102,7 +104,9 @@ class Records:
 
     def _write(self, record: Record) -> Path:
         path = self.directory / _NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"
-        path.write_bytes(orjson.dumps(asdict(record)))
+        # What is not there is left out: an earlier version does not read a record with fields that it does not know.
+        fields = {name: value for name, value in asdict(record).items() if value != ()}
+        path.write_bytes(orjson.dumps(fields))
         return path
 
 

@@ -46,6 +46,9 @@ class Found:
             started_at=None if self.state is base.RunState.CREATED else self.record.started_at,
             ended_at=self.result.ended_at if ended and self.result else None,
             wrapper_ran=self.result is not None or not ended,
+            given=base.Given(
+                tuple(self.record.gpus), tuple(base.PortMapping(inner, outer) for inner, outer in self.record.ports)
+            ),
         )
 
 

@@ -56,7 +56,14 @@ class Spawner:
         if port is not None and self._records.read(run.handle.name) is None:
             raise errors.PortTaken(f"port {port} of {records.NODE} is in use there", port=port)
         intent = records.Record(
-            run.handle.task_id, run.handle.attempt, run.uid, run.directory, proc.boot_id(), clock.now()
+            run.handle.task_id,
+            run.handle.attempt,
+            run.uid,
+            run.directory,
+            proc.boot_id(),
+            clock.now(),
+            gpus=tuple(run.gpus),
+            ports=tuple((mapping.container, mapping.host) for mapping in run.ports),
         )
         if not self._records.claim(intent):
             existing = self._records.read(intent.name)
