@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, described, errors, queries, requests
+from services.api import bodies, described, errors, requests
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
@@ -27,10 +27,7 @@ from services.api.routes import (
     tasks,
     users,
 )
-from services.api.wire.answers import Json
 from shared import exposition, metrics, serving
-
-PREFIX = "/api/1.0"
 
 _DESCRIPTION = """\
 Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.
@@ -58,6 +55,9 @@ ROUTERS = (
     app_tokens.router,
     system.router,
     prometheus.router,
+    maintenance.router,
+    nodes.router,
+    system.health_router,
 )
 
 _TAGS = [
@@ -89,18 +89,12 @@ def document() -> FastAPI:
         version=serving.VERSION,
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
-        default_response_class=Json,
-        responses=errors.RESPONSES,
-        dependencies=[Depends(queries.check)],
         strict_content_type=False,
         redoc_url=None,
     )
     errors.install(app)
     for router in ROUTERS:
-        app.include_router(router, prefix=PREFIX)
-    app.include_router(maintenance.router)
-    app.include_router(nodes.router)
-    app.include_router(system.health_router)
+        app.router.routes.extend(router.routes)
     described.install(app)
     return app
 

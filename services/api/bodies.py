@@ -12,6 +12,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api import queries
 from services.api.errors import problem
 from services.api.wire.answers import ProblemJson
 
@@ -92,12 +93,13 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose bodies are JSON, whatever the client calls them, and are parsed strictly."""
+    """A route whose bodies are JSON, whatever the client calls them, and are parsed strictly, as are the names of parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def strict(request: Request) -> Response:
+            queries.check(request)
             return await handler(_StrictRequest(_called_json(request.scope), request.receive))
 
         return strict

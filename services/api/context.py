@@ -119,7 +119,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
     )
 
 
-async def of(request: Request) -> Context:
+def of(request: Request) -> Context:
     """The context of the gateway that serves `request`."""
     context: Context = request.app.state.context
     return context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Query
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.api import context
@@ -16,15 +16,23 @@ from shared.auth.permissions import Action, Role
 from shared.models.task import Task
 from shared.models.user import User
 
-Here = Annotated[Context, Depends(context.of)]
+
+async def _here(request: Request) -> Context:
+    return context.of(request)
+
+
+Here = Annotated[Context, Depends(_here)]
 
 _bearer = HTTPBearer(auto_error=False, description="The token that `POST /api/1.0/authenticate` gives.")
 
 
-async def caller(here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> User:
+async def caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> User:
     """The user a request's token speaks for, as they are now. Raises `errors.NotAuthenticated`."""
     if credentials is None:
         raise errors.NotAuthenticated("a token is needed: Authorization: Bearer <token>")
+    here = context.of(request)
     secret = here.settings.secret_passphrase.get_secret_value()
     session = tokens.read_session(credentials.credentials, secret=secret)
     user = await here.users.ask(session.user)
@@ -36,10 +44,10 @@ async def caller(here: Here, credentials: Annotated[HTTPAuthorizationCredentials
 
 
 async def maybe_caller(
-    here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> User | None:
     """The caller; None where there is no token at all. A bad one is refused all the same."""
-    return None if credentials is None else await caller(here, credentials)
+    return None if credentials is None else await caller(request, credentials)
 
 
 Caller = Annotated[User, Depends(caller)]

@@ -9,14 +9,14 @@ from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.explanation import Verdict
 from shared import clock, errors
-from shared.lifecycle import ENDED, TaskStatus
+from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
 from shared.models.task import Task
 from shared.store import work
 
 
 async def of_task(here: Context, task: Task) -> dict[str, Any]:
     """Why `task` is where it is, at this moment. Raises `errors.StoreUnavailable`."""
-    if task.status is TaskStatus.PENDING and not _runs(task):
+    if task.status is TaskStatus.PENDING and not _runs(task) and task.intent is not Intent.KILL:
         found = await _asked(here, task)
         if found is not None:
             return {"id": task.id, **found}
@@ -80,6 +80,8 @@ def _runs(task: Task) -> bool:
 def _reason(task: Task, text: str) -> dict[str, Any]:
     if _runs(task):
         return {"code": "running", "text": text}
+    if task.status in WAITING and task.intent is Intent.KILL:
+        return {"code": "kill_requested", "text": "it is to be killed, and is not started any more"}
     match task.status:
         case TaskStatus.PENDING:
             # Those that are stored are known to the scheduler.

@@ -8,43 +8,39 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import orjson
-from fastapi import Depends, Header, Request
+from fastapi import Header, Request
 
 from services.api.context import Context
-from services.api.dependencies import Caller
 from shared import clock, errors
 from shared.models.receipt import RequestKey
 from shared.models.task import Task
+from shared.models.user import User
 
 HEADER = "Idempotency-Key"
 _PAUSE = 0.02  #: seconds, until what another request has written is safe to answer from
 
 
-async def sent_key(
-    request: Request,
-    caller: Caller,
-    value: Annotated[
-        str | None,
-        Header(
-            alias=HEADER,
-            min_length=1,
-            max_length=255,
-            pattern=r"^[ -~]+$",
-            description="Any text, new for each new request. The same request sent again within a day under the same key is "
-            "answered as the first one was, and creates nothing.",
-            examples=["3f0c6f4e-0d3b-4a55-9d0c-6a0d5b8f3f0e"],
-        ),
-    ] = None,
-) -> RequestKey | None:
-    """The key of a request, if it has one. Raises `errors.InvalidInput`."""
-    if value is None:
+SentKey = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]+$",
+        description="Any text, new for each new request. The same request sent again within a day under the same key is "
+        "answered as the first one was, and creates nothing.",
+        examples=["3f0c6f4e-0d3b-4a55-9d0c-6a0d5b8f3f0e"],
+    ),
+]
+
+
+async def key_of(request: Request, caller: User, sent: str | None) -> RequestKey | None:
+    """The key of a request of `caller`, if one was `sent`. Raises `errors.InvalidInput`."""
+    if sent is None:
         return None
     if len(request.headers.getlist(HEADER)) > 1:
         raise errors.InvalidInput.of(f"header.{HEADER}", "must not be there twice")
-    return RequestKey(caller.id, value, digest(await request.body()))
-
-
-SentKey = Annotated[RequestKey | None, Depends(sent_key)]
+    return RequestKey(caller.id, sent, digest(await request.body()))
 
 
 def digest(body: bytes) -> str:

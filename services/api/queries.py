@@ -11,7 +11,7 @@ from shared import errors
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
-async def check(request: Request) -> None:
+def check(request: Request) -> None:
     """
     Raises `errors.InvalidInput` for a name such as `tag[$ne]`. It would mean nothing here, and a request that was to
     concern a few things would concern all of them.

@@ -17,7 +17,7 @@ import typer
 import yaml
 
 from godocker import cli
-from services.api import app
+from services.api import app, routers
 from shared.live import LIVE
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def routes() -> list[tuple[str, str]]:
         assert path, command
         method = re.search(r"-X (\w+)", command)
         sends = " -d " in command
-        prefix = app.PREFIX if "$API/" in command else ""
+        prefix = routers.API if "$API/" in command else ""
         found.append((method[1] if method else "POST" if sends else "GET", prefix + path[1]))
     return found
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api import bodies
+from services.api import routers
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire import user as user_wire
@@ -20,7 +20,7 @@ from shared import clock, errors
 from shared.auth import app_tokens
 from shared.models.app_token import AppToken
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["application tokens"])
+router = routers.make("application tokens")
 
 _bearer = HTTPBearer(
     auto_error=False,

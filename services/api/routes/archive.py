@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
-from services.api import array_actions, bodies, task_answers
+from services.api import array_actions, routers, task_answers
 from services.api.dependencies import Caller, Here, Managed
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, TaskOut
 from shared import clock, errors
 from shared.lifecycle import ENDED, TaskStatus
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["archive"])
+router = routers.make("archive")
 
 _DAY = 24 * 3600
 Days = Annotated[int, Path(ge=0, le=36500)]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import Body, Request
 
-from services.api import bodies, idempotency
+from services.api import idempotency, routers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
@@ -17,7 +17,7 @@ from shared import errors
 from shared.models.task import Task
 from shared.settings import MOST_IN_BATCH
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+router = routers.make("tasks")
 
 _HELLO = {"container": {"image": "busybox:latest"}, "command": {"cmd": "echo hello from task $GODOCKER_JID"}}
 
@@ -37,7 +37,7 @@ Batch = Annotated[
     responses=AUTHENTICATED | responses(403, 409, 413, 429),
     summary="Create several tasks, all or none",
 )
-async def create(sent: Batch, here: Here, user: Caller, key: SentKey) -> Json:
+async def create(sent: Batch, request: Request, here: Here, user: Caller, sent_key: SentKey = None) -> Json:
     """
     A list of tasks, each as for `POST /task`; the answer has their numbers in the same order. If any of them breaks a rule, or a
     limit does not hold all of them, none is created. How many may come at once is configured (`max_batch`).
@@ -50,5 +50,6 @@ async def create(sent: Batch, here: Here, user: Caller, key: SentKey) -> Json:
         return await Arrivals(here, user).admit_all(sent)
 
     with refusals_counted():
+        key = await idempotency.key_of(request, user, sent_key)
         ids = await idempotency.once(here, key, admit)
     return Json({"msg": "Tasks added", "ids": ids})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
-from services.api import bodies, explanations
+from services.api import explanations, routers
 from services.api.dependencies import Here, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
 from services.api.wire.explanation import Explanation
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+router = routers.make("tasks")
 
 
 @router.get(

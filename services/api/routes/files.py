@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import Depends, Path, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from services.api import bodies, dependencies
+from services.api import bodies, dependencies, routers
 from services.api.context import Context
 from services.api.dependencies import Here, TaskId, Visible
 from services.api.errors import AUTHENTICATED, responses
@@ -24,7 +24,7 @@ from shared.models.task import Task
 from shared.models.user import User
 from shared.storage import personal
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["files"])
+router = routers.make("files")
 
 Seen = Annotated[User, user_for(Action.SEE_USER)]
 Changed = Annotated[User, user_for(Action.CHANGE_USER)]

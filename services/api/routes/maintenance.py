@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import structlog
-from fastapi import APIRouter, Path
+from fastapi import Path
 
-from services.api import bodies
+from services.api import routers
 from services.api.dependencies import Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, MaintenanceOut
@@ -18,7 +18,7 @@ from shared.store.maintenance import ALL
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+router = routers.make("system", prefix="")
 
 _ADMIN = permitted(Action.ADMINISTER_SYSTEM)
 

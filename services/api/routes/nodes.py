@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter
-
-from services.api import bodies
+from services.api import routers
 from services.api.dependencies import Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, ListedNode
 from shared import inventory
 from shared.auth.permissions import Action
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+router = routers.make("system", prefix="")
 
 
 @router.get(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from services.api import bodies, sums
+from services.api import routers, sums
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.subjects import project_for
@@ -21,7 +21,7 @@ from shared.models.project import DEFAULT, Project
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["projects"])
+router = routers.make("projects")
 
 Seen = Annotated[Project, project_for(Action.SEE_PROJECT)]
 Counted = Annotated[Project, project_for(Action.SEE_PROJECT_USAGE)]

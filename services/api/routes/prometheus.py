@@ -5,17 +5,16 @@ from __future__ import annotations
 import hmac
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api import bodies
+from services.api import routers
 from services.api.dependencies import Here
 from services.api.errors import responses
 from services.api.pushed import Measurement
 from services.api.wire.answers import Json, Message
 from shared import errors
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
+router = routers.make("system")
 
 
 class MeasurementIn(BaseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
-from services.api import bodies, task_answers
+from services.api import routers, task_answers
 from services.api.context import Context
 from services.api.dependencies import Caller, Here, MaybeCaller
 from services.api.errors import AUTHENTICATED, responses
@@ -19,7 +19,7 @@ from shared.auth.permissions import Action
 from shared.models.recipe import RECIPE_ID, Recipe
 from shared.models.user import User
 
-router = APIRouter(route_class=bodies.StrictRoute, prefix="/marketplace", tags=["marketplace"])
+router = routers.make("marketplace", prefix=f"{routers.API}/marketplace")
 
 RecipeId = Annotated[str, Path(max_length=64, description="The recipe's id")]
 

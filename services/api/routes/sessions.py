@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api import bodies
+from services.api import routers
 from services.api.dependencies import Here
 from services.api.errors import responses
 from services.api.wire.answers import Json, Token
 from shared import clock, errors
 from shared.auth import tokens
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["session"])
+router = routers.make("session")
 
 
 class Credentials(BaseModel):

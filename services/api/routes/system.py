@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
-
-from services.api import bodies, offer
+from services.api import offer, routers
 from services.api.dependencies import Here
 from services.api.wire.answers import Json, Message, NodeUsage
 from shared import serving
 from shared.store.work import GB
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["system"])
-health_router = APIRouter(tags=["system"])
+router = routers.make("system")
+health_router = routers.make("system", prefix="")
 
 
 @router.get("/ping", response_model=Message, summary="Whether the gateway is there")

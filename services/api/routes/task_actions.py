@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, arrays, bodies, requirements, task_answers
+from services.api import array_actions, arrays, requirements, routers, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, TaskOut, Token
@@ -17,7 +16,7 @@ from shared.executors.base import Feature
 from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
 from shared.models.task import Task
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+router = routers.make("tasks")
 
 TASK_TOKEN_SECONDS = 24 * 3600
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from services.api import bodies, task_answers
+from services.api import routers, task_answers
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, TaskOut
@@ -16,7 +16,7 @@ from services.api.wire.submission import Line
 from shared.auth.permissions import Action
 from shared.store.lists import Filter, Order
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+router = routers.make("tasks")
 
 _LIST = 100  #: tasks in a list of those over, where the caller names no number
 _LIST_MAX = 10_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query, Request
 
-from services.api import array_actions, bodies, explanations, idempotency, task_answers
+from services.api import array_actions, explanations, idempotency, routers, task_answers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
@@ -19,7 +19,7 @@ from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
 from shared.store.tasks import Transition
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["tasks"])
+router = routers.make("tasks")
 
 DryRunAsked = Annotated[bool, Query(description="Store nothing, and say what would become of it")]
 
@@ -30,7 +30,9 @@ DryRunAsked = Annotated[bool, Query(description="Store nothing, and say what wou
     responses=AUTHENTICATED | responses(403, 409, 413, 429),
     summary="Create a task",
 )
-async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey, dry_run: DryRunAsked = False) -> Json:
+async def create(
+    sent: TaskIn, request: Request, here: Here, user: Caller, sent_key: SentKey = None, dry_run: DryRunAsked = False
+) -> Json:
     """
     Once this answers, the task is stored for good. It runs when its turn has come and a node has room. Whoever gets no answer
     can send it again under the same `Idempotency-Key`: it is created once.
@@ -50,6 +52,7 @@ async def create(sent: TaskIn, here: Here, user: Caller, key: SentKey, dry_run: 
         if dry_run:
             explanation = await explanations.of_unsent(here, await admit())
             return Json({"msg": "Task would be added", "explanation": explanation})
+        key = await idempotency.key_of(request, user, sent_key)
         if key is None:
             task_id = await here.submissions.submit(await admit())
         else:

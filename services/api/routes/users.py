@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import Query
 
-from services.api import bodies, sums
+from services.api import routers, sums
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.subjects import user_for
@@ -25,7 +25,7 @@ from shared.models.user import User
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(route_class=bodies.StrictRoute, tags=["users"])
+router = routers.make("users")
 
 Seen = Annotated[User, user_for(Action.SEE_USER)]
 Changed = Annotated[User, user_for(Action.CHANGE_USER)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from shared import arrays
 from shared.executors import base
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
@@ -100,6 +101,8 @@ def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
             return _waits_for(task.waiting_on)
         if task.array is not None and task.started_at is not None:
             return f"{task.array.over} of {task.array.count} children are over"
+        if task.array is not None and arrays.is_suspended(task):
+            return "suspended: none of its children is started"
         if verdict is not None and _judged(task, verdict):
             return verdict.reason
         return task.reason or NOT_LOOKED_AT
