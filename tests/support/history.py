@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from typing import Any
 import pymongo
 
 from shared.settings import Settings
+
+#: What a task's name stands for: its command's exit code, None for one that its node fails, or the exit code by how it ends.
+Expected = int | None | Mapping[str, int]
 
 
 class Witness:
@@ -28,13 +32,16 @@ class Witness:
         self._file.chmod(0o666)
         self._inside = f"{inside or folder}/witness"
 
-    def script(self, *, seconds: float = 0, exit_code: int = 0, gate: str | None = None) -> str:
-        """A task's script that leaves its traces. `gate` is what its first attempt waits for until it is opened."""
+    def script(self, *, seconds: float = 0, exit_code: int = 0, gate: str | None = None, command: str = ":") -> str:
+        """
+        A task's script that leaves its traces, with `command` between them. `gate` is what its first attempt waits for until it
+        is opened.
+        """
         file = f"{self._inside.rpartition('/')[0]}/gate-{gate}"
         wait = f"case $GODOCKER_RUN in *-1) until [ -e {file} ]; do sleep 0.2; done;; esac\n" if gate else ""
         return (
             f'echo "$GODOCKER_RUN start $(date +%s)" >> {self._inside} || exit 99\n'
-            f"{wait}sleep {seconds:g}\n"
+            f"{wait}sleep {seconds:g}\n{command}\n"
             f'echo "$GODOCKER_RUN stop $(date +%s)" >> {self._inside}\n'
             f"exit {exit_code}\n"
         )
@@ -60,13 +67,13 @@ class Witness:
 class Figures:
     """What a run came to. `runs_twice` and `lost` must be 0."""
 
-    tasks: int
-    acknowledged: int
-    attempts: int
-    starts: int
-    usage_rows: int
-    lost: int
-    runs_twice: int
+    tasks: int = 0
+    acknowledged: int = 0
+    attempts: int = 0
+    starts: int = 0
+    usage_rows: int = 0
+    lost: int = 0
+    runs_twice: int = 0
 
     def __str__(self) -> str:
         return (
@@ -74,18 +81,23 @@ class Figures:
             f"{self.usage_rows} usage rows, {self.lost} lost, {self.runs_twice} run twice"
         )
 
+    def since(self, earlier: Figures) -> Figures:
+        """What came to it after `earlier`."""
+        mine, before = dataclasses.asdict(self), dataclasses.asdict(earlier)
+        return Figures(**{name: mine[name] - before[name] for name in mine})
+
 
 def check(
     settings: Settings,
     witness: Witness,
     *,
     acknowledged: Sequence[int],
-    exit_codes: Mapping[str, int | None],
+    exit_codes: Mapping[str, Expected],
     lost: Collection[int] = (),
 ) -> Figures:
     """
     Hold the record against the witness; fails with all that is wrong. `acknowledged` are the ids that were answered 200,
-    `exit_codes` what each task's name stands for, None for one that its node fails. `lost` are ids of which nothing is recorded,
+    `exit_codes` what each task's name stands for. `lost` are ids of which nothing is recorded,
     as it has to be: they were sent after the backup that was restored. To be called when nothing runs any more.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
@@ -142,10 +154,11 @@ def unsettled(settings: Settings) -> int:
         client.close()
 
 
-def _wrong_end(task: Mapping[str, Any], exit_codes: Mapping[str, int | None]) -> str | None:
+def _wrong_end(task: Mapping[str, Any], exit_codes: Mapping[str, Expected]) -> str | None:
     expected = exit_codes[task["spec"]["name"]]
     if expected is None and task["ending"] == "node_failed":
         return None
-    if task["ending"] == "exited" and task["exit_code"] == expected:
+    codes = expected if isinstance(expected, Mapping) else {"exited": expected}
+    if task["ending"] in codes and task["exit_code"] == codes[task["ending"]]:
         return None
-    return f"task {task['_id']} ended {task['ending']} {task['exit_code']} ({task['reason']}), expected exit {expected}"
+    return f"task {task['_id']} ended {task['ending']} {task['exit_code']} ({task['reason']}), expected {codes}"
