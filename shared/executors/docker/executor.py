@@ -110,20 +110,13 @@ class DockerExecutor:
         await asyncio.Event().wait()
 
     async def stop(self, handle: base.Handle, *, grace: float) -> None:
-        found = await self._find(handle)
-        if found is None or not found["State"]["Running"]:
-            return
-        seconds = math.ceil(grace)
-        # By id: a name could by now be that of another one. The engine does TERM, wait, KILL, and answers after it.
-        await self._ask(
-            handle.node,
-            "POST",
-            f"containers/{found['Id']}/stop",
-            {"t": str(seconds)},
-            timeout=seconds + self._config.docker_timeout,
-            long=True,
-            gone_is_fine=True,
-        )
+        # By id: a name could by now be that of another one. One that was seen to be ours needs no look before.
+        identifier = self._host(handle.node).known.of(handle)
+        if identifier is None or not await self._end(handle.node, identifier, grace):
+            found = await self._find(handle)
+            if found is None or not found["State"]["Running"]:
+                return
+            await self._end(handle.node, found["Id"], grace)
         after = await self._find(handle)
         if after is not None and after["State"]["Running"]:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
@@ -225,6 +218,18 @@ class DockerExecutor:
         self._host(handle.node).known.note(handle, found["Id"])
         return dict(found)
 
+    async def _end(self, node: str, identifier: str, grace: float) -> bool:
+        """TERM, wait, KILL: the engine does all of it, and answers after it. False where there is no container of that id."""
+        seconds = math.ceil(grace)
+        path, timeout = f"containers/{identifier}/stop", seconds + self._config.docker_timeout
+        try:
+            await self._engine(node).call("POST", path, params={"t": str(seconds)}, timeout=timeout, long=True)
+        except aiodocker.DockerError as error:
+            if error.status not in (404, 409):
+                raise errors.NodeUnavailable(node, client.words(error.message)) from error
+            return error.status == 409  # somebody else is removing it
+        return True
+
     async def _delete(self, node: str, identifier: str) -> bool:
         """Remove a container with all it holds. False where there is none of that id."""
         try:
@@ -243,12 +248,11 @@ class DockerExecutor:
         params: dict[str, str] | None = None,
         *,
         timeout: float | None = None,
-        long: bool = False,
         gone_is_fine: bool = False,
     ) -> Any:
         """One call whose error answers mean that the node is not well, but for a container that is gone or going."""
         try:
-            _, answer = await self._engine(node).call(method, path, params=params, timeout=timeout, long=long)
+            _, answer = await self._engine(node).call(method, path, params=params, timeout=timeout)
         except aiodocker.DockerError as error:
             if gone_is_fine and error.status in (404, 409):
                 return None

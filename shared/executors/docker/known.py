@@ -19,6 +19,10 @@ class Known:
     def note(self, handle: base.Handle, identifier: str) -> None:
         self._ids[handle] = identifier
 
+    def of(self, handle: base.Handle) -> str | None:
+        """The container's id; None where it was not seen."""
+        return self._ids.get(handle)
+
     def take(self, handle: base.Handle) -> str | None:
         """The container's id, which is forgotten with that; None where it was not seen."""
         return self._ids.pop(handle, None)
