@@ -59,8 +59,8 @@ class Cycle:
 
     async def run(self, *, epoch: int) -> bool:
         """
-        One cycle. True if there is more to do at once: the limit ended the pass, the queue holds more, or tasks wait that
-        were not told why. Raises `errors.StoreUnavailable`.
+        One cycle. True if there is more to do at once: the limit ended the pass, the queue holds more, tasks wait that were not
+        told why, or a quota kept away what the pass had given room to. Raises `errors.StoreUnavailable`.
         """
         began = clock.monotonic()
         more = await self.read_queue()
@@ -82,7 +82,7 @@ class Cycle:
                 pending=len(self._book),
                 milliseconds=round((clock.monotonic() - began) * 1000, 1),
             )
-        return more or plan.full or unexplained
+        return more or plan.full or unexplained or self._is_room_back(plan.placements, won)
 
     @property
     def waiting(self) -> Collection[str]:
@@ -127,11 +127,8 @@ class Cycle:
             ranking=RANKINGS[self._settings.placement],
             rules=Rules(now, self._settings.reserve_after, self._settings.maxlifespan, self.reservation),
             arrays=Arrays(limits, self._cluster.children(limits)),
-            is_held=self._is_held,
+            is_held=self._dispatcher.quotas.is_held,
         )
-
-    def _is_held(self, task: Pending) -> bool:
-        return self._dispatcher.quotas.is_held(task.user, task.project)
 
     async def _commit(self, placements: Sequence[placement.Placement], epoch: int) -> set[int]:
         if not placements:
@@ -158,11 +155,16 @@ class Cycle:
             self._book.add(await self._stores.work.pending_of([task.id for task in lost]))
         return won
 
+    def _is_room_back(self, placements: Sequence[placement.Placement], won: Collection[int]) -> bool:
+        """Whether a quota did not let some be placed: others have the room, and are held by nothing."""
+        is_held = self._dispatcher.quotas.is_held
+        return any(is_held(placed.task) for placed in placements if placed.task.id not in won)
+
     def _reasons_of_held(self, held: Sequence[Pending]) -> dict[str, str]:
         """Why lanes wait whatever room there is: a quota of their owners is full, or their array has as many placed as it may."""
         reasons = {scope.key: reason for scope, reason in self._dispatcher.quotas.held.items()}
         for task in held:
-            if task.parent in self._book.limits and not self._is_held(task):
+            if task.parent in self._book.limits and not self._dispatcher.quotas.is_held(task):
                 most = self._book.limits[task.parent]
                 reasons[f"array {task.parent}"] = (
                     f"{most} children of array {task.parent} are placed, as many as may be"

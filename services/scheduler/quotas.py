@@ -17,7 +17,7 @@ from shared.store.work import GB, Pending
 
 log = structlog.get_logger(__name__)
 
-HOLD = 2.0  #: seconds in which nothing of a scope is offered whose quota is full for the moment
+HOLD = 2.0  #: seconds in which nothing is offered that a quota had no room for
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,14 @@ class Judgement:
 
     allowed: list[Transition] = field(default_factory=list)
     refused: dict[int, list[Excess]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Full:
+    """What was found too much for a quota, and until when that counts, on the monotonic clock."""
+
+    until: float
+    excess: Excess
 
 
 def judge(wanted: Sequence[Wanted], quotas: Mapping[Scope, Quota], taken: Mapping[Scope, Taken]) -> Judgement:
@@ -63,33 +71,36 @@ class QuotaGate:
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._held: dict[Scope, tuple[float, str]] = {}
+        self._held: dict[Scope, dict[str, _Full]] = {}  #: by resource
 
-    def is_held(self, user: str, project: str) -> bool:
-        """Whether a quota of theirs was full a moment ago: offering their tasks again would be in vain."""
-        return bool(self._held) and any(scope in self._held for scope in scopes_of(user, project))
+    def is_held(self, task: Pending) -> bool:
+        """Whether a quota had no room for as much as `task` needs a moment ago: offering it again would be in vain."""
+        return bool(self._held) and bool(self.excesses_of(task))
 
-    def reason(self, user: str, project: str) -> str | None:
-        """Why they are held; None if they are not."""
-        return next((self._held[scope][1] for scope in scopes_of(user, project) if scope in self._held), None)
+    def excesses_of(self, task: Pending) -> list[Excess]:
+        """Why `task` is held; nothing if it is not. A smaller one than that which was too large may be let through."""
+        need = need_of(task)
+        held = [self._held[scope] for scope in scopes_of(task.user, task.project) if scope in self._held]
+        return [full.excess for found in held for full in found.values() if full.excess.concerns(need)]
 
     @property
     def held(self) -> Mapping[Scope, str]:
-        """The scopes that are held, and why."""
-        return {scope: reason for scope, (_, reason) in self._held.items()}
+        """The scopes of which something is held, and why."""
+        return {scope: next(iter(found.values())).excess.text for scope, found in self._held.items()}
 
-    def let_go(self) -> list[Scope]:
-        """Hold no longer what has been held for long enough, and return it: it is worth another look."""
+    def let_go(self) -> None:
+        """Hold no longer what has been held for long enough: it is worth another look."""
         now = clock.monotonic()
-        gone = [scope for scope, (until, _) in self._held.items() if until <= now]
-        for scope in gone:
-            del self._held[scope]
-        return gone
+        left = {
+            scope: {name: one for name, one in full.items() if one.until > now} for scope, full in self._held.items()
+        }
+        self._held = {scope: full for scope, full in left.items() if full}
 
     @property
     def next_look(self) -> float | None:
         """Seconds until something is let go; None where nothing is held."""
-        return min((until for until, _ in self._held.values()), default=0.0) - clock.monotonic() if self._held else None
+        ends = [full.until for found in self._held.values() for full in found.values()]
+        return min(ends) - clock.monotonic() if ends else None
 
     async def place(self, wanted: Sequence[Wanted]) -> set[int]:
         """
@@ -135,7 +146,8 @@ class QuotaGate:
             if final:
                 ends.append(_end(want.task, "; ".join(excess.text for excess in final), now))
             else:
-                self._held.update({excess.scope: (until, excess.text) for excess in found})
+                for excess in found:
+                    self._held.setdefault(excess.scope, {})[excess.resource] = _Full(until, excess)
         metrics.QUOTA_REFUSALS.labels("ended").inc(len(ends))
         metrics.QUOTA_REFUSALS.labels("waits").inc(len(wanted) - len(ends))
         ended = await self._stores.tasks.transition_many(ends)

@@ -62,12 +62,12 @@ def sort(
     *,
     refused: Collection[str],
     placed: Mapping[int, int],
-    is_held: Callable[[str, str], bool],
+    is_held: Callable[[Pending], bool],
     reservation: Reservation | None = None,
 ) -> dict[Wait, Waiting]:
     """
     What stands in `book`, every reason named. `refused` are the shapes that found no room, `placed` says how many children of
-    limited arrays hold resources, `is_held` whether a quota of this user or project is full.
+    limited arrays hold resources, `is_held` whether a quota has no room for as much as this task needs.
     """
     found = dict.fromkeys(Wait, Waiting())
     for wait, waiting in _entries(book, nodes, refused, placed, is_held, reservation):
@@ -80,12 +80,12 @@ def _entries(
     nodes: Sequence[NodeState],
     refused: Collection[str],
     placed: Mapping[int, int],
-    is_held: Callable[[str, str], bool],
+    is_held: Callable[[Pending], bool],
     reservation: Reservation | None,
 ) -> Iterator[tuple[Wait, Waiting]]:
     judged = _Judged(nodes, reservation)
     for key, lane in book.lanes.items():
-        if is_held(key.user, key.project):
+        if is_held(lane[0]):
             wait = Wait.QUOTA
         elif _is_full(key, book.limits, placed):
             wait = Wait.ARRAY

@@ -73,6 +73,12 @@ class Excess:
     need: float
     final: bool
 
+    def concerns(self, need: Amounts) -> bool:
+        """Whether as much as `need` was too much at that moment too; of time, which is not known beforehand, anything is."""
+        if self.resource == "time":
+            return True
+        return self.finished + self.held + float(getattr(need, self.resource)) > self.limit + EPSILON
+
     @property
     def text(self) -> str:
         """The excess as a sentence with its numbers."""

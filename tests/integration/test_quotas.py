@@ -120,11 +120,13 @@ async def test_placements_beyond_a_quota_wait_and_those_without_one_do_not(index
     gate = QuotaGate(indexed)
     wants = [*await add(indexed, 5), *await add(indexed, 2, first=11, user="bob")]
     assert await gate.place(wants) == {1, 2, 3, 11, 12}
-    assert gate.is_held("alice", "default")
-    assert not gate.is_held("bob", "default")
-    assert gate.reason("alice", "default") == (
+    large, small = samples.pending(user="alice"), samples.pending(user="alice", cpus=0)
+    assert [excess.text for excess in gate.excesses_of(large)] == [
         "the cpu quota of user alice: 0 of 3 used, 3 held by tasks that run, 1 needed"
-    )
+    ]
+    assert gate.is_held(large)
+    assert not gate.is_held(small)
+    assert not gate.is_held(samples.pending(user="bob"))
 
 
 async def test_a_task_that_a_used_up_quota_can_never_let_start_is_over(indexed: stores.Stores) -> None:
@@ -136,7 +138,7 @@ async def test_a_task_that_a_used_up_quota_can_never_let_start_is_over(indexed: 
     assert task is not None
     assert (task.status, task.ending, task.attempt, task.settled) == (TaskStatus.OVER, Ending.QUOTA_REACHED, 0, True)
     assert task.reason == "the cpu quota of user alice: 3 of 3 used, 1 needed"
-    assert not gate.is_held("alice", "default")
+    assert not gate.is_held(samples.pending(user="alice"))
 
 
 async def test_two_schedulers_at_once_never_pass_a_quota(settings: Settings, indexed: stores.Stores) -> None:

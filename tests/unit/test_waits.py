@@ -29,7 +29,7 @@ def found(
     book = Book()
     book.limits.update(limits or {})
     book.add(tasks)
-    sorted_ = waits.sort(book, nodes, refused=refused, placed=placed or {}, is_held=lambda user, _: user == held)
+    sorted_ = waits.sort(book, nodes, refused=refused, placed=placed or {}, is_held=lambda task: task.user == held)
     assert sorted_.keys() == set(Wait), "every reason is named, so that each is shown from the start"
     return {wait: waiting for wait, waiting in sorted_.items() if waiting.count}
 
