@@ -246,6 +246,7 @@ class Dispatcher:
             "placement": None,
             "started_at": None,
             "not_before": now + delay if delay else None,
+            "reason": f"its start was undone: {error}",
         }
         if await self._move(task, TaskStatus.PENDING, now, fields, note=str(error)):
             self.undone.append(task.id)

@@ -52,7 +52,9 @@ def explain(task: Pending, situation: Situation) -> dict[str, Any]:
     judged = judgement.judge(task, situation.nodes, situation.reservation)
     own = [*_gates(task, situation), *_quotas(situation), *_maintenance(situation)]
     named = {reason["code"] for reason in own}
-    reasons = [*own, *(reason for reason in _of_nodes(judged) if reason["code"] not in named)] or [_turn(situation)]
+    reasons = [*own, *(reason for reason in _of_nodes(judged) if reason["code"] not in named)] or [
+        _turn(task, situation)
+    ]
     final = any(excess.final for excess in situation.excesses)
     kept = situation.reservation if situation.reservation and situation.reservation.task_id == task.id else None
     return {
@@ -86,14 +88,16 @@ def _gates(task: Pending, situation: Situation) -> Iterable[dict[str, Any]]:
             need=left,
             unit="seconds",
         )
+    array = task.id if task.array is not None else task.parent
     if situation.array_suspended:
-        yield _reason("array_suspended", f"its array {task.parent} is suspended", f"task {task.parent} is resumed")
+        whose = "it" if task.array is not None else f"its array {array}"
+        yield _reason("array_suspended", f"{whose} is suspended", f"task {array} is resumed")
     if situation.array_limit is not None and situation.array_limit[1] >= situation.array_limit[0]:
         most, placed = situation.array_limit
         yield _reason(
             "array_limit",
-            f"{placed} of at most {most} children of array {task.parent} are placed",
-            f"a child of array {task.parent} ends, or array.max_concurrent is raised",
+            f"{placed} of at most {most} children of array {array} are placed",
+            f"a child of array {array} ends, or array.max_concurrent is raised",
             need=1,
             have=max(0, most - placed),
             total=most,
@@ -146,8 +150,11 @@ def _of_nodes(judged: Judgement) -> Iterable[dict[str, Any]]:
         yield _without_nothing(asdict(reason))
 
 
-def _turn(situation: Situation) -> dict[str, Any]:
+def _turn(task: Pending, situation: Situation) -> dict[str, Any]:
     """A node has room for it, and nothing else is in the way."""
+    if task.array is not None:
+        text = f"an array is not placed itself: {task.array.made} of its {task.array.count} children are made so far"
+        return _reason("children", text, "its children are placed one by one")
     if situation.before:
         return _reason(
             "turn",

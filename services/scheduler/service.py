@@ -80,6 +80,7 @@ class SchedulerService:
             self._cycle,
             self._policy,
             self._shares,
+            self._dispatcher.quotas,
             leads=lambda: self._has_taken_over,
         )
 

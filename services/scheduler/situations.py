@@ -13,6 +13,7 @@ from services.scheduler.explanation import Situation
 from services.scheduler.pending import Book
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
+from services.scheduler.quotas import QuotaGate
 from services.scheduler.shares import Shares
 from shared import clock, errors
 from shared.models.quota import Excess, excesses
@@ -34,6 +35,7 @@ class Situations:
         cycle: Cycle,
         policy: Policy,
         shares: Shares,
+        gate: QuotaGate,
         leads: Callable[[], bool],
     ) -> None:
         """`leads`: whether this scheduler does, and has filled its book; another one knows nothing."""
@@ -44,6 +46,7 @@ class Situations:
         self._cycle = cycle
         self._policy = policy
         self._shares = shares
+        self._gate = gate
         self._leads = leads
 
     async def explain(self, task_id: int) -> dict[str, Any] | None:
@@ -70,8 +73,9 @@ class Situations:
     async def _of(self, task: Pending) -> Situation:
         now = clock.now()
         view = self._shares.view(now)
-        limit = self._book.limits.get(task.parent) if task.parent is not None else None
-        placed = self._cluster.children([task.parent]) if task.parent is not None and limit is not None else {}
+        array = task.id if task.array is not None else task.parent
+        limit = self._book.limits.get(array) if array is not None else None
+        placed = self._cluster.children([array]) if array is not None and limit is not None else {}
         return Situation(
             now=now,
             looked_at=self._cluster.observed_at or now,
@@ -82,8 +86,9 @@ class Situations:
             score=self._policy.score(task, view),
             in_maintenance=self._cluster.is_in_maintenance,
             predecessors=await self._predecessors(task),
-            excesses=await self._excesses(task),
-            array_limit=(limit, placed.get(task.parent, 0)) if limit and task.parent is not None else None,
+            # What was found to be full a moment ago is not offered yet, whatever has ended or was changed since.
+            excesses=await self._excesses(task) or self._gate.excesses_of(task),
+            array_limit=(limit, placed.get(array, 0)) if limit and array is not None else None,
             array_suspended=limit == 0,  # no array is limited to nothing otherwise
             reservation=self._cycle.reservation,
         )
