@@ -13,10 +13,12 @@ from services.scheduler.explanation import Situation
 from services.scheduler.nodes import NodeState
 from services.scheduler.policies.view import Score
 from shared.models.quota import Excess, Scope, ScopeKind
+from shared.models.task import Array
 from shared.store.work import GB, Pending
 from tests.support import samples
 
 NOW = 1_700_000_000.0
+ARRAY = Array(start=1, end=4, step=1, count=4, first_id=8)
 ALICE, LAB = Scope(ScopeKind.USER, "alice"), Scope(ScopeKind.PROJECT, "lab")
 
 
@@ -59,6 +61,13 @@ CASES = [
         {"project_quota"},
         verdict="never",
         about={"excesses": [Excess(LAB, "time", 60, 60, 0, 0, final=True)]},
+    ),
+    Case("it is an array, of which only children are placed", {"children"}, samples.pending(7, array=ARRAY)),
+    Case(
+        "it is an array that is suspended",
+        {"array_suspended"},
+        samples.pending(7, array=ARRAY),
+        about={"array_suspended": True},
     ),
     Case("the system is in maintenance", {"maintenance"}, about={"in_maintenance": True}),
     Case("there are no nodes", {"no_nodes"}, nodes=()),

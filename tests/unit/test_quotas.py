@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.scheduler import quotas
 from services.scheduler.quotas import Wanted
 from shared.lifecycle import TaskStatus
-from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken, excesses
+from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
 from shared.store.tasks import Transition
 from shared.store.work import Pending
 from tests.support import samples
@@ -95,3 +95,18 @@ def test_what_is_allowed_never_passes_a_limit_and_what_is_refused_would(
     for scope, quota in limits.items():
         mine = sum(task.cpus for task in chosen if scope.name in (task.user, task.project))
         assert not mine or finished + mine <= quota.limit.cpu
+
+
+amounts = st.builds(Amounts, *[st.integers(0, 4)] * 4)
+
+
+@given(amounts, amounts, amounts, amounts, amounts)
+def test_what_was_too_much_for_one_task_says_of_every_other_whether_it_would_have_been(
+    limit: Amounts, finished: Amounts, held: Amounts, need: Amounts, other: Amounts
+) -> None:
+    def found(wanted: Amounts) -> dict[str, Excess]:
+        return {excess.resource: excess for excess in excesses(ALICE, Quota(limit, 0), Taken(finished, held), wanted)}
+
+    too_much, for_other = found(need), found(other)
+    for resource, excess in too_much.items():
+        assert excess.concerns(other) is (resource in for_other)
