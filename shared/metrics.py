@@ -136,7 +136,8 @@ EVENTS = Counter("godocker_events_total", "Events of executors, by kind", ["kind
 MISSED_EVENTS = Counter(
     "godocker_missed_events_total", "Ends that a list of the runs found, and no event told of", registry=WATCHER
 )
-RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome", ["outcome"], registry=WATCHER)
+RECONCILES = Counter("godocker_reconciles_total", "Reconcile passes, by outcome", ["node", "outcome"], registry=WATCHER)
+RECONCILED = ("done", "failed", "store_unavailable", "node_unavailable")  #: outcomes
 ACTIONS = Counter(
     "godocker_actions_total",
     "Differences between record and runs, by what was done about it",
@@ -199,7 +200,6 @@ def clear(*gauges: Any) -> None:
 _KNOWN = {
     LEASE_CHANGES: ("taken", "lost"),
     QUOTA_REFUSALS: ("waits", "ended"),
-    RECONCILES: ("done", "failed", "store_unavailable", "node_unavailable"),
     MAILS: ("sent", "given_up", "put_off"),
     FILE_BYTES: ("in", "out"),
 }

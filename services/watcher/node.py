@@ -63,6 +63,8 @@ class NodeWatch:
         self._out_of_memory: set[Handle] = set()
         self._answers = True
         self._missed = Missed()
+        for outcome in metrics.RECONCILED:
+            metrics.RECONCILES.labels(node, outcome)  # shown from the start, so that the first one is a rise
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
@@ -171,10 +173,10 @@ class NodeWatch:
             except errors.NodeUnavailable as error:
                 # It answered and could not do something to a run: that is no silence.
                 log.warning("reconcile.failed", node=self._node, error=str(error))
-                metrics.RECONCILES.labels(outcome="failed").inc()
+                self._reconciled("failed")
             except errors.Unavailable as error:
                 log.warning("reconcile.failed", node=self._node, error=str(error))
-                metrics.RECONCILES.labels(outcome="store_unavailable").inc()
+                self._reconciled("store_unavailable")
 
     async def reconcile(self) -> None:
         """One pass. Raises `errors.NodeUnavailable` and `errors.StoreUnavailable`."""
@@ -198,7 +200,7 @@ class NodeWatch:
             # Not before the strays are gone: from here on the scheduler may place something there again.
             await self._patience.heard()
         self._forget_started(observed)
-        metrics.RECONCILES.labels(outcome="done").inc()
+        self._reconciled("done")
         if actions:
             log.info(
                 "reconcile.done", node=self._node, recorded=len(recorded), runs=len(observed), actions=len(actions)
@@ -219,9 +221,12 @@ class NodeWatch:
         self._settler.removed &= alive
         self._out_of_memory &= alive
 
+    def _reconciled(self, outcome: str) -> None:
+        metrics.RECONCILES.labels(self._node, outcome).inc()
+
     def _note_answer(self, error: errors.NodeUnavailable | None) -> None:
         if error is not None:
-            metrics.RECONCILES.labels(outcome="node_unavailable").inc()
+            self._reconciled("node_unavailable")
         if self._answers != (error is None):
             self._answers = error is None
             log.warning("node.answers" if self._answers else "node.silent", node=self._node, error=str(error or ""))

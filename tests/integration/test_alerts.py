@@ -55,8 +55,8 @@ SITUATIONS: dict[str, dict[str, str]] = {
     },
     "GodockerNodeSilent": {'godocker_node_silent_seconds{node="n1"}': "0x10 0+60x50"},
     "GodockerReconcileFails": {
-        'godocker_reconciles_total{instance="1",outcome="failed"}': "0+10x60",
-        'godocker_reconciles_total{instance="1",outcome="done"}': "0+1x60",
+        'godocker_reconciles_total{node="n1",outcome="failed"}': "0+10x60",
+        'godocker_reconciles_total{node="n2",outcome="done"}': "0+60x60",
     },
     "GodockerStoreFails": {"godocker_store_errors_total": "0+60x60"},
     "GodockerStoreSlow": slow("godocker_store_seconds", 'store="leases"', above=2),
