@@ -20,6 +20,8 @@ DOUBTFUL_FROM = 125
 #: What an engine leaves of a run that it ended because it ended itself: by signals, or found dead at its next start.
 _ENGINE_CODES = frozenset({TERMINATED, KILLED, 255, None})
 
+_REMOVED = "its container was removed by somebody else while it ran"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -81,6 +83,8 @@ def of_exit(
     if by_node:
         reason = f"the Docker Engine of {task.node} was restarted while it ran"
         return Outcome(Ending.NODE_FAILED, KILLED, reason, started_at, ended_at)
+    if looked and seen.removed and is_doubtful(seen) and _own_word(result, cut_off=False) is None:
+        return Outcome(Ending.LOST, KILLED, _REMOVED, started_at, ended_at)
     return Outcome(Ending.EXITED, code, _remarkable(task, seen, code), started_at, ended_at)
 
 
@@ -96,7 +100,7 @@ def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | 
     if renewed:
         reason = f"the Docker Engine of {task.node} was restarted while it ran, and has nothing of it any more"
         return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)
-    return Outcome(Ending.LOST, KILLED, "its container was removed by somebody else while it ran", began, now)
+    return Outcome(Ending.LOST, KILLED, _REMOVED, began, now)
 
 
 def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -> Outcome:

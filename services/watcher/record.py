@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -153,8 +154,8 @@ class Recorder:
         looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
-            # An event says no more than the code; the engine also knows whether it was the memory.
-            seen = await self._executor.inspect(seen.handle) or seen
+            # An event says no more than the code; the engine also knows whether it was the memory, or somebody who removes it.
+            seen = await self._executor.inspect(seen.handle) or replace(seen, removed=True)
         result = await self._result(task) if looked else None
         asked = outcome.may_be_the_node(task, seen, result)
         boot = await self._executor.booted(task.node) if asked else None

@@ -137,6 +137,7 @@ class Observation:
     started_at: float | None = None
     ended_at: float | None = None
     out_of_memory: bool = False
+    removed: bool = False  #: it was ended to be removed, by whoever that is, and may be gone by now
     #: Whether our wrapper got to run at all. False: the image could not even start a shell.
     wrapper_ran: bool = True
     given: Given | None = None  #: as `inspect` says it; None where an executor does not know

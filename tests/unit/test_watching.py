@@ -225,6 +225,13 @@ OUTSIDE = "ended by a signal from outside"
         (RUN, exited(127), None, False, Ending.EXITED, 127, None),
         # a second start found the attempt taken
         (RUN, exited(125), result(None), True, Ending.EXITED, 137, OUTSIDE),
+        # removed by somebody else, which kills it first
+        (RUN, exited(137, removed=True), result(None), True, Ending.LOST, 137, GONE),
+        (RUN, exited(137, removed=True), None, True, Ending.LOST, 137, GONE),
+        (RUN, exited(137, removed=True), result(3), True, Ending.EXITED, 3, None),
+        (RUN, exited(0, removed=True), None, False, Ending.EXITED, 0, None),
+        (TO_KILL, exited(137, removed=True), result(None), True, Ending.KILLED, 137, KILLED_BY),
+        (RUN, exited(137, out_of_memory=True, removed=True), None, True, Ending.OUT_OF_MEMORY, 137, MEMORY),
         # memory
         (RUN, exited(137, out_of_memory=True), result(137), True, Ending.OUT_OF_MEMORY, 137, MEMORY),
         (RUN, exited(1, out_of_memory=True), None, False, Ending.OUT_OF_MEMORY, 1, MEMORY),

@@ -59,6 +59,8 @@ def inspected(handle: base.Handle, found: Json) -> base.Observation:
         started_at=timestamp(seen.get("StartedAt")),
         ended_at=timestamp(seen.get("FinishedAt")) if ended else None,
         out_of_memory=bool(seen.get("OOMKilled")),
+        # With `rm -f` an engine says so from before it kills until nothing is left to be asked about.
+        removed=seen["Status"] == "removing",
         given=_given(found.get("HostConfig") or {}),
     )
 
