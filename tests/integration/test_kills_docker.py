@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from shared.executors import factory
 from shared.lifecycle import Ending, TaskStatus
 from shared.storage.directories import TaskDirectories
 from tests.integration.conftest import Scene
-from tests.support import waiting
+from tests.support import freezer, waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(600)]
 
@@ -25,7 +23,6 @@ MANY = 200 if LONG else 24
 TIMEOUT = 120.0
 RUNNING, OVER = TaskStatus.RUNNING, TaskStatus.OVER
 IGNORES_TERM = "trap '' TERM\nwhile :; do sleep 1; done"
-FREEZER = Path("/sys/fs/cgroup/freezer")
 
 
 @pytest.fixture
@@ -74,12 +71,12 @@ async def test_a_task_that_ran_for_as_long_as_it_may_is_warned_and_then_killed(d
     assert log.read_text() == "warned\n"
 
 
-@pytest.mark.skipif(not FREEZER.exists(), reason="no freezer of cgroup v1 here")
+@pytest.mark.skipif(not freezer.is_there(), reason="no freezer of cgroup v1 here")
 async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scene, docker_engine: LocalEngine) -> None:
     await add(docker, 1, "sleep 600")
     await add(docker, 2, IGNORES_TERM)
     await docker.until(RUNNING, 1, 2, timeout=TIMEOUT)
-    with frozen(docker_engine, "god-1-1"):
+    with freezer.frozen(processes_of(docker_engine, "god-1-1")):
         await docker.kill(1)
 
         async def told() -> bool:
@@ -96,23 +93,12 @@ async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scen
     assert (task.ending, task.exit_code) == (Ending.KILLED, 137)
 
 
-@contextmanager
-def frozen(engine: LocalEngine, name: str) -> Iterator[None]:
-    """Freeze a container's processes in a group of the test's own: its engine would thaw them in theirs, to kill them."""
+def processes_of(engine: LocalEngine, name: str) -> list[int]:
+    """The processes of a container."""
     with engine.client() as client:
         container = str(client.get(f"/containers/{name}/json").raise_for_status().json()["Id"])
-    (theirs,) = FREEZER.rglob(f"{container}/cgroup.procs")
-    ours = FREEZER / f"godocker-test-{container[:12]}"
-    ours.mkdir()
-    try:
-        for pid in theirs.read_text().split():
-            (ours / "cgroup.procs").write_text(pid)
-        (ours / "freezer.state").write_text("FROZEN")
-        yield
-    finally:
-        (ours / "freezer.state").write_text("THAWED")
-        waiting.until_blocking(lambda: not (ours / "cgroup.procs").read_text(), "they are killed", timeout=TIMEOUT)
-        ours.rmdir()
+    (procs,) = freezer.FREEZER.rglob(f"{container}/cgroup.procs")
+    return [int(pid) for pid in procs.read_text().split()]
 
 
 @pytest.mark.parametrize(
