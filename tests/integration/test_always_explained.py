@@ -1,0 +1,485 @@
+"""
+Whatever is asked and whatever fails, in whatever order: nothing waits without a reason, what has none is placed, and nothing
+waits for ever. Hypothesis makes up the stories, on real stores; GODOCKER_LONG_TESTS has it make up more, and others each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from services.api import explanations
+from services.api.wire import task as wire
+from services.api.wire.explanation import Explanation
+from services.scheduler import arrays as scheduling
+from services.scheduler import open_arrays, waits
+from services.scheduler.quotas import HOLD
+from services.scheduler.verdicts import AGE
+from services.scheduler.waits import Wait
+from shared import errors
+from shared.broker.broker import Broker
+from shared.executors import base
+from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
+from shared.models.task import Task
+from shared.models.user import User
+from shared.settings import FailurePolicy, Settings
+from shared.store import maintenance
+from shared.store.stores import Stores
+from tests.conftest import FIGURES
+from tests.support import reasons, samples
+from tests.support.gateway import Gateway
+from tests.support.stepped import Stepped
+
+pytestmark = pytest.mark.stores
+
+T = TypeVar("T")
+NOT_LOOKED_AT = wire.NOT_LOOKED_AT
+
+LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
+EXAMPLES, STEPS = (300, 30) if LONG else (8, 12)
+ENDS = 60  #: rounds in which everything has to come to its end once nothing is in its way
+PORTS = 3  #: of each node
+
+PENDING, CREATED, RUNNING = TaskStatus.PENDING, TaskStatus.CREATED, TaskStatus.RUNNING
+
+NODES = {
+    "n1": samples.report("n1", cpus=4, gb=8, gpus=("0",), labels={"zone": "a"}),
+    "n2": samples.report("n2", cpus=8, gb=16, labels={"storage": "ssd"}),
+    "n3": samples.report("n3", cpus=2, gb=32, gpus=("0", "1"), labels={"zone": "a", "storage": "hdd"}),
+}
+USERS = ("alice", "bob")
+
+
+# --- what a story is made of ---------------------------------------------------------------------------
+
+wishes = st.fixed_dictionaries(
+    {
+        "requirements.cpu": st.sampled_from([1, 1, 2, 2, 4, 7, 9]),
+        "requirements.ram": st.sampled_from([1, 1, 1, 6, 20, 40]),
+        "requirements.gpus": st.sampled_from([0, 0, 0, 0, 1, 2]),
+        "requirements.label": st.sampled_from([None, None, None, ["storage==ssd"], ["zone==a"], ["zone!=a"], ["a==b"]]),
+        "requirements.ports": st.sampled_from([[], [], [], [80], [80, 81], [80, 81, 82, 83]]),
+        "requirements.failure_policy": st.sampled_from([0, 1, 3]),
+        "requirements.maxlifespan": st.sampled_from([None, None, "30", "1h"]),
+        "user.project": st.sampled_from(["default", "default", "lab"]),
+        "status.primary": st.sampled_from([None, None, None, None, None, "created"]),
+    }
+)
+#: A small one that is content with any node.
+PLAIN: dict[str, Any] = {
+    "requirements.cpu": 1,
+    "requirements.ram": 1,
+    "requirements.ports": [],
+    "user.project": "default",
+}
+
+arrays = st.none() | st.fixed_dictionaries(
+    {"values": st.sampled_from(["1:1", "1:4", "1:9:2"]), "max_concurrent": st.sampled_from([None, 1, 2])}
+)
+depends = st.dictionaries(
+    st.sampled_from(["afterok", "afterany", "afternotok"]),
+    st.lists(st.integers(0, 30), min_size=1, max_size=2),
+    max_size=1,
+)
+users = st.sampled_from(USERS)
+some = st.integers(0, 30)  #: whichever there is
+limits = st.sampled_from([0, 0, 1, 3, 6, 20])
+
+
+class Story:
+    """What happens in a system, and what has to be true of it after each step."""
+
+    def __init__(self, system: Stepped) -> None:
+        self.system = system
+        self.stores = system.stores
+        self.users: dict[str, User] = {}
+        self.sent: dict[str, list[int]] = {}
+        self.seen: Counter[str] = Counter()
+
+    async def begin(self, policy: str, placement: str) -> None:
+        await self.system.begin([NODES["n1"], NODES["n2"]], scheduler_policy=policy, placement=placement)
+        self.users = {name: await self.system.gateway.add_user(name) for name in USERS}
+        await self.system.gateway.add_project("lab", members=list(USERS))
+        self.sent = {name: [] for name in USERS}
+
+    # --- steps
+
+    async def send(self, user: str, wanted: dict[str, Any], array: Any, after: dict[str, list[int]]) -> None:
+        known = self.sent[user]
+        changes = {**wanted, "requirements.network": None, "container.network": bool(wanted["requirements.ports"])}
+        if array is not None:
+            changes["requirements.array"] = array
+        if known:
+            changes["requirements.depends"] = {
+                kind: [known[number % len(known)] for number in numbers] for kind, numbers in after.items()
+            }
+        body = samples.submission(**changes, **{"command.cmd": "sleep 86400"})
+        answer = await self.system.gateway.ask("POST", "/task", self.users[user], json=body)
+        assert answer.status_code in (200, 409, 503), answer.text
+        if answer.status_code == 200:
+            first = answer.json()["id"]
+            known += range(first, first + (await self.system.gateway.task(first)).numbers)
+
+    async def act(self, user: str, number: int, method: str, action: str) -> None:
+        if known := self.sent[user]:
+            path = f"/task/{known[number % len(known)]}{action}"
+            answer = await self.system.gateway.ask(method, path, self.users[user])
+            assert answer.status_code in (200, 409), answer.text
+
+    async def limit_array(self, user: str, number: int, most: str) -> None:
+        if known := self.sent[user]:
+            body = {"name": "array.max_concurrent", "value": most}
+            path = f"/task/{known[number % len(known)]}"
+            answer = await self.system.gateway.ask("PUT", path, self.users[user], json=body)
+            assert answer.status_code in (200, 409, 422), answer.text
+
+    async def limit(self, whose: str, resource: str, most: int) -> None:
+        if whose == "lab":
+            await self.stores.projects.change("lab", {f"quota_{resource}": most})
+        else:
+            await self.stores.users.change(whose, {f"usage.quota_{resource}": most})
+
+    async def maintain(self, name: str, on: bool) -> None:
+        await self.stores.maintenance.put(name, on=on, by="admin", at=samples.NOW)
+
+    async def fail(self, node: str, how: str) -> None:
+        executor = self.system.executor
+        if node not in executor.reports:
+            return
+        if how == "reboots":
+            executor.reboot(node, wiped=True)
+            return
+        executor.faults.down[node] = "no route to it"
+        if how != "is silent":
+            await self.system.give_up(node)
+        if how == "is removed":
+            del executor.reports[node]
+
+    async def mend(self, node: str) -> None:
+        self.system.executor.faults.down.pop(node, None)
+        self.system.executor.reports[node] = NODES[node]
+
+    async def end(self, number: int, code: int) -> None:
+        if alive := list(self.system.executor.alive):
+            self.system.executor.exit(alive[number % len(alive)], code)
+
+    async def refuse_start(self, number: int, error: errors.StartFailed) -> None:
+        """The next start of one of those that wait comes to nothing."""
+        if waiting := [task for task in await self.system.tasks() if task.status in WAITING]:
+            task = waiting[number % len(waiting)]
+            self.system.executor.faults.refuse_start[base.run_name(task.id, task.attempt + 1)] = error
+
+    # --- what has to be true
+
+    async def settle(self) -> None:
+        """Whoever is promised to be placed is, and when all is quiet nobody waits without a reason."""
+        self.system.time.go_on(1.0)
+        await self.system.look()
+        promised = await self._promised({"next"})
+        await self.system.cycle()
+        await self._check_kept(promised)
+        await self.system.quiet()
+        if promised := await self._promised(reasons.PROMISES):
+            self.system.time.go_on(HOLD + 0.1)
+            await self.system.quiet()
+            await self._check_kept(promised)
+        if (
+            NOT_LOOKED_AT in (await self._shown()).values()
+        ):  # a reason that was found before it came may be kept for as long
+            self.system.time.go_on(AGE)
+            await self.system.quiet()
+        await self._check_all()
+
+    async def _promised(self, codes: set[str]) -> dict[int, int]:
+        """The attempts of those of which nothing else is said."""
+        found = {}
+        for task in await self.system.tasks():
+            if task.status is PENDING and {reason.code for reason in (await self._explained(task)).reasons} <= codes:
+                found[task.id] = task.attempt
+        return found
+
+    async def _check_kept(self, promised: dict[int, int]) -> None:
+        for task in await self.system.tasks():
+            if task.id in promised:
+                assert (task.status, task.attempt) != (PENDING, promised[task.id]), (
+                    f"task {task.id} was to be placed: {await self._told(task)}"
+                )
+
+    async def _check_all(self) -> None:
+        tasks = await self.system.tasks()
+        room = reasons.Room(self.system, tasks, await self.stores.maintenance.names())
+        problems = []
+        for task in tasks:
+            for waiting in (task, *await self._unmade(task)):
+                if waiting.status in WAITING:
+                    found = await self._explained(waiting)
+                    self.seen.update(reason.code for reason in found.reasons)
+                    problems += [f"task {waiting.id}: {said}" for said in reasons.problems(waiting, found, room)]
+        for task_id, reason in (await self._shown()).items():
+            if reason in (None, "", NOT_LOOKED_AT):
+                problems.append(f"task {task_id} is shown without a reason: {reason}")
+        if turns := self._sorted()[Wait.TURN].count:
+            problems.append(f"{turns} tasks are counted as those that were not offered yet")
+        assert not problems, "\n".join([*problems, *[f"{await self._told(task)}" for task in tasks]])
+
+    def _sorted(self) -> dict[Wait, waits.Waiting]:
+        """What operators are told."""
+        scheduler = self.system.scheduler
+        return waits.sort(
+            scheduler._book,
+            scheduler._cluster.snapshot(),
+            refused=scheduler._cycle.waiting,
+            placed=scheduler._cluster.children(scheduler._book.limits),
+            is_held=scheduler._dispatcher.quotas.is_held,
+            reservation=scheduler._cycle.reservation,
+        )
+
+    async def _explained(self, task: Task) -> Explanation:
+        return Explanation.model_validate(await explanations.of_task(self.system.gateway.here, task))
+
+    async def _told(self, task: Task) -> str:
+        reasons = [reason.text for reason in (await self._explained(task)).reasons]
+        about = task.spec.model_dump(include={"cpu", "ram", "gpus", "labels", "ports"}, exclude_defaults=True)
+        return f"{task.id} {task.status} of {task.user.id} in {task.project} {about} {task.intent or ''}: {reasons}"
+
+    async def _unmade(self, task: Task) -> list[Task]:
+        if task.array is None or task.status in ENDED or task.array.made >= task.array.count:
+            return []
+        found = [await self.stores.views.get(task.array.id_of(at)) for at in {task.array.made, task.array.count - 1}]
+        return [child for child in found if child is not None]
+
+    async def _shown(self) -> dict[int, str | None]:
+        """What the tasks that wait say themselves."""
+        waiting = [task for task in await self.system.tasks() if task.status in WAITING]
+        verdicts = await self.system.gateway.here.verdicts(waiting)
+        return {task.id: wire.reason(task, verdict=verdicts.get(task.id)) for task in waiting}
+
+    # --- the end
+
+    async def clear_away(self) -> None:
+        """Nothing is in the way any more, and what runs ends well: nothing is left but what can never run."""
+        for whose in (*USERS, "lab"):
+            for resource in ("cpu", "ram"):
+                await self.limit(whose, resource, 0)
+        for name in (maintenance.ALL, *NODES):
+            await self.maintain(name, on=False)
+        for node in NODES:
+            await self.mend(node)
+        self.system.executor.faults.refuse_start.clear()
+        for _ in range(ENDS):
+            for task in await self.system.tasks():
+                await self._let_go(task)
+            self.system.time.go_on(100.0)
+            await self.system.quiet()
+            left = [task for task in await self.system.tasks() if task.status not in ENDED]
+            if not left or await self._are_hopeless(left):
+                break
+            for handle in list(self.system.executor.alive):
+                self.system.executor.exit(handle, 0)
+        else:
+            raise AssertionError("\n".join(["it never ends:", *[await self._told(task) for task in left]]))
+        for task in left:
+            await self.system.gateway.ask("DELETE", f"/task/{task.id}", self.users[task.user.id])
+        await self.system.quiet()
+        left = [task for task in await self.system.tasks() if task.status not in ENDED]
+        assert not left, "\n".join(["it was killed and goes on:", *[await self._told(task) for task in left]])
+        assert not self.system.executor.alive
+
+    async def _let_go(self, task: Task) -> None:
+        owner = self.users[task.user.id]
+        if task.status is CREATED:
+            await self.system.gateway.ask("GET", f"/task/{task.id}/pending", owner)
+        elif task.status not in ENDED and (task.remark == "suspended" or task.intent is Intent.SUSPEND):
+            await self.system.gateway.ask("GET", f"/task/{task.id}/resume", owner)
+
+    async def _are_hopeless(self, tasks: list[Task]) -> bool:
+        """Whether all of them can never run, or wait for such, and are told so."""
+        never = {
+            task.id for task in tasks if task.status is PENDING and (await self._explained(task)).verdict == "never"
+        }
+        parents = {task.member.parent for task in tasks if task.id in never and task.member}
+        hopeless = never | parents
+        while more := {
+            task.id
+            for task in tasks
+            if task.id not in hopeless
+            and (not hopeless.isdisjoint(task.waiting_on) or (task.member and task.member.parent in hopeless))
+        }:
+            hopeless |= more
+        return {task.id for task in tasks} <= hopeless
+
+
+# --- the stories ----------------------------------------------------------------------------------------
+
+
+class Machine(RuleBasedStateMachine):
+    """Makes up stories. Blocking: for a thread beside the loop that the system lives in."""
+
+    story: Story
+    loop: asyncio.AbstractEventLoop
+    told: Counter[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_whole = False
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(step, self.loop).result(60)
+
+    def step(self, step: Coroutine[Any, Any, None], rushed: bool = False) -> None:
+        """Do it, and see what comes of it; or, where it is rushed, not before the next one."""
+
+        async def both() -> None:
+            await step
+            if not rushed:
+                await self.story.settle()
+
+        self.told["steps"] += 1
+        self._is_whole = False
+        self.run(both())
+        self._is_whole = True
+
+    @initialize(policy=st.sampled_from(["fifo", "fairshare"]), placement=st.sampled_from(["binpack", "spread"]))
+    def begin(self, policy: str, placement: str) -> None:
+        self.told["stories"] += 1
+        self.step(self.story.begin(policy, placement))
+
+    @rule(user=users, wanted=wishes, array=arrays, after=depends, rushed=st.booleans())
+    def send(self, user: str, wanted: Any, array: Any, after: Any, rushed: bool) -> None:
+        self.step(self.story.send(user, wanted, array, after), rushed)
+
+    @rule(user=users, wanted=wishes, rushed=st.booleans())
+    def send_plain(self, user: str, wanted: Any, rushed: bool) -> None:
+        self.step(self.story.send(user, wanted, None, {}), rushed)
+
+    @rule(user=users, number=some, action=st.sampled_from(["suspend", "resume", "reschedule", "pending"]))
+    def ask(self, user: str, number: int, action: str) -> None:
+        self.step(self.story.act(user, number, "GET", f"/{action}"))
+
+    @rule(user=users, number=some, rushed=st.booleans())
+    def kill(self, user: str, number: int, rushed: bool) -> None:
+        self.step(self.story.act(user, number, "DELETE", ""), rushed)
+
+    @rule(user=users, number=some, most=st.sampled_from(["", "1", "3"]))
+    def limit_array(self, user: str, number: int, most: str) -> None:
+        self.step(self.story.limit_array(user, number, most))
+
+    @rule(whose=st.sampled_from([*USERS, "lab"]), resource=st.sampled_from(["cpu", "ram"]), most=limits)
+    def limit(self, whose: str, resource: str, most: int) -> None:
+        self.step(self.story.limit(whose, resource, most))
+
+    @rule(name=st.sampled_from([maintenance.ALL, *NODES]), on=st.booleans(), rushed=st.booleans())
+    def maintain(self, name: str, on: bool, rushed: bool) -> None:
+        self.step(self.story.maintain(name, on), rushed)
+
+    @rule(node=st.sampled_from([*NODES]), how=st.sampled_from(["is silent", "is lost", "is removed", "reboots"]))
+    def fail(self, node: str, how: str) -> None:
+        self.step(self.story.fail(node, how))
+
+    @rule(node=st.sampled_from([*NODES]))
+    def mend(self, node: str) -> None:
+        self.step(self.story.mend(node))
+
+    @rule(number=some, code=st.sampled_from([0, 0, 3]), rushed=st.booleans())
+    def end(self, number: int, code: int, rushed: bool) -> None:
+        self.step(self.story.end(number, code), rushed)
+
+    @rule(
+        number=some,
+        error=st.sampled_from(
+            [
+                errors.NodeFull("no room for its temporary storage"),
+                errors.PortTaken("port 10000 is taken", port=10000),
+                errors.StartRefused("it has no shell"),
+            ]
+        ),
+    )
+    def refuse_start(self, number: int, error: errors.StartFailed) -> None:
+        self.step(self.story.refuse_start(number, error), True)
+
+    @rule()
+    def another_leads(self) -> None:
+        self.step(self.story.system.lead())
+
+    @rule(seconds=st.sampled_from([1.0, 20.0, 90.0, 700.0]))
+    def time_goes_on(self, seconds: float) -> None:
+        async def go_on() -> None:
+            self.story.system.time.go_on(seconds)
+
+        self.step(go_on())
+
+    def teardown(self) -> None:
+        try:
+            if self._is_whole:
+                self.run(self.story.clear_away())
+        finally:
+            self.run(self.story.system.end())
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    policy = FailurePolicy(strategy=3, skip_failed_nodes=True, delay=5.0)
+    return settings.model_copy(update={"failure_policy": policy, "port_range": PORTS})
+
+
+@pytest.fixture
+def system(
+    settings: Settings, indexed: Stores, hints: Broker, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> Stepped:
+    monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 2)
+    monkeypatch.setattr(scheduling, "WINDOW_MOST", 2)
+    return Stepped(settings, indexed, hints, gateway, monkeypatch)
+
+
+@pytest.mark.timeout(7200 if LONG else 200)
+async def test_nothing_waits_without_a_reason_and_nothing_waits_for_ever(
+    system: Stepped, record_property: Callable[[str, object], None]
+) -> None:
+    loop, told = asyncio.get_running_loop(), Counter[str]()
+    story = Story(system)
+
+    class Told(Machine):
+        pass
+
+    Told.story, Told.loop, Told.told = story, loop, told
+    looked_for = hypothesis_settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        database=None,
+        deadline=None,
+        derandomize=not LONG,
+        print_blob=False,
+        phases=[Phase.generate, Phase.shrink] if LONG else [Phase.generate],  # to shrink one takes minutes
+        suppress_health_check=list(HealthCheck),
+    )
+    await asyncio.to_thread(run_state_machine_as_test, Told, settings=looked_for)
+    record_property(
+        FIGURES, f"{told['stories']} stories, {told['steps']} steps; told: {dict(story.seen.most_common())}"
+    )
+
+
+# --- stories that were found --------------------------------------------------------------------------
+
+
+async def test_a_task_within_its_quota_does_not_wait_behind_a_larger_one_that_is_not(system: Stepped) -> None:
+    story = Story(system)
+    await story.begin("fifo", "binpack")
+    await story.limit("alice", "cpu", 10)
+    await story.send("alice", {**PLAIN, "requirements.cpu": 7}, None, {})
+    await story.settle()
+    for cpu in (4, 2):  # n1 has room for one of them
+        await story.send("alice", {**PLAIN, "requirements.cpu": cpu}, None, {})
+    await story.settle()
+    assert [task.status for task in await system.tasks()] == [RUNNING, PENDING, RUNNING]
+    await story.limit("alice", "cpu", 0)
+    await story.clear_away()
+    await system.end()
