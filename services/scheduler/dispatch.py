@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.scheduler import retries, runs
+from services.scheduler import preparation, retries, runs
 from services.scheduler.placement import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
 from shared import batching, clock, errors, lifetime, metrics
@@ -15,7 +15,6 @@ from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
 from shared.settings import START_CONCURRENCY, Settings
-from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.store.tasks import Transition
@@ -48,7 +47,7 @@ class Dispatcher:
         self._stores = stores
         self._executor = executor
         self._settings = settings
-        self._directories = directories
+        self._preparer = preparation.Preparer(directories, settings.shared_dir)
         self._slots: dict[str, asyncio.Semaphore] = {}  #: one for each start that a node takes at a time
         self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -173,19 +172,15 @@ class Dispatcher:
         return self._slots[node]
 
     async def _prepare(self, task: Task, node: str) -> Run:
-        spec = task.spec
         for left in reversed(range(_STORAGE_TRIES)):
             try:
-                path = await self._directories.prepare(
-                    task.place,
-                    uid=0 if spec.root else task.user.uid,
-                    gid=task.user.gid,
-                    script=spec.cmd,
-                    uris=spec.uris,
-                )
-                data = await personal.existing(self._settings.shared_dir, task.user.id)
+                found = await self._preparer.prepare(task)
                 return runs.run_of(
-                    task, node=node, directory=str(path), settings=self._settings, data=str(data) if data else None
+                    task,
+                    node=node,
+                    directory=str(found.directory),
+                    settings=self._settings,
+                    data=str(found.data) if found.data else None,
                 )
             except errors.StorageError as error:
                 log.warning("start.directory_failed", error=str(error), tries_left=left)

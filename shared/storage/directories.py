@@ -55,7 +55,7 @@ class TaskDirectories:
 
         Raises `errors.StorageError`.
         """
-        return await asyncio.to_thread(self._prepare, place, uid, gid, script, uris)
+        return await asyncio.to_thread(self.make, place, uid=uid, gid=gid, script=script, uris=uris)
 
     def highest(self) -> int:
         """The highest number of a task that has a directory here; 0 where there is none."""
@@ -78,7 +78,8 @@ class TaskDirectories:
     def _remove(self, place: Place) -> None:
         trees.remove(self.path(place))
 
-    def _prepare(self, place: Place, uid: int, gid: int, script: str, uris: Sequence[str]) -> Path:
+    def make(self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
+        """`prepare` in this thread, which waits for the disk."""
         path = self.path(place)
         owner = self._owner(uid, gid)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 from shared.models import user as users
@@ -20,15 +19,11 @@ def relative(user_id: str) -> str:
     return f"{_FOLDER}/{user_id}"
 
 
-async def existing(shared_dir: Path, user_id: str) -> Path | None:
-    """The user's directory; None where nothing was ever put there, or where there can be none."""
+def existing(shared_dir: Path, user_id: str) -> Path | None:
+    """The user's directory; None where nothing was ever put there, or where there can be none. It asks the disk."""
     try:
         path = shared_dir.absolute() / relative(user_id)
     except ValueError:
         return None
-    return path if await asyncio.to_thread(_is_directory, path) else None
-
-
-def _is_directory(path: Path) -> bool:
     # The folder above is ours alone, so nobody can put a link in its place.
-    return path.is_dir() and not path.is_symlink()
+    return path if path.is_dir() and not path.is_symlink() else None

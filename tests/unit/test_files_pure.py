@@ -346,19 +346,19 @@ def test_what_is_taken_is_counted_in_blocks_and_not_through_links(tmp_path: Path
 
 
 @pytest.mark.parametrize("user", ["", ".", "..", ".staging", "a/b", "../x", "A", "a\n", "x" * 40])
-async def test_only_plain_account_names_have_a_storage(tmp_path: Path, user: str) -> None:
+def test_only_plain_account_names_have_a_storage(tmp_path: Path, user: str) -> None:
     with pytest.raises(ValueError, match="not a user id"):
         personal.relative(user)
-    assert await personal.existing(tmp_path, user) is None
+    assert personal.existing(tmp_path, user) is None
 
 
-async def test_a_task_is_given_the_storage_of_its_user_where_there_is_one(tmp_path: Path) -> None:
-    assert await personal.existing(tmp_path, "alice") is None
+def test_a_task_is_given_the_storage_of_its_user_where_there_is_one(tmp_path: Path) -> None:
+    assert personal.existing(tmp_path, "alice") is None
     (tmp_path / "users").mkdir()
     (tmp_path / "users" / "bob").symlink_to(tmp_path)
     (tmp_path / "users" / "alice").mkdir()
-    assert await personal.existing(tmp_path, "bob") is None
-    assert await personal.existing(tmp_path, "alice") == tmp_path / "users" / "alice"
+    assert personal.existing(tmp_path, "bob") is None
+    assert personal.existing(tmp_path, "alice") == tmp_path / "users" / "alice"
 
 
 def test_the_storage_is_mounted_read_only_at_its_place() -> None:

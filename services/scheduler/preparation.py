@@ -1,0 +1,55 @@
+"""Prepare what attempts find on `shared_dir`: those that start together in one turn of a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import batching, errors
+from shared.models.task import Task
+from shared.storage import personal
+from shared.storage.directories import TaskDirectories
+
+_TOGETHER, _PARALLEL = 16, 4  #: a thread for each attempt would cost more than the directory that it makes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`directory` is the task's, `data` the personal storage of its user, where there is one."""
+
+    directory: Path
+    data: Path | None
+
+
+class Preparer:
+    """Makes the directories of tasks below one `shared_dir`."""
+
+    def __init__(self, directories: TaskDirectories, shared_dir: Path) -> None:
+        self._directories = directories
+        self._shared_dir = shared_dir
+        self._batches = batching.Batcher[Task, Prepared](
+            self._prepare_all, name="directories", limit=_TOGETHER, parallel=_PARALLEL
+        )
+
+    async def prepare(self, task: Task) -> Prepared:
+        """Make the directory of `task` with its script, once more if need be. Raises `errors.StorageError`."""
+        return await self._batches.ask(task)
+
+    async def _prepare_all(self, tasks: Sequence[Task]) -> Sequence[Prepared | Exception]:
+        return await asyncio.to_thread(lambda: [self._prepare(task) for task in tasks])
+
+    def _prepare(self, task: Task) -> Prepared | Exception:
+        spec = task.spec
+        try:
+            directory = self._directories.make(
+                task.place,
+                uid=0 if spec.root else task.user.uid,
+                gid=task.user.gid,
+                script=spec.cmd,
+                uris=spec.uris,
+            )
+        except errors.StorageError as error:
+            return error
+        return Prepared(directory, personal.existing(self._shared_dir, task.user.id))
