@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 
 from services.scheduler import feasibility, sentences
 from services.scheduler.feasibility import Reason
@@ -82,6 +83,7 @@ class Explainer:
         self._all = _Group(roomiest)
         self._labels = LabelIndex(roomiest)
         self._suitable: dict[tuple[object, ...], _Group] = {}
+        self._said: dict[tuple[str, bool, bool, bool, bool], str] = {}
 
     def outcome(self, task: Pending) -> Outcome:
         """What the nodes say together, of a task that none of them takes now."""
@@ -103,18 +105,27 @@ class Explainer:
         if outcome is Outcome.NEVER:
             return f"can never run here: {needs}, but {self._why_never(task)}"
         suitable = self._suitable_for(task)
-        named = islice((node for node in suitable.nodes if feasibility.could_ever_fit(task, node)), _NAMED)
-        said = [*(text for node in named if (text := sentences.of_node(task, node))), *self._reserved(task)]
-        others = suitable.count(task) - min(_NAMED, suitable.count(task))
+        named = suitable.roomiest(task, _NAMED)
+        said = [text for node in named if (text := self._lacks(task, node))]
+        if self._reservation and (outcome is Outcome.RESERVED or self._reservation.shape == task.shape):
+            said.append(self._reservation.text)
+        others = suitable.count(task) - len(named)
         rest = f"; and so on for {others} more" if others > 0 else ""
         together = " (there is as much free, but not on one node)" if outcome is Outcome.FRAGMENTED else ""
         return f"{needs}{together}: {'; '.join(said)}{rest}"
 
-    def _reserved(self, task: Pending) -> list[str]:
-        if self._reservation is None:
-            return []
-        concerned = self._reservation.shape == task.shape or self.outcome(task) is Outcome.RESERVED
-        return [self._reservation.text] if concerned else []
+    def _lacks(self, task: Pending, node: NodeState) -> str:
+        """What `node`, which is large enough, does not have now. It says the same of all tasks that lack the same of it."""
+        key = (
+            node.name,
+            node.free_cpus + EPSILON < task.cpus,
+            node.free_memory < task.memory,
+            len(node.free_gpus) < task.gpus,
+            node.free_ports < task.ports,
+        )
+        if key not in self._said:
+            self._said[key] = sentences.of_node(task, node)
+        return self._said[key]
 
     def _suitable_for(self, task: Pending) -> _Group:
         if not (task.gpus or task.labels or task.ports or task.avoid):
@@ -132,7 +143,7 @@ class Explainer:
         matching = self._labels.matching(task.labels)
         if not matching:
             return f"no node has {sentences.listed([str(condition) for condition in conditions(task.labels)])}"
-        failed = [node.name for node in matching if node.name in task.avoid and _is_large_enough(task, node)]
+        failed = [node.name for node in matching if node.name in task.avoid and _could_take(task, node)]
         if failed:
             return f"{sentences.listed(sorted(failed))}, which could take it, failed it before"
         return sentences.most(task, matching)
@@ -143,14 +154,21 @@ class _Group:
 
     def __init__(self, nodes: Sequence[NodeState]) -> None:
         self.nodes = nodes
-        by_cpus: dict[float, list[NodeState]] = defaultdict(list)
-        for node in sorted(nodes, key=lambda node: node.memory):
-            by_cpus[node.cpus].append(node)  # of hosts alike, no two have the same memory
-        self._kinds = {cpus: _Kind(alike) for cpus, alike in by_cpus.items()}
+        by_cpus: dict[float, list[int]] = defaultdict(list)
+        for place in sorted(range(len(nodes)), key=lambda place: nodes[place].memory):
+            by_cpus[nodes[place].cpus].append(place)  # of hosts alike, no two have the same memory
+        self._kinds = {cpus: _Kind(nodes, places) for cpus, places in by_cpus.items()}
 
     def count(self, task: Pending) -> int:
         """How many of the nodes `could_ever_fit` is true of."""
         return sum(len(kind.memories) - kind.first(task) for kind in self._large_enough(task))
+
+    def roomiest(self, task: Pending, most: int) -> list[NodeState]:
+        """The first ones of these."""
+        if self.count(task) ** 2 > len(self.nodes):  # so many that a few are soon met
+            return list(islice((node for node in self.nodes if _is_large_enough(task, node)), most))
+        places = chain.from_iterable(kind.places[kind.first(task) :] for kind in self._large_enough(task))
+        return [self.nodes[place] for place in heapq.nsmallest(most, places)]
 
     def have_together(self, task: Pending) -> bool:
         """Whether those that are ready have as much free, all together, as `task` needs."""
@@ -163,12 +181,13 @@ class _Group:
 
 
 class _Kind:
-    """Nodes with the same number of cores, by memory: what is free on those from each on."""
+    """Those of `nodes` with the same number of cores, by memory: their places among all, and what is free from each on."""
 
-    def __init__(self, nodes: Sequence[NodeState]) -> None:
-        self.memories = [node.memory for node in nodes]
-        columns = [_sums(_free(node)[resource] for node in reversed(nodes)) for resource in range(4)]
-        self.free = list(zip(*columns, strict=True))[::-1]
+    def __init__(self, nodes: Sequence[NodeState], places: Sequence[int]) -> None:
+        self.places = places
+        self.memories = [nodes[place].memory for place in places]
+        columns = zip(*(_free(nodes[place]) for place in reversed(places)), strict=True)
+        self.free = list(zip(*map(_sums, columns), strict=True))[::-1]
 
     def first(self, task: Pending) -> int:
         return bisect.bisect_left(self.memories, task.memory)
@@ -185,5 +204,9 @@ def _free(node: NodeState) -> tuple[float, float, float, float]:
 
 
 def _is_large_enough(task: Pending, node: NodeState) -> bool:
-    large = node.cpus + EPSILON >= task.cpus and node.memory >= task.memory
-    return large and node.gpus >= task.gpus and len(node.ports) >= task.ports
+    return node.cpus + EPSILON >= task.cpus and node.memory >= task.memory
+
+
+def _could_take(task: Pending, node: NodeState) -> bool:
+    """`could_ever_fit`, labels and what is avoided aside."""
+    return _is_large_enough(task, node) and node.gpus >= task.gpus and len(node.ports) >= task.ports

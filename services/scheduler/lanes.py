@@ -10,7 +10,6 @@ from shared.store.work import Pending
 
 #: Project, user and ticket share: of lanes that have these in common, the one whose first task is the oldest is always the first.
 QueueKey = tuple[str, str, float | None]
-Queue = Sequence[Sequence[Pending]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,34 @@ def lane_of(task: Pending) -> LaneKey:
     return LaneKey(task.user, task.project, task.shape, task.parent, task.lifespan, task.ticket_share)
 
 
+class Queue:
+    """
+    Lanes in order of the seniority of their first tasks. Their shapes are kept apart: a pass goes through very many of them, and
+    to follow the way to each task would take it several times as long.
+    """
+
+    __slots__ = ("lanes", "shapes")
+
+    def __init__(self) -> None:
+        self.lanes: list[list[Pending]] = []
+        self.shapes: list[str] = []
+
+    def put(self, lane: list[Pending]) -> None:
+        place = len(self.lanes)
+        if place and _first(self.lanes[-1]) > _first(lane):
+            place = self._place(lane)
+        self.lanes.insert(place, lane)
+        self.shapes.insert(place, lane[0].shape)
+
+    def take(self, lane: list[Pending]) -> None:
+        """Take `lane` out, which is there."""
+        place = self._place(lane)
+        del self.lanes[place], self.shapes[place]
+
+    def _place(self, lane: list[Pending]) -> int:
+        return bisect.bisect_left(self.lanes, _first(lane), key=_first)
+
+
 class Lanes(Mapping[LaneKey, Sequence[Pending]]):
     """
     The lanes that hold anything, each in order of seniority. Their order among each other is kept beside them, in `queues`: a
@@ -41,7 +68,7 @@ class Lanes(Mapping[LaneKey, Sequence[Pending]]):
 
     def __init__(self) -> None:
         self._lanes: dict[LaneKey, list[Pending]] = {}
-        self._queues: dict[QueueKey, list[list[Pending]]] = {}
+        self._queues: dict[QueueKey, Queue] = {}
 
     def __getitem__(self, key: LaneKey) -> Sequence[Pending]:
         return self._lanes[key]
@@ -60,7 +87,7 @@ class Lanes(Mapping[LaneKey, Sequence[Pending]]):
 
     @property
     def queues(self) -> Mapping[QueueKey, Queue]:
-        """The lanes of each owner, in order of the seniority of their first tasks. To be read, not changed."""
+        """The lanes of each owner, in order. To be read, not changed."""
         return self._queues
 
     def put(self, task: Pending) -> None:
@@ -98,17 +125,15 @@ class Lanes(Mapping[LaneKey, Sequence[Pending]]):
         self._queues.clear()
 
     def _enqueue(self, lane: list[Pending]) -> None:
-        queue = self._queues.setdefault(_queue_of(lane[0]), [])
-        if queue and _first(queue[-1]) > _first(lane):
-            bisect.insort(queue, lane, key=_first)
-        else:
-            queue.append(lane)
+        key = _queue_of(lane[0])
+        if key not in self._queues:
+            self._queues[key] = Queue()
+        self._queues[key].put(lane)
 
     def _dequeue(self, lane: list[Pending]) -> None:
         key = _queue_of(lane[0])
-        queue = self._queues[key]
-        del queue[bisect.bisect_left(queue, _first(lane), key=_first)]
-        if not queue:
+        self._queues[key].take(lane)
+        if not self._queues[key].lanes:
             del self._queues[key]
 
 

@@ -62,7 +62,8 @@ class NodeState:
         for name in allocation.gpus:
             if name in self.free_gpus:
                 self.free_gpus.remove(name)
-        self.used_ports.update(port for port in allocation.ports if port in self.ports)
+        if allocation.ports:
+            self.used_ports.update(port for port in allocation.ports if port in self.ports)
         self.held.append(allocation)
 
     def allocate(self, task: Pending, *, since: float | None = None, until: float | None = None) -> Allocation:

@@ -11,8 +11,8 @@ from services.scheduler.backfill import Rules
 from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.policies.base import Pass
 from services.scheduler.ranking import BestFit, Ranking
-from services.scheduler.refusals import Refusals
 from services.scheduler.reservation import Reservation
+from services.scheduler.search import Possible, Search
 from shared import durations
 from shared.store.work import Pending
 
@@ -79,9 +79,11 @@ class _Planning:
         self._nodes = nodes
         self._terms = terms
         self._ranked = terms.ranking(nodes)
-        self._refusals, self._never = Refusals(self._ranked.labels), Refusals(self._ranked.labels)
+        self._anywhere = Search(self._ranked)
+        self._possible = Possible(self._ranked)
         self._children = defaultdict(int, terms.arrays.placed)
         self._kept: NodeState | None = None  # the node of the reservation
+        self._beside = self._anywhere  # once a node is kept: all but that one
         self._only_kept: set[str] = set()  # shapes that no other node has room for
         self._head_was_seen = False
         self._result = Plan()
@@ -97,7 +99,7 @@ class _Planning:
             elif (node := self._find(task)) is not None:
                 self._place(task, node)
             elif task.shape in self._only_kept:
-                self._policy.hold(task)  # one that ends sooner may still go there
+                self._policy.skip_lasting(task)  # one that ends sooner may still go there
                 self._result.unplaced.setdefault(task.shape, task)
             else:
                 self._policy.skip(task)
@@ -113,24 +115,14 @@ class _Planning:
     def _find(self, task: Pending) -> NodeState | None:
         kept = self._kept
         if kept is None or not feasibility.fits(task, kept):
-            return self._find_anywhere(task)
+            return self._anywhere.find(task)
         reservation = self._result.reservation
         assert reservation is not None
         if reservation.permits(task):
-            return self._ranked.find(task)
-        if task.shape in self._only_kept:
-            return None
-        node = self._ranked.find(task, without=kept)
+            return self._anywhere.find(task)
+        node = self._beside.find(task)
         if node is None:
             self._only_kept.add(task.shape)
-        return node
-
-    def _find_anywhere(self, task: Pending) -> NodeState | None:
-        if self._refusals.covers(task):
-            return None
-        node = self._ranked.find(task)
-        if node is None:
-            self._refusals.add(task)
         return node
 
     def _place(self, task: Pending, node: NodeState) -> None:
@@ -138,6 +130,8 @@ class _Planning:
         now = self._terms.rules.now
         until = None if lifespan is None else now + lifespan
         given = self._ranked.take(task, node, since=now, until=until)
+        self._anywhere.note_taken()
+        self._beside.note_taken()
         if node is self._kept and self._result.reservation is not None:
             self._result.reservation = self._result.reservation.beside(task)
         self._policy.charge(task)
@@ -147,12 +141,10 @@ class _Planning:
 
     def _reserve(self, task: Pending) -> None:
         """The head of those that found no room, of those that could ever, gets the one reservation of the pass."""
-        if self._head_was_seen or self._never.covers(task):
-            return
-        if not self._ranked.could_ever_take(task):
-            self._never.add(task)
+        if self._head_was_seen or not self._possible.holds(task):
             return
         self._head_was_seen = True
         self._result.reservation = reservation = backfill.reserve(task, self._nodes, self._terms.rules)
         if reservation is not None:
             self._kept = next(node for node in self._nodes if node.name == reservation.node)
+            self._beside = Search(self._ranked, without=self._kept)

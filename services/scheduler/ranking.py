@@ -89,9 +89,8 @@ class BestFit(_Sorted):
                 continue
             alike = self.by_gpus[count]
             start = bisect.bisect_left(alike, task.cpus - EPSILON, key=_free_cpus)
-            for position in range(start, len(alike)):
-                node = alike[position]
-                if feasibility.fits(task, node) and node is not without:
+            for node in alike[start:]:
+                if node.free_memory >= task.memory and feasibility.fits(task, node) and node is not without:
                     return node
         return None
 

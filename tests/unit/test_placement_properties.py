@@ -13,16 +13,24 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.scheduler import feasibility, placement, ranking
+from services.scheduler import backfill, feasibility, placement, ranking, room
 from services.scheduler.backfill import Rules
 from services.scheduler.labels import LabelIndex, matches
+from services.scheduler.lanes import lane_of
 from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
 from services.scheduler.placement import Arrays, Plan, Terms
-from services.scheduler.policies.fifo import FifoPass
+from services.scheduler.policies import tickets
+from services.scheduler.policies.base import Policy
+from services.scheduler.policies.fairshare import FairShare
+from services.scheduler.policies.fifo import Fifo, FifoPass
+from services.scheduler.policies.tickets import Weights
+from services.scheduler.policies.view import Standing, Usage, View
 from services.scheduler.ranking import RANKINGS, BestFit, Spread
 from services.scheduler.refusals import Refusals
 from services.scheduler.reservation import EPSILON
+from services.scheduler.room import Room
+from services.scheduler.search import Possible
 from shared.store.work import GB, Pending
 from tests.support import samples
 
@@ -208,12 +216,129 @@ def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states
             assert refusals.covers(task)
 
 
+@given(queues, nodes())
+def test_a_bound_refuses_what_has_no_room_and_all_of_it_but_for_ports_and_what_is_avoided(
+    waiting: list[Pending], states: list[NodeState]
+) -> None:
+    ready = [node for node in states if node.ready]
+    bounds = Room(LabelIndex(ready), room.free)
+    for task in waiting:
+        able = [node for node in ready if feasibility.fits(task, node)]
+        if bounds.lacks(task):
+            assert not able
+        elif able:
+            able[0].allocate(task)
+            bounds.note_taken()
+        else:
+            bounds.note_refused(task)  # too high, perhaps, after what was taken
+            assert bounds.lacks(task) or task.ports or task.avoid
+
+
+@given(queues, nodes())
+def test_what_is_possible_is_what_a_node_could_ever_take(waiting: list[Pending], states: list[NodeState]) -> None:
+    possible = Possible(BestFit(states))
+    for task in waiting:
+        could = any(node.ready and feasibility.could_ever_fit(task, node) for node in states)
+        assert possible.holds(task) is could
+
+
 @given(tasks, nodes())
 def test_the_index_of_labels_finds_what_a_look_at_every_node_finds(task: Pending, states: list[NodeState]) -> None:
     index = LabelIndex(states)
     matching = [node for node in states if matches(task.labels, node)]
     assert list(index.matching(task.labels)) == matching
     assert list(index.matching(task.labels)) == matching  # and the second time
+
+
+# --- against a pass that has everything asked ----------------------------------------------------
+
+WEIGHTS = Weights(waiting_time=0.1, user_time=1, user_cpu=0.2, group_time=0.5, user=1, group=1)
+VIEW = View(
+    now=NOW,
+    users={"alice": Standing(80, Usage(600, 900, 900)), "bob": Standing(20, expected=600)},
+    projects={"one": Standing(30, Usage(60, 60, 60))},
+    user_mean=Usage(600, 600, 600),
+    project_mean=Usage(600, 600, 600),
+)
+owned = st.lists(
+    st.builds(
+        replace,
+        tasks,
+        project=st.sampled_from(["default", "one"]),
+        ticket_share=st.sampled_from([None, None, 0.5]),
+    ),
+    unique_by=lambda task: task.id,
+    max_size=25,
+)
+
+
+class PlainTickets:
+    """The tickets of all, found anew for each turn; under first in, first out nobody has any."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._is_fair = policy.needs_shares
+        self._users = {name: sum(tickets.user_parts(VIEW.user(name), VIEW, WEIGHTS).values()) for name in VIEW.users}
+        self._projects = {
+            name: sum(tickets.group_parts(VIEW.project(name), VIEW, WEIGHTS).values()) for name in ("default", "one")
+        }
+
+    def of(self, task: Pending) -> tuple[float, float, int]:
+        ticket, per_second = 0.0, WEIGHTS.waiting_time / tickets.DAY
+        if self._is_fair:
+            own = WEIGHTS.waiting_time - per_second * NOW + per_second * task.queued_at + (task.ticket_share or 0.0)
+            ticket = self._projects[task.project] + (self._users[task.user] + own)
+        return ticket, *task.seniority
+
+    def charge(self, task: Pending) -> None:
+        used = tickets.expected_usage(task, VIEW.user(task.user))
+        self._users[task.user] += tickets.user_charge(used, VIEW, WEIGHTS)
+        if task.project != "default":
+            self._projects[task.project] += tickets.group_charge(used, VIEW, WEIGHTS)
+
+
+def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms, policy: Policy) -> Plan:
+    """What a pass is to find, without anything that makes it fast: all that waits is sorted, and every node asked, each time."""
+    result, left, turns = Plan(), list(waiting), PlainTickets(policy)
+    running, head = Counter(kept_to.arrays.placed), None
+    while left:
+        task = min(left, key=turns.of)
+        able = [node for node in states if feasibility.fits(task, node)]
+        kept = result.reservation
+        free = [node for node in able if kept is None or node.name != kept.node or kept.permits(task)]
+        limit = kept_to.arrays.limits.get(task.parent) if task.parent is not None else None
+        if (limit is not None and running[task.parent] >= limit) or kept_to.is_held(task):
+            result.held.append(task)
+            left = [other for other in left if lane_of(other) != lane_of(task)]
+        elif node := kept_to.ranking(free).find(task):
+            if kept is not None and node.name == kept.node:
+                result.reservation = kept.beside(task)
+            lifespan, now = task.lifespan, kept_to.rules.now
+            until = None if lifespan is None else now + lifespan
+            result.placements.append(placement.Placement(task, node.allocate(task, since=now, until=until)))
+            running[task.parent] += 1
+            turns.charge(task)
+            left.remove(task)
+        else:
+            result.unplaced.setdefault(task.shape, task)
+            lasts = (task.lifespan or float("inf")) if able else 0.0
+            left = [other for other in left if other.shape != task.shape or (other.lifespan or float("inf")) < lasts]
+            could = any(node.ready and feasibility.could_ever_fit(task, node) for node in states)
+            if head is None and not able and could:
+                head, result.reservation = task, backfill.reserve(task, states, kept_to.rules)
+    return result
+
+
+@hypothesis_settings(max_examples=300)
+@given(owned, nodes(), terms, st.sampled_from([Fifo(), FairShare(WEIGHTS)]), st.sampled_from(["nobody", "bob"]))
+def test_a_pass_chooses_exactly_what_one_that_asks_every_node_each_time_chooses(
+    waiting: list[Pending], states: list[NodeState], kept_to: Terms, policy: Policy, held: str
+) -> None:
+    kept_to = replace(kept_to, is_held=lambda task: task.user == held and task.project == "one")
+    book = Book()
+    book.add(waiting)
+    plain = plain_plan(waiting, copy.deepcopy(states), kept_to, policy)
+    result = placement.plan(policy.begin(book.lanes, VIEW), states, limit=1000, terms=kept_to)
+    assert result == plain
 
 
 # --- ranking --------------------------------------------------------------------------------------

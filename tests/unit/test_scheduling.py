@@ -37,6 +37,7 @@ tasks = st.builds(
     cpus=st.sampled_from([0.5, 1.0, 4.0]),
     memory=st.sampled_from([GB, 8 * GB]),
     queued_at=st.sampled_from([1.0, 2.0, 3.0]),
+    ticket_share=st.sampled_from([None, None, 0.5]),
 )
 #: Tasks of all kinds: beside those that may be offered, those that wait for others, for a time, and parents of arrays.
 booked = st.builds(
@@ -101,6 +102,12 @@ class BookMachine(RuleBasedStateMachine):
         for task in sorted(offered, key=lambda task: (task.queued_at, task.id)):
             lanes.setdefault(lane_of(task), []).append(task)
         assert dict(self.book.lanes) == lanes
+        queues: dict[object, list[list[Pending]]] = {}
+        for lane in sorted(lanes.values(), key=lambda lane: lane[0].seniority):
+            queues.setdefault((lane[0].project, lane[0].user, lane[0].ticket_share), []).append(lane)
+        assert {key: queue.lanes for key, queue in self.book.lanes.queues.items()} == queues
+        for queue in self.book.lanes.queues.values():
+            assert queue.shapes == [lane[0].shape for lane in queue.lanes]
         assert (set(self.book.arrays), set(self.book.gated), set(self.book.delayed)) == (arrays, gated, delayed)
         times = (self.model[task_id].not_before for task_id in delayed)
         assert self.book.ripe_at == min((at for at in times if at is not None), default=None)

@@ -65,7 +65,7 @@ class FairSharePass:
             if name not in projects:
                 projects[name] = _Project(sum(tickets.group_parts(view.project(name), view, weights).values()))
             owner = _Owner(user, share or 0.0, self._users, Line(queue, self._full), self._of_waiting)
-            projects[name].owners.append(owner.entry(queue[0][0]))
+            projects[name].owners.append(owner.entry(queue.lanes[0][0]))
         for project in projects.values():
             heapq.heapify(project.owners)
         self._projects = [project.entry() for project in projects.values()]

@@ -32,7 +32,7 @@ class FifoPass:
     def __init__(self, lanes: Lanes) -> None:
         self._full = Full()
         #: When the first task of each line was queued, at the earliest, and its number; the line.
-        self._lines = [(*queue[0][0].seniority, Line(queue, self._full)) for queue in lanes.queues.values()]
+        self._lines = [(*queue.lanes[0][0].seniority, Line(queue, self._full)) for queue in lanes.queues.values()]
         heapq.heapify(self._lines)
 
     def pop(self) -> Pending | None:

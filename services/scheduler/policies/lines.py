@@ -45,16 +45,17 @@ class Line:
 
     def first(self) -> Pending | None:
         """The oldest of the tasks that are left and may find room; it is never older than the one before."""
-        if self._first is None or self._is_full(self._first):
-            self._first = self._find()
-        return self._first
+        first = self._first
+        if first is None or (first.shape in self._full and self._is_full(first)):
+            self._first = first = self._find()
+        return first
 
     def advance(self) -> None:
         """The first task was placed: next comes the one behind it, or that of another lane."""
         if self._is_begun:
             _, _, place, lane = heapq.heappop(self._begun)
         else:
-            place, lane = 0, self._queue[self._next]
+            place, lane = 0, self._queue.lanes[self._next]
             self._next += 1
         if place + 1 < len(lane):
             task = lane[place + 1]
@@ -75,26 +76,25 @@ class Line:
         return bool(self._begun) and self._begun[0][1] == (self._first.id if self._first else None)
 
     def _find(self) -> Pending | None:
-        self._pass_over_full()
-        fresh = self._queue[self._next][0] if self._next < len(self._queue) else None
+        fresh = self._find_fresh()
+        while self._begun and self._is_full(self._begun[0][3][self._begun[0][2]]):
+            heapq.heappop(self._begun)
         if not self._begun:
             return fresh
         _, _, place, lane = self._begun[0]
         begun = lane[place]
         return begun if fresh is None or begun.seniority < fresh.seniority else fresh
 
-    def _pass_over_full(self) -> None:
-        """Of many shapes without room this is what a pass takes most of its time for."""
-        queue, full, place, end = self._queue, self._full, self._next, len(self._queue)
-        while place < end:
-            task = queue[place][0]
-            since = full.get(task.shape)
-            if since is None or (since and task.lifespan is not None and task.lifespan < since):
+    def _find_fresh(self) -> Pending | None:
+        """The first task of the first lane that the pass has not come to. With many shapes that are full it goes past most."""
+        shapes, full, place = self._queue.shapes, self._full, self._next
+        end = len(shapes)
+        while place < end and shapes[place] in full:
+            if full[shapes[place]] and not self._is_full(self._queue.lanes[place][0]):
                 break
             place += 1
         self._next = place
-        while self._begun and self._is_full(self._begun[0][3][self._begun[0][2]]):
-            heapq.heappop(self._begun)
+        return self._queue.lanes[place][0] if place < end else None
 
     def _is_full(self, task: Pending) -> bool:
         since = self._full.get(task.shape)

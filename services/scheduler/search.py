@@ -1,0 +1,55 @@
+"""Find a node for one task after another without asking all nodes again what they have refused already: pure."""
+
+from __future__ import annotations
+
+from services.scheduler import room
+from services.scheduler.labels import LabelIndex
+from services.scheduler.nodes import NodeState
+from services.scheduler.ranking import Ranking
+from services.scheduler.refusals import Refusals
+from services.scheduler.room import Room
+from shared.store.work import Pending
+
+
+class Search:
+    """Among all nodes of a pass, or all but the one that is kept for somebody else."""
+
+    def __init__(self, ranked: Ranking, *, without: NodeState | None = None) -> None:
+        labels = ranked.labels
+        if without is not None:
+            labels = LabelIndex([node for node in labels.nodes if node is not without])
+        self._ranked = ranked
+        self._without = without
+        self._room = Room(labels, room.free)
+        self._refusals = Refusals(labels)
+
+    def find(self, task: Pending) -> NodeState | None:
+        """The best node with room for `task`; None where none has any."""
+        if self._room.lacks(task) or self._refusals.covers(task):
+            return None
+        node = self._ranked.find(task, without=self._without)
+        if node is None:
+            self._refusals.add(task)
+            self._room.note_refused(task)
+        return node
+
+    def note_taken(self) -> None:
+        """A node has less free than before."""
+        self._room.note_taken()
+
+
+class Possible:
+    """Which tasks could have room on one of the nodes if these were empty."""
+
+    def __init__(self, ranked: Ranking) -> None:
+        self._ranked = ranked
+        self._room = Room(ranked.labels, room.whole)
+        self._never = Refusals(ranked.labels)
+
+    def holds(self, task: Pending) -> bool:
+        if self._room.lacks(task) or self._never.covers(task):
+            return False
+        if self._ranked.could_ever_take(task):
+            return True
+        self._never.add(task)
+        return False
