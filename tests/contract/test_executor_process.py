@@ -355,3 +355,12 @@ async def test_one_directory_that_is_gone_hides_no_other_run(rig: rigs.Rig) -> N
     Path(first.directory).rmdir()
     codes = {one.handle: one.exit_code for one in await rig.executor.list(rig.node)}
     assert codes == {first.handle: runs.KILLED_FROM_OUTSIDE, second.handle: 4}
+
+
+async def test_runs_of_another_system_are_left_alone_though_they_have_the_same_names(rig: rigs.Rig) -> None:
+    async with rigs.rig("process") as other:
+        ours, theirs = [await one.start("sleep 60", task_id=7) for one in (rig, other)]
+        await rig.executor.pause(ours.handle)
+        assert await other.state(theirs) is base.RunState.RUNNING
+        await rig.executor.remove(ours.handle)
+        assert await other.state(theirs) is base.RunState.RUNNING

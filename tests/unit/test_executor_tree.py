@@ -14,6 +14,7 @@ import pytest
 from shared.executors.process import proc, records, tree
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
+HERE, ELSEWHERE = "/shared/tasks/0/1", "/mnt/go-docker"
 
 
 def process(
@@ -36,36 +37,45 @@ LEADER = process(WRAPPER, run=NAME)
         (process(101, 1, 101), False),
         (process(101, 1, 101, run="god-1-2"), False),
         (process(101, WRAPPER, WRAPPER, run="god-1-2"), False),  # says that it is another run's
+        (process(101, 1, 101, run=NAME, directory=HERE), True),
+        (process(101, 1, 101, run=NAME, directory=ELSEWHERE), False),  # another system's
         (process(101, WRAPPER, WRAPPER, run=NAME, uid=0), False),  # only ever the run's user's
         (process(101, 1, 101, run=NAME, uid=20002), False),
         (process(101, WRAPPER, WRAPPER, run=NAME, state="Z"), False),
     ],
 )
 def test_who_belongs_to_a_run(other: proc.Process, belongs: bool) -> None:
-    found = tree.members([LEADER, other], name=NAME, uid=UID, wrapper=WRAPPER, start=START)
+    found = tree.members([LEADER, other], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
     assert found == [LEADER, other] if belongs else found == [LEADER]
+
+
+def test_a_wrapper_that_has_not_given_up_our_rights_yet_belongs_to_its_run() -> None:
+    early = process(WRAPPER, uid=0, start=START)
+    given_away = process(WRAPPER, uid=0, start=START + 1)
+    for leader, found in ((early, [early]), (given_away, [])):
+        assert tree.members([leader], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == found
 
 
 def test_descendants_belong_to_a_run_however_deep() -> None:
     chain = [LEADER, *(process(pid, pid - 1) for pid in range(101, 120))]
-    found = tree.members(list(reversed(chain)), name=NAME, uid=UID, wrapper=WRAPPER, start=START)
+    found = tree.members(list(reversed(chain)), name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
     assert {one.pid for one in found} == {one.pid for one in chain}
 
 
 def test_a_session_outlives_its_leader() -> None:
     left = process(101, 1, WRAPPER)
-    assert tree.members([left], name=NAME, uid=UID, wrapper=WRAPPER, start=START) == [left]
+    assert tree.members([left], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == [left]
 
 
 def test_a_pid_that_was_given_away_again_leads_another_session() -> None:
     new = process(WRAPPER, start=9999)
     child = process(101, WRAPPER, WRAPPER)
-    assert tree.members([new, child], name=NAME, uid=UID, wrapper=WRAPPER, start=START) == []
+    assert tree.members([new, child], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == []
 
 
 def test_without_a_pid_only_the_environment_counts() -> None:
     marked, other = process(101, run=NAME), process(102)
-    assert tree.members([marked, other], name=NAME, uid=UID, wrapper=None, start=None) == [marked]
+    assert tree.members([marked, other], name=NAME, directory=HERE, uid=UID, wrapper=None, start=None) == [marked]
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")  #: per second
 PAGE = os.sysconf("SC_PAGE_SIZE")  #: bytes
 
-_MARKER = b"GODOCKER_RUN="
+_RUN, _DIRECTORY = b"GODOCKER_RUN=", b"GODOCKER_PWD="
 _CHUNK = 65536  #: bytes that are read at once
 _KERNEL_THREAD = 0x00200000  #: of a process's flags (`PF_KTHREAD`)
 _LISTINGS = 10  #: of the processes, at most, until one brings none that is new
@@ -30,6 +31,7 @@ class Process:
     memory: int = 0  #: resident, bytes
     uid: int = -1  #: the real one; -1 where it was not asked for
     run: str | None = None  #: the run that its environment names
+    directory: str | None = None  #: the run's: another system's runs have the same names
 
     @property
     def is_alive(self) -> bool:
@@ -41,7 +43,7 @@ class Process:
 
 
 def read(pid: int) -> Process | None:
-    """The process with this pid, without `run`; None where there is none."""
+    """The process with this pid, without `run` and `directory`; None where there is none."""
     try:
         return _parse(pid, _read(f"/proc/{pid}/stat"))
     except (OSError, ValueError, IndexError):
@@ -50,8 +52,8 @@ def read(pid: int) -> Process | None:
 
 def snapshot() -> list[Process]:
     """
-    All processes. `run` is read for those that can be a task's. What is made while we look is looked at too, as far
-    as it does not outrun us.
+    All processes. `run` and `directory` are read for those that can be a task's. What is made while we look is looked at too,
+    as far as it does not outrun us.
     """
     seen: dict[int, Process | None] = {}
     we_are_root = os.geteuid() == 0
@@ -128,7 +130,11 @@ def _with_run(process: Process) -> Process:
         environment = _read(f"/proc/{process.pid}/environ")
     except OSError:
         return process
-    run = next((part for part in environment.split(b"\0") if part.startswith(_MARKER)), None)
-    if run is None:
+    if _RUN not in environment:
         return process
-    return replace(process, run=os.fsdecode(run.removeprefix(_MARKER)))
+    parts = environment.split(b"\0")
+    return replace(process, run=_value(parts, _RUN), directory=_value(parts, _DIRECTORY))
+
+
+def _value(parts: Sequence[bytes], name: bytes) -> str | None:
+    return next((os.fsdecode(part.removeprefix(name)) for part in parts if part.startswith(name)), None)

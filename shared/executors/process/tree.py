@@ -37,23 +37,30 @@ class Scans:
 
 
 def members(
-    processes: Sequence[proc.Process], *, name: str, uid: int, wrapper: int | None, start: int | None
+    processes: Sequence[proc.Process], *, name: str, directory: str, uid: int, wrapper: int | None, start: int | None
 ) -> list[proc.Process]:
     """
     The living processes of a run: those of the wrapper's session, those whose environment names the run, and all
-    descendants of either. Only ever ones of its user, and none that another run is named in.
+    descendants of either. Only ever ones of its user, and none that another run is named in. A run of that name with another
+    directory is another system's on the same machine, in a container of its maybe. The wrapper is one of the run's also before it
+    has given up our rights.
 
     `wrapper` is the wrapper's pid, whether it lives or not, `start` when it was started.
     """
+
+    def is_named(process: proc.Process) -> bool:
+        return process.run == name and process.directory in (None, directory)
+
     by_pid = {process.pid: process for process in processes}
     # The kernel gives the pid of a session's leader to nobody else while the session has members. Where the pid has a
     # process that is not the wrapper, the session is gone, and the number means another one.
     leader = by_pid.get(wrapper) if wrapper is not None else None
-    session = wrapper if leader is None or leader.start == start else None
+    is_wrapper = leader is not None and leader.start == start
+    session = wrapper if leader is None or is_wrapper else None
     mine = {
         process.pid
         for process in processes
-        if process.run == name or (session is not None and process.session == session and process.run is None)
+        if is_named(process) or (session is not None and process.session == session and process.run is None)
     }
     grown = True
     while grown:
@@ -61,7 +68,13 @@ def members(
         mine |= more
         grown = bool(more)
     found = (by_pid[pid] for pid in mine)
-    return [process for process in found if process.is_alive and process.uid == uid and process.run in (None, name)]
+    return [
+        process
+        for process in found
+        if process.is_alive
+        and (process.uid == uid or (is_wrapper and process.pid == wrapper))
+        and (process.run is None or is_named(process))
+    ]
 
 
 async def of(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> list[proc.Process]:
@@ -69,7 +82,8 @@ async def of(record: records.Record, scans: Scans, *, wrapper: proc.Process | No
     pid, start = (wrapper.pid, wrapper.start) if wrapper else (record.pid, record.start)
     if record.boot != proc.boot_id():
         pid = start = None
-    return members(await scans.take(), name=record.name, uid=record.uid, wrapper=pid, start=start)
+    everybody = await scans.take()
+    return members(everybody, name=record.name, directory=record.directory, uid=record.uid, wrapper=pid, start=start)
 
 
 async def kill(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> None:
