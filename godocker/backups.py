@@ -20,20 +20,21 @@ from shared import clock, errors, serving
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import connection, migrations
-from shared.store.backups import archive, dump, load
+from shared.store.backups import archive, dump, history, load
 from shared.store.stores import connect
 
 STANDARD = Path("-")  #: standard output or input
 SUFFIX = ".godocker"
 TIMEOUT = 120.0  #: seconds for one operation of the store: nobody waits for an answer
+LONGEST = 3600  #: seconds that a backup may take, if nothing else is said
 NUMBERS = 1_000_000  #: left out after a restore, at least
 _STOPPED = 10.0  #: seconds in which services that are being stopped may still be connected
 
 
-def make(settings: Settings, where: Path) -> Path | None:
+def make(settings: Settings, where: Path, *, longest: int = LONGEST) -> Path | None:
     """
-    Back the database up into a new file of the directory `where`, and return that; None where it went to standard output. Raises
-    `errors.BackupFailed`.
+    Back the database up into a new file of the directory `where`, and return that; None where it went to standard output. For
+    `longest` seconds the server keeps what was at the moment of the backup. Raises `errors.BackupFailed`.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
     if where == STANDARD and sys.stdout.isatty():
@@ -42,20 +43,20 @@ def make(settings: Settings, where: Path) -> Path | None:
         raise errors.BackupFailed(f"there is no directory {where}")
     with resting.database(settings):
         if where != STANDARD:
-            return _make_file(patient, where)
-        asyncio.run(_dump(patient, sys.stdout.buffer, clock.now()))
+            return _make_file(patient, where, longest)
+        asyncio.run(_dump(patient, sys.stdout.buffer, clock.now(), longest))
         sys.stdout.buffer.flush()
         return None
 
 
-def _make_file(settings: Settings, where: Path) -> Path:
+def _make_file(settings: Settings, where: Path, longest: int) -> Path:
     now = clock.now()
     name = f"{settings.mongo_db}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}{SUFFIX}"
     draft = where / f".{name}.{os.getpid()}"
     try:
         # Hashes of keys stand in it: nobody else may read it.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            asyncio.run(_dump(settings, file, now))
+            asyncio.run(_dump(settings, file, now, longest))
             file.flush()
             os.fsync(file.fileno())
         draft.rename(where / name)
@@ -76,13 +77,14 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-async def _dump(settings: Settings, file: IO[bytes], now: float) -> None:
+async def _dump(settings: Settings, file: IO[bytes], now: float, longest: int) -> None:
     async with connect(settings) as opened:
         version = await opened.schema.check()
         header = archive.Header(schema=version, version=serving.VERSION, at=now, database=settings.mongo_db)
         writer = archive.Writer(file, header)
-        with Progress("read") as progress:
-            await dump.dump(opened.database, writer, progress.note)
+        async with history.kept(opened.database, longest):
+            with Progress("read") as progress:
+                await dump.dump(opened.database, writer, progress.note)
         writer.end()
 
 

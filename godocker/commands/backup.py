@@ -13,6 +13,9 @@ from godocker import backups
 from godocker.commands import options
 
 Where = Annotated[Path, typer.Argument(help="A directory, for a new file in it; `-` for standard output.")]
+Longest = Annotated[
+    int, typer.Option("--time", min=1, max=86400, help="Seconds that it may take: MongoDB keeps what was for so long.")
+]
 Source = Annotated[Path, typer.Argument(help="A file that `godocker backup` made; `-` for standard input.")]
 Force = Annotated[bool, typer.Option("--force", help="Also where there is something: that is destroyed.")]
 
@@ -22,10 +25,12 @@ def register(app: typer.Typer) -> None:
     app.command()(restore)
 
 
-def backup(where: Where, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+def backup(
+    where: Where, time_: Longest = backups.LONGEST, config: options.Config = None, data_dir: options.DataDir = None
+) -> None:
     """Write the database as it is at this moment into one file, while the system runs. Prints its name."""
     settings = options.load(config, data_dir)
-    made = backups.make(settings, where)
+    made = backups.make(settings, where, longest=time_)
     if made is not None:
         print(made)
     print(

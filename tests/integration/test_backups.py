@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from godocker import backups
+from godocker import backups, embedded, ports, replica
 from shared import errors
 from shared.settings import Settings
 from shared.store import connection, migrations, schema, transactions
-from shared.store.backups import archive, dump, load
+from shared.store.backups import archive, dump, history, load
 from shared.store.stores import Stores, connect
 from tests.support import samples, waiting
 
@@ -120,6 +121,53 @@ async def test_numbers_that_were_given_out_after_the_backup_are_not_given_again(
     assert await another.tasks.reserve_ids(1) == TASKS + 1001
     await loaded(another, backup, least_number=5000, skip=1000)
     assert await another.tasks.reserve_ids(1) == 6001
+
+
+async def window(database: connection.Database) -> int:
+    found = await database.client.admin.command({"getParameter": 1, history.PARAMETER: 1})
+    return int(found[history.PARAMETER])
+
+
+async def test_a_backup_may_take_longer_than_the_server_keeps_the_past_as_a_rule(
+    filled: Stores, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await window(filled.database)
+    seen = []
+
+    async def looking(database: connection.Database, *_: object) -> None:
+        seen.append(await window(database))
+        raise errors.BackupFailed("no more is needed")
+
+    monkeypatch.setattr(dump, "dump", looking)
+    for longest in (before + 100, before - 100):
+        with pytest.raises(errors.BackupFailed, match="no more"):
+            await asyncio.to_thread(backups.make, settings, tmp_path, longest=longest)
+        assert await window(filled.database) == before, "it is as it was"
+    assert seen == [before + 100, before]
+
+
+async def test_a_user_who_may_not_change_the_server_backs_up_all_the_same(settings: Settings, tmp_path: Path) -> None:
+    """As with Compose, where the services' user may read and write their database and nothing else."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "log").mkdir()
+    port = ports.reserve(tmp_path / "ports", ["mongod"])["mongod"]
+    server = embedded.mongod(tmp_path, port, password="of the root")
+    server.child.start()
+    try:
+        await asyncio.to_thread(embedded.wait_ready, [server], timeout=60)
+        root, user = replica.Login(embedded.USER, "of the root"), replica.Login("service", "of the services")
+        assert replica.allow(port, root, user, database=settings.mongo_db)
+        url = embedded.mongo_url(port)
+        theirs = settings.model_copy(
+            update={"mongo_url": url, "mongo_user": user.user, "mongo_password": SecretStr(user.password)}
+        )
+        async with connect(theirs) as opened:
+            await opened.schema.bring_up("test")
+        made = await asyncio.to_thread(backups.make, theirs, tmp_path)
+        assert made is not None
+        assert load.verify(archive.Reader(io.BytesIO(made.read_bytes())), silent) is not None
+    finally:
+        await asyncio.to_thread(server.child.stop, embedded.STOP_GRACE)
 
 
 def spoiled(backup: bytes) -> Iterator[tuple[str, bytes]]:

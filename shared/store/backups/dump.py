@@ -10,7 +10,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.store import connection
-from shared.store.backups import archive
+from shared.store.backups import archive, history
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +29,8 @@ async def dump(database: connection.Database, writer: archive.Writer, progress: 
     Write all collections but those of the moment, each in the order of its ids.
 
     All are read at one moment (read concern `snapshot`; the first read of the session sets it), majority committed. The server
-    keeps what was at a moment for `minSnapshotHistoryWindowInSeconds`, 300 as a rule. Raises `errors.BackupFailed` if that is
-    not enough, and `errors.StoreUnavailable`.
+    keeps what was at a moment for `minSnapshotHistoryWindowInSeconds`, 300 as a rule; see `history.kept`. Raises
+    `errors.BackupFailed` if that is not enough, and `errors.StoreUnavailable`.
     """
     names = sorted(name for name in await database.list_collection_names() if name not in PASSING)
     try:
@@ -48,6 +48,6 @@ async def dump(database: connection.Database, writer: archive.Writer, progress: 
         if error.code != _TOO_OLD:
             raise
         raise errors.BackupFailed(
-            "it took longer than MongoDB keeps what was at one moment: raise its parameter minSnapshotHistoryWindowInSeconds "
-            "(mongosh: db.adminCommand({setParameter: 1, minSnapshotHistoryWindowInSeconds: 3600}))"
+            "it took longer than MongoDB keeps what was at one moment: try a longer --time or, where the database's user may not "
+            f"change that, a higher {history.PARAMETER} of mongod (MONGO_HISTORY of the Compose deployment)"
         ) from error
