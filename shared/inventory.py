@@ -125,7 +125,14 @@ def _state(
     if is_silent:
         return State.SILENT, silence
     if maintained:
-        return (State.DRAINING if has_tasks else State.DRAINED), node.reason if node else None
+        return (State.DRAINING if has_tasks else State.DRAINED), _complaint(node) if node else None
     if node is None:
         return State.UNSEEN, None
-    return (State.READY, None) if node.ready else (State.NOT_READY, node.reason)
+    return (State.READY if node.ready else State.NOT_READY), _complaint(node)
+
+
+def _complaint(node: Node) -> str | None:
+    """What is wrong with it, though it answers."""
+    if node.reason is None and node.stuck:
+        return f"it cannot end {node.stuck} of its runs, which were killed"
+    return node.reason
