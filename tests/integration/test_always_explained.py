@@ -45,7 +45,7 @@ T = TypeVar("T")
 NOT_LOOKED_AT = wire.NOT_LOOKED_AT
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
-EXAMPLES, STEPS = (300, 30) if LONG else (8, 12)
+EXAMPLES, STEPS = (300, 30) if LONG else (6, 12)
 ENDS = 60  #: rounds in which everything has to come to its end once nothing is in its way
 PORTS = 3  #: of each node
 
@@ -61,19 +61,6 @@ USERS = ("alice", "bob")
 
 # --- what a story is made of ---------------------------------------------------------------------------
 
-wishes = st.fixed_dictionaries(
-    {
-        "requirements.cpu": st.sampled_from([1, 1, 2, 2, 4, 7, 9]),
-        "requirements.ram": st.sampled_from([1, 1, 1, 6, 20, 40]),
-        "requirements.gpus": st.sampled_from([0, 0, 0, 0, 1, 2]),
-        "requirements.label": st.sampled_from([None, None, None, ["storage==ssd"], ["zone==a"], ["zone!=a"], ["a==b"]]),
-        "requirements.ports": st.sampled_from([[], [], [], [80], [80, 81], [80, 81, 82, 83]]),
-        "requirements.failure_policy": st.sampled_from([0, 1, 3]),
-        "requirements.maxlifespan": st.sampled_from([None, None, "30", "1h"]),
-        "user.project": st.sampled_from(["default", "default", "lab"]),
-        "status.primary": st.sampled_from([None, None, None, None, None, "created"]),
-    }
-)
 #: A small one that is content with any node.
 PLAIN: dict[str, Any] = {
     "requirements.cpu": 1,
@@ -81,17 +68,43 @@ PLAIN: dict[str, Any] = {
     "requirements.ports": [],
     "user.project": "default",
 }
+SPECIAL: list[dict[str, Any]] = [
+    *[{"requirements.cpu": cpus} for cpus in (4, 7, 9)],
+    *[{"requirements.ram": gb} for gb in (6, 20, 40)],
+    *[{"requirements.gpus": gpus} for gpus in (1, 2)],
+    *[{"requirements.label": [label]} for label in ("storage==ssd", "zone==a", "zone!=a", "a==b")],
+    *[{"requirements.ports": ports} for ports in ([80], [80, 81], [80, 81, 82, 83])],
+    *[{"requirements.failure_policy": restarts} for restarts in (1, 3)],
+    *[{"requirements.maxlifespan": lifespan} for lifespan in ("30", "1h")],
+    {"user.project": "lab"},
+    {"status.primary": "created"},
+]
 
-arrays = st.none() | st.fixed_dictionaries(
+wishes = st.builds(
+    lambda cpus, special: {
+        **PLAIN,
+        "requirements.cpu": cpus,
+        **{name: value for one in special for name, value in one.items()},
+    },
+    st.sampled_from([1, 2, 3]),
+    st.lists(st.sampled_from(SPECIAL), max_size=2),
+)
+arrays = st.fixed_dictionaries(
     {"values": st.sampled_from(["1:1", "1:4", "1:9:2"]), "max_concurrent": st.sampled_from([None, 1, 2])}
 )
 depends = st.dictionaries(
     st.sampled_from(["afterok", "afterany", "afternotok"]),
     st.lists(st.integers(0, 30), min_size=1, max_size=2),
+    min_size=1,
     max_size=1,
 )
 users = st.sampled_from(USERS)
 some = st.integers(0, 30)  #: whichever there is
+REFUSALS = [
+    errors.NodeFull("no room for its temporary storage"),
+    errors.PortTaken("port 10000 is taken", port=10000),
+    errors.StartRefused("it has no shell"),
+]
 limits = st.sampled_from([0, 0, 1, 3, 6, 20])
 
 
@@ -167,6 +180,11 @@ class Story:
     async def mend(self, node: str) -> None:
         self.system.executor.faults.down.pop(node, None)
         self.system.executor.reports[node] = NODES[node]
+
+    async def go_on(self, seconds: float, another_leads: bool) -> None:
+        self.system.time.go_on(seconds)
+        if another_leads:
+            await self.system.lead()
 
     async def end(self, number: int, code: int) -> None:
         if alive := list(self.system.executor.alive):
@@ -348,26 +366,33 @@ class Machine(RuleBasedStateMachine):
         self.run(both())
         self._is_whole = True
 
-    @initialize(policy=st.sampled_from(["fifo", "fairshare"]), placement=st.sampled_from(["binpack", "spread"]))
-    def begin(self, policy: str, placement: str) -> None:
+    @initialize(
+        policy=st.sampled_from(["fifo", "fairshare"]),
+        placement=st.sampled_from(["binpack", "spread"]),
+        sent=st.lists(st.tuples(users, wishes, st.none() | arrays, depends), min_size=3, max_size=5),
+    )
+    def begin(self, policy: str, placement: str, sent: Any) -> None:
         self.told["stories"] += 1
-        self.step(self.story.begin(policy, placement))
+        self.step(self.story.begin(policy, placement), rushed=True)
+        for one in sent:
+            self.step(self.story.send(*one), rushed=one is not sent[-1])
 
-    @rule(user=users, wanted=wishes, array=arrays, after=depends, rushed=st.booleans())
-    def send(self, user: str, wanted: Any, array: Any, after: Any, rushed: bool) -> None:
+    @rule(user=users, wanted=wishes, array=st.none() | arrays, rushed=st.booleans())
+    def send(self, user: str, wanted: Any, array: Any, rushed: bool) -> None:
+        self.step(self.story.send(user, wanted, array, {}), rushed)
+
+    @rule(user=users, wanted=wishes, array=st.none() | arrays, after=depends, rushed=st.booleans())
+    def send_one_that_comes_after(self, user: str, wanted: Any, array: Any, after: Any, rushed: bool) -> None:
         self.step(self.story.send(user, wanted, array, after), rushed)
 
-    @rule(user=users, wanted=wishes, rushed=st.booleans())
-    def send_plain(self, user: str, wanted: Any, rushed: bool) -> None:
-        self.step(self.story.send(user, wanted, None, {}), rushed)
+    @rule(number=some, code=st.sampled_from([0, 0, 3]), rushed=st.booleans())
+    def end(self, number: int, code: int, rushed: bool) -> None:
+        self.step(self.story.end(number, code), rushed)
 
-    @rule(user=users, number=some, action=st.sampled_from(["suspend", "resume", "reschedule", "pending"]))
+    @rule(user=users, number=some, action=st.sampled_from(["suspend", "resume", "reschedule", "pending", "kill"]))
     def ask(self, user: str, number: int, action: str) -> None:
-        self.step(self.story.act(user, number, "GET", f"/{action}"))
-
-    @rule(user=users, number=some, rushed=st.booleans())
-    def kill(self, user: str, number: int, rushed: bool) -> None:
-        self.step(self.story.act(user, number, "DELETE", ""), rushed)
+        method, path = ("DELETE", "") if action == "kill" else ("GET", f"/{action}")
+        self.step(self.story.act(user, number, method, path), rushed=action == "kill")
 
     @rule(user=users, number=some, most=st.sampled_from(["", "1", "3"]))
     def limit_array(self, user: str, number: int, most: str) -> None:
@@ -381,41 +406,20 @@ class Machine(RuleBasedStateMachine):
     def maintain(self, name: str, on: bool, rushed: bool) -> None:
         self.step(self.story.maintain(name, on), rushed)
 
-    @rule(node=st.sampled_from([*NODES]), how=st.sampled_from(["is silent", "is lost", "is removed", "reboots"]))
-    def fail(self, node: str, how: str) -> None:
-        self.step(self.story.fail(node, how))
-
-    @rule(node=st.sampled_from([*NODES]))
-    def mend(self, node: str) -> None:
-        self.step(self.story.mend(node))
-
-    @rule(number=some, code=st.sampled_from([0, 0, 3]), rushed=st.booleans())
-    def end(self, number: int, code: int, rushed: bool) -> None:
-        self.step(self.story.end(number, code), rushed)
-
     @rule(
-        number=some,
-        error=st.sampled_from(
-            [
-                errors.NodeFull("no room for its temporary storage"),
-                errors.PortTaken("port 10000 is taken", port=10000),
-                errors.StartRefused("it has no shell"),
-            ]
-        ),
+        node=st.sampled_from([*NODES]),
+        how=st.sampled_from(["is silent", "is lost", "is removed", "reboots", "is well"]),
     )
+    def change_node(self, node: str, how: str) -> None:
+        self.step(self.story.mend(node) if how == "is well" else self.story.fail(node, how))
+
+    @rule(number=some, error=st.sampled_from(REFUSALS))
     def refuse_start(self, number: int, error: errors.StartFailed) -> None:
-        self.step(self.story.refuse_start(number, error), True)
+        self.step(self.story.refuse_start(number, error), rushed=True)
 
-    @rule()
-    def another_leads(self) -> None:
-        self.step(self.story.system.lead())
-
-    @rule(seconds=st.sampled_from([1.0, 20.0, 90.0, 700.0]))
-    def time_goes_on(self, seconds: float) -> None:
-        async def go_on() -> None:
-            self.story.system.time.go_on(seconds)
-
-        self.step(go_on())
+    @rule(seconds=st.sampled_from([1.0, 20.0, 90.0, 700.0]), another_leads=st.booleans())
+    def time_goes_on(self, seconds: float, another_leads: bool) -> None:
+        self.step(self.story.go_on(seconds, another_leads))
 
     def teardown(self) -> None:
         try:
