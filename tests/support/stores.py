@@ -8,17 +8,19 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pymongo
 import pytest
 
-from godocker import embedded, ports
+from godocker import embedded, ports, processes
 from shared.settings import Settings
 
 START_TIMEOUT = 60.0
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 * 1024**3  #: bytes free there, above which the stores of several processes fit
+JOURNAL_INTERVAL = 10  #: milliseconds
 
 
 class StoreServer:
@@ -77,11 +79,18 @@ def _store_ports(_store_directory: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="session")
 def _mongo_for_session(_store_directory: Path, _store_ports: dict[str, int]) -> Iterator[StoreServer]:
-    server = StoreServer(embedded.mongod(_store_directory, _store_ports[embedded.MONGOD]))
+    server = StoreServer(_quick(embedded.mongod(_store_directory, _store_ports[embedded.MONGOD])))
     server.start()
     yield server
     server.thaw()
     server.stop()
+
+
+def _quick(mongod: embedded.Server) -> embedded.Server:
+    """To drop a database, which every test does, it waits for the next time that it flushes its journal: 100 ms by default."""
+    program = mongod.child.program
+    options = ("--journalCommitInterval", str(JOURNAL_INTERVAL))
+    return replace(mongod, child=processes.Child(replace(program, argv=[*program.argv, *options])))
 
 
 @pytest.fixture(scope="session")
