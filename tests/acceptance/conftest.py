@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from shared.executors.docker import body
 from tests.acceptance.client import Client
 from tests.cluster.cluster import Cluster
 from tests.support.history import Witness
@@ -66,6 +69,29 @@ class Ground:
             with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as client:
                 return [item["Names"][0] for item in client.get("/containers/json", params={"all": "1"}).json()]
         return [file.name for file in (system.data_dir / "runs").rglob("god-*")]
+
+    def alive(self, system: System, ids: Collection[int]) -> dict[int, str]:
+        """Which of these tasks run now, with what tells the runs from any others: a container's id, a process and its start."""
+        if self.executor == "docker":
+            return {task: item["Id"] for item in self._running() if (task := int(item["Labels"][body.TASK])) in ids}
+        return {task: leader for task, leader in _leaders(system.data_dir) if task in ids}
+
+    def _running(self) -> list[dict[str, Any]]:
+        transport = httpx.HTTPTransport(uds=self.engine_socket)
+        with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as client:
+            return list(client.get("/containers/json").json())
+
+
+def _leaders(data_dir: Path) -> Iterator[tuple[int, str]]:
+    """The processes that lead the runs of a system: those that they make come and go."""
+    for process in psutil.process_iter():
+        try:
+            environment = process.environ()
+            if str(data_dir) not in environment.get("GODOCKER_PWD", "") or os.getsid(process.pid) != process.pid:
+                continue
+            yield int(environment["GODOCKER_JID"]), f"{process.pid} since {process.create_time()}"
+        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError):
+            continue
 
 
 class SeveralHosts(Ground):

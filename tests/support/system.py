@@ -125,13 +125,13 @@ class System:
 
     # --- its users ------------------------------------------------------------------
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """A `godocker` command on this system's data directory."""
         return subprocess.run(
             [*COMMAND, *arguments, "--data-dir", str(self.data_dir)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout,
             check=False,
             env={**_clean_environment(), **self._environment},
         )
