@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,23 @@ def test_each_alert_fires_in_its_situation(tmp_path: Path) -> None:
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
     quiet = {"expr": 'ALERTS{alertstate="firing"}', "eval_time": "58m", "exp_samples": []}
     check(tmp_path, [case(WELL, [quiet])])
+
+
+def test_each_alert_is_made_to_fire_for_real_as_well() -> None:
+    told = [file.read_text() for file in Path(__file__).parent.glob("test_alert_situations*.py")]
+    assert {rule["alert"] for rule in rules()} <= {*re.findall(r'"(Godocker\w+)"', "".join(told))}
+
+
+def test_rules_in_a_hurry_are_those_that_are_deployed_but_for_their_durations() -> None:
+    deployed = RULES.read_text()
+    hurried = prometheus.hurried(deployed)
+    number = re.compile(r"[\d.]+(?:ms|m)?")
+    assert number.sub("", hurried) == number.sub("", deployed)
+    assert not re.findall(r"(?:for: |\[)\d+[sm]\b", hurried)
+    thresholds = [[line for line in text.splitlines() if " > " in line] for text in (deployed, hurried)]
+    ages = [line for line in thresholds[0] if re.search(r"_seconds(?:\{.*\})?\) > ", line)]
+    assert len(ages) == 3
+    assert not {*ages} & {*thresholds[1]}
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))

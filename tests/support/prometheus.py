@@ -1,7 +1,8 @@
-"""A real Prometheus for tests, with the configuration and the rules that are deployed, told where to look and made impatient."""
+"""A real Prometheus for tests, with the configuration and the rules that are deployed, told where to look and put in a hurry."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import shutil
@@ -20,10 +21,11 @@ from tests.support import waiting
 from tests.support.engine import cannot_have
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-INTERVAL = "1s"
-RANGE = "6s"  #: what rules look back, instead of minutes
+FASTER = 30  #: how much faster its time runs: half a minute is a second
 
 _STOP_TIMEOUT = 20.0
+_DURATION = re.compile(r"(?<=for: )\d+[sm]|(?<=\[)\d+[sm](?=\])")
+_AGE = re.compile(r"(_seconds(?:\{[^}]*\})?\) > )(\d+)")  #: a gauge that grows as time goes by, and how old is too old
 
 
 def program(name: str) -> str:
@@ -36,9 +38,10 @@ def program(name: str) -> str:
 
 
 class Prometheus:
-    """One that runs."""
+    """One that runs. The addresses of its targets stand in a file for each job below `directory`."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, directory: Path) -> None:
+        self._directory = directory
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False)
 
     def is_ready(self) -> bool:
@@ -54,6 +57,12 @@ class Prometheus:
         found: list[dict[str, Any]] = answer["data"]["result"]
         return [sample for sample in found if not math.isnan(float(sample["value"][1]))]
 
+    def look_at(self, job: str, addresses: Sequence[str]) -> None:
+        """Ask these from now on."""
+        file = self._directory / f"{job}.json"
+        (new := file.with_suffix(".new")).write_text(json.dumps([{"targets": list(addresses)}]))
+        new.replace(file)
+
     def firing(self) -> set[str]:
         """The names of the alerts that fire."""
         return {sample["metric"]["alertname"] for sample in self.query('ALERTS{alertstate="firing"}')}
@@ -66,9 +75,11 @@ def running(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
     with tempfile.TemporaryDirectory(prefix="godocker-prometheus-") as folder:
         directory = Path(folder)
         port = ports.reserve(directory / "ports.json", ["prometheus"])["prometheus"]
-        everything = {**targets, "prometheus": [f"127.0.0.1:{port}"]}
-        (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration(everything)))
-        (directory / "alerts.yml").write_text(impatient((DEPLOY / "alerts.yml").read_text()))
+        made = Prometheus(port, directory)
+        for job, addresses in {**targets, "prometheus": [f"127.0.0.1:{port}"]}.items():
+            made.look_at(job, addresses)
+        (directory / "prometheus.yml").write_text(yaml.safe_dump(configuration(directory)))
+        (directory / "alerts.yml").write_text(hurried((DEPLOY / "alerts.yml").read_text()))
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
                 [
@@ -81,7 +92,6 @@ def running(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
                 stdout=log,
                 stderr=log,
             )
-        made = Prometheus(port)
         try:
             waiting.until_blocking(
                 lambda: made.is_ready() or process.poll() is not None, "Prometheus is ready or ended", timeout=60
@@ -98,17 +108,29 @@ def running(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
                 process.wait(_STOP_TIMEOUT)
 
 
-def configuration(targets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The deployed one, with addresses instead of names that only a compose network resolves."""
+def configuration(directory: Path) -> dict[str, Any]:
+    """The deployed one, hurried, with addresses from files instead of names that only a compose network resolves."""
     config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL}
+    assert config["global"]["scrape_interval"] == config["global"]["evaluation_interval"]
+    interval = _hurried(config["global"]["scrape_interval"])
+    config["global"] = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
     for job in config["scrape_configs"]:
-        job.pop("dns_sd_configs", None)
-        job["static_configs"] = [{"targets": list(targets[job["job_name"]])}]
+        for kind in ("dns_sd_configs", "static_configs"):
+            job.pop(kind, None)
+        files = [str(directory / f"{job['job_name']}.json")]
+        job["file_sd_configs"] = [{"files": files, "refresh_interval": interval}]
     return config
 
 
-def impatient(rules: str) -> str:
-    """The rules with what takes minutes made to take seconds."""
-    rules = re.sub(r"for: \d+m", f"for: {INTERVAL}", rules)
-    return re.sub(r"\[\d+m\]", f"[{RANGE}]", rules)
+def hurried(rules: str) -> str:
+    """
+    The rules for one whose time runs `FASTER`: each `for`, each range that is looked back on, and each age that is too old are
+    divided by it. Nothing else is changed: what is asked, and how much of it is too much, latencies included, is as deployed.
+    """
+    shorter = _DURATION.sub(lambda found: _hurried(found[0]), rules)
+    return _AGE.sub(lambda found: f"{found[1]}{int(found[2]) / FASTER:g}", shorter)
+
+
+def _hurried(duration: str) -> str:
+    seconds = int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
+    return f"{round(seconds * 1000 / FASTER)}ms"

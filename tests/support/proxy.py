@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 _REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1\r\n")
@@ -26,6 +27,8 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._stalled: set[asyncio.StreamWriter] = set()
         self._stall_answers = False
+        self._asked: dict[asyncio.StreamWriter, str] = {}  # the latest request of each client
+        self._hushed: re.Pattern[str] | None = None
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._on_connection, str(self._path))
@@ -50,6 +53,20 @@ class Proxy:
         """While set, requests get through, also new ones, and no answer does."""
         self._stall_answers = stalled
 
+    def hush(self, pattern: str | None) -> None:
+        """
+        From now on, answers to requests that match (`GET /…/events`) do not get through, not even what more comes of those begun;
+        None: all do again. May be called from any thread.
+        """
+        hushed = [writer for writer in list(self._asked) if self._is_hushed(writer)]
+        self._hushed = re.compile(pattern) if pattern else None
+        if self._server is not None and not pattern:
+            for writer in hushed:  # it lacks a piece
+                self._server.get_loop().call_soon_threadsafe(writer.transport.abort)
+
+    def _is_hushed(self, client: asyncio.StreamWriter) -> bool:
+        return self._hushed is not None and self._hushed.search(self._asked.get(client, "")) is not None
+
     async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -62,9 +79,12 @@ class Proxy:
             return
         self._writers |= {writer, back}
         try:
-            await asyncio.gather(self._pass_on(reader, back, is_request=True), self._pass_on(there, writer))
+            await asyncio.gather(
+                self._pass_on(reader, back, client=writer, is_request=True), self._pass_on(there, writer, client=writer)
+            )
         finally:
             self._writers -= {writer, back}
+            self._asked.pop(writer, None)
             for one in (writer, back):
                 one.transport.abort()
 
@@ -74,13 +94,21 @@ class Proxy:
         return await asyncio.open_unix_connection(str(self._upstream))
 
     async def _pass_on(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_request: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        client: asyncio.StreamWriter,
+        is_request: bool = False,
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 if is_request:
-                    self.requests += [f"{verb.decode()} {path.decode()}" for verb, path in _REQUEST.findall(data)]
-                elif self._stall_answers:
+                    found = [f"{verb.decode()} {path.decode()}" for verb, path in _REQUEST.findall(data)]
+                    self.requests += found
+                    if found:
+                        self._asked[client] = found[-1]
+                elif self._stall_answers or self._is_hushed(client):
                     continue
                 if writer not in self._stalled:
                     writer.write(data)
@@ -97,3 +125,20 @@ async def between(directory: Path, upstream: Path | int) -> AsyncIterator[Proxy]
         yield proxy
     finally:
         await proxy.close()
+
+
+@contextlib.contextmanager
+def between_in_thread(directory: Path, upstream: Path | int) -> Iterator[Proxy]:
+    """For tests without a loop. Of what it can do, `hush` alone is to be called from their thread."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="proxy")
+    thread.start()
+    proxy = Proxy(directory / "proxy.sock", upstream)
+    try:
+        asyncio.run_coroutine_threadsafe(proxy.start(), loop).result()
+        yield proxy
+    finally:
+        asyncio.run_coroutine_threadsafe(proxy.close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -1,4 +1,4 @@
-"""The dashboard is one that Grafana takes: it and its source are found, and each panel says what it shows, of metrics there are."""
+"""The dashboard is one that Grafana takes: it and its source are found, and each panel says what it shows."""
 
 from __future__ import annotations
 

@@ -1,0 +1,199 @@
+"""
+Alerts about services, gateway, stores and mail: each fires in a real Prometheus once its situation was really made.
+
+The rules are the deployed ones in a hurry, see `prometheus.hurried`. Those about nodes are in `test_alert_situations_nodes.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pymongo
+import pytest
+
+from godocker import ports
+from tests.conftest import FIGURES
+from tests.support import rigs, waiting, watched
+from tests.support.mailbox import Mailbox
+from tests.support.watched import TASK, TIMEOUT, Watched
+
+pytestmark = [pytest.mark.long, pytest.mark.stores, pytest.mark.timeout(300)]
+
+OWED = "GodockerOutboxStuck"  #: takes two minutes, in which everything else is told
+MEGABYTES = 64  #: of shared_dir's file system
+SIZE = {"GODOCKER_PROCESS_CPUS": "4", "GODOCKER_PROCESS_MEMORY": "4"}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Path]:
+    """A small file system of its own."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a file system needs root")
+    with rigs.directory() as folder:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=0711", "tmpfs", str(folder)], check=True, timeout=10
+        )
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def no_mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
+    """A mail server that puts everything off."""
+    box = Mailbox(ports.reserve(tmp_path_factory.mktemp("mail") / "ports.json", ["smtp"])["smtp"])
+    box.answer = "450 later"
+    box.start()
+    yield box
+    box.stop()
+
+
+@pytest.fixture(scope="module")
+def module_watched(shared: Path, no_mails: Mailbox) -> Iterator[Watched]:
+    mail = {f"GODOCKER_{name.upper()}": str(value) for name, value in no_mails.settings().items()}
+    environment = {**SIZE, **mail, "GODOCKER_SHARED_DIR": str(shared)}
+    with watched.watched_system(environment=environment) as made:
+        owe_a_mail(made)
+        yield made
+
+
+@pytest.fixture
+def well(module_watched: Watched, record_property: Callable[[str, object], None]) -> Iterator[Watched]:
+    """The system, as well as it was before."""
+    module_watched.until_quiet(but={OWED})
+    module_watched.fired.clear()
+    yield module_watched
+    record_property(FIGURES, f"fired after seconds: {module_watched.fired}")
+
+
+def owe_a_mail(made: Watched) -> None:
+    """To be told of at the very end: it takes longest to be too old."""
+    key = made.system.add_user("alice", "--uid", str(rigs.UID), "--gid", str(rigs.GID), "--email", "alice@lab.test")
+    with made.system.client(made.system.token("alice", key)) as client:
+        answer = client.post("/api/1.0/task", json={**TASK, "notify": {"email": True}})
+    assert answer.status_code == 200, answer.text
+
+
+# --- all is well --------------------------------------------------------------------------------
+
+
+def test_nothing_fires_while_all_is_well(module_watched: Watched) -> None:
+    calm = 'absent(max_over_time(ALERTS{alertstate="firing"}[10s])) and on () (count(up offset 10s) == 5)'
+
+    def nothing_fired() -> bool:
+        assert module_watched.submit().status_code == 200
+        return bool(module_watched.prometheus.query(calm))
+
+    waiting.until_blocking(nothing_fired, "nothing fired for ten seconds", timeout=TIMEOUT, interval=0.5)
+
+
+# --- services -----------------------------------------------------------------------------------
+
+
+def test_a_service_that_died_and_is_not_started_again(well: Watched) -> None:
+    with well.dead("files"):
+        well.until_fires("GodockerTargetDown")
+    well.until_rests("GodockerTargetDown")
+
+
+def test_a_scheduler_that_hangs(well: Watched) -> None:
+    with well.frozen("scheduler"):
+        well.until_fires("GodockerTargetDown", "GodockerNoLeader")
+    well.until_rests("GodockerTargetDown", "GodockerNoLeader")
+
+
+def test_a_service_whose_name_leads_nowhere(well: Watched) -> None:
+    with well.forgotten("files"):
+        well.until_fires("GodockerServiceGone")
+    well.until_rests("GodockerServiceGone")
+
+
+# --- stores -------------------------------------------------------------------------------------
+
+
+def test_a_database_and_a_service_that_come_to_their_work_too_late(well: Watched) -> None:
+    with well.stuttering("mongod", stopped=1.2, going=0.3), well.stuttering("files", stopped=0.4, going=0.2):
+        well.until_fires("GodockerStoreSlow", "GodockerSubmitsSlow", "GodockerLoopLag", meanwhile=well.submit)
+    well.until_rests("GodockerLoopLag")
+
+
+def test_a_database_that_hangs(well: Watched) -> None:
+    def submit() -> None:
+        with suppress(httpx.TransportError):
+            assert well.submit().status_code == 503
+
+    with well.frozen("mongod"):
+        well.until_fires("GodockerStoreFails", "GodockerUnavailable", "GodockerNoLeader", meanwhile=submit)
+    well.until_rests("GodockerStoreFails", "GodockerNoLeader")
+
+
+def test_a_redis_that_hangs(well: Watched) -> None:
+    with well.frozen("redis"):
+        well.until_fires("GodockerRedisDown")
+    well.until_rests("GodockerRedisDown")
+
+
+# --- tasks, files, mails ------------------------------------------------------------------------
+
+
+def test_faults_of_ours_a_disk_that_is_full_and_a_task_that_waits_though_cores_are_free(
+    well: Watched, shared: Path
+) -> None:
+    damaged = damaged_task(well)
+    hold = well.submit(requirements={"cpu": 1, "ram": 4}, command={"cmd": "sleep 600"})
+    until_runs(well, hold.json()["id"])
+    waits = well.submit(requirements={"cpu": 1, "ram": 2})
+
+    def fails() -> None:
+        with well.client() as client:
+            assert client.get(f"/api/1.0/task/{damaged}").status_code == 500
+
+    with full(shared):
+        well.until_fires("GodockerErrors", "GodockerSharedDirFull", "GodockerTasksWaitThoughRoom", meanwhile=fails)
+    with well.client() as client:
+        for task in (hold, waits):
+            client.delete(f"/api/1.0/task/{task.json()['id']}").raise_for_status()
+    well.until_rests("GodockerErrors", "GodockerSharedDirFull", "GodockerTasksWaitThoughRoom")
+
+
+def test_a_mail_that_is_put_off_for_too_long(well: Watched) -> None:
+    well.until_fires(OWED)
+
+
+def until_runs(well: Watched, task_id: int) -> None:
+    def runs() -> bool:
+        return bool(client.get(f"/api/1.0/task/{task_id}").json()["status"]["primary"] == "running")
+
+    with well.client() as client:
+        waiting.until_blocking(runs, f"task {task_id} runs", timeout=TIMEOUT)
+
+
+def damaged_task(well: Watched) -> int:
+    """A task that is over, whose document was changed to what no version of ours wrote."""
+    task_id = int(well.submit().json()["id"])
+
+    def settled() -> bool:
+        return bool(tasks.find_one({"_id": task_id, "settled": True}))
+
+    settings = well.system.settings()
+    with pymongo.MongoClient(settings.mongo_url) as client:
+        tasks = client[settings.mongo_db]["tasks"]
+        waiting.until_blocking(settled, f"task {task_id} is settled", timeout=TIMEOUT)
+        tasks.update_one({"_id": task_id}, {"$set": {"spec": "none"}})
+    return task_id
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """All but a twentieth of it is taken."""
+    with ExitStack() as stack:
+        file = stack.enter_context((disk / "ballast").open("wb"))
+        stack.callback((disk / "ballast").unlink)
+        os.posix_fallocate(file.fileno(), 0, MEGABYTES * 1024**2 * 19 // 20)
+        yield

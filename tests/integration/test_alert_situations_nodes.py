@@ -1,0 +1,148 @@
+"""
+Alerts about nodes: each fires in a real Prometheus once its situation was really made, with two real Docker hosts.
+
+The rules are the deployed ones in a hurry, see `prometheus.hurried`. The others are in `test_alert_situations.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from godocker.engine import EngineUnavailable
+from tests.acceptance.client import Client
+from tests.cluster import running
+from tests.cluster.commands import ClusterError
+from tests.cluster.host import Host, Size
+from tests.conftest import FIGURES
+from tests.support import expositions, freezer, proxy, waiting, watched
+from tests.support.cluster import check_requirements
+from tests.support.engine import cannot_have
+from tests.support.proxy import Proxy
+from tests.support.watched import TIMEOUT, Watched
+
+pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(300)]
+
+SIZES = (Size(4, 4), Size(4, 4))
+ENDS = 12  #: more than are forgiven
+SETTINGS = {
+    "GODOCKER_DOCKER_TIMEOUT": "1.5",
+    "GODOCKER_NODE_GRACE": "2",
+    "GODOCKER_KILL_GRACE": "1",
+}
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Of two hosts, `far` is reached by the network, and `near`, where all tasks go, through `between`."""
+
+    far: Host
+    near: Host
+    between: Proxy
+    watched: Watched
+    client: Client
+
+    def submit(self, cmd: str) -> int:
+        task = {
+            "meta": {"name": "near"},
+            "requirements": {"cpu": 0.1, "ram": 0.1, "label": ["host==near"]},
+            "container": {"image": "busybox:latest", "network": False},
+            "command": {"interactive": False, "cmd": cmd},
+        }
+        return self.client.submit(task)
+
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """The far host's cable is pulled."""
+        self.far.cut()
+        try:
+            yield
+        finally:
+            self.far.heal()
+
+    @contextmanager
+    def hushed(self, pattern: str) -> Iterator[None]:
+        """The near engine does not answer these requests."""
+        self.between.hush(pattern)
+        try:
+            yield
+        finally:
+            self.between.hush(None)
+
+
+@pytest.fixture(scope="module")
+def module_hosts() -> Iterator[Hosts]:
+    check_requirements()
+    try:
+        with running.cluster("alerts", SIZES) as cluster, tempfile.TemporaryDirectory() as place:
+            far, near = cluster.hosts
+            with proxy.between_in_thread(Path(place), near.engine.socket) as between:
+                nodes = [far.node, {**near.node, "url": between.url, "labels": {"host": "near"}}]
+                environment = {**SETTINGS, "GODOCKER_NODES": json.dumps(nodes)}
+                with watched.watched_system(environment=environment, executor="docker") as made, made.client() as http:
+                    yield Hosts(far, near, between, made, Client(http))
+    except (EngineUnavailable, ClusterError) as error:
+        cannot_have("docker", str(error))
+
+
+@pytest.fixture
+def hosts(module_hosts: Hosts, record_property: Callable[[str, object], None]) -> Iterator[Hosts]:
+    """The two hosts, as well as they were before."""
+    module_hosts.watched.until_quiet()
+    module_hosts.watched.fired.clear()
+    yield module_hosts
+    record_property(FIGURES, f"fired after seconds: {module_hosts.watched.fired}")
+
+
+def test_a_host_that_is_cut_off(hosts: Hosts) -> None:
+    with hosts.cut():
+        hosts.watched.until_fires("GodockerNodeSilent", "GodockerNodeNotReady")
+    hosts.watched.until_rests("GodockerNodeSilent", "GodockerNodeNotReady")
+
+
+@pytest.mark.skipif(not freezer.is_there(), reason="no freezer of cgroup v1 here, and nothing else resists SIGKILL")
+def test_a_container_that_cannot_be_killed(hosts: Hosts) -> None:
+    task_id = hosts.submit("sleep 600")
+    hosts.client.wait(task_id, "running", timeout=TIMEOUT)
+    (run,) = [living for living in hosts.near.living() if living.name == f"god-{task_id}-1"]
+    with freezer.frozen(run.pids):
+        hosts.client.kill(task_id)
+        hosts.watched.until_fires("GodockerTasksUnkillable")
+    hosts.watched.until_rests("GodockerTasksUnkillable")
+
+
+def test_an_engine_that_tells_of_no_ends(hosts: Hosts) -> None:
+    with hosts.hushed("/events"):
+        tasks = [hosts.submit("true") for _ in range(ENDS)]
+        hosts.watched.until_fires("GodockerEventsMissed")
+    for task_id in tasks:
+        hosts.client.wait(task_id, timeout=TIMEOUT)
+
+
+def test_an_engine_that_does_not_say_whether_a_container_that_it_lists_no_more_is_there(hosts: Hosts) -> None:
+    task_id = hosts.submit("sleep 600")
+    hosts.client.wait(task_id, "running", timeout=TIMEOUT)
+    with hosts.hushed("/containers/[^/]+/json"):
+        with hosts.near.engine.client() as engine:
+            engine.delete(f"/containers/god-{task_id}-1", params={"force": "1"}).raise_for_status()
+        hosts.watched.until_fires("GodockerReconcileFails")
+    hosts.client.wait(task_id, timeout=TIMEOUT)
+    hosts.watched.until_rests("GodockerReconcileFails")
+
+
+def test_a_database_that_hangs_again_and_again(hosts: Hosts) -> None:
+    def held() -> float:
+        return expositions.value(hosts.watched.shown("watcher"), "godocker_watcher_nodes")
+
+    def lose_and_take_leases() -> None:
+        with hosts.watched.frozen("mongod"):
+            waiting.until_blocking(lambda: held() == 0, "the leases are lost", timeout=TIMEOUT)
+        waiting.until_blocking(lambda: held() == 2, "the leases are taken", timeout=TIMEOUT)
+
+    hosts.watched.until_fires("GodockerLeasesFlap", meanwhile=lose_and_take_leases)

@@ -1,0 +1,149 @@
+"""A running system that a real Prometheus watches, and what a test does to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from tests.support import expositions, prometheus, waiting
+from tests.support.prometheus import Prometheus
+from tests.support.system import System, running_system
+
+TIMEOUT = 90.0
+TASK = {
+    "meta": {"name": "watched"},
+    "requirements": {"cpu": 1, "ram": 1},
+    "container": {"image": "busybox"},
+    "command": {"cmd": "true"},
+}
+#: In a hurry, as the rules are.
+QUICK = {
+    "GODOCKER_MONGO_TIMEOUT": "1.5",
+    "GODOCKER_REDIS_TIMEOUT": "0.3",
+    "GODOCKER_POLL_SECONDS": "0.5",
+    "GODOCKER_RECONCILE_SECONDS": "0.5",
+    "GODOCKER_LEASE_SECONDS": "2",
+    "GODOCKER_LEADER_LEASE_SECONDS": "2",
+}
+
+
+@dataclass
+class Watched:
+    system: System
+    prometheus: Prometheus
+    token: str
+    loud: set[str] = field(default_factory=set)  #: what fired when it was last asked
+    fired: dict[str, float] = field(default_factory=dict)  #: seconds from when an alert was waited for
+
+    def client(self) -> httpx.Client:
+        return self.system.client(self.token)
+
+    def submit(self, **fields: object) -> httpx.Response:
+        """From a connection of its own: whichever worker takes it."""
+        with self.client() as client:
+            return client.post("/api/1.0/task", json={**TASK, **fields})
+
+    def shown(self, job: str) -> expositions.Shown:
+        return expositions.shown(expositions.addresses(self.system)[job])
+
+    # --- alerts -----------------------------------------------------------------------------
+
+    def until_fires(self, *alerts: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Wait until each of these has fired, doing something again and again `meanwhile`."""
+        began, left = time.monotonic(), set(alerts)
+
+        def fired() -> bool:
+            meanwhile()
+            for alert in left & self.prometheus.firing():
+                self.fired[alert] = round(time.monotonic() - began, 1)
+                left.discard(alert)
+            return not left
+
+        waiting.until_blocking(fired, f"each of {sorted(alerts)} fired", timeout=TIMEOUT, interval=0.2)
+
+    def until_rests(self, *alerts: str) -> None:
+        """Wait until none of these fires."""
+        waiting.until_blocking(
+            lambda: not self.prometheus.firing() & {*alerts}, f"{sorted(alerts)} rest", timeout=TIMEOUT, interval=0.3
+        )
+
+    def until_quiet(self, *, but: Collection[str] = ()) -> None:
+        """Wait until no alert fires, `but` those that may."""
+
+        def quiet() -> bool:
+            self.loud = self.prometheus.firing() - {*but}
+            return not self.loud
+
+        try:
+            waiting.until_blocking(quiet, "no alert fires", timeout=TIMEOUT, interval=0.3)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {sorted(self.loud)}") from None
+
+    # --- what is done to it -----------------------------------------------------------------
+
+    @contextmanager
+    def frozen(self, service: str) -> Iterator[None]:
+        """A service or store that hangs: its port takes connections, and nothing is answered."""
+        pid = self.system.kill(service, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def stuttering(self, service: str, *, stopped: float, going: float) -> Iterator[None]:
+        """A service or store that comes to its work only every now and then (seconds)."""
+        pid, over = self.system.pid(service), threading.Event()
+
+        def stutter() -> None:
+            while not over.is_set():
+                os.kill(pid, signal.SIGSTOP)
+                over.wait(stopped)
+                os.kill(pid, signal.SIGCONT)
+                over.wait(going)
+
+        thread = threading.Thread(target=stutter, name=f"stutter-{service}")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @contextmanager
+    def dead(self, service: str) -> Iterator[None]:
+        """A service that ended and is not started again, until the end of the context."""
+        os.kill(self.system.up_pid, signal.SIGSTOP)
+        try:
+            self.system.kill(service)
+            yield
+        finally:
+            os.kill(self.system.up_pid, signal.SIGCONT)
+
+    @contextmanager
+    def forgotten(self, job: str) -> Iterator[None]:
+        """Prometheus finds no process of this job: its name leads nowhere."""
+        self.prometheus.look_at(job, [])
+        try:
+            yield
+        finally:
+            self.prometheus.look_at(job, [expositions.addresses(self.system)[job]])
+
+
+@contextmanager
+def watched_system(
+    *arguments: str, environment: Mapping[str, str] | None = None, executor: str = "process"
+) -> Iterator[Watched]:
+    """See `running_system`: the same, quicker, and watched."""
+    prometheus.program("prometheus")
+    with running_system(*arguments, environment={**QUICK, **(environment or {})}, executor=executor) as system:
+        targets = {job: [address] for job, address in expositions.addresses(system).items()}
+        with prometheus.running(targets) as server:
+            yield Watched(system, server, system.token())
