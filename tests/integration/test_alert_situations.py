@@ -17,7 +17,6 @@ import pymongo
 import pytest
 
 from godocker import ports
-from tests.conftest import FIGURES
 from tests.support import rigs, waiting, watched
 from tests.support.mailbox import Mailbox
 from tests.support.watched import TASK, TIMEOUT, Watched
@@ -64,12 +63,11 @@ def module_watched(shared: Path, no_mails: Mailbox) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def well(module_watched: Watched, record_property: Callable[[str, object], None]) -> Iterator[Watched]:
+def well(module_watched: Watched, record_property: Callable[[str, object], None]) -> Watched:
     """The system, as well as it was before."""
     module_watched.until_quiet(but={OWED})
-    module_watched.fired.clear()
-    yield module_watched
-    record_property(FIGURES, f"fired after seconds: {module_watched.fired}")
+    module_watched.record = record_property
+    return module_watched
 
 
 def owe_a_mail(made: Watched) -> None:

@@ -20,7 +20,6 @@ from tests.acceptance.client import Client
 from tests.cluster import running
 from tests.cluster.commands import ClusterError
 from tests.cluster.host import Host, Size
-from tests.conftest import FIGURES
 from tests.support import expositions, freezer, proxy, waiting, watched
 from tests.support.cluster import check_requirements
 from tests.support.engine import cannot_have
@@ -92,12 +91,11 @@ def module_hosts() -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def hosts(module_hosts: Hosts, record_property: Callable[[str, object], None]) -> Iterator[Hosts]:
+def hosts(module_hosts: Hosts, record_property: Callable[[str, object], None]) -> Hosts:
     """The two hosts, as well as they were before."""
     module_hosts.watched.until_quiet()
-    module_hosts.watched.fired.clear()
-    yield module_hosts
-    record_property(FIGURES, f"fired after seconds: {module_hosts.watched.fired}")
+    module_hosts.watched.record = record_property
+    return module_hosts
 
 
 def test_a_host_that_is_cut_off(hosts: Hosts) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.conftest import FIGURES
 from tests.support import expositions, prometheus, waiting
 from tests.support.prometheus import Prometheus
 from tests.support.system import System, running_system
@@ -40,7 +41,7 @@ class Watched:
     prometheus: Prometheus
     token: str
     loud: set[str] = field(default_factory=set)  #: what fired when it was last asked
-    fired: dict[str, float] = field(default_factory=dict)  #: seconds from when an alert was waited for
+    record: Callable[[str, object], None] = field(default=lambda name, value: None)
 
     def client(self) -> httpx.Client:
         return self.system.client(self.token)
@@ -57,16 +58,16 @@ class Watched:
 
     def until_fires(self, *alerts: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until each of these has fired, doing something again and again `meanwhile`."""
-        began, left = time.monotonic(), set(alerts)
+        began, after = time.monotonic(), dict[str, float]()
 
         def fired() -> bool:
             meanwhile()
-            for alert in left & self.prometheus.firing():
-                self.fired[alert] = round(time.monotonic() - began, 1)
-                left.discard(alert)
-            return not left
+            for alert in self.prometheus.firing() & {*alerts} - {*after}:
+                after[alert] = round(time.monotonic() - began, 1)
+            return {*after} == {*alerts}
 
         waiting.until_blocking(fired, f"each of {sorted(alerts)} fired", timeout=TIMEOUT, interval=0.2)
+        self.record(FIGURES, f"fired after seconds: {after}")
 
     def until_rests(self, *alerts: str) -> None:
         """Wait until none of these fires."""
