@@ -351,7 +351,7 @@ class Machine(RuleBasedStateMachine):
         self._is_whole = False
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(step, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(step, self.loop).result(300)
 
     def step(self, step: Coroutine[Any, Any, None], rushed: bool = False) -> None:
         """Do it, and see what comes of it; or, where it is rushed, not before the next one."""
@@ -444,7 +444,7 @@ def system(
     return Stepped(settings, indexed, hints, gateway, monkeypatch)
 
 
-@pytest.mark.timeout(7200 if LONG else 200)
+@pytest.mark.timeout(7200 if LONG else 600)
 async def test_nothing_waits_without_a_reason_and_nothing_waits_for_ever(
     system: Stepped, record_property: Callable[[str, object], None]
 ) -> None:
