@@ -28,20 +28,23 @@ _DAY = 24 * 3600.0
 _BATCH = 2_000
 _THREADS = 2
 _NODES = 50
-_RUNNING = 0.1  #: of the active; the others wait
 _ARCHIVED = 0.2  #: of those that ended
 _IMAGES = tuple(f"lab/tool{number}:1.{number % 7}" for number in range(40))
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """`active` of the `count` tasks are not over; `now` is the end of the days in which they were submitted."""
+    """
+    `active` of the `count` tasks are not over, and a share of these is `running`; `now` is the end of the days in which they
+    were submitted.
+    """
 
     url: str
     database: str
     count: int
     active: int
     now: float
+    running: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class _Documents:
     def _one(self, number: int, chance: random.Random) -> dict[str, Any]:
         order = self._order
         active = number > order.count - order.active
-        status = _status(active, chance)
+        status = self._status(active, chance)
         template = self._templates[status]
         submitted = order.now - _DAYS * _DAY * (1 - number / order.count)
         owner = 0 if not active and chance.random() < 0.1 else chance.randrange(USERS)
@@ -122,15 +125,14 @@ class _Documents:
             document |= {"ended_at": times[3], "exit_code": 0 if chance.random() < 0.9 else 1}
         return document
 
+    def _status(self, active: bool, chance: random.Random) -> TaskStatus:
+        if active:
+            return TaskStatus.RUNNING if chance.random() < self._order.running else TaskStatus.PENDING
+        return TaskStatus.ARCHIVED if chance.random() < _ARCHIVED else TaskStatus.OVER
+
 
 def _shape(cpu: int) -> str:
     return f"cpu={cpu} ram={2 * cpu}"
-
-
-def _status(active: bool, chance: random.Random) -> TaskStatus:
-    if active:
-        return TaskStatus.RUNNING if chance.random() < _RUNNING else TaskStatus.PENDING
-    return TaskStatus.ARCHIVED if chance.random() < _ARCHIVED else TaskStatus.OVER
 
 
 def _template(status: TaskStatus) -> Task:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 from benchmarks.figures import (
     arrays,
+    backlog,
     control_plane,
     docker_rate,
     download,
@@ -22,6 +23,7 @@ ALL: Mapping[str, ModuleType] = {
     "planning": planning,
     "submits": submits,
     "control_plane": control_plane,
+    "backlog": backlog,
     "arrays": arrays,
     "launch": launch,
     "docker_rate": docker_rate,

@@ -33,15 +33,16 @@ def lane_of(task: Pending) -> LaneKey:
 
 class Queue:
     """
-    Lanes in order of the seniority of their first tasks. Their shapes are kept apart: a pass goes through very many of them, and
-    to follow the way to each task would take it several times as long.
+    Lanes in order of the seniority of their first tasks. Shapes and lifespans are kept apart: a pass goes past very many of them,
+    and to follow the way to each task would take it several times as long.
     """
 
-    __slots__ = ("lanes", "shapes")
+    __slots__ = ("lanes", "lifespans", "shapes")
 
     def __init__(self) -> None:
         self.lanes: list[list[Pending]] = []
         self.shapes: list[str] = []
+        self.lifespans: list[float | None] = []
 
     def put(self, lane: list[Pending]) -> None:
         place = len(self.lanes)
@@ -49,11 +50,12 @@ class Queue:
             place = self._place(lane)
         self.lanes.insert(place, lane)
         self.shapes.insert(place, lane[0].shape)
+        self.lifespans.insert(place, lane[0].lifespan)
 
     def take(self, lane: list[Pending]) -> None:
         """Take `lane` out, which is there."""
         place = self._place(lane)
-        del self.lanes[place], self.shapes[place]
+        del self.lanes[place], self.shapes[place], self.lifespans[place]
 
     def _place(self, lane: list[Pending]) -> int:
         return bisect.bisect_left(self.lanes, _first(lane), key=_first)

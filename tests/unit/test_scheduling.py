@@ -38,6 +38,7 @@ tasks = st.builds(
     memory=st.sampled_from([GB, 8 * GB]),
     queued_at=st.sampled_from([1.0, 2.0, 3.0]),
     ticket_share=st.sampled_from([None, None, 0.5]),
+    lifespan=st.sampled_from([None, None, 60.0]),
 )
 #: Tasks of all kinds: beside those that may be offered, those that wait for others, for a time, and parents of arrays.
 booked = st.builds(
@@ -108,6 +109,7 @@ class BookMachine(RuleBasedStateMachine):
         assert {key: queue.lanes for key, queue in self.book.lanes.queues.items()} == queues
         for queue in self.book.lanes.queues.values():
             assert queue.shapes == [lane[0].shape for lane in queue.lanes]
+            assert queue.lifespans == [lane[0].lifespan for lane in queue.lanes]
         assert (set(self.book.arrays), set(self.book.gated), set(self.book.delayed)) == (arrays, gated, delayed)
         times = (self.model[task_id].not_before for task_id in delayed)
         assert self.book.ripe_at == min((at for at in times if at is not None), default=None)

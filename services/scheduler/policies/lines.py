@@ -87,10 +87,11 @@ class Line:
 
     def _find_fresh(self) -> Pending | None:
         """The first task of the first lane that the pass has not come to. With many shapes that are full it goes past most."""
-        shapes, full, place = self._queue.shapes, self._full, self._next
-        end = len(shapes)
+        shapes, lifespans, full = self._queue.shapes, self._queue.lifespans, self._full
+        place, end = self._next, len(shapes)
         while place < end and shapes[place] in full:
-            if full[shapes[place]] and not self._is_full(self._queue.lanes[place][0]):
+            lifespan = lifespans[place]
+            if lifespan is not None and lifespan < full[shapes[place]]:
                 break
             place += 1
         self._next = place
@@ -98,4 +99,4 @@ class Line:
 
     def _is_full(self, task: Pending) -> bool:
         since = self._full.get(task.shape)
-        return since is not None and not (since and task.lifespan is not None and task.lifespan < since)
+        return since is not None and (task.lifespan is None or task.lifespan >= since)
