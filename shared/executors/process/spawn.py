@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import ctypes
 import os
 import socket
 import subprocess
@@ -19,7 +18,6 @@ from shared.executors.process import proc, records, runs
 
 log = structlog.get_logger(__name__)
 
-_PR_SET_NO_NEW_PRIVS = 38  # prctl(2)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o077
 
@@ -29,12 +27,7 @@ class Spawner:
 
     def __init__(self, kept: records.Records) -> None:
         self._records = kept
-        # `no_new_privs` belongs to a thread and is inherited by what it forks, so a thread that does nothing else
-        # needs no code to run between fork and exec, which is unsafe in a process with threads. It cannot be undone, and
-        # the rest of this process stays as it was.
-        self._thread = concurrent.futures.ThreadPoolExecutor(
-            1, thread_name_prefix="spawn", initializer=_forbid_new_privileges
-        )
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="spawn")
         self._children: dict[int, int] = {}  #: pidfd by pid
 
     async def start(self, run: base.Run) -> float:
@@ -117,14 +110,28 @@ def check(run: base.Run) -> None:
         raise errors.StartRefused(f"GoDocker runs as uid {os.geteuid()} and cannot make processes of uid {run.uid}")
 
 
-def command(run: base.Run) -> list[str]:
-    """The command line: the wrapper, which first gives up its core dumps for good."""
+def command(run: base.Run, *, as_root: bool) -> list[str]:
+    """
+    The command line: setpriv(1), which gives up our rights and all ways to new ones, then the wrapper, which first gives up its
+    core dumps for good. The rights are not given up between fork and exec: for that, all memory of this process would have to be
+    copied, which takes longer than everything else.
+    """
     shell, option, program, *arguments = wrapper.argv(run)
-    return [shell, option, f"ulimit -c 0\n{program}", *arguments]
+    return [*_rights(run, as_root=as_root), shell, option, f"ulimit -c 0\n{program}", *arguments]
+
+
+def _rights(run: base.Run, *, as_root: bool) -> list[str]:
+    if not as_root:
+        return ["setpriv", "--no-new-privs"]
+    groups = f"--groups={','.join(map(str, run.groups))}" if run.groups else "--clear-groups"
+    return ["setpriv", "--no-new-privs", f"--reuid={run.uid}", f"--regid={run.gid}", groups]
 
 
 def environment(run: base.Run) -> dict[str, str]:
-    """Everything the process has in its environment: nothing is inherited from ours."""
+    """
+    Everything the process has in its environment: nothing is inherited from ours. While it gives up its rights it has it already,
+    so no name in it is the task's choice.
+    """
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
     # A process that is the user's may write there, too: only a mount can be read only.
     data = next((mount.source for mount in run.mounts if mount.target == base.DATA), None)
@@ -152,9 +159,8 @@ def taken_port(run: base.Run) -> int | None:
 
 
 def _popen(run: base.Run) -> subprocess.Popen[bytes]:
-    as_root = os.geteuid() == 0
     return subprocess.Popen(
-        command(run),
+        command(run, as_root=os.geteuid() == 0),
         # Entered before the rights are given up: the folders above may be closed to the user.
         cwd=run.directory,
         env=environment(run),
@@ -164,13 +170,4 @@ def _popen(run: base.Run) -> subprocess.Popen[bytes]:
         close_fds=True,
         start_new_session=True,
         umask=_UMASK,
-        user=run.uid if as_root else None,
-        group=run.gid if as_root else None,
-        extra_groups=list(run.groups) if as_root else None,
     )
-
-
-def _forbid_new_privileges() -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no_new_privs cannot be set")

@@ -142,7 +142,7 @@ def send(processes: Sequence[proc.Process], number: signal.Signals) -> None:
             try:
                 # The descriptor holds on to the process: now that it is open, what is read is about that one.
                 now = proc.read(process.pid)
-                if now is not None and now.start == process.start and now.uid == process.uid:
+                if now is not None and now.start == process.start:
                     signal.pidfd_send_signal(descriptor, number)
             finally:
                 os.close(descriptor)
