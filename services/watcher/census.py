@@ -10,7 +10,7 @@ import structlog
 from services.watcher import accounting, adoption
 from services.watcher.reconcile import Known
 from shared import arrays, clock, errors, lifetime
-from shared.executors.base import Executor, Handle, Observation
+from shared.executors.base import Executor, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.task import Task
 from shared.models.usage import UsageRow
@@ -103,13 +103,14 @@ class Census:
 
     async def _taken(self, runs: Mapping[int, Observation], observed: Sequence[Observation]) -> dict[str, int]:
         """
-        The ports and devices of these runs that are recorded as held by tasks whose own runs are here too, and by which. Tasks
-        whose runs are not here any more have to give them up.
+        The ports and devices of these runs that are recorded as held by tasks whose own runs go on here too, and by which. Tasks
+        whose runs do not have to give them up.
         """
         wanted = {lease for run in runs.values() for lease in adoption.leases(run)}
         if not wanted:
             return {}
-        here = {(seen.handle.task_id, seen.handle.attempt) for seen in observed}
+        going_on = (seen for seen in observed if seen.state is not RunState.EXITED)
+        here = {(seen.handle.task_id, seen.handle.attempt) for seen in going_on}
         taken: dict[str, int] = {}
         for holder in await self._stores.work.holders(sorted(wanted)):
             if (holder.id, holder.attempt) not in here:

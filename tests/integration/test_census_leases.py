@@ -105,6 +105,19 @@ async def test_what_a_task_held_when_the_backup_was_made_is_the_runs_that_has_it
     assert scene.executor.starts == [handle]
 
 
+async def test_a_run_that_ended_and_was_not_removed_gives_up_what_its_record_holds(scene: Scene) -> None:
+    await scene.add(1, RUNNING, attempt=1, placement=holding(), started_at=samples.NOW, **NEEDS)
+    scene.executor.exit(await start(scene, 1), 6)
+    await scene.add(2, **NEEDS)
+    await start(scene, 2)
+    await restored(scene)
+    async with scene.running():
+        task = await scene.until(RUNNING, 2)
+        assert task.placement is not None
+        assert (task.placement.leases, task.reason) == (LEASES, None)
+        assert (await scene.until(OVER, 1)).exit_code == 6
+
+
 async def test_a_start_that_was_undone_is_not_tried_again_with_the_device_of_another(scene: Scene) -> None:
     await scene.add(1, STARTING, attempt=1, placement=holding(), cmd="sleep 600", **NEEDS)
     await scene.add(2, **NEEDS)
