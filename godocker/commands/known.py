@@ -42,7 +42,7 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded.update(_load(MODULES[name]))
+            self._loaded.update(load(MODULES[name]))
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
@@ -63,7 +63,7 @@ class Group(TyperGroup):
         self.commands = Commands()  # type: ignore[assignment]  # nobody adds to it
 
 
-def _load(module: str) -> Mapping[str, Any]:
+def load(module: str) -> Mapping[str, Any]:
     """What the module registers, by name."""
     part = typer.Typer()
     importlib.import_module(f"godocker.commands.{module}").register(part)
