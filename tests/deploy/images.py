@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from tests.deploy import rootfs
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("GODOCKER_TEST_CACHE", Path.home() / ".cache" / "godocker-deploy"))
+PACKAGES = CACHE / "packages"
 LOCK = REPOSITORY / "requirements.lock"
 PIP_TIMEOUT = 300.0  #: seconds
+TAR_TIMEOUT = 60.0
 _PIECE = 64 * 1024  #: bytes
 
 _FORM = "1"  #: another one where this file or rootfs.py makes other images than before
@@ -100,25 +102,39 @@ IMAGES = (
 
 def give(target: engine.Engine, place: Path) -> None:
     """Put all images into an engine, and the one that tasks are run in. In `place` is room for a while."""
-    for image in IMAGES:
+    missing = [image for image in IMAGES if not _kept(image).exists()]
+    # At once, before several look there for theirs.
+    if missing:
+        rootfs.fetch({package for image in missing for package in image.packages}, cache=PACKAGES)
+
+    def put(image: Image) -> None:
         with archive(image, place).open("rb") as file:
             target.import_image(iter(lambda: file.read(_PIECE), b""), name=image.name)
+
+    # The one for which wheels are fetched comes first: the others are made meanwhile.
+    with ThreadPoolExecutor(max_workers=2) as makers:
+        list(makers.map(put, sorted(IMAGES, key=lambda image: image.add is not _with_wheels)))
     target.import_image(engine.busybox_archive(), name="busybox")
 
 
 def archive(image: Image, place: Path | None = None) -> Path:
     """The image's files as a tar archive; `place` is where there is room to put them together."""
-    kept = CACHE / f"{image.name.replace('/', '-')}-{image.key()}.tar"
+    kept = _kept(image)
     if not kept.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         draft = kept.with_suffix(f".{os.getpid()}")
         with tempfile.TemporaryDirectory(dir=place) as folder:
             root = Path(folder) / "root"
-            rootfs.make(root, image.packages, cache=CACHE / "packages")
+            rootfs.make(root, image.packages, cache=PACKAGES)
             image.add(root)
-            with tarfile.open(draft, "w") as made:
-                made.add(root, arcname=".")
+            subprocess.run(
+                ["tar", "-C", str(root), "--numeric-owner", "-cf", str(draft), "."], check=True, timeout=TAR_TIMEOUT
+            )
         for older in CACHE.glob(f"{kept.name[:-20]}{'?' * 16}.tar"):
             older.unlink(missing_ok=True)
         draft.replace(kept)
     return kept
+
+
+def _kept(image: Image) -> Path:
+    return CACHE / f"{image.name.replace('/', '-')}-{image.key()}.tar"

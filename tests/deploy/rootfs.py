@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 FETCH_TIMEOUT = 300.0  #: seconds for all packages of a system
 UNPACK_TIMEOUT = 60.0  #: seconds for one of them
 #: Large, and no part of a service.
 _LEFT_OUT = ("doc", "man", "locale", "javascript", "nodejs", "fonts", "perl", "perl5", "zoneinfo", "i18n", "gtk-doc")
+#: Of what apt would do: `Inst libc6 (2.36-9 Debian:12/stable [amd64])`
+_PLANNED = re.compile(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", re.MULTILINE)
 _MERGED = ("bin", "sbin", "lib", "lib64")  #: below /usr since Debian 12
 _FOLDERS = ("dev", "proc", "sys", "run", "tmp", "root", "var/tmp", "etc")
 _USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 _GROUPS = "root:x:0:\nnogroup:x:65534:\n"
 
 
-def make(root: Path, packages: Sequence[str], *, cache: Path) -> None:
+def make(root: Path, packages: Collection[str], *, cache: Path) -> None:
     """Unpack `packages`, with all they depend on, below `root`, which is made. `cache` keeps what was fetched."""
     root.mkdir(parents=True)
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(f"usr/{name}")
-    for package in _fetch(packages, cache):
+    for package in fetch(packages, cache=cache):
         _unpack(package, root)
     for folder in _FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -34,24 +37,24 @@ def make(root: Path, packages: Sequence[str], *, cache: Path) -> None:
     _link(root / "usr/bin/sh", "dash")
 
 
-def _fetch(packages: Sequence[str], cache: Path) -> list[Path]:
-    """The archives of `packages` and of what they need on a system where there is nothing yet."""
+def fetch(packages: Collection[str], *, cache: Path) -> list[Path]:
+    """The archives of `packages` and of what they need on a system where there is nothing yet. `cache` keeps them."""
     (cache / "partial").mkdir(parents=True, exist_ok=True)
     nothing = cache / "status"
     nothing.touch()
     options = [f"Dir::State::status={nothing}", f"Dir::Cache::archives={cache}", "Debug::NoLocking=1"]
     flags = [part for option in options for part in ("-o", option)]
     command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *flags]
-    _run([*command, "--download-only", *packages], FETCH_TIMEOUT)
-    planned = _run([*command, "--simulate", *packages], FETCH_TIMEOUT)
-    names = [line.split()[1] for line in planned.splitlines() if line.startswith("Inst ")]
-    return [_archive(cache, name) for name in names]
+    planned = _run([*command, "--simulate", *sorted(packages)], FETCH_TIMEOUT)
+    patterns = [_named(*found.groups()) for found in _PLANNED.finditer(planned)]
+    if not all(any(cache.glob(pattern)) for pattern in patterns):
+        _run([*command, "--download-only", *sorted(packages)], FETCH_TIMEOUT)
+    return [next(cache.glob(pattern)) for pattern in patterns]
 
 
-def _archive(cache: Path, package: str) -> Path:
-    found = max(cache.glob(f"{package}_*.deb"), key=lambda file: file.stat().st_mtime, default=None)
-    assert found is not None, f"{package} was not fetched"
-    return found
+def _named(package: str, version: str) -> str:
+    """What apt calls the archive, whatever machine it is for."""
+    return f"{package}_{version.replace(':', '%3a')}_*.deb"
 
 
 def _unpack(package: Path, root: Path) -> None:
