@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pymongo
 import pytest
 
@@ -20,6 +21,7 @@ from shared.settings import Settings
 START_TIMEOUT = 60.0
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 * 1024**3  #: bytes free there, above which the stores of several processes fit
+NAME = "godocker-stores-"  #: and the process whose they are
 JOURNAL_INTERVAL = 10  #: milliseconds
 
 
@@ -67,9 +69,17 @@ class StoreServer:
 def _store_directory() -> Iterator[Path]:
     # Every test makes collections and indexes, each a file: on a disk that is most of what their mongod does.
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH
-    directory = Path(tempfile.mkdtemp(prefix="godocker-stores-", dir=MEMORY if roomy else None))
+    _remove_left_over(MEMORY)
+    directory = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=MEMORY if roomy else None))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_left_over(place: Path) -> None:
+    """Those of sessions that were killed: they would take memory until this machine is switched off."""
+    for left in place.glob(f"{NAME}[0-9]*-*"):
+        if not psutil.pid_exists(int(left.name.removeprefix(NAME).partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
