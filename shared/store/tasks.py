@@ -131,7 +131,8 @@ class TaskStore:
         for move in moves:
             lifecycle.check_transition(move.old, move.new)
         token = uuid.uuid4().hex
-        operations = [UpdateOne(_compare(move), _set(move, token=token)) for move in moves]
+        # The hint spares the server a look at every index for each of the moves.
+        operations = [UpdateOne(_compare(move), _set(move, token=token), hint="_id_") for move in moves]
         ids = [move.task_id for move in moves]
         try:
             result = await self._tasks.bulk_write(operations, ordered=False, session=session)
