@@ -71,4 +71,4 @@ def shared_metrics(folder: Path, workers: int) -> dict[str, str]:
 def program(name: str, descriptor: int, environment: Mapping[str, str]) -> processes.Program:
     # -P: a folder called `shared` where we were started is not our package.
     argv = [sys.executable, "-P", "-m", "godocker", "api", "--fd", str(descriptor)]
-    return processes.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,))
+    return processes.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,), reloads=True)

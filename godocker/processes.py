@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +30,7 @@ class Program:
     pid_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     pass_fds: Sequence[int] = ()
+    reloads: bool = False  #: reads its settings anew on SIGHUP
 
 
 class Child:
@@ -53,7 +55,7 @@ class Child:
         if threading.current_thread() is threading.main_thread():
             # The tie is to the thread that forks: from a worker thread it would end the child with that thread.
             argv = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]
-        with _open_log(program.log) as log:
+        with _open_log(program.log) as log, _hangup_waits() if program.reloads else contextlib.nullcontext():
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -100,6 +102,19 @@ class Child:
     def forget(self) -> None:
         if self.program.pid_file is not None:
             self.program.pid_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _hangup_waits() -> Iterator[None]:
+    """
+    Let SIGHUP wait for whoever is forked meanwhile until they listen to it (`shared.live.listen`): while they start, they would
+    die of it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def tail(log: Path | None, lines: int = TAIL_LINES) -> str:

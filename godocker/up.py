@@ -144,6 +144,7 @@ class _System:
             pid_file=self._directory.run / f"{name}.pid",
             environment={**os.environ, **(extra or {})},
             pass_fds=fds,
+            reloads=True,
         )
         self._supervisor.start(processes.Child(program))
 

@@ -77,6 +77,8 @@ def listen(settings: Settings, stop: asyncio.Event) -> None:
             log.warning("settings.reloaded", changed=changed)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
+    # Whoever started us may have let it wait until now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def has_terminal() -> bool:

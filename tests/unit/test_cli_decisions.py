@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -228,9 +229,31 @@ def test_a_server_is_reached_where_it_listens(host: str, url: str) -> None:
     assert readiness.base_url(host, 80) == url
 
 
-def _child(folder: Path, code: str) -> processes.Child:
+def test_a_request_to_reload_waits_for_a_service_that_is_starting(tmp_path: Path) -> None:
+    code = """
+import signal, sys, time
+print("born", flush=True)
+while signal.SIGHUP not in signal.sigpending():
+    time.sleep(0.01)
+signal.signal(signal.SIGHUP, lambda *_: sys.exit(7))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+"""
+    child = _child(tmp_path, code, reloads=True)
+    child.start()
+    try:
+        assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        child.signal(signal.SIGHUP)
+        waiting.until_blocking(lambda: not child.is_running(), "the child has ended")
+        assert child.exit_status() == 7
+    finally:
+        child.kill()
+
+
+def _child(folder: Path, code: str, *, reloads: bool = False) -> processes.Child:
     return processes.Child(
-        processes.Program("child", [sys.executable, "-c", code], folder / "child.log", folder / "child.pid")
+        processes.Program(
+            "child", [sys.executable, "-c", code], folder / "child.log", folder / "child.pid", reloads=reloads
+        )
     )
 
 
