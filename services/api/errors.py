@@ -11,7 +11,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from services.api.wire.answers import Problem, ProblemJson
+from services.api import described
+from services.api.wire.answers import ProblemJson
 from shared import errors, problems
 
 log = structlog.get_logger(__name__)
@@ -104,13 +105,15 @@ async def _on_bug(request: Request, error: Exception) -> ProblemJson:
     return problem(500, "internal_error", "something went wrong here; it was logged")
 
 
-#: For the OpenAPI document: the errors any route may answer with, and those of a route that needs a session.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in (422, 503)
-}
-AUTHENTICATED: dict[int | str, dict[str, Any]] = {401: {"model": Problem, "description": "No valid token"}}
-
-
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of further errors of a route."""
-    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+    """Descriptions of errors of a route, for the OpenAPI document."""
+    return {status: _described(HTTPStatus(status).phrase) for status in statuses}
+
+
+def _described(meaning: str) -> dict[str, Any]:
+    # Not by its model: for each error of each route FastAPI would make a validator, which takes long and checks nothing.
+    return {"description": meaning, "content": {ProblemJson.media_type: {"schema": {"$ref": described.PROBLEM}}}}
+
+
+RESPONSES = responses(422, 503)  #: of any route
+AUTHENTICATED: dict[int | str, dict[str, Any]] = {401: _described("No valid token")}  #: of one that needs a session

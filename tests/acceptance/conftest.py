@@ -32,6 +32,8 @@ FAST = {
 UID, GID = 23456, 23457  #: of the user alice
 
 EXECUTORS = [pytest.param("docker", marks=pytest.mark.docker), "process"]
+#: For stories that are about the rest of the system: told on processes by `make test`, on both by `make test-long`.
+DOCKER_IS_LONG = [pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.long]), "process"]
 
 
 class Ground:

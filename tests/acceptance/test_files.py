@@ -15,8 +15,10 @@ import httpx
 import pytest
 
 from tests.acceptance.client import Client, directory, output
-from tests.acceptance.conftest import Place
+from tests.acceptance.conftest import DOCKER_IS_LONG, Place
 from tests.support import waiting
+
+pytestmark = pytest.mark.parametrize("module_ground", DOCKER_IS_LONG, indirect=True, scope="module")
 
 LIST = "application/json; charset=UTF-8"
 

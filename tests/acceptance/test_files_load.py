@@ -19,6 +19,8 @@ from tests.acceptance.conftest import FAST
 from tests.support.fileserver import memory
 from tests.support.system import System, running_system
 
+pytestmark = pytest.mark.long  # gigabytes, see `make test-long`
+
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 GB = 1024**3
 SIZE = 5 * GB if LONG else GB

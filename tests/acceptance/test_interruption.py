@@ -24,7 +24,7 @@ import redis
 
 from godocker.directory import DataDirectory
 from shared.settings import Settings
-from tests.acceptance.conftest import Ground
+from tests.acceptance.conftest import DOCKER_IS_LONG, Ground
 from tests.conftest import FIGURES
 from tests.support import history, waiting
 from tests.support.system import System
@@ -55,6 +55,7 @@ def test_tasks_survive_kills_of_every_service_and_the_loss_of_redis(
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("ground", DOCKER_IS_LONG, indirect=True)
 def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: Ground) -> None:
     with ground.system() as system:
         token = system.token()
@@ -78,6 +79,7 @@ def test_a_killed_system_goes_on_where_it_was_when_it_is_started_again(ground: G
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("ground", DOCKER_IS_LONG, indirect=True)
 def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(ground: Ground) -> None:
     with ground.system() as system:
         storm = Storm(system, ground, tasks=120)
@@ -90,6 +92,7 @@ def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(ground: G
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("ground", DOCKER_IS_LONG, indirect=True)
 def test_a_broker_that_hangs_and_then_is_killed_delays_nobody_for_long(ground: Ground) -> None:
     with ground.system() as system:
         with system.client(system.token()) as client:
@@ -109,6 +112,7 @@ def test_a_broker_that_hangs_and_then_is_killed_delays_nobody_for_long(ground: G
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("ground", DOCKER_IS_LONG, indirect=True)
 def test_a_leader_that_slept_through_its_lease_starts_nothing_twice(ground: Ground) -> None:
     with ground.system() as system, second_scheduler(system):
         storm = Storm(system, ground, tasks=120)

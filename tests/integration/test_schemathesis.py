@@ -109,7 +109,7 @@ def try_operation(operation: Any, caller: Caller, mode: GenerationMode, loop: as
 
 
 @pytest.mark.timeout(1800 if LONG else 150)
-@pytest.mark.parametrize("role", ["anonymous", "user", "admin"])
+@pytest.mark.parametrize("role", ["anonymous", pytest.param("user", marks=pytest.mark.long), "admin"])
 async def test_no_request_that_can_be_made_up_gets_an_answer_that_is_not_documented(
     settings: Settings, role: str
 ) -> None:
