@@ -456,6 +456,23 @@ async def test_a_start_whose_answer_is_lost_is_repeated_without_a_second_run(
     assert [seen.handle for seen in await rig.executor.list("n1")] == [run.handle]
 
 
+async def test_a_container_that_the_engine_hangs_at_hides_no_other(
+    rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
+) -> None:
+    _, between = through
+    runs = [await rig.start("exit 3") for _ in range(2)]
+    for run in runs:
+        await rig.ended(run)
+    hurried = docker.DockerExecutor(via(rig, between.url, docker_timeout=1.0))
+    between.hush(r"GET /\S*containers/[0-9a-f]{64}/json")
+    told = {seen.handle: (seen.state, seen.exit_code) for seen in await hurried.list("n1")}
+    assert told == {run.handle: (base.RunState.RUNNING, None) for run in runs}
+    between.hush(None)
+    told = {seen.handle: (seen.state, seen.exit_code) for seen in await hurried.list("n1")}
+    assert told == {run.handle: (base.RunState.EXITED, 3) for run in runs}
+    await hurried.close()
+
+
 async def test_a_connection_cut_in_the_middle_is_not_an_answer(
     rig: rigs.Rig, through: tuple[docker.DockerExecutor, proxy.Proxy]
 ) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import aiodocker
 import orjson
+import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
 from shared.executors.docker import body, client, events, host, images, launch, observe
+
+log = structlog.get_logger(__name__)
 
 REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
 INSPECTS = 8  #: of ended containers at once
@@ -33,6 +36,14 @@ _FEATURES = frozenset(
     }
 )
 _GB = 1024**3
+
+
+class _Looks:
+    """At containers that have ended, within one list. Once one is in vain no more are begun: each may take as long."""
+
+    def __init__(self) -> None:
+        self.limit = asyncio.Semaphore(INSPECTS)
+        self.are_in_vain = False
 
 
 class DockerExecutor:
@@ -93,8 +104,8 @@ class DockerExecutor:
         found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
         on = self._host(node)
         on.forget_all_but(found)
-        limit = asyncio.Semaphore(INSPECTS)
-        seen = await asyncio.gather(*(self._observe(on, item, limit) for item in found))
+        looks = _Looks()
+        seen = await asyncio.gather(*(self._observe(on, item, looks) for item in found))
         await on.sweep(found)
         return [observation for observation in seen if observation is not None]
 
@@ -175,7 +186,7 @@ class DockerExecutor:
                 labels=node.labels,
             )
 
-    async def _observe(self, on: host.Host, item: observe.Json, limit: asyncio.Semaphore) -> base.Observation | None:
+    async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> base.Observation | None:
         node = on.node.name
         handle = observe.handle(item.get("Labels") or {}, node=node, instance=self._config.instance)
         if handle is None:
@@ -185,8 +196,17 @@ class DockerExecutor:
             return base.Observation(handle, observe.state(item["State"]))
         if known := on.ended.get(item["Id"]):
             return known
-        async with limit:
-            found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
+        async with looks.limit:
+            # The engine has answered for the node: one container that it hangs at must not make all others lost. Until it says
+            # how an ended one ended, that counts as running.
+            if looks.are_in_vain:
+                return base.Observation(handle, base.RunState.RUNNING)
+            try:
+                found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
+            except errors.NodeUnavailable as error:
+                log.warning("container.not_told_of", run=handle.name, node=node, error=str(error))
+                looks.are_in_vain = True
+                return base.Observation(handle, base.RunState.RUNNING)
         if not found:
             return None
         observation = observe.inspected(handle, found)
