@@ -70,13 +70,20 @@ class Cluster:
         """Give ports again that were shunned for long enough."""
         self._shunned = {key: until for key, until in self._shunned.items() if until > now}
 
-    def allocate(self, task_id: int, attempt: int, allocation: Allocation) -> None:
-        """Take room for an attempt whose placement is about to be written; see `written`."""
+    def allocate(self, task_id: int, attempt: int, allocation: Allocation) -> Allocation | None:
+        """Take room for an attempt whose placement is about to be written; see `written`. Return what it held until now."""
+        before = self._allocations.get((task_id, attempt))
         self._allocations[task_id, attempt] = allocation
         self._unwritten.add((task_id, attempt))
         if self._audit:
             self._audit.allocated.add((task_id, attempt))
             self._audit.released.discard((task_id, attempt))
+        return before
+
+    def restore(self, task_id: int, attempt: int, allocation: Allocation) -> None:
+        """The attempt holds what it held before an `allocate` that came to nothing, unless it was released meanwhile."""
+        if (task_id, attempt) in self._allocations:
+            self._allocations[task_id, attempt] = allocation
 
     def written(self, attempts: Iterable[tuple[int, int]]) -> None:
         """The write of these placements came to its end, well or not: from here on an audit knows better."""

@@ -10,7 +10,7 @@ from services.scheduler import placement
 from services.scheduler.backfill import Rules
 from services.scheduler.cluster import Cluster
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.nodes import NodeState
+from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
 from services.scheduler.placement import Arrays, Terms
 from services.scheduler.policies.base import Policy
@@ -134,16 +134,19 @@ class Cycle:
         if not placements:
             return set()
         # Allocated before the write: if its answer is lost, what it did counts until the audit has looked.
-        for placed in placements:
-            task = placed.task
-            self._cluster.allocate(task.id, task.attempt + 1, placed.given)
-        self._book.discard([placed.task.id for placed in placements])
+        tasks = [placed.task for placed in placements]
+        before = {
+            task.id: self._cluster.allocate(task.id, task.attempt + 1, placed.given)
+            for task, placed in zip(tasks, placements, strict=True)
+        }
+        self._book.take(tasks)
         try:
             won = await self._dispatcher.commit(placements, epoch=epoch)
         except errors.StoreUnavailable:
             # Some may be placed and some not: those that are lose the next compare-and-set, the others must not
             # wait for the next full look at the book.
-            self._book.add(placed.task for placed in placements)
+            self._book.give_back(tasks)
+            self._book.add(tasks)
             raise
         finally:
             self._cluster.written((placed.task.id, placed.task.attempt + 1) for placed in placements)
@@ -151,9 +154,18 @@ class Cycle:
             self._shares.charge(placed.task for placed in placements if placed.task.id in won)
         lost = [placed.task for placed in placements if placed.task.id not in won]
         if lost:
-            self._cluster.release((task.id, task.attempt + 1) for task in lost)
+            self._take_back(lost, before)
+            self._book.give_back(lost)
             self._book.add(await self._stores.work.pending_of([task.id for task in lost]))
         return won
+
+    def _take_back(self, lost: Sequence[Pending], before: Mapping[int, Allocation | None]) -> None:
+        """Release what these were to get. One that lost against a write of ours whose answer was lost holds what that gave it."""
+        for task in lost:
+            if held := before[task.id]:
+                self._cluster.restore(task.id, task.attempt + 1, held)
+            else:
+                self._cluster.release([(task.id, task.attempt + 1)])
 
     def _is_room_back(self, placements: Sequence[placement.Placement], won: Collection[int]) -> bool:
         """Whether a quota did not let some be placed: others have the room, and are held by nothing."""

@@ -25,6 +25,8 @@ class Book:
         self._delayed: dict[int, Pending] = {}
         self._arrays: dict[int, Pending] = {}
         self._times: list[tuple[float, int]] = []  # a heap of when delayed tasks ripen; some are gone by now
+        self._taken: dict[int, int] = {}  # the attempt before that for which a task was taken out, by the task
+        self._taken_before: dict[int, int] = {}  # the same, until the last `keep_only`
         #: How many children of an array may hold resources at a time, by the array's parent. Those not named: any number.
         self.limits: dict[int, int] = {}
 
@@ -69,8 +71,13 @@ class Book:
         return [task_id for task_id in ids if task_id not in self._tasks]
 
     def add(self, tasks: Iterable[Pending]) -> None:
-        """Enter tasks; one that is there already is entered anew, for anything of it may have changed."""
+        """
+        Enter tasks; one that is there already is entered anew, for anything of it may have changed. One that was taken out to be
+        placed, and was read before that, is not entered: it would stand in the way, and be counted, until it lost a placement.
+        """
         for task in tasks:
+            if task.attempt in (self._taken.get(task.id), self._taken_before.get(task.id)):
+                continue
             if task.id in self._tasks:
                 self.discard([task.id])
             self._tasks[task.id] = task
@@ -105,8 +112,22 @@ class Book:
             else:
                 self._lanes.take(task)
 
+    def take(self, tasks: Iterable[Pending]) -> None:
+        """Take tasks out that are being placed; see `give_back`."""
+        for task in tasks:
+            self._taken[task.id] = task.attempt
+            self.discard([task.id])
+
+    def give_back(self, tasks: Iterable[Pending]) -> None:
+        """`tasks` were not placed after all: they may be entered again."""
+        for task in tasks:
+            self._taken.pop(task.id, None)
+            self._taken_before.pop(task.id, None)
+
     def keep_only(self, ids: Collection[int]) -> int:
         """Take out all but `ids` and return how many that were."""
+        # Nothing that was read is on its way for as long as from one of these to the next.
+        self._taken, self._taken_before = {}, self._taken
         gone = [task_id for task_id in self._tasks if task_id not in ids]
         self.discard(gone)
         return len(gone)
@@ -114,6 +135,7 @@ class Book:
     def clear(self) -> None:
         for held in (self._tasks, self._gated, self._delayed, self._arrays, self.limits):
             held.clear()
+        self._taken, self._taken_before = {}, {}
         self._lanes.clear()
         self._times.clear()
 

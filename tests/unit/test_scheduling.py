@@ -121,6 +121,31 @@ class BookMachine(RuleBasedStateMachine):
 TestBook = BookMachine.TestCase
 TestBook.settings = hypothesis_settings(max_examples=40)
 
+
+def test_what_was_read_of_a_task_before_it_was_placed_is_not_entered() -> None:
+    book, read = Book(), samples.pending(1)
+    book.add([read])
+    book.take([read])
+    book.add([read])
+    assert 1 not in book
+    book.keep_only([])  # what is on its way now is not read before the next
+    book.add([read])
+    assert 1 not in book
+    book.add([dataclasses.replace(read, attempt=1)])  # it is to run again
+    assert 1 in book
+
+
+def test_a_task_that_was_not_placed_after_all_is_entered_again() -> None:
+    book, read = Book(), samples.pending(1)
+    for rounds in range(2):
+        book.take([read])
+        for _ in range(rounds):
+            book.keep_only([])
+        book.give_back([read])
+        book.add([read])
+        assert 1 in book
+
+
 # --- first in, first out -------------------------------------------------------------------
 
 
@@ -401,6 +426,17 @@ def test_what_is_free_is_what_the_node_has_less_what_is_taken(cluster: Cluster) 
     assert (state.free_cpus, state.free_memory, state.cpus) == (7.0, 15 * GB, 8.0)
     assert cluster.release([(1, 1)])
     assert not cluster.release([(1, 1), (9, 9)])
+    assert free(cluster) == 8.0
+
+
+def test_an_allocation_that_came_to_nothing_leaves_what_the_attempt_held(cluster: Cluster) -> None:
+    assert cluster.allocate(1, 1, ONE) is None
+    before = cluster.allocate(1, 1, Allocation(samples.NODE, 3.0, GB))
+    assert before == ONE
+    cluster.restore(1, 1, before)
+    assert free(cluster) == 7.0
+    cluster.release([(1, 1)])
+    cluster.restore(1, 1, before)
     assert free(cluster) == 8.0
 
 
