@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import structlog
 
 from services.scheduler.cluster import Cluster
@@ -29,6 +31,7 @@ class Audit:
         self._dispatcher = dispatcher
         self._looked_at = 0.0
         self._full_at = 0.0
+        self._maintenance = asyncio.Lock()
 
     async def take_over(self) -> None:
         """Fill book and allocations from nothing, and go on with the starts that an earlier leader began."""
@@ -41,7 +44,9 @@ class Audit:
 
     async def check_maintenance(self) -> bool:
         """Read what is in maintenance: nothing is placed there. True if some of it has ended."""
-        return self._cluster.maintain(await self._stores.maintenance.names())
+        # One look at a time: of two under way, the one that began earlier could be noted last, and what it did not see be lost.
+        async with self._maintenance:
+            return self._cluster.maintain(await self._stores.maintenance.names())
 
     async def check_book(self) -> int:
         """Enter the pending tasks that are missing, and now and then drop those that are not pending. Return the finds."""

@@ -148,7 +148,7 @@ class SchedulerService:
             if ended := hints.parse_ended(hint):
                 self._cluster.release(ended)
                 self._relations.note_ended(task_id for task_id, _ in ended)
-            if hint == hints.MAINTENANCE:
+            if hint in (hints.RESYNC, hints.MAINTENANCE):
                 await self._look_at_maintenance()
             self._wakeup.set()
 

@@ -19,6 +19,7 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 MAINTENANCE = "maintenance"  #: a hint to the scheduler
+RESYNC = "resync"  #: no service's hint: those that came before it may be missing
 RECONNECT = 0.5  #: seconds between two tries to subscribe
 LISTEN = 1.0  #: seconds of silence after which it is looked whether to stop
 
@@ -85,16 +86,17 @@ class Broker:
         return self._listen(self._keys.watcher, stop)
 
     async def _listen(self, channel: str, stop: asyncio.Event) -> AsyncIterator[str]:
-        """Messages until `stop`, subscribing again after every loss; `resync` first, and after each."""
+        """Messages until `stop`, subscribing again after every loss; `RESYNC` first, and after each."""
         while not stop.is_set():
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                async with self._redis.pubsub() as subscription:
                     await subscription.subscribe(channel)
-                    yield "resync"
                     while not stop.is_set():
                         message = await subscription.get_message(timeout=LISTEN)
-                        if message is not None:
-                            yield str(message["data"])
+                        if message is None:
+                            continue
+                        # The client subscribes again by itself after a loss, which this message is the only sign of.
+                        yield RESYNC if message["type"] == "subscribe" else str(message["data"])
             except (driver_errors.RedisError, OSError) as error:
                 log.warning("broker.subscription_lost", channel=channel, error=type(error).__name__)
                 await lifetime.pause(stop, RECONNECT)

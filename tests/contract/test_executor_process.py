@@ -17,7 +17,7 @@ import pytest
 
 from shared import errors
 from shared.executors import base
-from shared.executors.process import events, proc, records, runs
+from shared.executors.process import events, proc, records, runs, tree
 from tests.contract import test_executor_contract as contract
 from tests.support import rigs, waiting
 
@@ -188,6 +188,29 @@ async def test_a_fork_bomb_is_ended(rig: rigs.Rig) -> None:
     await rig.written(run, "ready")
     await rig.executor.stop(run.handle, grace=0.2)
     assert not contract.is_held_open(rig.file(run, "pipe"))
+
+
+#: Mostly in vfork(2), if its shell uses it: what is made waits long for its turn on the one processor.
+EXECUTES = """\
+taskset -cp {cpu} $$ > cpu
+for _ in 1 2 3 4; do while :; do :; done & done
+echo > ready
+while :; do /bin/true; done
+"""
+
+
+async def test_a_run_that_is_about_to_execute_something_is_paused_too(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.start(EXECUTES.format(cpu=min(os.sched_getaffinity(0))))
+    await rig.written(run, "ready")
+    for _ in range(20):
+        await rig.executor.pause(run.handle)
+        record = kept.read(run.handle.name)
+        assert record is not None
+        processes = await tree.of(record, tree.Scans(), wrapper=None)
+        assert [process.state for process in processes] == ["T"] * len(processes)
+        assert len(processes) >= 2
+        await rig.executor.resume(run.handle)
+        await asyncio.sleep(0.05)
 
 
 async def test_another_run_of_the_same_user_lives_on(rig: rigs.Rig, stranger: subprocess.Popen[bytes]) -> None:

@@ -102,6 +102,7 @@ async def test_who_listens_is_subscribed_again_when_redis_is_back(hints: Broker,
             return "asked" in heard
 
         await waiting.until(woken, "hints are heard again")
+        assert heard.count(broker.RESYNC) >= 2
 
 
 async def test_a_flush_takes_hints_and_nothing_else(hints: Broker) -> None:

@@ -154,9 +154,13 @@ async def _up(world: World) -> None:
 
 
 async def _maintained(world: World, name: str) -> None:
+    # It waits for room until the scheduler has heard of the maintenance: until then it would be placed, and rightly.
+    await world.blocker()
+    await world.add()
     await world.stores.maintenance.put(name, on=True, by="admin", at=clock.now())
     await world.tell()
-    await world.add()
+    await waiting.until(lambda: _names(world, "maintenance"), "the scheduler knows of the maintenance")
+    await _kill_blocker(world)
 
 
 async def _drained(world: World) -> None:
@@ -264,6 +268,10 @@ async def test_exactly_the_blockers_are_named_and_without_them_it_starts(world: 
 
 async def _is(world: World, codes: set[str]) -> bool:
     return await world.codes() == codes
+
+
+async def _names(world: World, code: str) -> bool:
+    return code in await world.codes()
 
 
 # --- around it --------------------------------------------------------------------------------------

@@ -105,6 +105,19 @@ async def test_a_task_whose_time_has_not_come_starts_when_it_has_without_a_hint(
     assert task.history[0]["at"] >= begins
 
 
+async def test_maintenance_that_began_while_nothing_was_heard_counts_once_something_is(scene: Scene) -> None:
+    configure(scene, samples.report(), poll_seconds=3600.0)
+    async with scene.running(scene.scheduler()):
+        await scene.add(1, cmd="sleep 60")
+        await scene.broker.enqueue([1])
+        await scene.until(RUNNING, 1)
+        await scene.stores.maintenance.put(samples.NODE, on=True, by="admin", at=clock.now())
+        await scene.broker._redis.client_kill_filter(_type="pubsub")
+        await scene.add(2, cmd="sleep 60")
+        await scene.broker.enqueue([2])
+        await verdict(scene, 2, "maintenance")
+
+
 async def test_the_head_of_the_queue_gets_a_node_that_others_are_told_of(scene: Scene) -> None:
     configure(scene, samples.report())
     await scene.add(1, cmd="sleep 60", cpu=4, lifespan=3600)

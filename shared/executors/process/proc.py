@@ -41,6 +41,10 @@ class Process:
     def is_stopped(self) -> bool:
         return self.state in "Tt"
 
+    @property
+    def is_uninterruptible(self) -> bool:
+        return self.state == "D"
+
 
 def read(pid: int) -> Process | None:
     """The process with this pid, without `run` and `directory`; None where there is none."""

@@ -12,6 +12,7 @@ from shared import clock, errors
 from shared.executors.process import proc, records
 
 KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
+FREEZE_TIMEOUT = 5.0  #: seconds until a run counts as one that cannot be paused
 _ROUND = 0.02  #: seconds between two looks at who is left
 _CONFIRMATIONS = 3  #: looks that must find nobody
 _FREEZES = 5  #: rounds of SIGSTOP before SIGKILL: a stopped process makes no new ones
@@ -98,8 +99,7 @@ async def kill(record: records.Record, scans: Scans, *, wrapper: proc.Process | 
             empty += 1
             continue
         if clock.monotonic() > deadline:
-            pids = ", ".join(str(process.pid) for process in left[:5])
-            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not die: {pids}")
+            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not die: {_first(left)}")
         # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
         number = signal.SIGSTOP if freeze else signal.SIGKILL
@@ -125,12 +125,20 @@ def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) ->
 
 
 async def freeze(record: records.Record, scans: Scans, *, wrapper: proc.Process) -> None:
-    """SIGSTOP to all of a run, until none that runs is left."""
-    for _ in range(_FREEZES):
-        running = [process for process in await of(record, scans, wrapper=wrapper) if not process.is_stopped]
+    """SIGSTOP to all of a run, until none that runs is left. Raises `errors.NodeUnavailable` where one does not stop."""
+    deadline = clock.monotonic() + FREEZE_TIMEOUT
+    while True:
+        processes = await of(record, scans, wrapper=wrapper)
+        running = [process for process in processes if not process.is_stopped]
         if not running:
             return
-        send(running, signal.SIGSTOP)
+        if clock.monotonic() > deadline:
+            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not stop: {_first(running)}")
+        # Who waits in vfork(2), as most shells do for a command they start, stops only once its child has executed something: a
+        # child that is stopped before would hold it for ever. It is let go on, and stopped after its parent.
+        waiting = {process.pid for process in running if process.is_uninterruptible}
+        send([process for process in running if process.ppid not in waiting], signal.SIGSTOP)
+        send([process for process in processes if process.is_stopped and process.ppid in waiting], signal.SIGCONT)
         await asyncio.sleep(_ROUND)
 
 
@@ -146,6 +154,10 @@ def send(processes: Sequence[proc.Process], number: signal.Signals) -> None:
                     signal.pidfd_send_signal(descriptor, number)
             finally:
                 os.close(descriptor)
+
+
+def _first(processes: Sequence[proc.Process]) -> str:
+    return ", ".join(str(process.pid) for process in processes[:5])
 
 
 async def wait(process: proc.Process, *, timeout: float) -> bool:
