@@ -48,6 +48,9 @@ STORE_SECONDS = Histogram(
     buckets=_CALLS,
 )
 STORE_ERRORS = Counter("godocker_store_errors_total", "Calls that MongoDB did not answer in time")
+UNREADABLE = Counter(
+    "godocker_unreadable_tasks_total", "Looks at a task's document that found something else than a task in it"
+)
 REDIS_SECONDS = Histogram(
     "godocker_redis_seconds",
     "What a caller waited for Redis, tries included, by what was asked of it",

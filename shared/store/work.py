@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from shared import durations
+import structlog
+
+from shared import durations, metrics
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.store import connection, indexes
 
 GB = 1024**3
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,10 @@ _ENDED = (
 
 
 class TaskWork:
-    """What there is to do."""
+    """
+    What there is to do. A document that is not a task, because somebody wrote into the database by hand, is told of and left out:
+    it stays as it is, and what it was meant to be runs or waits on, while all others are served.
+    """
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
@@ -152,7 +160,7 @@ class TaskWork:
     async def pending_of(self, ids: Sequence[int]) -> list[Pending]:
         """Those of `ids` that are pending."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, "status": TaskStatus.PENDING}, _PENDING)
-        return [_pending(document) async for document in cursor.batch_size(10_000)]
+        return await _each(_pending, cursor.batch_size(10_000))
 
     @connection.translated
     async def placed(self, node: str | None = None) -> list[Placed]:
@@ -160,24 +168,24 @@ class TaskWork:
         query = indexes.active(PLACED)
         if node is not None:
             query = {"status": {"$in": sorted(PLACED)}, "placement.node": node}
-        return [_placed(document) async for document in self._tasks.find(query, _PLACED).batch_size(10_000)]
+        return await _each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
 
     @connection.translated
     async def placed_of(self, ids: Sequence[int]) -> list[Placed]:
         """Those of `ids` that start or run."""
         query = {"_id": {"$in": list(ids)}, "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
-        return [_placed(document) async for document in self._tasks.find(query, _PLACED).batch_size(10_000)]
+        return await _each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
 
     @connection.translated
     async def whole(self, ids: Sequence[int]) -> list[Task]:
         """The whole documents of `ids`, in no order."""
-        return [Task.model_validate(document) async for document in self._tasks.find({"_id": {"$in": list(ids)}})]
+        return await _each(Task.model_validate, self._tasks.find({"_id": {"$in": list(ids)}}))
 
     @connection.translated
     async def holders(self, leases: Sequence[str]) -> list[Task]:
         """The tasks that are recorded as holding any of these ports and devices of nodes."""
         query = {"status": {"$in": sorted(PLACED)}, "placement.leases": {"$in": list(leases), "$type": "string"}}
-        return [Task.model_validate(document) async for document in self._tasks.find(query)]
+        return await _each(Task.model_validate, self._tasks.find(query))
 
     @connection.translated
     async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
@@ -206,7 +214,7 @@ class TaskWork:
             "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]},
             "placement.node": node,
         }
-        return [_placed(document) async for document in self._tasks.find(query, _PLACED)]
+        return await _each(_placed, self._tasks.find(query, _PLACED))
 
     @connection.translated
     async def nodes_in_use(self) -> set[str]:
@@ -219,7 +227,7 @@ class TaskWork:
     async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
         """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
         query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
-        return [_ended(document) async for document in self._tasks.find(query, _ENDED).limit(limit)]
+        return await _each(_ended, self._tasks.find(query, _ENDED).limit(limit))
 
     @connection.translated
     async def over_before(self, before: float, *, limit: int) -> list[tuple[int, int]]:
@@ -234,6 +242,17 @@ class TaskWork:
         query = {"purge": {"$type": "string"}, "settled": True}
         cursor = self._tasks.find(query, {"purge": 1, "member": 1}).limit(limit)
         return [(found["_id"], _place(found), Purge(found["purge"])) async for found in cursor]
+
+
+async def _each(read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]]) -> list[T]:
+    found = []
+    async for document in documents:
+        try:
+            found.append(read(document))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            metrics.UNREADABLE.inc()
+            log.error("task.unreadable", task_id=document["_id"], error=f"{type(error).__name__}: {error}")
+    return found
 
 
 def _memory(document: dict[str, Any]) -> int:

@@ -133,7 +133,7 @@ def test_a_database_that_hangs(well: Watched) -> None:
 
 def test_a_redis_that_hangs(well: Watched) -> None:
     with well.frozen("redis"):
-        well.until_fires("GodockerRedisDown")
+        well.until_fires("GodockerRedisDown", meanwhile=well.submit)
     well.until_rests("GodockerRedisDown")
 
 
@@ -177,7 +177,7 @@ def damaged_task(well: Watched) -> int:
     task_id = int(well.submit().json()["id"])
 
     def settled() -> bool:
-        return bool(tasks.find_one({"_id": task_id, "settled": True}))
+        return bool(tasks.find_one({"_id": task_id, "status": "over", "settled": True}))
 
     settings = well.system.settings()
     with pymongo.MongoClient(settings.mongo_url) as client:

@@ -48,6 +48,24 @@ async def test_an_end_is_recorded_counted_and_cleaned_up(scene: Scene, status: T
     assert [row.id for row in await scene.stores.usage.of_task(1)] == ["1-1"]
 
 
+async def test_documents_that_are_no_tasks_stop_nobody_and_nothing_is_done_to_them(scene: Scene) -> None:
+    runs_on = await running(scene, 2)
+    await scene.add(1)
+    await scene.add(3, OVER, placement=samples.placement(), ended_at=samples.NOW, settled=False)
+    tasks = scene.stores.database["tasks"]
+    await tasks.update_many({}, {"$set": {"spec": "none"}})
+    before = await tasks.find().sort("_id", 1).to_list(None)
+    async with scene.running():
+        await scene.add(4)
+        await scene.broker.enqueue([1, 4])
+        await scene.until(RUNNING, 4)
+        scene.executor.exit(base.Handle(samples.NODE, 4, 1), 0)
+        await scene.until(OVER, 4)
+        await scene.settled(4)
+    assert await tasks.find({"_id": {"$ne": 4}}).sort("_id", 1).to_list(None) == before
+    assert scene.executor.state(runs_on) is base.RunState.RUNNING
+
+
 async def test_an_end_that_no_event_told_is_found_by_the_list(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.drop_events = True
