@@ -13,6 +13,10 @@ import structlog
 SECRETS = frozenset({"apikey", "password", "passphrase", "secret", "token", "authorization", "secret_passphrase"})
 
 
+#: Without the variables of each frame, which hold passwords and tokens, and make a line of many pages.
+_tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def _redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     for key in SECRETS & event.keys():
         event[key] = "…"
@@ -38,9 +42,9 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
         _redact,
     ]
     final: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_to_json)]
+        [_tracebacks, structlog.processors.JSONRenderer(serializer=_to_json)]
         if as_json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
-class AppToken(BaseModel):
+class AppToken(Stored):
     """Lets an application that holds it ask who its user is. Only the SHA-256 of the token is kept."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     user: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
-class Deletion(BaseModel):
+class Deletion(Stored):
     """Its id is the user's. What is done already is seen from what is left, so it can be taken up by anybody at any time."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     asked_by: str

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
-class Node(BaseModel):
+class Node(Stored):
     """Sizes in cores and bytes. `seen_at` is when it last answered, seconds since the epoch."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     executor: str
@@ -26,13 +26,11 @@ class Node(BaseModel):
     stuck: int | None = None  #: runs that go on after they were killed; written by who watches the node
 
 
-class Verdict(BaseModel):
+class Verdict(Stored):
     """
     Why tasks could not be placed when they were last looked at: those of one shape, or of one array (`array 12`), or those that
     count against one quota (`user alice`).
     """
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")  #: whom it is about, see `verdict_ids`
     reason: str

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
 class NoticeEvent(StrEnum):
@@ -19,10 +21,8 @@ def notice_id(task_id: int, attempt: int, event: NoticeEvent) -> str:
     return f"{task_id}-{attempt}-{event}"
 
 
-class Notice(BaseModel):
+class Notice(Stored):
     """`at` is when it happened, in seconds since the epoch: that a mail server was away does not change the letter's date."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     to: str

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 PROJECT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 DEFAULT = "default"  #: the project that everybody is in
 
 
-class ProjectVolume(BaseModel):
+class ProjectVolume(Stored):
     """A directory of the hosts that tasks of the project may ask for by name; None as in `settings.Volume`."""
-
-    model_config = ConfigDict(extra="ignore")
 
     name: str
     path: str
@@ -21,13 +21,11 @@ class ProjectVolume(BaseModel):
     acl: str = "ro"
 
 
-class Project(BaseModel):
+class Project(Stored):
     """
     Users who work on one thing. Quotas are sums over the window of usage, 0: no limit; `usage_since` is when they were last
     reset, in seconds since the epoch.
     """
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     description: str = ""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
-class Receipt(BaseModel):
+class Receipt(Stored):
     """Written in one transaction with the tasks that the request brought."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     body: str  #: a hash of what the request said

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from shared.models.stored import Stored
 
 
-class Restoration(BaseModel):
+class Restoration(Stored):
     """`at` is when it was restored, `of` when the backup was made, in seconds since the epoch."""
-
-    model_config = ConfigDict(extra="ignore")
 
     at: float
     of: float

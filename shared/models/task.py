@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.models.stored import Stored
 
 
-class _Stored(BaseModel):
-    # A document written by a newer version may hold more than this one knows: it is read all the same.
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
-
-
-class TaskUser(_Stored):
+class TaskUser(Stored):
     """Whom the task runs as, as known when it was submitted."""
 
     id: str
@@ -27,7 +23,7 @@ class TaskUser(_Stored):
     home: str | None = None
 
 
-class TaskVolume(_Stored):
+class TaskVolume(Stored):
     """A configured volume the task asked for, resolved when it was submitted."""
 
     name: str
@@ -44,14 +40,14 @@ class Network(StrEnum):
     PROJECT = "project"  #: one of the tasks of its project
 
 
-class TmpStorage(_Stored):
+class TmpStorage(Stored):
     """Room that goes with the container."""
 
     size: int  #: bytes
     path: str  #: where the task sees it
 
 
-class Dependencies(_Stored):
+class Dependencies(Stored):
     """Ids of the tasks that this one comes after, by how they have to end."""
 
     ok: list[int] = []  #: with exit code 0
@@ -63,7 +59,7 @@ class Dependencies(_Stored):
         return sorted({*self.ok, *self.any, *self.not_ok})
 
 
-class Spec(_Stored):
+class Spec(Stored):
     """What was asked for; never changes after the task was admitted."""
 
     name: str
@@ -95,7 +91,7 @@ class Spec(_Stored):
         return (Network.PUBLIC if value else None) if isinstance(value, bool) else value
 
 
-class Array(_Stored):
+class Array(Stored):
     """
     What the parent of an array holds: it stands for `count` children with the indices `start`, `start + step` …, whose ids
     are `first_id`, `first_id + 1` …. Only the first `made` are sure to be stored: the others are as the parent says.
@@ -128,7 +124,7 @@ class Array(_Stored):
         return any(first <= index <= last for first, last in self.killed)
 
 
-class Member(_Stored):
+class Member(Stored):
     """What a child of an array knows of it."""
 
     parent: int
@@ -146,14 +142,14 @@ class Place:
     index: int | None = None
 
 
-class Cause(_Stored):
+class Cause(Stored):
     """Why the system itself wants a task killed, until it is."""
 
     ending: Ending
     reason: str
 
 
-class Placement(_Stored):
+class Placement(Stored):
     """Where the current attempt was put. `epoch` is that of the scheduler which did."""
 
     node: str
@@ -171,7 +167,7 @@ def leases_of(node: str, gpus: Sequence[str], ports: Sequence[int]) -> list[str]
     return [f"{node}/gpu/{name}" for name in gpus] + [f"{node}/port/{port}" for port in ports]
 
 
-class Failure(_Stored):
+class Failure(Stored):
     """Failures of nodes, not of the command, that attempts of this task met."""
 
     reason: list[str] = []
@@ -186,14 +182,14 @@ class Purge(StrEnum):
     ALL = "all"  #: both
 
 
-class Share(_Stored):
+class Share(Stored):
     """Lets whoever holds the token see the task. Only its hash is kept."""
 
     hash: str
     until: float
 
 
-class Task(_Stored):
+class Task(Stored):
     """The whole document. Times are seconds since the epoch."""
 
     id: int = Field(alias="_id")

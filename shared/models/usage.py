@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 
-class UsageRow(BaseModel):
+class UsageRow(Stored):
     """One row per (task, attempt) that ran. `cpu` and `ram` (GB) are what was asked for, `seconds` how long."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     task: int

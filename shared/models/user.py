@@ -5,26 +5,26 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.models.stored import Stored
 
 #: What becomes a path (`$USERID`) and a label must be a plain account name.
 USER_ID = re.compile(r"^[a-z_][a-z0-9_.-]{0,31}$")
 
 
-class ApiKeyHash(BaseModel):
+class ApiKeyHash(Stored):
     """`hash` is the SHA-256 of the key in hexadecimal, `hint` its first characters, to tell keys apart."""
 
     hash: str
     hint: str
 
 
-class Allowance(BaseModel):
+class Allowance(Stored):
     """
     What a user may take. Quotas are sums over the window of usage, 0: no limit. `disk` is the size of the personal storage as it
     was written (`500M`, a number of bytes), None: the configured one.
     """
-
-    model_config = ConfigDict(extra="ignore")
 
     prio: int = 50
     quota_time: float = 0
@@ -40,10 +40,8 @@ class Source(StrEnum):
     LDAP = "ldap"  #: was made at the first login with a password of the directory
 
 
-class User(BaseModel):
+class User(Stored):
     """Who may send tasks, and whom they run as."""
-
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     id: str = Field(alias="_id")
     uid: int

@@ -11,7 +11,7 @@ from pymongo import errors as driver_errors
 from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection, indexes
+from shared.store import connection, indexes, reading
 from shared.store.indexes import ARRAYS, PARENTS
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
@@ -61,13 +61,13 @@ class ArrayStore:
     async def open(self) -> list[Task]:
         """All parents that are not over."""
         query = {"$and": [PARENTS, indexes.active(ACTIVE)]}
-        return [Task.model_validate(document) async for document in self._tasks.find(query).hint("open_arrays")]
+        return await reading.each(Task.model_validate, self._tasks.find(query).hint("open_arrays"))
 
     @connection.translated
     async def open_of(self, ids: Collection[int]) -> list[Task]:
         """Those of `ids` that are parents and not over."""
         query = {"_id": {"$in": list(ids)}, **PARENTS, "status": {"$in": sorted(ACTIVE)}}
-        return [Task.model_validate(document) async for document in self._tasks.find(query)]
+        return await reading.each(Task.model_validate, self._tasks.find(query))
 
     @connection.translated
     async def count_unmade(self, user: str | None, *, session: Any = None) -> tuple[int, int]:

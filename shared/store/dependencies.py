@@ -10,7 +10,7 @@ from pymongo import UpdateOne
 from shared.conditions import End, Waiting
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.task import Dependencies
-from shared.store import connection
+from shared.store import connection, reading
 from shared.store.arrays import ArrayStore
 from shared.store.indexes import GATED
 
@@ -28,13 +28,13 @@ class DependencyStore:
     async def gated(self) -> list[Waiting]:
         """All that wait for others."""
         cursor = self._tasks.find(GATED, _FIELDS).hint("waiting_on").batch_size(10_000)
-        return [_waiting(document) async for document in cursor]
+        return await reading.each(_waiting, cursor)
 
     @connection.translated
     async def followers(self, ids: Collection[int]) -> list[Waiting]:
         """Those that wait for one of `ids`."""
         query = {**GATED, "waiting_on": {"$in": list(ids)}}
-        return [_waiting(document) async for document in self._tasks.find(query, _FIELDS).batch_size(10_000)]
+        return await reading.each(_waiting, self._tasks.find(query, _FIELDS).batch_size(10_000))
 
     @connection.translated
     async def ends(self, ids: Collection[int]) -> dict[int, End]:

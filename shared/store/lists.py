@@ -13,7 +13,7 @@ import pymongo
 
 from shared.lifecycle import ACTIVE, ENDED
 from shared.models.task import Task
-from shared.store import connection
+from shared.store import connection, reading
 from shared.store.views import NOT_DELETED
 
 SEARCH_SECONDS = 3.0  #: a search that takes longer is given up
@@ -132,15 +132,15 @@ class TaskLists:
 
     @staticmethod
     async def _read(cursor: Any) -> list[Task]:
-        return [Task.model_validate(document) async for document in cursor]
+        return await reading.each(Task.model_validate, cursor)
 
 
 async def _streamed(cursor: Any) -> Stream:
     """The cursor's tasks one after the other, with few of them in memory at a time."""
     try:
         with connection.translation():
-            async for document in cursor.batch_size(_STREAM_BATCH):
-                yield Task.model_validate(document)
+            async for task in reading.one_by_one(Task.model_validate, cursor.batch_size(_STREAM_BATCH)):
+                yield task
     finally:
         await cursor.close()
 

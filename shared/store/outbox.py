@@ -15,7 +15,7 @@ from pymongo import ReturnDocument, UpdateOne
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.notice import Notice
 from shared.models.task import Task
-from shared.store import connection
+from shared.store import connection, reading
 
 KEEP = 7 * 24 * 3600  #: seconds that what was sent or given up is kept
 
@@ -38,7 +38,7 @@ class OutboxStore:
         ]
         news = {"$or": runs, "$expr": {"$lt": ["$told", "$attempt"]}}
         query = {"told": {"$type": "int"}, "$or": [{"status": {"$in": sorted(ENDED)}}, news]}
-        return [Task.model_validate(document) async for document in self._tasks.find(query).limit(limit)]
+        return await reading.each(Task.model_validate, self._tasks.find(query).limit(limit))
 
     @connection.translated
     async def write(self, notices: Sequence[Notice]) -> None:

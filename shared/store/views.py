@@ -8,7 +8,7 @@ from typing import Any
 from shared import arrays
 from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection, indexes
+from shared.store import connection, indexes, reading
 from shared.store.arrays import ArrayStore
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
@@ -33,7 +33,7 @@ class TaskViews:
     async def get_many(self, ids: Sequence[int]) -> list[Task]:
         """Those of `ids` that there are, in no order."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, **NOT_DELETED})
-        found = [Task.model_validate(document) async for document in cursor]
+        found = await reading.each(Task.model_validate, cursor)
         for task_id in set(ids) - {task.id for task in found}:
             task = await self._unmade(task_id)
             if task is not None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import structlog
-
-from shared import durations, metrics
+from shared import durations
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
-from shared.store import connection, indexes
+from shared.store import connection, indexes, reading
 
 GB = 1024**3
-
-log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +136,7 @@ _ENDED = (
 
 
 class TaskWork:
-    """
-    What there is to do. A document that is not a task, because somebody wrote into the database by hand, is told of and left out:
-    it stays as it is, and what it was meant to be runs or waits on, while all others are served.
-    """
+    """What there is to do. What a document that is no task was meant to be runs or waits on, see `reading`."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
@@ -160,7 +152,7 @@ class TaskWork:
     async def pending_of(self, ids: Sequence[int]) -> list[Pending]:
         """Those of `ids` that are pending."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, "status": TaskStatus.PENDING}, _PENDING)
-        return await _each(_pending, cursor.batch_size(10_000))
+        return await reading.each(_pending, cursor.batch_size(10_000))
 
     @connection.translated
     async def placed(self, node: str | None = None) -> list[Placed]:
@@ -168,24 +160,24 @@ class TaskWork:
         query = indexes.active(PLACED)
         if node is not None:
             query = {"status": {"$in": sorted(PLACED)}, "placement.node": node}
-        return await _each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
+        return await reading.each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
 
     @connection.translated
     async def placed_of(self, ids: Sequence[int]) -> list[Placed]:
         """Those of `ids` that start or run."""
         query = {"_id": {"$in": list(ids)}, "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
-        return await _each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
+        return await reading.each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
 
     @connection.translated
     async def whole(self, ids: Sequence[int]) -> list[Task]:
         """The whole documents of `ids`, in no order."""
-        return await _each(Task.model_validate, self._tasks.find({"_id": {"$in": list(ids)}}))
+        return await reading.each(Task.model_validate, self._tasks.find({"_id": {"$in": list(ids)}}))
 
     @connection.translated
     async def holders(self, leases: Sequence[str]) -> list[Task]:
         """The tasks that are recorded as holding any of these ports and devices of nodes."""
         query = {"status": {"$in": sorted(PLACED)}, "placement.leases": {"$in": list(leases), "$type": "string"}}
-        return await _each(Task.model_validate, self._tasks.find(query))
+        return await reading.each(Task.model_validate, self._tasks.find(query))
 
     @connection.translated
     async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
@@ -214,7 +206,7 @@ class TaskWork:
             "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]},
             "placement.node": node,
         }
-        return await _each(_placed, self._tasks.find(query, _PLACED))
+        return await reading.each(_placed, self._tasks.find(query, _PLACED))
 
     @connection.translated
     async def nodes_in_use(self) -> set[str]:
@@ -227,7 +219,7 @@ class TaskWork:
     async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
         """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
         query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
-        return await _each(_ended, self._tasks.find(query, _ENDED).limit(limit))
+        return await reading.each(_ended, self._tasks.find(query, _ENDED).limit(limit))
 
     @connection.translated
     async def over_before(self, before: float, *, limit: int) -> list[tuple[int, int]]:
@@ -242,17 +234,6 @@ class TaskWork:
         query = {"purge": {"$type": "string"}, "settled": True}
         cursor = self._tasks.find(query, {"purge": 1, "member": 1}).limit(limit)
         return [(found["_id"], _place(found), Purge(found["purge"])) async for found in cursor]
-
-
-async def _each(read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]]) -> list[T]:
-    found = []
-    async for document in documents:
-        try:
-            found.append(read(document))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            metrics.UNREADABLE.inc()
-            log.error("task.unreadable", task_id=document["_id"], error=f"{type(error).__name__}: {error}")
-    return found
 
 
 def _memory(document: dict[str, Any]) -> int:

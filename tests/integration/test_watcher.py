@@ -11,7 +11,9 @@ from services.watcher import accounting
 from shared import errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models.task import Array, Dependencies
 from shared.models.usage import UsageRow
+from shared.store.lists import Filter
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.stores import StoreServer
@@ -51,17 +53,18 @@ async def test_an_end_is_recorded_counted_and_cleaned_up(scene: Scene, status: T
 async def test_documents_that_are_no_tasks_stop_nobody_and_nothing_is_done_to_them(scene: Scene) -> None:
     runs_on = await running(scene, 2)
     await scene.add(1)
-    await scene.add(3, OVER, placement=samples.placement(), ended_at=samples.NOW, settled=False)
+    await scene.add(3, OVER, placement=samples.placement(), ended_at=samples.NOW, settled=False, told=0)
+    await scene.add(5, depends=Dependencies(any=[2]), waiting_on=[2])
+    await scene.add(6, array=Array(start=1, end=3, step=1, count=3, first_id=7))
     tasks = scene.stores.database["tasks"]
     await tasks.update_many({}, {"$set": {"spec": "none"}})
     before = await tasks.find().sort("_id", 1).to_list(None)
     async with scene.running():
         await scene.add(4)
         await scene.broker.enqueue([1, 4])
-        await scene.until(RUNNING, 4)
-        scene.executor.exit(base.Handle(samples.NODE, 4, 1), 0)
         await scene.until(OVER, 4)
         await scene.settled(4)
+    assert [task.id async for task in scene.stores.lists.over(Filter("alice"), limit=9)] == [4]
     assert await tasks.find({"_id": {"$ne": 4}}).sort("_id", 1).to_list(None) == before
     assert scene.executor.state(runs_on) is base.RunState.RUNNING
 

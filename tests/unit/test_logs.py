@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import orjson
 import pytest
 import structlog
+from pydantic import ValidationError
 
 from shared import logs
+from shared.models.user import User
 
 
 @pytest.fixture
@@ -83,6 +85,31 @@ def test_a_traceback_is_part_of_its_line(written: io.StringIO) -> None:
         structlog.get_logger("test").error("request.failed", exc_info=error)
     assert written.getvalue().count("\n") == 1
     assert orjson.loads(written.getvalue())["exception"][0]["exc_value"] == "two\nlines"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_traceback_shows_no_variables(written: io.StringIO, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    def log_in(password: str) -> None:
+        raise ConnectionError(f"the directory took {len(password)} letters and hung up")
+
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.configure("test-service", as_json=as_json)
+    try:
+        log_in("very-" + "secret-value")
+    except ConnectionError:
+        structlog.get_logger("test").exception("login.failed")
+    assert "hung up" in written.getvalue()
+    assert "log_in" in written.getvalue()
+    assert "very-secret-value" not in written.getvalue()
+
+
+def test_a_document_that_cannot_be_read_is_not_repeated(written: io.StringIO) -> None:
+    try:
+        User.model_validate({"_id": "alice", "uid": {"very": "secret"}, "credentials": "very-secret-value"})
+    except ValidationError:
+        structlog.get_logger("test").exception("user.unreadable")
+    assert "uid" in written.getvalue()
+    assert "secret" not in written.getvalue().replace("test_logs", "")
 
 
 def test_what_cannot_be_json_is_written_as_text(written: io.StringIO) -> None:
