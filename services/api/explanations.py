@@ -81,7 +81,10 @@ def _reason(task: Task, text: str) -> dict[str, Any]:
     if _runs(task):
         return {"code": "running", "text": text}
     if task.status in WAITING and task.intent is Intent.KILL:
-        return {"code": "kill_requested", "text": "it is to be killed, and is not started any more"}
+        reason = {"code": "kill_requested", "text": "it is to be killed, and is not started any more"}
+        if task.member is None:
+            return reason
+        return {**reason, "unblock": f"its turn in array {task.member.parent} comes: it ends then"}
     match task.status:
         case TaskStatus.PENDING:
             # Those that are stored are known to the scheduler.

@@ -19,7 +19,7 @@ import pytest
 
 from shared.executors.docker import body
 from tests.acceptance import hosts as several
-from tests.acceptance.hosts import LONG, PATIENCE, ROUNDS, Hosts, at_once
+from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts, at_once
 from tests.cluster.cluster import Cluster
 from tests.cluster.host import IMAGE, Host
 from tests.conftest import FIGURES
@@ -27,7 +27,8 @@ from tests.support import freezer, waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(2400)]
 
-MANY = 200 if LONG else 60
+#: Docker Engine 20.10 deadlocks in its network controller when it ends many more at once, with nobody there but `kill`.
+MANY = 60
 GRACE = 1.0
 IGNORES_TERM = "trap '' TERM\nwhile :; do sleep 1; done"
 KILLED = {"killed": 137}

@@ -11,7 +11,7 @@ import pytest
 from shared import clock
 from shared.executors import fake
 from shared.lifecycle import TaskStatus
-from shared.models.task import Dependencies
+from shared.models.task import Array, Dependencies
 from shared.models.user import User
 from shared.store import maintenance
 from tests.integration.conftest import Scene
@@ -313,6 +313,17 @@ async def test_only_who_may_see_a_task_is_told_why_it_waits(world: World) -> Non
     bob = await world.gateway.add_user("bob")
     assert (await world.gateway.ask("GET", f"/task/{TASK}/explain", bob)).status_code == 404
     assert (await world.gateway.ask("GET", f"/task/{TASK}/explain")).status_code == 401
+
+
+async def test_a_child_that_is_to_be_killed_before_it_is_made_is_told_when_it_ends(gateway: Gateway) -> None:
+    alice = await gateway.add_user("alice")
+    await gateway.add_task(TASK, array=Array(start=1, end=3, step=1, count=3, first_id=8))
+    assert (await gateway.ask("GET", f"/task/{TASK}/suspend", alice)).status_code == 200
+    assert (await gateway.ask("DELETE", "/task/10", alice)).status_code == 200
+    found = (await gateway.ask("GET", "/task/10/explain", alice)).json()
+    assert [(reason["code"], reason["unblock"]) for reason in found["reasons"]] == [
+        ("kill_requested", f"its turn in array {TASK} comes: it ends then")
+    ]
 
 
 async def test_a_dry_run_explains_and_stores_nothing(world: World) -> None:
