@@ -75,7 +75,7 @@ def explain(task: Pending, situation: Situation) -> dict[str, Any]:
 def _gates(task: Pending, situation: Situation) -> Iterable[dict[str, Any]]:
     """What keeps it from being offered to any node."""
     for task_id in task.waiting_on:
-        where = situation.predecessors.get(task_id, "not looked at yet")
+        where = situation.predecessors.get(task_id, "not made by its array yet")
         yield _reason(
             "dependency", f"it waits for task {task_id}, which is {where}", f"task {task_id} is over", task=task_id
         )

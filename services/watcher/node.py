@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -127,7 +128,6 @@ class NodeWatch:
                 exit_code=event.exit_code,
                 started_at=self._started.pop(event.handle, None),
                 ended_at=event.at,
-                out_of_memory=event.handle in self._out_of_memory,
             )
             self._exit_wakeup.set()
         elif event.kind is EventKind.REMOVED:
@@ -154,10 +154,11 @@ class NodeWatch:
             if again:
                 self._exit_wakeup.set()
 
-    async def _record(self, exits: Iterable[Observation]) -> list[Handle]:
+    async def _record(self, exits: Collection[Observation]) -> list[Handle]:
         """Record these ends. Return those whose record moved meanwhile, starting to running most likely."""
-        observed = list(exits)
-        recorded = await self._stores.work.placed_of([seen.handle.task_id for seen in observed])
+        recorded = await self._stores.work.placed_of([seen.handle.task_id for seen in exits])
+        # Not before: an engine may tell of memory after it told of the end.
+        observed = self._with_memory(exits)
         keys = {(task.id, task.attempt) for task in recorded if task.node == self._node}
         ours = [seen for seen in observed if (seen.handle.task_id, seen.handle.attempt) in keys]
         return await self._enactor.enact(reconcile(recorded, ours, others={}, whole=False))
@@ -183,8 +184,9 @@ class NodeWatch:
         # In this order: what is recorded as running now must be in the list that is taken after.
         recorded = await self._stores.work.placed(self._node)
         await self._limits.look(recorded)
+        known = {*self._started, *self._out_of_memory, *self._settler.removed}
         try:
-            observed = await self._executor.list(self._node)
+            observed = self._with_memory(await self._executor.list(self._node))
         except errors.NodeUnavailable as error:
             self._note_answer(error)
             await self._patience.unheard(error)
@@ -199,7 +201,8 @@ class NodeWatch:
         finally:
             # Not before the strays are gone: from here on the scheduler may place something there again.
             await self._patience.heard()
-        self._forget_started(observed)
+        # Of what began since, the list does not know.
+        self._forget(known - {seen.handle for seen in observed})
         self._reconciled("done")
         if actions:
             log.info(
@@ -214,12 +217,15 @@ class NodeWatch:
         found = await self._stores.work.attempts(sorted(ids))
         return {task_id: Known(*values) for task_id, values in found.items()}
 
-    def _forget_started(self, observed: Sequence[Observation]) -> None:
-        alive = {seen.handle for seen in observed}
-        for handle in [handle for handle in self._started if handle not in alive]:
-            del self._started[handle]
-        self._settler.removed &= alive
-        self._out_of_memory &= alive
+    def _with_memory(self, observed: Iterable[Observation]) -> list[Observation]:
+        """The same, out of memory too where events said so: of a process that was not the first, an engine tells nothing else."""
+        return [replace(seen, out_of_memory=True) if seen.handle in self._out_of_memory else seen for seen in observed]
+
+    def _forget(self, gone: Collection[Handle]) -> None:
+        for handle in gone:
+            self._started.pop(handle, None)
+        self._settler.removed -= set(gone)
+        self._out_of_memory -= set(gone)
 
     def _reconciled(self, outcome: str) -> None:
         metrics.RECONCILES.labels(self._node, outcome).inc()

@@ -325,14 +325,20 @@ class Story:
             task.id for task in tasks if task.status is PENDING and (await self._explained(task)).verdict == "never"
         }
         parents = {task.member.parent for task in tasks if task.id in never and task.member}
-        hopeless = never | parents
-        while more := {
-            task.id
-            for task in tasks
-            if task.id not in hopeless
-            and (not hopeless.isdisjoint(task.waiting_on) or (task.member and task.member.parent in hopeless))
-        }:
-            hopeless |= more
+        arrays = {task.id: task.array for task in tasks if task.array}
+        hopeless, more = set[int](), never | parents
+        while more:
+            # What waits for a child that is not made waits for its array to get so far.
+            unmade = {
+                arrays[i].id_of(at) for i in more & arrays.keys() for at in range(arrays[i].made, arrays[i].count)
+            }
+            hopeless |= more | unmade
+            more = {
+                task.id
+                for task in tasks
+                if task.id not in hopeless
+                and (not hopeless.isdisjoint(task.waiting_on) or (task.member and task.member.parent in hopeless))
+            }
         return {task.id for task in tasks} <= hopeless
 
 

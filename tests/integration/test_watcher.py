@@ -109,6 +109,42 @@ async def test_a_run_that_the_list_leaves_out_by_mistake_is_looked_for_once_more
         assert (await scene.until(OVER)).exit_code == 6
 
 
+@pytest.mark.parametrize("when", ["before its end", "after its end"])
+async def test_a_child_that_memory_ended_is_told_of_whenever_that_is_heard(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    listing, go_on = asyncio.Event(), asyncio.Event()
+    executor, listed = scene.executor, scene.executor.list
+
+    async def slow(node: str) -> Sequence[base.Observation]:
+        seen = await listed(node)
+        listing.set()
+        await go_on.wait()
+        return seen
+
+    monkeypatch.setattr(executor, "list", slow)
+    memory = base.Event(samples.NODE, base.EventKind.OUT_OF_MEMORY, base.Handle(samples.NODE, 1, 1), at=samples.NOW)
+    async with scene.running(scene.watcher()):
+        await listing.wait()
+        handle = await running(scene)  # of which the list that is being made knows nothing
+        if when == "before its end":
+            executor._tell(memory)
+            await asyncio.sleep(0.05)
+            listing.clear()
+            go_on.set()
+            await listing.wait()
+            executor.exit(handle, 0)
+        else:
+            executor.exit(handle, 0)
+            executor._tell(memory)
+        go_on.set()
+        task = await scene.until(OVER)
+    assert (task.exit_code, task.reason) == (
+        0,
+        "it ended well, but a process of it was killed at its memory limit of 1 GB",
+    )
+
+
 async def test_memory_is_named_as_the_reason(scene: Scene) -> None:
     handle = await running(scene)
     async with scene.running(scene.watcher()):
