@@ -177,7 +177,10 @@ def _remarkable(task: Placed, seen: Observation, code: int | None) -> str | None
     """What is to be said of a command that came to its end."""
     if seen.out_of_memory:
         return f"it ended well, but a process of it was killed at its memory limit of {_memory(task)}"
-    return "ended by a signal from outside" if code == KILLED else None
+    # Where a container ends just as memory runs out, its engine does not always tell.
+    return (
+        "ended by SIGKILL from outside: by somebody on its host, or because memory ran out" if code == KILLED else None
+    )
 
 
 def _memory(task: Placed) -> str:

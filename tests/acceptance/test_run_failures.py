@@ -71,7 +71,7 @@ def while_it_runs(hosts: Hosts) -> None:
     with hosts.recovery():
         ends = hosts.over(*tasks_of(placed))
     assert {(status["exitcode"], status["failure"]["count"]) for status in ends} == {(137, 0)}
-    reasons = ("removed by somebody else while it ran", "ended by a signal from outside")
+    reasons = ("removed by somebody else while it ran", "ended by SIGKILL from outside")
     assert all(any(reason in status["reason"] for reason in reasons) for status in ends), ends
 
 
@@ -267,14 +267,15 @@ def wait_until_flagged(hosts: Hosts, expected: Mapping[str, int]) -> None:
 
 def test_a_run_that_memory_ends_says_so_and_one_that_lost_a_child_to_it_ends_well(hosts: Hosts) -> None:
     eats = "tail /dev/zero"
+    outlives = f"{eats}; sleep 0.5"  # an engine forgets to tell of memory where the container ends with it
     for _ in ROUNDS:
         whole = hosts.on_every_host(
             lambda: hosts.submit(ends={"out_of_memory": 137}, command=f"exec {eats}", cpu=1, ram=0.032)
         )
         failing = hosts.on_every_host(
-            lambda: hosts.submit(ends={"out_of_memory": 16}, exit_code=16, command=eats, cpu=1, ram=0.032)
+            lambda: hosts.submit(ends={"out_of_memory": 16}, exit_code=16, command=outlives, cpu=1, ram=0.032)
         )
-        child = hosts.on_every_host(lambda: hosts.submit(exit_code=0, command=eats, cpu=1, ram=0.032))
+        child = hosts.on_every_host(lambda: hosts.submit(exit_code=0, command=outlives, cpu=1, ram=0.032))
         innocent = hosts.on_every_host(lambda: hosts.submit(exit_code=17))
         with hosts.recovery():
             for placed, code, reason in (

@@ -196,7 +196,7 @@ MEMORY = "out of memory: it used more than the 1 GB it asked for"
 CHILD = "it ended well, but a process of it was killed at its memory limit of 1 GB"
 GONE = "its container was removed by somebody else while it ran"
 GONE_WITH_CODE = "its container was removed by somebody else; the exit code is the one it left in its directory"
-OUTSIDE = "ended by a signal from outside"
+OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because memory ran out"
 
 
 @pytest.mark.parametrize(
