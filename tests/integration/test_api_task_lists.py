@@ -114,7 +114,8 @@ async def test_a_long_list_is_sent_in_pieces_and_in_flat_memory(gateway: Gateway
     assert ended
     assert [task["id"] for task in orjson.loads(sent)] == expected
     assert max(len(piece) for piece in pieces) < len(sent) / 25
-    assert peak - len(sent) < 6 * 1024**2  # all of these tasks at once are 25 MB
+    # All of these tasks at once are 25 MB; 3 are seen, and more where garbage is not collected yet, as in a large process.
+    assert peak - len(sent) < 12 * 1024**2
 
 
 async def test_a_list_whose_store_goes_away_breaks_off_and_does_not_look_whole(gateway: Gateway) -> None:
