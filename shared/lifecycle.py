@@ -74,6 +74,8 @@ PLACED = frozenset({TaskStatus.STARTING, TaskStatus.RUNNING})  #: holds resource
 ACTIVE = WAITING | PLACED
 ENDED = frozenset({TaskStatus.OVER, TaskStatus.ARCHIVED})
 
+STOPPING = frozenset({Intent.KILL, Intent.RESCHEDULE})  #: the run is being stopped, from the time of the wish on
+
 
 def check_transition(old: TaskStatus, new: TaskStatus) -> None:
     """Raise `errors.InvalidTransition` unless the table allows `old` to become `new`."""

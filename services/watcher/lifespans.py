@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared import durations
-from shared.lifecycle import Intent
+from shared.lifecycle import STOPPING
 from shared.store.work import Placed
 
 Key = tuple[int, int]  #: task and attempt
@@ -84,7 +84,5 @@ class Lifespans:
         return (
             task
             for task in tasks
-            if task.started_at is not None
-            and task.intent not in (Intent.KILL, Intent.RESCHEDULE)
-            and self.limit(task) is not None
+            if task.started_at is not None and task.intent not in STOPPING and self.limit(task) is not None
         )

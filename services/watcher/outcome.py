@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared import durations
 from shared.executors import wrapper
 from shared.executors.base import Boot, Observation
-from shared.lifecycle import Ending, Intent
+from shared.lifecycle import STOPPING, Ending, Intent
 from shared.storage.directories import Result
 from shared.store.work import Placed
 
@@ -46,7 +46,7 @@ def may_be_the_node(task: Placed, seen: Observation, result: Result | None) -> b
         is_doubtful(seen)
         and (seen.exit_code in _ENGINE_CODES or seen.exit_code == wrapper.TAKEN)
         and not seen.out_of_memory
-        and task.intent not in (Intent.KILL, Intent.RESCHEDULE)
+        and task.intent not in STOPPING
         and _own_word(result, cut_off=True) is None
     )
 
@@ -71,9 +71,7 @@ def of_exit(
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
-    if task.intent in (Intent.KILL, Intent.RESCHEDULE) and (
-        by_node or task.intent_at is None or ended_at >= task.intent_at
-    ):
+    if task.intent in STOPPING and (by_node or task.intent_at is None or ended_at >= task.intent_at):
         return _wanted(task, started_at, ended_at)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
@@ -91,7 +89,7 @@ def of_exit(
 def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | None = None) -> Outcome:
     """The outcome of a run that is not there any more, on a node that last began anew at `boot`."""
     began = task.started_at or (result.started_at if result else None)
-    if task.intent in (Intent.KILL, Intent.RESCHEDULE):
+    if task.intent in STOPPING:
         return _wanted(task, began, now)
     renewed = boot is not None and (began or task.status_at) < now - boot.ago
     if (left := _own_word(result, cut_off=renewed)) is not None:
@@ -111,7 +109,7 @@ def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -
             return _wanted(task, began, left.ended_at or now)
         reason = f"node {task.node} does not answer; the exit code is the one it left in its directory"
         return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
-    if task.intent in (Intent.KILL, Intent.RESCHEDULE):
+    if task.intent in STOPPING:
         return _wanted(task, began, now)
     reason = f"node {task.node} did not answer for {durations.shown(silent)}"
     return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)

@@ -11,7 +11,7 @@ from pymongo import errors as driver_errors
 from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection, indexes, reading
+from shared.store import connection, indexes, reading, wishes
 from shared.store.indexes import ARRAYS, PARENTS
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
@@ -152,12 +152,12 @@ class ArrayStore:
     ) -> int:
         """
         Write what the owner wants of all children in `statuses`, or of those with indices in `ranges`, in one statement. Those
-        that are to be killed are left alone. Return how many it was written for.
+        of which it is wanted already, or something that stands above it, are left alone. Return how many it was written for.
         """
         query: dict[str, Any] = {
             "member.parent": parent,
             "status": {"$in": sorted(statuses)},
-            "intent": {"$nin": [intent, Intent.KILL]},
+            "intent": {"$nin": [intent, *wishes.above(intent)]},
         }
         if ranges is not None:
             query["$or"] = [{"member.index": {"$gte": first, "$lte": last}} for first, last in ranges]
@@ -165,7 +165,7 @@ class ArrayStore:
             query["remark"] = {"$nin": [Remark.SUSPENDED, Remark.SUSPEND_REJECTED]}
         if intent is Intent.RESUME:
             query["$and"] = [{"$or": [{"remark": Remark.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
-        result = await self._tasks.update_many(query, {"$set": {"intent": intent, "intent_at": at}})
+        result = await self._tasks.update_many(query, [{"$set": wishes.written(intent, at)}])
         return int(result.modified_count)
 
     @connection.translated

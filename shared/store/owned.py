@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.lifecycle import ACTIVE, ENDED, Intent
 from shared.models.task import Purge
-from shared.store import connection
+from shared.store import connection, wishes
 
 _CHUNK = 20_000  #: ids in one filter
 
@@ -28,11 +28,9 @@ class OwnedTasks:
         if tag is not None:
             query["spec.tags"] = {"$eq": tag}
         ids = [found["_id"] async for found in self._tasks.find(query, {"_id": 1}).sort("_id", -1)]
-        again = {"$eq": ["$intent", Intent.KILL]}
-        wish = {"intent": Intent.KILL, "intent_at": {"$cond": [again, "$intent_at", at]}}
         remaining = iter(ids)
         while chunk := list(islice(remaining, _CHUNK)):
-            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
+            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wishes.written(Intent.KILL, at)}])
         return ids
 
     @connection.translated

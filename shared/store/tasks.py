@@ -15,7 +15,7 @@ from pymongo import errors as driver_errors
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
-from shared.store import connection, indexes
+from shared.store import connection, indexes, wishes
 
 HISTORY = 50  #: transitions kept with a task
 
@@ -151,18 +151,11 @@ class TaskStore:
     async def ask(self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus]) -> Task | None:
         """
         Write what the owner wants; asking for it again keeps the time of the first asking. Return the task, or None
-        if it is in none of `statuses`, or is to be killed: that is final. One that is to begin again is being stopped, and
-        cannot be suspended or resumed any more.
+        if it is in none of `statuses`, or something is wanted that stands above it (`wishes.above`).
         """
-        again = {"$eq": ["$intent", intent]}
-        query: dict[str, Any] = {"_id": task_id, "status": {"$in": list(statuses)}}
-        if intent is not Intent.KILL:
-            final = [Intent.KILL] if intent is Intent.RESCHEDULE else [Intent.KILL, Intent.RESCHEDULE]
-            query["intent"] = {"$nin": final}
+        query = {"_id": task_id, "status": {"$in": list(statuses)}, "intent": {"$nin": wishes.above(intent)}}
         document = await self._tasks.find_one_and_update(
-            query,
-            [{"$set": {"intent": intent, "intent_at": {"$cond": [again, "$intent_at", at]}}}],
-            return_document=ReturnDocument.AFTER,
+            query, [{"$set": wishes.written(intent, at)}], return_document=ReturnDocument.AFTER
         )
         return Task.model_validate(document) if document else None
 
@@ -176,7 +169,7 @@ class TaskStore:
             "_id": task_id,
             "attempt": attempt,
             "status": {"$in": sorted(lifecycle.PLACED)},
-            "intent": {"$nin": [Intent.KILL, Intent.RESCHEDULE]},
+            "intent": {"$nin": sorted(lifecycle.STOPPING)},
         }
         wish = {"intent": Intent.KILL, "intent_at": at, "cause": cause.model_dump()}
         result = await self._tasks.update_one(query, {"$set": wish})
@@ -192,7 +185,7 @@ class TaskStore:
     async def note_stuck(self, task_id: int, attempt: int, reason: str) -> None:
         """Write why an attempt that is to end does not."""
         query = {"_id": task_id, "attempt": attempt, "status": {"$in": sorted(lifecycle.PLACED)}}
-        wanted = {"intent": {"$in": [Intent.KILL, Intent.RESCHEDULE]}}
+        wanted = {"intent": {"$in": sorted(lifecycle.STOPPING)}}
         await self._tasks.update_one({**query, **wanted}, {"$set": {"reason": reason}})
 
     @connection.translated

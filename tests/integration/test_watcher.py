@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.watcher import accounting
-from shared import errors
+from shared import clock, errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array, Dependencies
@@ -163,6 +163,28 @@ async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene
     assert (task.ending, task.exit_code, task.intent) == (Ending.KILLED, 137, None)
     assert ("stop", handle) in scene.executor.calls
     assert scene.executor.state(handle) is None
+
+
+async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_end_is_heard(scene: Scene) -> None:
+    """It had ended by that stop before the kill was asked for, and that was no exit of its own."""
+    handle = await running(scene)
+    asked = await scene.stores.tasks.ask(1, Intent.RESCHEDULE, at=clock.now(), statuses=[RUNNING])
+    assert asked is not None
+    await scene.executor.stop(handle, grace=0.1)
+    await scene.kill()
+    async with scene.running(scene.watcher()):
+        task = await scene.until(OVER)
+        await scene.settled()
+    assert (task.ending, task.exit_code, task.attempt) == (Ending.KILLED, 137, 1)
+
+
+async def test_what_ended_by_itself_before_its_kill_keeps_its_exit_code(scene: Scene) -> None:
+    handle = await running(scene)
+    scene.executor.exit(handle, 3)
+    await scene.kill()
+    async with scene.running(scene.watcher()):
+        task = await scene.until(OVER)
+    assert (task.ending, task.exit_code) == (Ending.EXITED, 3)
 
 
 async def test_a_task_is_not_called_killed_before_its_run_has_ended(scene: Scene) -> None:

@@ -1,0 +1,24 @@
+"""How a task's document says what is wanted of it: the fields that are written, and the wishes that stand above others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.lifecycle import STOPPING, Intent
+
+
+def written(intent: Intent, at: float) -> dict[str, Any]:
+    """
+    The fields of a `$set` in an update's pipeline. A wish that was there already keeps its time. So does a kill of a run that is
+    being stopped to begin again: it may have ended of that stop before, which is no exit of its own.
+    """
+    same = sorted(STOPPING) if intent is Intent.KILL else [intent]
+    kept = {"$in": ["$intent", same]}
+    return {"intent": intent, "intent_at": {"$cond": [kept, "$intent_at", at]}}
+
+
+def above(intent: Intent) -> list[Intent]:
+    """The wishes that this one does not replace: a kill is final, and what is being stopped is not suspended or resumed."""
+    if intent is Intent.KILL:
+        return []
+    return [Intent.KILL] if intent is Intent.RESCHEDULE else sorted(STOPPING)
