@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -96,16 +95,15 @@ def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(ground: G
 def test_a_broker_that_hangs_and_then_is_killed_delays_nobody_for_long(ground: Ground) -> None:
     with ground.system() as system:
         with system.client(system.token()) as client:
-            system.kill("redis", signal.SIGSTOP)
-            began = time.monotonic()
-            ids = [submit(client, ground.task("hang", ground.witness.script())) for _ in range(10)]
-            waiting.until_blocking(
-                lambda: all(primary(client, task_id) == "over" for task_id in ids),
-                "tasks run while the broker hangs",
-                timeout=60,
-            )
-            assert time.monotonic() - began < 60
-            system.kill("redis", signal.SIGCONT)
+            with system.hanging("redis"):
+                began = time.monotonic()
+                ids = [submit(client, ground.task("hang", ground.witness.script())) for _ in range(10)]
+                waiting.until_blocking(
+                    lambda: all(primary(client, task_id) == "over" for task_id in ids),
+                    "tasks run while the broker hangs",
+                    timeout=60,
+                )
+                assert time.monotonic() - began < 60
             kill_and_await(system, "redis")
             ids.append(submit(client, ground.task("hang", ground.witness.script())))
         check_at_the_end(system, ground, ids, {"hang": 0})
@@ -119,9 +117,8 @@ def test_a_leader_that_slept_through_its_lease_starts_nothing_twice(ground: Grou
         for _ in range(3):
             threading.Event().wait(1.0)
             # Whoever of the two leads: one of them sleeps longer than a lease, the other takes over, the first wakes up.
-            system.kill("scheduler", signal.SIGSTOP)
-            threading.Event().wait(3.5)
-            system.kill("scheduler", signal.SIGCONT)
+            with system.hanging("scheduler"):
+                threading.Event().wait(3.5)
         acknowledged, exit_codes = storm.finish()
         check_at_the_end(system, ground, acknowledged, exit_codes)
 

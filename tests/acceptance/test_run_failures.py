@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,12 +84,9 @@ def just_after_its_end(hosts: Hosts, gate: str) -> None:
 
 def before_anybody_saw_its_end(hosts: Hosts, gate: str) -> None:
     placed = hosts.on_every_host(lambda: hosts.submit(exit_code=13, gate=gate))
-    hosts.system.kill("watcher", signal.SIGSTOP)
-    try:
+    with hosts.system.hanging("watcher"):
         hosts.ground.witness.open(gate)
         on_each(placed, lambda name, task: remove_when_dead(hosts.cluster[name], task))
-    finally:
-        hosts.system.kill("watcher", signal.SIGCONT)
     with hosts.recovery():
         assert {status["exitcode"] for status in hosts.over(*tasks_of(placed))} == {13}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ def test_mixed_tasks_of_five_users_are_placed_on_all_hosts_in_order_and_none_has
 ) -> None:
     hosts = several_hosts.cluster.hosts
     with several_hosts.system(GODOCKER_SCHEDULER_POLICY="fifo") as system, Sampler(hosts) as sampler:
-        with paused_scheduler(system):
+        with system.hanging("scheduler"):
             # All are there before the first is placed: whose turn it is does not hang on who was heard first.
             acknowledged = submit_all(several_hosts, system)
         began = time.monotonic()
@@ -70,15 +69,6 @@ def test_mixed_tasks_of_five_users_are_placed_on_all_hosts_in_order_and_none_has
     record_property(
         FIGURES, f"{figures}; {seconds:.0f} s, {TASKS / seconds:.1f} tasks/s, {moments} moments of placement; {sampler}"
     )
-
-
-@contextmanager
-def paused_scheduler(system: System) -> Iterator[None]:
-    system.kill("scheduler", signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        system.kill("scheduler", signal.SIGCONT)
 
 
 def submit_all(ground: SeveralHosts, system: System) -> list[int]:

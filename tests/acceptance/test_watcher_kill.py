@@ -103,11 +103,8 @@ def give_nodes_to(hosts: Hosts, watcher: subprocess.Popen[bytes]) -> None:
             held = leases.find({"_id": {"$in": sorted(names)}})
             return {lease["_id"] for lease in held if lease["holder"].split(":")[1] == str(watcher.pid)} == names
 
-        hosts.system.kill("watcher", signal.SIGSTOP)
-        try:
+        with hosts.system.hanging("watcher"):
             waiting.until_blocking(has_all, "the other watcher holds all nodes", timeout=PATIENCE)
-        finally:
-            hosts.system.kill("watcher", signal.SIGCONT)
     waiting.until_blocking(
         lambda: hosts.system.log("watcher").count("node.let_go") >= let_go + len(names),
         "the first watcher has let go",

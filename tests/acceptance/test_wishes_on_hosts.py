@@ -5,7 +5,6 @@ killed is. GODOCKER_LONG_TESTS tries it again and again.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -57,14 +56,11 @@ def while_the_scheduler_is_down(hosts: Hosts) -> None:
     """Kill what runs and what waits, while nobody places anything: both end, and the waiting one never begins."""
     running = hosts.submit(exit_code=CODE, ends=KILLED, gate="never")
     hosts.runs_on(running)
-    hosts.system.kill("scheduler", signal.SIGSTOP)
-    try:
+    with hosts.system.hanging("scheduler"):
         waiting_task = hosts.submit(exit_code=CODE, ends=KILLED)
         kill(hosts, waiting_task)
         kill(hosts, running)
         hosts.over(waiting_task, running)
-    finally:
-        hosts.system.kill("scheduler", signal.SIGCONT)
     assert waiting_task not in {task for task, _, _ in hosts.ground.witness.lines()}
 
 

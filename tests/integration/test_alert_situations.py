@@ -101,7 +101,7 @@ def test_a_service_that_died_and_is_not_started_again(well: Watched) -> None:
 
 
 def test_a_scheduler_that_hangs(well: Watched) -> None:
-    with well.frozen("scheduler"):
+    with well.system.hanging("scheduler"):
         well.until_fires("GodockerTargetDown", "GodockerNoLeader")
     well.until_rests("GodockerTargetDown", "GodockerNoLeader")
 
@@ -126,13 +126,13 @@ def test_a_database_that_hangs(well: Watched) -> None:
         with suppress(httpx.TransportError):
             assert well.submit().status_code == 503
 
-    with well.frozen("mongod"):
+    with well.system.hanging("mongod"):
         well.until_fires("GodockerStoreFails", "GodockerUnavailable", "GodockerNoLeader", meanwhile=submit)
     well.until_rests("GodockerStoreFails", "GodockerNoLeader")
 
 
 def test_a_redis_that_hangs(well: Watched) -> None:
-    with well.frozen("redis"):
+    with well.system.hanging("redis"):
         well.until_fires("GodockerRedisDown", meanwhile=well.submit)
     well.until_rests("GodockerRedisDown")
 

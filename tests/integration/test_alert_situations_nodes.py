@@ -139,7 +139,7 @@ def test_a_database_that_hangs_again_and_again(hosts: Hosts) -> None:
         return expositions.value(hosts.watched.shown("watcher"), "godocker_watcher_nodes")
 
     def lose_and_take_leases() -> None:
-        with hosts.watched.frozen("mongod"):
+        with hosts.watched.system.hanging("mongod"):
             waiting.until_blocking(lambda: held() == 0, "the leases are lost", timeout=TIMEOUT)
         waiting.until_blocking(lambda: held() == 2, "the leases are taken", timeout=TIMEOUT)
 

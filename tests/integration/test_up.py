@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support import waiting
+from tests.support import hanging, waiting
 from tests.support.system import COMMAND, System, running_system
 
 pytestmark = pytest.mark.stores
@@ -97,7 +95,7 @@ def test_a_killed_up_takes_its_services_down_and_the_next_one_takes_over() -> No
         before = system.pids()
         stopped = before["scheduler"]
         # One that cannot hear the kernel's SIGTERM: the next `up` has to end it.
-        os.kill(stopped, signal.SIGSTOP)
+        hanging.stop(stopped)
         system.kill_hard()
         others = [pid for pid in before.values() if pid != stopped]
         waiting.until_blocking(

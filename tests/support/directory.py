@@ -16,7 +16,7 @@ import ldap3
 import pytest
 
 from godocker import ports
-from tests.support import certificates, waiting
+from tests.support import certificates, hanging, waiting
 from tests.support.engine import cannot_have
 
 BASE = "dc=lab,dc=test"
@@ -91,9 +91,9 @@ class DirectoryServer:
             self._process.wait(10)
 
     def freeze(self) -> None:
-        """SIGSTOP: it hangs instead of refusing."""
+        """It hangs instead of refusing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        hanging.stop(self._process.pid)
 
     def thaw(self) -> None:
         assert self._process is not None

@@ -17,7 +17,7 @@ import pytest
 
 from godocker import embedded, ports, processes
 from shared.settings import Settings
-from tests.support import waiting
+from tests.support import hanging
 
 START_TIMEOUT = 60.0
 MEMORY = Path("/dev/shm")
@@ -59,13 +59,8 @@ class StoreServer:
         self.start()
 
     def freeze(self) -> None:
-        """SIGSTOP: it hangs instead of refusing. Returns once all its threads have stopped: until then one may answer."""
-        self._server.child.signal(signal.SIGSTOP)
-        waiting.until_blocking(self._stands_still, f"all threads of process {self.pid} have stopped")
-
-    def _stands_still(self) -> bool:
-        threads = Path(f"/proc/{self.pid}/task").glob("*/stat")
-        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+        """It hangs instead of refusing."""
+        hanging.stop(self.pid)
 
     def thaw(self) -> None:
         self._server.child.signal(signal.SIGCONT)

@@ -19,7 +19,7 @@ import psutil
 
 from godocker.directory import DataDirectory
 from shared.settings import Settings
-from tests.support import waiting
+from tests.support import hanging, waiting
 
 START_TIMEOUT = 75.0
 STOP_TIMEOUT = 60.0
@@ -107,6 +107,16 @@ class System:
         pid = self.pid(service)
         os.kill(pid, number)
         return pid
+
+    @contextmanager
+    def hanging(self, service: str) -> Iterator[None]:
+        """A service or store that hangs: its port takes connections, and nothing is answered."""
+        pid = self.pid(service)
+        hanging.stop(pid)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def log(self, service: str) -> str:
         return (self._directory.log / f"{service}.log").read_text(errors="replace")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.conftest import FIGURES
-from tests.support import expositions, prometheus, waiting
+from tests.support import expositions, hanging, prometheus, waiting
 from tests.support.prometheus import Prometheus
 from tests.support.system import System, running_system
 
@@ -90,15 +90,6 @@ class Watched:
     # --- what is done to it -----------------------------------------------------------------
 
     @contextmanager
-    def frozen(self, service: str) -> Iterator[None]:
-        """A service or store that hangs: its port takes connections, and nothing is answered."""
-        pid = self.system.kill(service, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
-
-    @contextmanager
     def stuttering(self, service: str, *, stopped: float, going: float) -> Iterator[None]:
         """A service or store that comes to its work only every now and then (seconds)."""
         pid, over = self.system.pid(service), threading.Event()
@@ -121,7 +112,7 @@ class Watched:
     @contextmanager
     def dead(self, service: str) -> Iterator[None]:
         """A service that ended and is not started again, until the end of the context."""
-        os.kill(self.system.up_pid, signal.SIGSTOP)
+        hanging.stop(self.system.up_pid)
         try:
             self.system.kill(service)
             yield
