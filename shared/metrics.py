@@ -128,6 +128,12 @@ NODE_READY = Gauge(
 NODE_MAINTENANCE = Gauge(
     "godocker_node_maintenance", f"1 while the node is in maintenance{_TRUTH}", ["node"], registry=SYSTEM
 )
+NODE_CLOCK = Gauge(
+    "godocker_node_clock_ahead_seconds",
+    f"By how much the clock of a node's engine is ahead of the scheduler's, negative: behind{_TRUTH}",
+    ["node"],
+    registry=SYSTEM,
+)
 OUTBOX = Gauge("godocker_outbox_mails", f"Mails that wait to be sent{_TRUTH}", registry=SYSTEM)
 OUTBOX_OLDEST = Gauge(
     "godocker_outbox_oldest_seconds", f"Age of the oldest mail that waits, 0 without one{_TRUTH}", registry=SYSTEM

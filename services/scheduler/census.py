@@ -21,6 +21,7 @@ _OF_NODES = (
     metrics.NODE_MEMORY,
     metrics.NODE_GPUS,
     metrics.NODE_DISK,
+    metrics.NODE_CLOCK,
 )
 _OF_TASKS = (metrics.TASKS, metrics.PENDING, metrics.OLDEST_PENDING)
 
@@ -79,6 +80,7 @@ def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport]) -> No
     for report in reports:
         metrics.NODE_DISK.labels(report.name, "total").set(report.disk_total)
         metrics.NODE_DISK.labels(report.name, "used").set(report.disk_used)
+        metrics.NODE_CLOCK.labels(report.name).set(report.clock_ahead)
 
 
 def _age(since: float | None) -> float:

@@ -71,7 +71,7 @@ def of_exit(
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
-    if task.intent in STOPPING and (by_node or task.intent_at is None or ended_at >= task.intent_at):
+    if task.intent in STOPPING and (by_node or _ended_since(task, ended_at, code, seen)):
         return _wanted(task, started_at, ended_at)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
@@ -122,6 +122,13 @@ def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
     if task.cause is not None:
         return Outcome(task.cause.ending, KILLED, task.cause.reason, started_at, ended_at)
     return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
+
+
+def _ended_since(task: Placed, ended_at: float, code: int | None, seen: Observation) -> bool:
+    """Whether a run ended of its stop. Where the code is that of one, clocks that differ a little do not matter."""
+    if task.intent_at is None or ended_at >= task.intent_at:
+        return True
+    return code in (TERMINATED, KILLED) and not seen.out_of_memory
 
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:

@@ -4,6 +4,8 @@ The protocol between GoDocker and whatever runs the tasks. Everything else asks 
 A run is one attempt of one task on one node. Its name is made from the instance, task and attempt, so that starting the same
 attempt again finds what is there instead of making a second one, and a handle is only that name with its node: it
 survives our restart because there is nothing in it to lose.
+
+Times are seconds since the epoch on our clock, also those of nodes whose own clocks differ.
 """
 
 from __future__ import annotations
@@ -169,14 +171,12 @@ class NodeReport:
     gpus: Sequence[str] = ()  #: devices by name
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
+    clock_ahead: float = 0.0  #: seconds by which its clock is ahead of ours
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """
-    When a node began anew and nothing that ran on it before went on: `at` on the node's own clock, seconds since the epoch,
-    and `ago` in seconds.
-    """
+    """When a node began anew and nothing that ran on it before went on, and how many seconds ago that was."""
 
     at: float
     ago: float

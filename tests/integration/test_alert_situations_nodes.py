@@ -104,6 +104,17 @@ def test_a_host_that_is_cut_off(hosts: Hosts) -> None:
     hosts.watched.until_rests("GodockerNodeSilent", "GodockerNodeNotReady")
 
 
+def test_a_host_whose_clock_is_wrong(hosts: Hosts) -> None:
+    hosts.between.ahead = -90
+    try:
+        hosts.watched.until_fires("GodockerNodeClock")
+        task_id = hosts.submit("true")
+        hosts.client.wait(task_id, timeout=TIMEOUT)
+    finally:
+        hosts.between.ahead = 0
+    hosts.watched.until_rests("GodockerNodeClock")
+
+
 @pytest.mark.skipif(not freezer.is_there(), reason="no freezer of cgroup v1 here, and nothing else resists SIGKILL")
 def test_a_container_that_cannot_be_killed(hosts: Hosts) -> None:
     task_id = hosts.submit("sleep 600")

@@ -55,6 +55,7 @@ SITUATIONS: dict[str, dict[str, str]] = {
         'godocker_node_maintenance{node="n1"}': "0x60",
     },
     "GodockerNodeSilent": {'godocker_node_silent_seconds{node="n1"}': "0x10 0+60x50"},
+    "GodockerNodeClock": {'godocker_node_clock_ahead_seconds{node="n1"}': "0x10 -20x50"},
     "GodockerReconcileFails": {
         'godocker_reconciles_total{node="n1",outcome="failed"}': "0+10x60",
         'godocker_reconciles_total{node="n2",outcome="done"}': "0+60x60",

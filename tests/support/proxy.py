@@ -1,4 +1,4 @@
-"""Something between us and an engine's socket, or a port of this machine, that can cut, stall, and count."""
+"""Something between us and an engine's socket, or a port of this machine, that can cut, stall, count, and tell other times."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import contextlib
 import re
 import threading
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 _REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1\r\n")
+#: The seconds of an engine's times, all of one length whatever they are: in its answers, and of events in ours and its words.
+_TIME = re.compile(
+    rb'(?<=")(20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8})|(?:(?<="time":)|(?<="timeNano":)|(?<=since=))([0-9]{10})'
+)
+_TOGETHER = 0.005  #: seconds in which the pieces of one answer come
 
 
 class Proxy:
@@ -29,6 +35,7 @@ class Proxy:
         self._stall_answers = False
         self._asked: dict[asyncio.StreamWriter, str] = {}  # the latest request of each client
         self._hushed: re.Pattern[str] | None = None
+        self.ahead = 0  #: seconds by which the engine's clock seems to be ahead of what it is
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._on_connection, str(self._path))
@@ -93,6 +100,14 @@ class Proxy:
             return await asyncio.open_connection("127.0.0.1", self._upstream)
         return await asyncio.open_unix_connection(str(self._upstream))
 
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        data = await reader.read(65536)
+        with contextlib.suppress(TimeoutError):
+            # A time that is cut in two would not be seen.
+            while self.ahead and data and (more := await asyncio.wait_for(reader.read(65536), _TOGETHER)):
+                data += more
+        return data
+
     async def _pass_on(
         self,
         reader: asyncio.StreamReader,
@@ -102,7 +117,9 @@ class Proxy:
         is_request: bool = False,
     ) -> None:
         with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
+            while data := await self._read(reader):
+                if self.ahead:
+                    data = _shifted(data, -self.ahead if is_request else self.ahead)
                 if is_request:
                     found = [f"{verb.decode()} {path.decode()}" for verb, path in _REQUEST.findall(data)]
                     self.requests += found
@@ -115,6 +132,15 @@ class Proxy:
                     await writer.drain()
         if writer not in self._stalled:
             writer.close()
+
+
+def _shifted(data: bytes, seconds: int) -> bytes:
+    def shift(found: re.Match[bytes]) -> bytes:
+        if found[2]:
+            return b"%d" % (int(found[2]) + seconds)
+        return (datetime.fromisoformat(found[1].decode()) + timedelta(seconds=seconds)).isoformat().encode()
+
+    return _TIME.sub(shift, data)
 
 
 @contextlib.asynccontextmanager

@@ -32,7 +32,7 @@ _OPEN = ("/health", "/metrics")  #: routes of every service; the second is not i
 _PROGRAMS = frozenset(
     [
         *("API", "TOKEN", "cd", "chmod", "curl", "df", "docker", "du", "grep", "iptables", "kill", "make", "mkdir"),
-        *("for", "openssl", "ping", "printf", "ps", "rm", "rsync", "systemctl", "tar", "umask"),
+        *("for", "openssl", "ping", "printf", "ps", "rm", "rsync", "systemctl", "tar", "timedatectl", "umask"),
     ]
 )
 

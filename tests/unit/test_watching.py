@@ -244,6 +244,10 @@ OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because me
         (TO_KILL, exited(127), None, True, Ending.KILLED, 137, KILLED_BY),
         # it had ended before it was to be killed
         (TO_KILL, exited(0, ended_at=NOW + 4), None, False, Ending.EXITED, 0, None),
+        (TO_KILL, exited(137, ended_at=NOW + 4, out_of_memory=True), None, False, Ending.OUT_OF_MEMORY, 137, MEMORY),
+        # by two clocks that differ a little, and its code is that of a stop
+        (TO_KILL, exited(143, ended_at=NOW + 4.9), result(143), True, Ending.KILLED, 137, KILLED_BY),
+        (TO_KILL, exited(137, ended_at=NOW + 4.9), None, True, Ending.KILLED, 137, KILLED_BY),
         (samples.placed(intent=Intent.KILL), exited(0), None, False, Ending.KILLED, 137, KILLED_BY),
         (samples.placed(intent=Intent.SUSPEND), exited(0), None, False, Ending.EXITED, 0, None),
     ],

@@ -13,7 +13,7 @@ import structlog
 
 from shared import clock, errors
 from shared.executors import base
-from shared.executors.docker import body, client, known, observe
+from shared.executors.docker import body, client, known, observe, skew
 
 log = structlog.get_logger(__name__)
 
@@ -29,13 +29,14 @@ async def watch(
     *,
     instance: str,
     seen: known.Known,
+    skew: skew.Skew,
     silence: float = SILENCE,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[base.Event]:
     """
     Events of the instance's containers. A `RESYNC` comes with each connection: the engine remembers 256 events only, and
-    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`. It ends when
-    the engine is closed.
+    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`, times are
+    ours by `skew`. It ends when the engine is closed.
     """
     failures = 0
     since: int | None = None  # timeNano of the last event seen
@@ -48,7 +49,7 @@ async def watch(
                 yield base.Event(engine.name, base.EventKind.RESYNC)
                 async for message in messages:
                     since = message.get("timeNano", since)
-                    if event := observe.event(message, node=engine.name, instance=instance):
+                    if event := observe.event(message, node=engine.name, instance=instance, ahead=skew.ahead):
                         _note(event, observe.identifier(message), seen)
                         yield event
             reason = "the engine ended the stream"

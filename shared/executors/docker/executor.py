@@ -91,18 +91,20 @@ class DockerExecutor:
         try:
             async with self._engine(node).afresh() as engine:
                 _, bridge = await engine.call("GET", "networks/bridge")
-                _, info = await engine.call("GET", "info")
+                info = await self._info(self._host(node), engine)
         except aiodocker.DockerError as error:
             if error.status == 404:
                 return None  # it has none
             raise errors.NodeUnavailable(node, client.words(error.message)) from error
-        at, now = observe.timestamp(bridge.get("Created")), observe.timestamp(info.get("SystemTime"))
+        ahead = self._host(node).skew.ahead
+        at, now = (observe.timestamp(told, ahead=ahead) for told in (bridge.get("Created"), info.get("SystemTime")))
         return base.Boot(at, max(0.0, now - at)) if at is not None and now is not None else None
 
     async def list(self, node: str) -> Sequence[base.Observation]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
         found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
         on = self._host(node)
+        await self._hear_time(on)
         on.forget_all_but(found)
         looks = _Looks()
         seen = await asyncio.gather(*(self._observe(on, item, looks) for item in found))
@@ -111,12 +113,13 @@ class DockerExecutor:
 
     async def inspect(self, handle: base.Handle) -> base.Observation | None:
         found = await self._find(handle)
-        return observe.inspected(handle, found) if found else None
+        return observe.inspected(handle, found, ahead=self._host(handle.node).skew.ahead) if found else None
 
     async def events(self, node: str) -> AsyncIterator[base.Event]:
         # A stream ends with its engine, when the node is reached in another way from now on or is none of ours any more.
         while on := self._hosts.get(node):
-            async for event in events.watch(on.engine, instance=self._config.instance, seen=on.known):
+            await self._hear_time(on)
+            async for event in events.watch(on.engine, instance=self._config.instance, seen=on.known, skew=on.skew):
                 yield event
         await asyncio.Event().wait()
 
@@ -156,8 +159,9 @@ class DockerExecutor:
             return None
         now, used = clock.now(), observe.cpu_seconds(sample)
         # One sample has no rate: it is that since the last one, and at first that since the start.
-        begun = (observe.timestamp(found["State"]["StartedAt"]) or now, 0.0)
-        samples = self._host(handle.node).samples
+        on = self._host(handle.node)
+        begun = (observe.timestamp(found["State"]["StartedAt"], ahead=on.skew.ahead) or now, 0.0)
+        samples = on.samples
         since, before = samples.get(found["Id"], begun)
         samples[found["Id"]] = (now, used)
         percent = 100.0 * (used - before) / (now - since) if now > since else 0.0
@@ -170,9 +174,16 @@ class DockerExecutor:
     async def _report(self, node: settings.Node) -> base.NodeReport:
         memory = round(node.memory * _GB) if node.memory is not None else None
         try:
-            info = await self._ask(node.name, "GET", "info", timeout=REPORT_TIMEOUT)
+            on = self._host(node.name)
+            info = await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
             return observe.report(
-                info, name=node.name, labels=node.labels, cpus=node.cpus, memory=memory, configured_gpus=node.gpus
+                info,
+                name=node.name,
+                labels=node.labels,
+                cpus=node.cpus,
+                memory=memory,
+                configured_gpus=node.gpus,
+                ahead=on.skew.ahead,
             )
         except errors.NodeUnavailable as error:
             return base.NodeReport(
@@ -185,6 +196,28 @@ class DockerExecutor:
                 gpus=tuple(node.gpus),
                 labels=node.labels,
             )
+
+    async def _info(self, on: host.Host, engine: client.Engine, *, timeout: float | None = None) -> observe.Json:
+        """What the engine says of itself, the time too. Raises `errors.NodeUnavailable`."""
+        asked_at = clock.now()
+        try:
+            _, info = await engine.call("GET", "info", timeout=timeout)
+        except aiodocker.DockerError as error:
+            raise errors.NodeUnavailable(on.node.name, client.words(error.message)) from error
+        answered_at = clock.now()
+        if theirs := observe.timestamp(info.get("SystemTime")):
+            on.skew.hear(theirs, asked_at=asked_at, answered_at=answered_at)
+        return dict(info)
+
+    async def _hear_time(self, on: host.Host) -> None:
+        """Ask what time it is there, now and then."""
+        if not on.skew.is_due:
+            return
+        on.skew.put_off()  # whether it says so or not: it may hang at just this, and is not waited for each time
+        try:
+            await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
+        except errors.NodeUnavailable as error:
+            log.info("node.clock_not_told", node=on.node.name, error=str(error))
 
     async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> base.Observation | None:
         node = on.node.name
@@ -209,7 +242,7 @@ class DockerExecutor:
                 return base.Observation(handle, base.RunState.RUNNING)
         if not found:
             return None
-        observation = observe.inspected(handle, found)
+        observation = observe.inspected(handle, found, ahead=on.skew.ahead)
         if observation.state is base.RunState.EXITED:
             on.ended[item["Id"]] = observation
         return observation

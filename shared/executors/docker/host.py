@@ -11,7 +11,7 @@ import structlog
 
 from shared import errors, settings
 from shared.executors import base
-from shared.executors.docker import client, images, known, networks, observe, scratch
+from shared.executors.docker import client, images, known, networks, observe, scratch, skew
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ class Host:
         self.networks = networks.Networks(self.engine, instance=config.instance, configured=config.docker_network)
         self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=config.instance)
         self.known = known.Known()
+        self.skew = skew.Skew(node.name)
         #: What never changes again: ended containers by their id.
         self.ended: dict[str, base.Observation] = {}
         #: The last sample of a container by its id: when, and the cpu seconds it had used by then.

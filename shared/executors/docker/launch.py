@@ -33,7 +33,7 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
                 continue
             if observe.state(found["State"]["Status"]) is not base.RunState.CREATED:
                 log.info("container.adopted", run=run.handle.name, node=on.engine.name)
-                return _started_at(found)
+                return _started_at(on, found)
             identifier = str(found["Id"])
         started = await _start(on, run, identifier, config)
         if started is not None:
@@ -115,16 +115,16 @@ async def _start(on: host.Host, run: base.Run, identifier: str, config: settings
         if on.networks.was_lost(run.network, error.message):
             return None
         if not await _discard(engine, identifier):
-            return await _when_started(engine, run.handle, config.instance)
+            return await _when_started(on, run.handle, config.instance)
         raise refusals.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
-        return await _when_started(engine, run.handle, config.instance)
+        return await _when_started(on, run.handle, config.instance)
     return clock.now()
 
 
-async def _when_started(engine: client.Engine, handle: base.Handle, instance: str) -> float | None:
-    found = await _taken(engine, handle, instance)
-    return _started_at(found) if found else None
+async def _when_started(on: host.Host, handle: base.Handle, instance: str) -> float | None:
+    found = await _taken(on.engine, handle, instance)
+    return _started_at(on, found) if found else None
 
 
 async def _discard(engine: client.Engine, identifier: str) -> bool:
@@ -142,5 +142,5 @@ async def _discard(engine: client.Engine, identifier: str) -> bool:
     return True
 
 
-def _started_at(found: dict[str, Any]) -> float:
-    return observe.timestamp(found["State"].get("StartedAt")) or clock.now()
+def _started_at(on: host.Host, found: dict[str, Any]) -> float:
+    return observe.timestamp(found["State"].get("StartedAt"), ahead=on.skew.ahead) or clock.now()

@@ -47,8 +47,8 @@ def state(status: str) -> base.RunState:
     return _STATES.get(status, base.RunState.RUNNING)
 
 
-def inspected(handle: base.Handle, found: Json) -> base.Observation:
-    """A run from the answer of `GET /containers/{id}/json`."""
+def inspected(handle: base.Handle, found: Json, *, ahead: float = 0.0) -> base.Observation:
+    """A run from the answer of `GET /containers/{id}/json` of an engine whose clock is `ahead` seconds ahead of ours."""
     seen = found["State"]
     run_state = state(seen["Status"])
     ended = run_state is base.RunState.EXITED
@@ -56,8 +56,8 @@ def inspected(handle: base.Handle, found: Json) -> base.Observation:
         handle=handle,
         state=run_state,
         exit_code=seen["ExitCode"] if ended else None,
-        started_at=timestamp(seen.get("StartedAt")),
-        ended_at=timestamp(seen.get("FinishedAt")) if ended else None,
+        started_at=timestamp(seen.get("StartedAt"), ahead=ahead),
+        ended_at=timestamp(seen.get("FinishedAt"), ahead=ahead) if ended else None,
         out_of_memory=bool(seen.get("OOMKilled")),
         # With `rm -f` an engine says so from before it kills until nothing is left to be asked about.
         removed=seen["Status"] == "removing",
@@ -73,15 +73,18 @@ def _given(host_config: Json) -> base.Given:
     return base.Given(tuple(gpus.of_container(host_config)), mappings)
 
 
-def timestamp(text: str | None) -> float | None:
-    """An engine's time as seconds since the epoch; None for its zero, year 1."""
+def timestamp(text: str | None, *, ahead: float = 0.0) -> float | None:
+    """A time of an engine whose clock is `ahead` seconds ahead of ours, in seconds since the epoch; None for its zero, year 1."""
     if not text or text.startswith("0001-"):
         return None
-    return datetime.fromisoformat(text).timestamp()
+    return datetime.fromisoformat(text).timestamp() - ahead
 
 
-def event(message: Json, *, node: str, instance: str) -> base.Event | None:
-    """An event from one message of `GET /events`; None for one that is not about a run of ours."""
+def event(message: Json, *, node: str, instance: str, ahead: float = 0.0) -> base.Event | None:
+    """
+    An event from one message of `GET /events` of an engine whose clock is `ahead` seconds ahead of ours; None for one that is not
+    about a run of ours.
+    """
     attributes = message.get("Actor", {}).get("Attributes", {})
     kind = _KINDS.get(str(message.get("Action")))
     run = handle(attributes, node=node, instance=instance)
@@ -93,7 +96,7 @@ def event(message: Json, *, node: str, instance: str) -> base.Event | None:
         kind=kind,
         handle=run,
         exit_code=int(code) if code.isdigit() else None,
-        at=message["timeNano"] / 1e9 if "timeNano" in message else None,
+        at=message["timeNano"] / 1e9 - ahead if "timeNano" in message else None,
     )
 
 
@@ -132,6 +135,7 @@ def report(
     cpus: float | None,
     memory: int | None,
     configured_gpus: Sequence[str] = (),
+    ahead: float = 0.0,
 ) -> base.NodeReport:
     """
     A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, GPUs) stands above
@@ -150,6 +154,7 @@ def report(
         gpus=tuple(configured_gpus or gpus.of_engine(info)),
         labels={**_engine_labels(info), **labels},
         version=str(info.get("ServerVersion", "")),
+        clock_ahead=ahead,
     )
 
 

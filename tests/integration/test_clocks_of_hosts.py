@@ -1,0 +1,86 @@
+"""Hosts whose clocks are wrong (a real engine, behind something that shifts its times): what became of tasks is told on ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from godocker.engine import LocalEngine
+from shared import clock, settings
+from shared.executors import factory
+from shared.lifecycle import Ending, TaskStatus
+from tests.integration.conftest import Scene
+from tests.support import proxy
+
+pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
+
+TIMEOUT = 60.0
+RUNNING, OVER = TaskStatus.RUNNING, TaskStatus.OVER
+SAYS_SO = (
+    "trap 'kill $!; exit 7' TERM\nsleep 600 &\nwait"  #: a command that is told to end, and ends with a code of its own
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A task, whether its owner kills it while it runs, and how it has to end."""
+
+    cmd: str
+    killed: bool
+    ending: Ending
+    code: int
+
+
+STORIES = {
+    1: Story("sleep 1\nexit 3", False, Ending.EXITED, 3),
+    2: Story("exec sleep 600", True, Ending.KILLED, 137),
+    3: Story(SAYS_SO, True, Ending.KILLED, 137),
+    4: Story("exit 143", False, Ending.EXITED, 143),
+    5: Story("kill -9 $$", False, Ending.EXITED, 137),
+}
+
+
+@pytest.fixture
+async def off(scene: Scene, docker_engine: LocalEngine, tmp_path: Path, ahead: int) -> AsyncIterator[Scene]:
+    """Scheduler and watcher on the engine, whose clock is ahead of ours by so many seconds."""
+    async with proxy.between(tmp_path, docker_engine.socket) as between:
+        between.ahead = ahead
+        node = settings.Node(name="n1", url=between.url, cpus=512, memory=64)
+        scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node]})
+        fake, executor = scene.executor, factory.build(scene.settings)
+        scene.executor = executor  # type: ignore[assignment]
+        try:
+            async with scene.running():
+                yield scene
+        finally:
+            await executor.close()
+            scene.executor = fake
+            docker_engine.remove_containers()
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+async def test_ends_times_and_usage_are_right_where_a_clock_is_an_hour_off(off: Scene) -> None:
+    began = clock.now()
+    for task_id, story in STORIES.items():
+        await off.add(task_id, cmd=story.cmd, ram=0.05, cpu=0.5)
+        await off.broker.enqueue([task_id])
+    killed = [task_id for task_id, story in STORIES.items() if story.killed]
+    await off.until(RUNNING, *killed, timeout=TIMEOUT)
+    for task_id in killed:
+        await off.kill(task_id)
+    await off.until(OVER, *STORIES, timeout=TIMEOUT)
+    await off.settled(*STORIES)
+    passed = clock.now() - began
+    for task_id, story in STORIES.items():
+        task = await off.task(task_id)
+        assert (task.ending, task.exit_code) == (story.ending, story.code), (task_id, task.reason)
+        assert task.started_at is not None
+        assert task.ended_at is not None
+        assert began < task.started_at <= task.ended_at < began + passed
+        (row,) = await off.stores.usage.of_task(task_id)
+        assert row.seconds == task.ended_at - task.started_at
+    (row,) = await off.stores.usage.of_task(1)
+    assert row.seconds >= 0.9
