@@ -33,7 +33,7 @@ async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
         "id": task.id,
         "status": wire.status(task, verdict=None)["primary"],
         "verdict": _verdict(task),
-        "reasons": [_reason(task, text)],
+        "reasons": [await _kill(here, task) if _is_not_begun(task) else _reason(task, text)],
         "judged_at": now,
         "age": 0.0,
     }
@@ -77,14 +77,21 @@ def _runs(task: Task) -> bool:
     return wire.primary(task) == TaskStatus.RUNNING
 
 
+def _is_not_begun(task: Task) -> bool:
+    """Whether it is to be killed, and nothing of it runs."""
+    return task.status in WAITING and not _runs(task) and task.intent is Intent.KILL
+
+
+async def _kill(here: Context, task: Task) -> dict[str, Any]:
+    unblock = "a watcher records its end, within seconds"
+    if task.member is not None and not await here.stores.views.is_stored(task.id):
+        unblock = f"its turn in array {task.member.parent} comes: it ends then"
+    return {"code": "kill_requested", "text": "it is to be killed, and is not started any more", "unblock": unblock}
+
+
 def _reason(task: Task, text: str) -> dict[str, Any]:
     if _runs(task):
         return {"code": "running", "text": text}
-    if task.status in WAITING and task.intent is Intent.KILL:
-        reason = {"code": "kill_requested", "text": "it is to be killed, and is not started any more"}
-        if task.member is None:
-            return reason
-        return {**reason, "unblock": f"its turn in array {task.member.parent} comes: it ends then"}
     match task.status:
         case TaskStatus.PENDING:
             # Those that are stored are known to the scheduler.

@@ -40,6 +40,11 @@ class TaskViews:
                 found.append(task)
         return found
 
+    @connection.translated
+    async def is_stored(self, task_id: int) -> bool:
+        """Whether a task is there by itself, and not only as its parent says it."""
+        return await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED}, {"_id": 1}) is not None
+
     async def _stored(self, task_id: int) -> Task | None:
         document = await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED})
         return Task.model_validate(document) if document else None

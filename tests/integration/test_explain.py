@@ -10,8 +10,8 @@ import pytest
 
 from shared import clock
 from shared.executors import fake
-from shared.lifecycle import TaskStatus
-from shared.models.task import Array, Dependencies
+from shared.lifecycle import Intent, TaskStatus
+from shared.models.task import Array, Dependencies, Member
 from shared.models.user import User
 from shared.store import maintenance
 from tests.integration.conftest import Scene
@@ -323,6 +323,16 @@ async def test_a_child_that_is_to_be_killed_before_it_is_made_is_told_when_it_en
     found = (await gateway.ask("GET", "/task/10/explain", alice)).json()
     assert [(reason["code"], reason["unblock"]) for reason in found["reasons"]] == [
         ("kill_requested", f"its turn in array {TASK} comes: it ends then")
+    ]
+
+
+async def test_a_child_that_is_to_be_killed_and_stored_waits_for_no_turn(gateway: Gateway) -> None:
+    alice = await gateway.add_user("alice")
+    await gateway.add_task(TASK, array=Array(start=1, end=3, step=1, count=3, first_id=8))
+    await gateway.add_task(8, member=Member(parent=TASK, index=1, first=1, last=3, step=1), intent=Intent.KILL)
+    found = (await gateway.ask("GET", "/task/8/explain", alice)).json()
+    assert [(reason["code"], reason["unblock"]) for reason in found["reasons"]] == [
+        ("kill_requested", "a watcher records its end, within seconds")
     ]
 
 

@@ -60,8 +60,7 @@ def _is_so(label: str, labels: Any) -> bool:
 def problems(task: Task, found: Explanation, room: Room) -> list[str]:
     """What is wrong with what a task is told that waits."""
     codes = {reason.code for reason in found.reasons}
-    unmade = any(reason.code == "kill_requested" and reason.unblock for reason in found.reasons)
-    stored = codes & {"not_made", "held_by_owner", "running", "children"} == set() and not unmade
+    stored = codes & {"not_made", "held_by_owner", "running", "children", "kill_requested"} == set()
     spent = any(reason.code in _QUOTAS and (reason.total or 0) < (reason.need or 0) for reason in found.reasons)
     never = found.verdict is Verdict.NEVER
     wrong = {
