@@ -109,9 +109,9 @@ async def _numbers(store: stores.Stores, new: NewUser, start: int) -> tuple[int,
     account = _account(new.login)
     uid = new.uid if new.uid is not None else (account.pw_uid if account else 0) or None
     if uid is None:
-        uid = await store.users.next_uid(start)
+        uid = await store.users.reserve_uid(start)
         while _is_taken(uid):
-            uid += 1
+            uid = await store.users.reserve_uid(start)
     gid = new.gid if new.gid is not None else (account.pw_gid if account and uid == account.pw_uid else 0) or uid
     return uid, gid
 

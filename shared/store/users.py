@@ -18,6 +18,7 @@ class UserStore:
 
     def __init__(self, database: connection.Database) -> None:
         self._users = database["users"]
+        self._counters = database["counters"]
         self._unsafe = database["users"].with_options(write_concern=WriteConcern(w=1, j=False))
 
     @connection.translated
@@ -45,10 +46,20 @@ class UserStore:
         return [User.model_validate(document) async for document in self._users.find().sort("_id", 1)]
 
     @connection.translated
-    async def next_uid(self, start: int) -> int:
-        """The lowest number that is at least `start` and above all that are in use from there on."""
+    async def reserve_uid(self, start: int) -> int:
+        """
+        A number that is at least `start`, above all that are in use from there on, and given to nobody else: not to one who is
+        made at the same moment, and not again once its user is deleted, whose files may still lie somewhere.
+        """
         highest = await self._users.find_one({"uid": {"$gte": start}}, {"uid": 1}, sort=[("uid", -1)])
-        return int(highest["uid"]) + 1 if highest else start
+        least = int(highest["uid"]) + 1 if highest else start
+        counted = await self._counters.find_one_and_update(
+            {"_id": "uid"},
+            [{"$set": {"value": {"$max": [{"$add": ["$value", 1]}, least]}}}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return int(counted["value"])
 
     @connection.translated
     async def of_uid(self, uid: int) -> str | None:
