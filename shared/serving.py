@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from shared import errors, exposition
+from shared import errors, exposition, protocol
 
 VERSION = metadata.version("godocker")
 
@@ -102,7 +102,7 @@ async def serve(
         lifespan="off",
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=protocol.BoundedProtocol,
         server_header=False,
         backlog=2048,
     )

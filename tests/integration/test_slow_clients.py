@@ -1,0 +1,182 @@
+"""Clients that send without end, slowly, or nothing at all, on a real server: they are cut off, and others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from shared import protocol, serving
+
+TIMEOUT = 0.6  #: seconds that are given in these tests
+SLACK = 10.0  #: seconds on top, on a machine that is busy
+MB = 1024 * 1024
+
+
+async def echo(request: Request) -> PlainTextResponse:
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+    return PlainTextResponse(f"{size} bytes\n")
+
+
+async def sip(request: Request) -> PlainTextResponse:
+    """Reads no further for longer than a client may be silent."""
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > MB:
+            await asyncio.sleep(3 * TIMEOUT)
+            break
+    return PlainTextResponse("enough\n")
+
+
+async def slow(_: Request) -> PlainTextResponse:
+    await asyncio.sleep(3 * TIMEOUT)
+    return PlainTextResponse("at last\n")
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT", TIMEOUT)
+    monkeypatch.setattr(protocol, "BODY_TIMEOUT", TIMEOUT)
+    app = Starlette(
+        routes=[Route("/", echo, methods=["GET", "POST"]), Route("/sip", sip, methods=["POST"]), Route("/slow", slow)]
+    )
+    listening, stop = serving.bind("127.0.0.1", 0), asyncio.Event()
+    serving_task = asyncio.create_task(serving.serve(app, stop, host="", port=0, listening=listening), name="server")
+    yield listening.getsockname()[1]
+    stop.set()
+    await asyncio.wait_for(serving_task, SLACK)
+
+
+class Client:
+    """A connection whose bytes a test sends as it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def told(self) -> bytes:
+        """All that is answered until the server closes."""
+        try:
+            return await asyncio.wait_for(self._reader.read(), SLACK)
+        except ConnectionError:
+            return b""
+
+    async def answer(self, ending: bytes) -> bytes:
+        return await asyncio.wait_for(self._reader.readuntil(ending), SLACK)
+
+
+@pytest.fixture
+async def client(port: int) -> AsyncIterator[Client]:
+    made = Client(*await asyncio.open_connection("127.0.0.1", port))
+    yield made
+    made.writer.transport.abort()
+
+
+async def test_a_head_without_end_is_cut_off(client: Client) -> None:
+    sent = 0
+
+    async def send_on() -> None:
+        nonlocal sent
+        await client.send(b"GET / HTTP/1.1\r\nhost: x\r\nx-long: ")
+        while sent < 200 * MB:
+            await client.send(b"a" * MB)
+            sent += MB
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(send_on(), SLACK)
+    assert sent < 20 * MB
+
+
+async def test_whoever_sends_too_large_a_head_is_told(client: Client) -> None:
+    await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
+    await asyncio.sleep(0.05)
+    await client.send(b"x-long: " + b"a" * (protocol.HEAD_LIMIT - 1000))
+    await asyncio.sleep(0.05)
+    await client.send(b"a" * 2000)
+    assert (await client.told()).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n"])
+async def test_a_head_that_does_not_come_is_not_waited_for(client: Client, begun: bytes) -> None:
+    await client.send(begun)
+    began = time.monotonic()
+    assert (await client.told())[:13] == (b"HTTP/1.1 408 " if begun else b"")
+    assert time.monotonic() - began < TIMEOUT + SLACK
+
+
+async def test_a_head_in_drops_is_not_waited_for_either(client: Client) -> None:
+    async def drip() -> None:
+        await client.send(b"GET / HTTP/1.1\r\n")
+        while True:
+            await client.send(b"x-drop: 1\r\n")
+            await asyncio.sleep(TIMEOUT / 4)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(drip(), SLACK)
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(client: Client) -> None:
+    await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345")
+    assert (await client.told()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_in_drops_is_taken(client: Client) -> None:
+    await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\n")
+    for _ in range(8):
+        await asyncio.sleep(TIMEOUT / 3)
+        await client.send(b"x")
+    assert (await client.answer(b"8 bytes\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_whoever_waits_for_us_is_not_slow(client: Client) -> None:
+    await client.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await client.answer(b"at last\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_client_whose_body_we_do_not_read_is_not_slow(client: Client) -> None:
+    size = 64 * MB  # more than the kernel takes
+    client.writer.write(b"POST /sip HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+    assert (await client.answer(b"enough\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_requests_one_after_the_other_and_at_once_are_answered(client: Client) -> None:
+    body = b"x" * (protocol.HEAD_LIMIT * 3)
+    request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    ending = b"%d bytes\n" % len(body)
+    for _ in range(3):
+        await client.send(request)
+        assert (await client.answer(ending)).startswith(b"HTTP/1.1 200 ")
+        await asyncio.sleep(TIMEOUT * 1.5)  # within what a connection is kept for
+    await client.send(request * 5)
+    for _ in range(5):
+        assert (await client.answer(ending)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_others_are_served_beside_many_who_send_nothing(port: int, client: Client) -> None:
+    idle = []
+    for _ in range(300):
+        one = socket.create_connection(("127.0.0.1", port))
+        idle.append(one)
+    try:
+        await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert (await client.answer(b"0 bytes\n")).startswith(b"HTTP/1.1 200 ")
+        for one in idle:
+            one.settimeout(SLACK)
+            assert await asyncio.to_thread(one.recv, 1) == b""
+    finally:
+        for one in idle:
+            one.close()
