@@ -18,14 +18,6 @@ def monotonic() -> float:
     return time.monotonic()
 
 
-def ahead(theirs: float, *, asked_at: float, answered_at: float) -> float:
-    """
-    How many seconds a clock is ahead of ours (negative: behind) that said `theirs` at some moment between the question and the
-    answer. Only what lies outside of the two is a difference (Cristian, 1989).
-    """
-    return max(0.0, theirs - answered_at) - max(0.0, asked_at - theirs)
-
-
 def day(timestamp: float) -> str:
     """The UTC day of a timestamp as the Web API writes it, `2026_11_24`."""
     return time.strftime("%Y_%m_%d", time.gmtime(timestamp))

@@ -66,7 +66,7 @@ def of_exit(
     be where the exit code is beyond doubt). `boot` is when its node last began anew, `down` the seconds before in which it
     may have been on its way down.
     """
-    ended_at = seen.ended_at or (result.ended_at if result else None) or now
+    ended_at = min(now, seen.ended_at or (result.ended_at if result else None) or now)
     began = task.started_at or seen.started_at or (result.started_at if result else None)
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)

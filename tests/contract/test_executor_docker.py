@@ -14,7 +14,7 @@ import pytest
 from godocker import engine
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import body, client, events, known
+from shared.executors.docker import body, client, events, known, skew
 from shared.executors.docker import executor as docker
 from shared.models.task import Place
 from tests.support import certificates, proxy, registry, rigs, waiting
@@ -518,7 +518,12 @@ async def test_a_silent_connection_is_made_anew(
 
         async def collect() -> None:
             stream = events.watch(
-                through, instance=rig.config.instance, seen=known.Known(), silence=3.0, jitter=lambda: 0.0
+                through,
+                instance=rig.config.instance,
+                seen=known.Known(),
+                skew=skew.Skew("n1"),
+                silence=3.0,
+                jitter=lambda: 0.0,
             )
             async for event in stream:
                 seen.append(event)

@@ -18,6 +18,7 @@ from tests.support import proxy
 pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 
 TIMEOUT = 60.0
+SLACK = 5.0  #: seconds: on a machine that is busy an answer takes long, and what is within that is not known
 RUNNING, OVER = TaskStatus.RUNNING, TaskStatus.OVER
 SAYS_SO = (
     "trap 'kill $!; exit 7' TERM\nsleep 600 &\nwait"  #: a command that is told to end, and ends with a code of its own
@@ -35,7 +36,7 @@ class Story:
 
 
 STORIES = {
-    1: Story("sleep 1\nexit 3", False, Ending.EXITED, 3),
+    1: Story("sleep 7\nexit 3", False, Ending.EXITED, 3),
     2: Story("exec sleep 600", True, Ending.KILLED, 137),
     3: Story(SAYS_SO, True, Ending.KILLED, 137),
     4: Story("exit 143", False, Ending.EXITED, 143),
@@ -79,8 +80,8 @@ async def test_ends_times_and_usage_are_right_where_a_clock_is_an_hour_off(off: 
         assert (task.ending, task.exit_code) == (story.ending, story.code), (task_id, task.reason)
         assert task.started_at is not None
         assert task.ended_at is not None
-        assert began < task.started_at <= task.ended_at < began + passed
+        assert began - SLACK < task.started_at <= task.ended_at < began + passed + SLACK
         (row,) = await off.stores.usage.of_task(task_id)
         assert row.seconds == task.ended_at - task.started_at
     (row,) = await off.stores.usage.of_task(1)
-    assert row.seconds >= 0.9
+    assert row.seconds > 7 - SLACK
