@@ -20,6 +20,8 @@ DOUBTFUL_FROM = 125
 #: What an engine leaves of a run that it ended because it ended itself: by signals, or found dead at its next start.
 _ENGINE_CODES = frozenset({TERMINATED, KILLED, 255, None})
 
+_TICK = 0.01  #: seconds by which the time of a file may lie before its writing: it is that of the kernel's last tick
+
 _REMOVED = "its container was removed by somebody else while it ran"
 
 
@@ -71,7 +73,8 @@ def of_exit(
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
-    if task.intent in STOPPING and (by_node or _ended_since(task, ended_at, code, seen)):
+    stopped = code in (TERMINATED, KILLED) and not seen.out_of_memory  # whatever clocks that differ a little say
+    if task.intent in STOPPING and (by_node or stopped or _is_after_wish(task, ended_at)):
         return _wanted(task, started_at, ended_at)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
@@ -105,7 +108,7 @@ def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -
     """The outcome of a run whose node has not answered for `silent` seconds, and is not waited for any longer."""
     began = task.started_at or (result.started_at if result else None)
     if (left := _own_word(result, cut_off=True)) is not None and task.intent is not Intent.RESCHEDULE:
-        if task.intent is Intent.KILL and (task.intent_at is None or (left.ended_at or now) >= task.intent_at):
+        if task.intent is Intent.KILL and _is_after_wish(task, left.ended_at or now):
             return _wanted(task, began, left.ended_at or now)
         reason = f"node {task.node} does not answer; the exit code is the one it left in its directory"
         return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
@@ -124,11 +127,8 @@ def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
     return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
 
 
-def _ended_since(task: Placed, ended_at: float, code: int | None, seen: Observation) -> bool:
-    """Whether a run ended of its stop. Where the code is that of one, clocks that differ a little do not matter."""
-    if task.intent_at is None or ended_at >= task.intent_at:
-        return True
-    return code in (TERMINATED, KILLED) and not seen.out_of_memory
+def _is_after_wish(task: Placed, ended_at: float) -> bool:
+    return task.intent_at is None or ended_at >= task.intent_at - _TICK
 
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:

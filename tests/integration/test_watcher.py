@@ -181,6 +181,7 @@ async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_
 async def test_what_ended_by_itself_before_its_kill_keeps_its_exit_code(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.exit(handle, 3)
+    await asyncio.sleep(0.05)  # more than the tick of a clock
     await scene.kill()
     async with scene.running(scene.watcher()):
         task = await scene.until(OVER)
