@@ -56,8 +56,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _look(self, in_time: float) -> None:
         now = self.loop.time()
-        if self.flow.read_paused:
-            self._heard_at = now  # what we do not read is not late
+        if self.flow.read_paused or self._is_answering():
+            # What we do not read, or comes before its turn, is not late.
+            self._heard_at = now
+            self._head_since = None if self._head_since is None else now
         # Where we are late ourselves, what came meanwhile is not read yet.
         if now < in_time and self._is_late(now):
             self._cut_off(_TOO_SLOW)
@@ -69,6 +71,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return now - self._head_since > HEAD_TIMEOUT
         return self._awaits_body() and now - self._heard_at > BODY_TIMEOUT
 
+    def _is_answering(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
     def _awaits_body(self) -> bool:
         cycle = self.cycle
         return cycle is not None and cycle.more_body and not cycle.response_started
@@ -76,9 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _cut_off(self, status: str) -> None:
         if self.transport.is_closing():
             return
-        log.info("client.cut_off", client=self.client[0] if self.client else None, status=status)
-        begun = self._head_since != self._opened_at  # whoever sent nothing asked for no answer
-        answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
-        if begun and not answered:
-            self.transport.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
+        if self._head_since != self._opened_at:  # else it sent nothing, and asked for no answer
+            log.info("client.cut_off", client=self.client[0] if self.client else None, status=status)
+            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+                self.transport.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
         self.transport.close()

@@ -180,3 +180,13 @@ async def test_others_are_served_beside_many_who_send_nothing(port: int, client:
     finally:
         for one in idle:
             one.close()
+
+
+async def test_a_head_that_we_do_not_read_on_is_not_slow(client: Client) -> None:
+    """Two requests are under way, and of the third the first bytes have come: more is read once the second is answered."""
+    request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
+    await client.send(request * 2 + request[:10])
+    for _ in range(2):
+        assert (await client.answer(b"at last\n")).startswith(b"HTTP/1.1 200 ")
+    await client.send(request[10:])
+    assert (await client.answer(b"at last\n")).startswith(b"HTTP/1.1 200 ")

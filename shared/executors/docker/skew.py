@@ -52,9 +52,8 @@ class Skew:
         self.put_off()
         if self._is_noticed != (abs(self.ahead) > NOTICED):
             self._is_noticed = not self._is_noticed
-            log.warning(
-                "node.clock_differs" if self._is_noticed else "node.clock_agrees", node=self._node, ahead=self.ahead
-            )
+            event = "node.clock_differs" if self._is_noticed else "node.clock_agrees"
+            log.warning(event, node=self._node, ahead=round(self.ahead, 3))
 
     def _grow_unsure(self) -> None:
         now = clock.monotonic()
