@@ -63,8 +63,8 @@ def test_no_more_children_run_at_a_time_than_are_to_and_a_kill_ends_all(place: P
         most = max(most, running)
     assert (running, most) == (0, 3)
 
-    doomed = client.submit(place.ground.task("doomed", witness.script(seconds=600), array={"values": 200}, cpu=1))
     started = witness.count("start")
+    doomed = client.submit(place.ground.task("doomed", witness.script(seconds=600), array={"values": 200}, cpu=1))
     waiting.until_blocking(lambda: witness.count("start") >= started + 3, "some run", timeout=60)
     assert client.kill(doomed)["status"]["secondary"] in ("kill requested", "killed")
     status = client.wait(doomed, timeout=120)["status"]
