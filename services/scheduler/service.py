@@ -173,8 +173,8 @@ class SchedulerService:
                 log.info("scheduler.waits_for_census")
                 return
             await self._audit.take_over()
-            if self._policy.needs_shares and not self._shares.is_known:
-                await self._shares.read()
+            if self._policy.needs_shares:
+                await self._shares.ensure_known()
             self._epoch_taken = epoch
             log.info("scheduler.took_over", epoch=epoch, pending=len(self._book))
         more = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from services.scheduler import standings
@@ -32,14 +33,21 @@ class Shares:
         self._found = standings.Snapshot(0.0)
         self._recent: Charges = {}
         self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it
+        self._is_known = False
+        self._turn = asyncio.Lock()  # of two looks at once, each would forget charges that the other has not seen
 
-    @property
-    def is_known(self) -> bool:
-        """Whether anything was read yet."""
-        return self._whole_at is not None
+    async def ensure_known(self) -> None:
+        """Wait until everything was read once, by whomever. Raises `errors.StoreUnavailable`."""
+        async with self._turn:
+            if not self._is_known:
+                await self._read()
 
     async def read(self) -> None:
         """Look anew. Raises `errors.StoreUnavailable`; then what was known stays."""
+        async with self._turn:
+            await self._read()
+
+    async def _read(self) -> None:
         for owner, charge in self._recent.items():
             self._earlier[owner] = self._earlier.get(owner, standings.Charge()) + charge
         self._recent = {}
@@ -50,6 +58,7 @@ class Shares:
         ended = standings.merged(taken for day in self._by_day.values() for taken in day)
         self._found = standings.Snapshot(now, ended, tuple(running), await self._store.priorities())
         self._earlier = {}
+        self._is_known = True
 
     async def _read_ended(self, now: float) -> None:
         start = window_start(now, days=self._days)

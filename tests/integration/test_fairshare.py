@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -231,3 +232,53 @@ async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stor
     assert (charged.time, charged.cpu) == (60, 120)
     await shares.read()  # it is not there: it was never written as starting
     assert shares.view(clock.now()).user("alice").usage.time == 0
+
+
+class HeldBack:
+    """Shares whose looks stop just before their end until a test lets one of them go on."""
+
+    def __init__(self, opened: Stores, settings: Settings) -> None:
+        store = StandingStore(opened.database)
+        self._priorities, self._turns = store.priorities, asyncio.Semaphore(0)
+        store.priorities = self._held  # type: ignore[method-assign]
+        self.shares = Shares(store, days=settings.user_reset_usage_duration)
+        self.looks = 0  #: that have come as far
+
+    async def _held(self) -> Priorities:
+        self.looks += 1
+        await self._turns.acquire()
+        return await self._priorities()
+
+    def let_one_go_on(self) -> None:
+        self._turns.release()
+
+
+@pytest.fixture
+def held(opened: Stores, settings: Settings) -> HeldBack:
+    return HeldBack(opened, settings)
+
+
+async def test_nothing_counts_as_known_before_all_of_it_is(opened: Stores, held: HeldBack) -> None:
+    """A leader is not to rank by half of what a look that is under way will have found."""
+    await opened.users.add(samples.user("alice", usage={"prio": 10}))
+    looking = asyncio.create_task(held.shares.read(), name="look")
+    await waiting.until(lambda: held.looks == 1, "a look is under way")
+    leading = asyncio.create_task(held.shares.ensure_known(), name="lead")
+    await asyncio.wait({leading}, timeout=0.3)
+    assert not leading.done()
+    held.let_one_go_on()
+    await asyncio.wait_for(asyncio.gather(looking, leading), waiting.TIMEOUT)
+    assert held.shares.view(clock.now()).user("alice").prio == 10
+
+
+async def test_a_look_forgets_no_charge_of_which_another_takes_care(held: HeldBack) -> None:
+    first = asyncio.create_task(held.shares.read(), name="look")
+    await waiting.until(lambda: held.looks == 1, "a look is under way")
+    held.shares.charge([samples.pending(1, cpus=2.0)])
+    second = asyncio.create_task(held.shares.read(), name="another look")
+    await asyncio.wait({second}, timeout=0.3)
+    held.let_one_go_on()
+    await asyncio.wait_for(first, waiting.TIMEOUT)
+    assert held.shares.view(clock.now()).user("alice").usage.cpu == 120
+    held.let_one_go_on()
+    await asyncio.wait_for(second, waiting.TIMEOUT)
