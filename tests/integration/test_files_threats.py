@@ -147,7 +147,7 @@ def test_t02_whatever_is_swapped_while_it_is_asked_for_the_answer_is_the_tasks_o
         headers = server.headers()
         began = renewed = time.monotonic()
         while (passed := time.monotonic() - began) < RACE_SECONDS or (
-            set(seen) < both and passed < RACE_SECONDS + PATIENCE
+            len(seen) < len(both) and passed < RACE_SECONDS + PATIENCE
         ):
             if time.monotonic() - renewed > 10:
                 headers, renewed = server.headers(), time.monotonic()
