@@ -14,8 +14,8 @@ from services.watcher.reconcile import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.settle import Settler
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
-from shared.executors.base import Executor, Feature, Handle, Observation
-from shared.lifecycle import Ending, TaskStatus
+from shared.executors.base import Executor, Feature, Handle, Observation, RunState
+from shared.lifecycle import STOPPING, Ending, TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
@@ -150,13 +150,19 @@ class Recorder:
             # Now, not when we began to look: a beginning is so many seconds ago as of its answer.
             return outcome.of_missing(task, result, boot=boot, now=clock.now())
 
-    async def _judge_exit(self, task: Placed, seen: Observation) -> Outcome:
+    async def _judge_exit(self, task: Placed, seen: Observation) -> Outcome | None:
         looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
             # An event says no more than the code; the engine also knows whether it was the memory, or somebody who removes it.
             seen = await self._executor.inspect(seen.handle) or replace(seen, removed=True)
+            if seen.state is RunState.CREATED:
+                return None  # it was never started, and what is being removed is no run
+        # Of a start that failed and is undone: whoever tries it makes the container again, or says that it cannot be started.
+        undone = seen.removed and task.status is TaskStatus.STARTING and seen.started_at is None
         result = await self._result(task) if looked else None
+        if undone and result is None and task.intent not in STOPPING:
+            return None
         asked = outcome.may_be_the_node(task, seen, result)
         boot = await self._executor.booted(task.node) if asked else None
         return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=clock.now())

@@ -99,6 +99,20 @@ async def test_a_run_that_an_outsider_removed_ends_with_a_reason(scene: Scene, s
     assert len(await scene.stores.usage.of_task(1)) == 1
 
 
+async def test_a_start_that_failed_and_is_undone_is_no_end(scene: Scene) -> None:
+    """The engine tells of a container that ended with 128 and is gone: whoever starts it makes it again."""
+    await scene.add(1, STARTING, attempt=1, placement=samples.placement())
+    handle = base.Handle(samples.NODE, 1, 1)
+    async with scene.running(scene.watcher()):
+        await waiting.until(lambda: scene.executor._listeners[samples.NODE], "it listens")
+        scene.executor._tell(base.Event(samples.NODE, base.EventKind.EXITED, handle, 128, clock.now()))
+        await waiting.until(lambda: ("inspect", handle) in scene.executor.calls, "it looked what that is")
+        await start(scene, 1)
+        scene.executor.exit(handle, 3)
+        task = await scene.until(OVER)
+    assert (task.ending, task.exit_code, task.attempt) == (Ending.EXITED, 3, 1)
+
+
 async def test_a_run_that_the_list_leaves_out_by_mistake_is_looked_for_once_more(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.omit.add(handle.name)

@@ -77,10 +77,18 @@ def test_what_is_not_about_a_run_of_ours_is_no_event(other: dict[str, Any]) -> N
     ],
 )
 def test_a_containers_status_is_a_state(status: str, state: base.RunState) -> None:
-    found = {"State": {"Status": status, "ExitCode": 7, "StartedAt": "0001-01-01T00:00:00Z"}}
+    found = {"State": {"Status": status, "ExitCode": 7, "StartedAt": "2023-11-14T22:13:20Z"}}
     seen = observe.inspected(HANDLE, found)
     assert seen.state is state
     assert seen.exit_code == (7 if state is base.RunState.EXITED else None)
+
+
+@pytest.mark.parametrize("status", ["created", "removing", "dead"])
+def test_a_container_that_was_never_started_has_not_ended_however_it_goes(status: str) -> None:
+    """An engine whose start failed says 128, and the container is removed for another try."""
+    found = {"State": {"Status": status, "ExitCode": 128, "StartedAt": "0001-01-01T00:00:00Z"}}
+    seen = observe.inspected(HANDLE, found)
+    assert (seen.state, seen.exit_code, seen.started_at) == (base.RunState.CREATED, None, None)
 
 
 def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> None:

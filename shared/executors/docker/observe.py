@@ -50,13 +50,16 @@ def state(status: str) -> base.RunState:
 def inspected(handle: base.Handle, found: Json, *, ahead: float = 0.0) -> base.Observation:
     """A run from the answer of `GET /containers/{id}/json` of an engine whose clock is `ahead` seconds ahead of ours."""
     seen = found["State"]
-    run_state = state(seen["Status"])
+    run_state, started_at = state(seen["Status"]), timestamp(seen.get("StartedAt"), ahead=ahead)
+    if run_state is base.RunState.EXITED and seen.get("StartedAt") and started_at is None:
+        # Its start failed and whoever tried removes it, to try again: an end of nothing.
+        run_state = base.RunState.CREATED
     ended = run_state is base.RunState.EXITED
     return base.Observation(
         handle=handle,
         state=run_state,
         exit_code=seen["ExitCode"] if ended else None,
-        started_at=timestamp(seen.get("StartedAt"), ahead=ahead),
+        started_at=started_at,
         ended_at=timestamp(seen.get("FinishedAt"), ahead=ahead) if ended else None,
         out_of_memory=bool(seen.get("OOMKilled")),
         # With `rm -f` an engine says so from before it kills until nothing is left to be asked about.
