@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from godocker.engine import LocalEngine
 from services.scheduler.service import SchedulerService
 from services.watcher.service import WatcherService
 from shared import clock, errors
 from shared.broker import broker
-from shared.executors import base, fake
+from shared.executors import base, factory, fake
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
-from shared.settings import Settings
+from shared.settings import Node, Settings
 from shared.store import indexes, stores
 from tests.support import samples, waiting
 
@@ -108,6 +109,24 @@ class Scene:
             return all(task.status is TaskStatus.OVER and task.settled for task in tasks)
 
         await waiting.until(done, f"tasks {task_ids or (1,)} are settled")
+
+
+@asynccontextmanager
+async def on_docker(
+    scene: Scene, engine: LocalEngine, *, url: str | None = None, **config: Any
+) -> AsyncIterator[Scene]:
+    """The scene's scheduler and watcher, running on the engine, which is reached at `url`; `config` are settings."""
+    node = Node(name="n1", url=url or engine.url, cpus=512, memory=64)
+    scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node], **config})
+    fake_executor, executor = scene.executor, factory.build(scene.settings)
+    scene.executor = executor  # type: ignore[assignment]
+    try:
+        async with scene.running():
+            yield scene
+    finally:
+        await executor.close()
+        scene.executor = fake_executor
+        engine.remove_containers()
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from godocker.engine import LocalEngine
-from shared import clock, settings
-from shared.executors import factory
+from shared import clock
 from shared.lifecycle import Ending, TaskStatus
-from tests.integration.conftest import Scene
+from tests.integration.conftest import Scene, on_docker
 from tests.support import proxy
 
 pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
@@ -49,17 +48,8 @@ async def off(scene: Scene, docker_engine: LocalEngine, tmp_path: Path, ahead: i
     """Scheduler and watcher on the engine, whose clock is ahead of ours by so many seconds."""
     async with proxy.between(tmp_path, docker_engine.socket) as between:
         between.ahead = ahead
-        node = settings.Node(name="n1", url=between.url, cpus=512, memory=64)
-        scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node]})
-        fake, executor = scene.executor, factory.build(scene.settings)
-        scene.executor = executor  # type: ignore[assignment]
-        try:
-            async with scene.running():
-                yield scene
-        finally:
-            await executor.close()
-            scene.executor = fake
-            docker_engine.remove_containers()
+        async with on_docker(scene, docker_engine, url=between.url) as running:
+            yield running
 
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from godocker.engine import LocalEngine
-from shared import clock, settings
-from shared.executors import factory
+from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.storage.directories import TaskDirectories
-from tests.integration.conftest import Scene
+from tests.integration.conftest import Scene, on_docker
 from tests.support import freezer, waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(600)]
@@ -27,18 +26,8 @@ IGNORES_TERM = "trap '' TERM\nwhile :; do sleep 1; done"
 
 @pytest.fixture
 async def docker(scene: Scene, docker_engine: LocalEngine) -> AsyncIterator[Scene]:
-    """Scheduler and watcher on the engine."""
-    node = settings.Node(name="n1", url=docker_engine.url, cpus=512, memory=64)
-    scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [node], "lifespan_grace": 1.5})
-    fake, executor = scene.executor, factory.build(scene.settings)
-    scene.executor = executor  # type: ignore[assignment]
-    try:
-        async with scene.running():
-            yield scene
-    finally:
-        await executor.close()
-        scene.executor = fake
-        docker_engine.remove_containers()
+    async with on_docker(scene, docker_engine, lifespan_grace=1.5) as running:
+        yield running
 
 
 async def add(docker: Scene, task_id: int, cmd: str, *, ram: float = 0.05, **fields: Any) -> None:

@@ -180,11 +180,12 @@ async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene
 
 
 async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_end_is_heard(scene: Scene) -> None:
-    """It had ended by that stop before the kill was asked for, and that was no exit of its own."""
+    """It had ended of that stop, with the code that it has for it, before the kill was asked for: that was no exit of its own."""
     handle = await running(scene)
     asked = await scene.stores.tasks.ask(1, Intent.RESCHEDULE, at=clock.now(), statuses=[RUNNING])
     assert asked is not None
-    await scene.executor.stop(handle, grace=0.1)
+    scene.executor.exit(handle, 7)
+    await asyncio.sleep(0.05)  # more than the tick of a clock
     await scene.kill()
     async with scene.running(scene.watcher()):
         task = await scene.until(OVER)
