@@ -41,7 +41,7 @@ check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: setup
+bench: setup         ## figures of this machine; ARGS="compare REV" runs two commits by turns and prints their ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:               ## what was built and cached; not what a system keeps in .godocker

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [--quick] [names…]`."""
+"""Run the benchmarks: `python -m benchmarks [--quick] [names…]`, or `compare REV` for two commits by turns."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import time
 import traceback
 from types import FrameType
 
-from benchmarks import bench, figures, machine, report
+from benchmarks import bench, compare, figures, machine, report
 from benchmarks.results import Result
 
 BUDGET, QUICK_BUDGET = 900.0, 170.0  #: seconds for all figures together; what is started is still taken down after it
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["compare"]:
+        return compare.main(sys.argv[2:])
     options = _options()
     signal.signal(signal.SIGTERM, _on_terminate)  # else what was started would stay
     load, described = machine.load_average(), machine.description()
