@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from services.api import described
 from services.api.wire.answers import ProblemJson
-from shared import errors, problems
+from shared import errors, problems, validation
 
 log = structlog.get_logger(__name__)
 
@@ -80,15 +80,25 @@ async def _on_ours(_: Request, error: Exception) -> ProblemJson:
     return answer(error)
 
 
-async def _on_invalid(_: Request, error: Exception) -> ProblemJson:
+async def _on_invalid(request: Request, error: Exception) -> ProblemJson:
     assert isinstance(error, RequestValidationError)
-    fields = [{"path": _path(item["loc"]), "rule": str(item["msg"])} for item in error.errors()[:50]]
+    found = validation.problems(_within_body(error.errors()[:50]), _body_type(request))
+    fields = [{"path": field.path[:200] or "body", "rule": field.rule} for field in found]
     detail = "; ".join(f"{field['path']}: {field['rule']}" for field in fields[:3])
     return problem(422, "invalid_input", detail, fields=fields)
 
 
-def _path(location: tuple[str | int, ...]) -> str:
-    return ".".join(str(part) for part in location if part != "body")[:200] or "body"
+def _within_body(found: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The errors with paths as clients know them: of a body without `body`, of others after `query`, `path` or `header`."""
+    for one in found:
+        location = one["loc"]
+        yield {**one, "loc": location[1:] if location[:1] == ("body",) else location}
+
+
+def _body_type(request: Request) -> Any:
+    """The type of the body that the route takes; None where it takes none."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return field.field_info.annotation if field is not None else None
 
 
 async def _on_http(_: Request, error: Exception) -> ProblemJson:

@@ -432,3 +432,28 @@ async def _ask_raw(port: int, request_text: bytes) -> bytes:
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+# --- whose words ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("part", "path", "rule"),
+    [
+        ({"container": {"image": "busybox", "volumes": ["home"]}}, "container.volumes.0", "must be an object"),
+        ({"requirements": {"depends": [7]}}, "requirements.depends", "must be an object"),
+        ({"requirements": {"tmpstorage": "10G"}}, "requirements.tmpstorage", "must be an object"),
+        ({"requirements": {"maxlifespan": [1]}}, "requirements.maxlifespan", "must be text or a whole number"),
+        ({"command": {}}, "command.cmd", "is missing"),
+    ],
+)
+async def test_a_wrong_type_is_told_in_words_of_ours(
+    gateway: Gateway, alice: User, part: dict[str, Any], path: str, rule: str
+) -> None:
+    answer = await gateway.ask("POST", "/task", alice, json=samples.submission() | part)
+    assert_refused(answer)
+    (field,) = answer.json()["errors"]
+    assert field["path"] == path
+    assert field["rule"].startswith(rule)
+    of_many = await gateway.ask("POST", "/task/batch", alice, json=[samples.submission(), samples.submission() | part])
+    assert of_many.json()["errors"] == [{"path": f"1.{path}", "rule": field["rule"]}]

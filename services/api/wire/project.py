@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from services.api.wire.fields import Login, Priority, Quota
 from services.api.wire.submission import Line
-from shared import errors
+from shared import errors, validation
 from shared import settings as settings_module
+from shared.errors import FieldError
 from shared.models.project import Project, ProjectVolume
 from shared.settings import Settings
 
@@ -110,7 +111,11 @@ def _volumes(sent: list[VolumeIn], settings: Settings) -> list[ProjectVolume]:
         try:
             checked = settings_module.Volume(**volume.model_dump())
         except ValidationError as error:
-            raise errors.InvalidInput.of(f"volumes.{number}", str(error.errors()[0]["msg"])) from None
+            broken = validation.problems(error.errors(), settings_module.Volume)
+            path = f"volumes.{number}"
+            raise errors.InvalidInput(
+                [FieldError(f"{path}.{one.path}" if one.path else path, one.rule) for one in broken]
+            ) from None
         if checked.name in names or checked.target in targets:
             raise errors.InvalidInput.of(f"volumes.{number}", "another volume has this name or mount")
         names.add(checked.name)

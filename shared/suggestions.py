@@ -1,0 +1,31 @@
+"""Find the known name that a misspelt one was probably meant to be: pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+_ALIKE = 0.6  #: difflib's own measure of words that somebody may have confused
+_LONGEST = 64  #: characters of a name that is compared; a longer one is no slip
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """The name of `known` that is most like `word`; None where none is alike."""
+    if len(word) > _LONGEST:
+        return None
+    plain = {_plain(name): name for name in sorted(known)}
+    if (same := plain.get(_plain(word))) is not None:
+        return same
+    found = difflib.get_close_matches(_plain(word), plain, n=1, cutoff=_ALIKE)
+    return plain[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a sentence that suggests the nearest name, `; did you mean cpu?`; empty where none is alike."""
+    found = nearest(word, known)
+    return f"; did you mean {found}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    # `dryRun`, `dry-run` and `dry_run` are one name to whoever types it.
+    return name.lower().replace("-", "").replace("_", "").replace(".", "")
