@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
 
-.PHONY: setup demo demo-docker cluster test test-long test-deploy up check bench clean
+.PHONY: setup demo demo-docker cluster unit test test-long test-deploy up check fmt schemas bench clean
 
 setup: .venv/.installed
 
@@ -24,6 +24,9 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 	@.ci/packages docker.io iptables iproute2 busybox-static
 	@$(BIN)/python -m tests.cluster up $(ARGS)
 
+unit: setup          ## the pure tests alone: no root, no package, no server, half a minute; K=ranking runs what is called so
+	@$(BIN)/python -m pytest -q tests/unit -n auto $(if $(K),-k "$(K)") $(ARGS)
+
 test: setup          ## the tests, on real parts, within ten minutes or so; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
@@ -40,6 +43,13 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+fmt: setup           ## format the code, and mend what ruff can mend by itself
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+schemas: setup       ## make schemas/*.json again from the models
+	@$(BIN)/python -m services.api.schemas
 
 bench: setup         ## figures of this machine; ARGS="compare REV" runs two commits by turns and prints their ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
