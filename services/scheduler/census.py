@@ -70,6 +70,8 @@ def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport]) -> No
     for node in nodes:
         metrics.NODE_READY.labels(node.name).set(node.ready)
         metrics.NODE_MAINTENANCE.labels(node.name).set(node.reason == IN_MAINTENANCE)
+        if not node.seen:
+            continue  # what it has is not known
         for gauge, total, free in (
             (metrics.NODE_CPUS, node.cpus, node.free_cpus),
             (metrics.NODE_MEMORY, node.memory, node.free_memory),

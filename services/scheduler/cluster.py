@@ -26,6 +26,7 @@ class Cluster:
         self._ports = ports
         self.maxlifespan = maxlifespan
         self._reports: dict[str, NodeReport] = {}
+        self._measured: dict[str, NodeReport] = {}  # as the nodes last said it themselves
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
         self._in_maintenance: frozenset[str] = frozenset()
@@ -35,15 +36,34 @@ class Cluster:
 
     @property
     def reports(self) -> Sequence[NodeReport]:
+        """What the nodes have: of one that does not answer, what it had when it last did."""
         return list(self._reports.values())
+
+    def remember(self, reports: Iterable[NodeReport]) -> None:
+        """Take up what nodes had when an earlier scheduler saw them. What was seen since counts more."""
+        for report in reports:
+            self._measured.setdefault(report.name, report)
+            self._reports.setdefault(report.name, replace(report, ready=False, answered=False))
 
     def observe(self, reports: Iterable[NodeReport], *, now: float = 0.0) -> bool:
         """Note what the nodes report at `now`. True if any of it is news that may let a task be placed."""
         self.observed_at = now
-        new = {report.name: report for report in reports}
+        told = list(reports)
+        self._measured |= {report.name: report for report in told if report.is_measured}
+        new = {report.name: self._with_sizes(report) for report in told}
         news = any(_gained(self._reports.get(name), report) for name, report in new.items())
         self._reports = new
+        self._measured = {name: report for name, report in self._measured.items() if name in new}
         return news
+
+    def _with_sizes(self, report: NodeReport) -> NodeReport:
+        """`report`, of a node that does not answer with the sizes that it had: it has not become smaller by falling silent."""
+        last = self._measured.get(report.name)
+        if report.is_measured or last is None:
+            return report
+        return replace(
+            last, ready=False, reason=report.reason, answered=False, labels={**last.labels, **report.labels}
+        )
 
     @property
     def is_in_maintenance(self) -> bool:
@@ -169,6 +189,7 @@ class Cluster:
             free_cpus=report.cpus,
             free_memory=report.memory,
             ready=report.ready and not maintained,
+            seen=report.name in self._measured,
             reason=IN_MAINTENANCE if maintained else report.reason,
             gpus=len(report.gpus),
             free_gpus=list(report.gpus),

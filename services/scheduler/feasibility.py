@@ -61,7 +61,9 @@ def fits(task: Pending, node: NodeState) -> bool:
 
 
 def could_ever_fit(task: Pending, node: NodeState) -> bool:
-    """Whether `node` would have room for `task` if it were empty and well."""
+    """Whether `node` would have room for `task` if it were empty and well. One that was never seen might have it."""
+    if not node.seen:
+        return node.name not in task.avoid
     return node.cpus + EPSILON >= task.cpus and node.memory >= task.memory and suits(task, node)
 
 
@@ -87,6 +89,8 @@ def why_not(task: Pending, node: NodeState, reservation: Reservation | None = No
         found.append(Reason(Code.NOT_READY, text, unblock=f"{name} is ready again"))
     if name in task.avoid:
         found.append(Reason(Code.AVOIDED, f"{name} failed it before"))
+    if not node.seen:
+        return tuple(found)  # it does not answer, and what it has is not known
     found += [
         Reason(Code.LABEL, _label_text(condition, node))
         for condition in conditions(task.labels)

@@ -28,6 +28,7 @@ class Outcome(StrEnum):
     RESERVED = "reserved"  #: the one with room is kept for another task
     FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
     NEVER = "never"  #: none of them would have, empty and well
+    NOT_READY = "not_ready"  #: none that would have is ready
     NO_NODES = "no_nodes"
 
 
@@ -80,18 +81,22 @@ class Explainer:
         self._reservation = reservation
         self._kept = next((node for node in nodes if reservation and node.name == reservation.node), None)
         roomiest = sorted(nodes, key=lambda node: (node.ready, node.free_cpus, node.free_memory), reverse=True)
-        self._all = _Group(roomiest)
-        self._labels = LabelIndex(roomiest)
+        self._unseen = [node for node in roomiest if not node.seen]
+        seen = [node for node in roomiest if node.seen]
+        self._all = _Group(seen)
+        self._labels = LabelIndex(seen)
         self._suitable: dict[tuple[object, ...], _Group] = {}
         self._said: dict[tuple[str, bool, bool, bool, bool], str] = {}
 
     def outcome(self, task: Pending) -> Outcome:
         """What the nodes say together, of a task that none of them takes now."""
-        if not self._all.nodes:
+        if not self._all.nodes and not self._unseen:
             return Outcome.NO_NODES
         suitable = self._suitable_for(task)
         if not suitable.count(task):
-            return Outcome.NEVER
+            return Outcome.NOT_READY if self._unseen_for(task) else Outcome.NEVER
+        if not suitable.has_ready(task):
+            return Outcome.NOT_READY
         if self._kept is not None and feasibility.fits(task, self._kept):
             return Outcome.RESERVED
         return Outcome.FRAGMENTED if suitable.have_together(task) else Outcome.WAITING
@@ -105,14 +110,19 @@ class Explainer:
         if outcome is Outcome.NEVER:
             return f"can never run here: {needs}, but {self._why_never(task)}"
         suitable = self._suitable_for(task)
-        named = suitable.roomiest(task, _NAMED)
+        unseen = self._unseen_for(task) if outcome is Outcome.NOT_READY else []
+        named = suitable.roomiest(task, _NAMED) or unseen[:_NAMED]
         said = [text for node in named if (text := self._lacks(task, node))]
         if self._reservation and (outcome is Outcome.RESERVED or self._reservation.shape == task.shape):
             said.append(self._reservation.text)
-        others = suitable.count(task) - len(named)
+        others = suitable.count(task) + len(unseen) - len(named)
         rest = f"; and so on for {others} more" if others > 0 else ""
         together = " (there is as much free, but not on one node)" if outcome is Outcome.FRAGMENTED else ""
         return f"{needs}{together}: {'; '.join(said)}{rest}"
+
+    def _unseen_for(self, task: Pending) -> list[NodeState]:
+        """Nodes that might take it for all that is known of them."""
+        return [node for node in self._unseen if node.name not in task.avoid]
 
     def _lacks(self, task: Pending, node: NodeState) -> str:
         """What `node`, which is large enough, does not have now. It says the same of all tasks that lack the same of it."""
@@ -163,6 +173,10 @@ class _Group:
         """How many of the nodes `could_ever_fit` is true of."""
         return sum(len(kind.memories) - kind.first(task) for kind in self._large_enough(task))
 
+    def has_ready(self, task: Pending) -> bool:
+        """Whether any of these is ready."""
+        return any(kind.ready[kind.first(task)] for kind in self._large_enough(task))
+
     def roomiest(self, task: Pending, most: int) -> list[NodeState]:
         """The first ones of these."""
         if self.count(task) ** 2 > len(self.nodes):  # so many that a few are soon met
@@ -181,13 +195,17 @@ class _Group:
 
 
 class _Kind:
-    """Those of `nodes` with the same number of cores, by memory: their places among all, and what is free from each on."""
+    """
+    Those of `nodes` with the same number of cores, by memory: their places among all, and from each on what is free and how many
+    are ready.
+    """
 
     def __init__(self, nodes: Sequence[NodeState], places: Sequence[int]) -> None:
         self.places = places
         self.memories = [nodes[place].memory for place in places]
         columns = zip(*(_free(nodes[place]) for place in reversed(places)), strict=True)
         self.free = list(zip(*map(_sums, columns), strict=True))[::-1]
+        self.ready = _sums(nodes[place].ready for place in reversed(places))[::-1]
 
     def first(self, task: Pending) -> int:
         return bisect.bisect_left(self.memories, task.memory)

@@ -35,7 +35,10 @@ class Allocation:
 
 @dataclass(slots=True)
 class NodeState:
-    """A node as a pass sees it; what is free shrinks while the pass places tasks. Memory in bytes."""
+    """
+    A node as a pass sees it; what is free shrinks while the pass places tasks. Memory in bytes. One that was never `seen` has
+    sizes that nobody knows: it is not ready, and might take anything.
+    """
 
     name: str
     cpus: float
@@ -50,6 +53,7 @@ class NodeState:
     ports: range = range(0)  #: those that tasks are given
     used_ports: set[int] = field(default_factory=set)
     held: list[Allocation] = field(default_factory=list)
+    seen: bool = True
 
     @property
     def free_ports(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.scheduler import questions
+from services.scheduler import questions, sightings
 from services.scheduler.audit import Audit
 from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
@@ -27,7 +27,6 @@ from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
 from shared.hosts import Hosts
-from shared.models.node import Node
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import leases
@@ -56,6 +55,7 @@ class SchedulerService:
         self._led = False  # when it was last told of
         self._url: str | None = None  # where gateways can ask this one
         self._epoch_taken: int | None = None
+        self._has_sizes = False  # those of an earlier scheduler
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
@@ -216,13 +216,17 @@ class SchedulerService:
     async def watch_nodes(self, stop: asyncio.Event) -> None:
         """Ask the nodes what they have, and write it down for those who ask."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
+            await self._take_up_sizes()
             reports = await self._heard(await self._executor.nodes())
             if self._cluster.observe(reports, now=clock.now()):
                 self._wakeup.set()
             if not self.leads:
                 continue
             try:
-                await self._stores.nodes.put_many([_stored(report) for report in reports])
+                now = clock.now()
+                await self._stores.nodes.put_many(
+                    [sightings.stored(report, now=now) for report in self._cluster.reports]
+                )
             except errors.StoreUnavailable as error:
                 log.warning("nodes.not_recorded", error=str(error))
 
@@ -238,6 +242,16 @@ class SchedulerService:
                 log.warning("census.not_taken", error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
+
+    async def _take_up_sizes(self) -> None:
+        """Begin with what the nodes had when an earlier scheduler saw them: one of them may be silent just now."""
+        if self._has_sizes:
+            return
+        try:
+            self._cluster.remember(sightings.reports(await self._stores.nodes.list()))
+            self._has_sizes = True
+        except errors.StoreUnavailable as error:
+            log.warning("nodes.not_read", error=str(error))
 
     async def _heard(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
         """
@@ -300,22 +314,3 @@ class SchedulerService:
         if not any(report.ready for report in reports):
             reasons = "; ".join(f"{report.name}: {report.reason}" for report in reports)
             raise errors.NodeUnavailable("any", reasons or "not asked yet")
-
-
-def _stored(report: NodeReport) -> Node:
-    now = clock.now()
-    return Node(
-        id=report.name,
-        executor=report.executor,
-        ready=report.ready,
-        reason=report.reason,
-        cpus=report.cpus,
-        memory=report.memory,
-        disk_used=report.disk_used,
-        disk_total=report.disk_total,
-        gpus=list(report.gpus),
-        labels=dict(report.labels),
-        version=report.version,
-        checked_at=now,
-        seen_at=now if report.ready else None,
-    )

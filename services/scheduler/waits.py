@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.scheduler import feasibility
 from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.lanes import LaneKey
@@ -25,8 +26,8 @@ class Wait(StrEnum):
     FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
     RESERVED = "reserved"  #: the node with room is kept for another task
     NEVER = "never"  #: no node could take it, empty and well
-    NOT_READY = "not_ready"  #: no node is ready, or there is none
-    MAINTENANCE = "maintenance"  #: no node is ready, and some are in maintenance
+    NOT_READY = "not_ready"  #: no node that could take it is ready, or there is none
+    MAINTENANCE = "maintenance"  #: the same, and some of them are in maintenance
     QUOTA = "quota"  #: of its user or project
     ARRAY = "array"  #: as many children of its array are placed as may be
     DEPENDENCY = "dependency"  #: on tasks that are not over
@@ -40,6 +41,7 @@ _OF_NODES = {
     Outcome.FRAGMENTED: Wait.FRAGMENTED,
     Outcome.RESERVED: Wait.RESERVED,
     Outcome.NEVER: Wait.NEVER,
+    Outcome.NOT_READY: Wait.NOT_READY,
     Outcome.NO_NODES: Wait.NOT_READY,
 }
 
@@ -110,14 +112,21 @@ class _Judged:
 
     def __init__(self, nodes: Sequence[NodeState], reservation: Reservation | None) -> None:
         self._explainer = Explainer(nodes, reservation)
+        self._maintained = [node for node in nodes if node.reason == IN_MAINTENANCE]
         self._none_ready = _none_ready(nodes)
         self._found: dict[str, Wait] = {}
 
     def wait(self, shape: str, task: Pending) -> Wait:
         if shape not in self._found and len(self._found) < MOST:
-            self._found[shape] = _OF_NODES[self._explainer.outcome(task)]
+            self._found[shape] = self._judge(task)
         wait = self._found.get(shape, Wait.NO_ROOM)
         return self._none_ready if self._none_ready and wait is not Wait.NEVER else wait
+
+    def _judge(self, task: Pending) -> Wait:
+        wait = _OF_NODES[self._explainer.outcome(task)]
+        if wait is Wait.NOT_READY and any(feasibility.could_ever_fit(task, node) for node in self._maintained):
+            return Wait.MAINTENANCE
+        return wait
 
 
 def _none_ready(nodes: Iterable[NodeState]) -> Wait | None:

@@ -158,7 +158,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a node has. `reason` says why it is not ready."""
+    """
+    What a node has. `reason` says why it is not ready. `answered`: the node itself said so just now; else the sizes are what is
+    configured of it, or 0 where nobody knows.
+    """
 
     name: str
     executor: str
@@ -172,6 +175,12 @@ class NodeReport:
     labels: Mapping[str, str] = field(default_factory=dict)
     version: str = ""
     clock_ahead: float = 0.0  #: seconds by which its clock is ahead of ours
+    answered: bool = True
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its sizes are those that the node itself said: every node has some."""
+        return (self.answered or self.ready) and self.cpus > 0 and self.memory > 0
 
 
 @dataclass(frozen=True, slots=True)

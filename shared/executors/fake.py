@@ -110,7 +110,7 @@ class FakeExecutor:
     async def nodes(self) -> Sequence[base.NodeReport]:
         down = self.faults.down
         return [
-            replace(report, ready=False, reason=down[name]) if name in down else report
+            base.NodeReport(name, self.name, False, down[name], 0.0, 0, answered=False) if name in down else report
             for name, report in self.reports.items()
         ]
 

@@ -195,6 +195,7 @@ class DockerExecutor:
                 memory=memory or 0,
                 gpus=tuple(node.gpus),
                 labels=node.labels,
+                answered=False,
             )
 
     async def _info(self, on: host.Host, engine: client.Engine, *, timeout: float | None = None) -> observe.Json:

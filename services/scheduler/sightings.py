@@ -1,0 +1,49 @@
+"""Nodes as they were seen, between what an executor reports and what is stored for those who ask: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from shared.executors.base import NodeReport
+from shared.models.node import Node
+
+
+def stored(report: NodeReport, *, now: float) -> Node:
+    """The document of a node that was asked at `now`."""
+    return Node(
+        id=report.name,
+        executor=report.executor,
+        ready=report.ready,
+        reason=report.reason,
+        cpus=report.cpus,
+        memory=report.memory,
+        disk_used=report.disk_used,
+        disk_total=report.disk_total,
+        gpus=list(report.gpus),
+        labels=dict(report.labels),
+        version=report.version,
+        checked_at=now,
+        seen_at=now if report.answered else None,
+    )
+
+
+def reports(nodes: Iterable[Node]) -> list[NodeReport]:
+    """Sizes that nodes had when they last answered. Those that never did are left out, and those stored without any."""
+    made = (_report(node) for node in nodes if node.seen_at is not None)
+    return [report for report in made if report.is_measured]
+
+
+def _report(node: Node) -> NodeReport:
+    return NodeReport(
+        name=node.id,
+        executor=node.executor,
+        ready=False,
+        reason="it was not asked yet",
+        cpus=node.cpus,
+        memory=node.memory,
+        disk_used=node.disk_used,
+        disk_total=node.disk_total,
+        gpus=tuple(node.gpus),
+        labels=node.labels,
+        version=node.version,
+    )
