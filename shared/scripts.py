@@ -1,0 +1,80 @@
+"""
+The first line of a task's script, as the kernel will read it: pure.
+
+`#!` counts as the first two bytes of a file and nowhere else (execve(2)); what follows up to the line's end is the
+interpreter's path and at most one argument, and a carriage return is part of them.
+"""
+
+from __future__ import annotations
+
+BOM = "\ufeff"
+KERNEL_LINE = 127  #: bytes of a first line that every kernel reads; since Linux 5.1 they are 255
+_MARK = "#!"
+
+
+def problems_of(script: str) -> list[str]:
+    """Sentences about a script's first lines that keep it from running as it was meant; none where nothing is to be said."""
+    first = script.split("\n", 1)[0]
+    problems: list[str] = []
+    if fatal := never_works(script):
+        problems.append(fatal)
+    elif "\r\n" in script:
+        problems.append(
+            "lines of the script end in CR LF (Windows): shells take the CR as part of the last word; "
+            "convert it, for example with dos2unix"
+        )
+    if script.startswith(BOM):
+        problems.append(
+            f"the script begins with a byte order mark{_hidden(script.removeprefix(BOM))}; save it as UTF-8 without one"
+        )
+    elif not script.startswith(_MARK) and script.lstrip().startswith(_MARK):
+        problems.append(f"the script does not begin with `#!`{_hidden(script.lstrip())}; remove what stands before it")
+    if first.startswith(_MARK):
+        problems += _problems_of_line(first)
+    return problems
+
+
+def never_works(script: str) -> str | None:
+    """Why a script can run in no image whatever; None where it may."""
+    first = script.split("\n", 1)[0]
+    if first.startswith(_MARK) and first.endswith("\r"):
+        return (
+            f"the first line names `{_shown(first[2:].strip())}` followed by a carriage return (Windows line ends), "
+            "and no image has a program of that name; convert the script, for example with dos2unix"
+        )
+    return None
+
+
+def interpreter(script: str) -> str | None:
+    """The path of the program that the first line names; None where it names none."""
+    first = script.split("\n", 1)[0]
+    words = first[2:].split() if first.startswith(_MARK) else []
+    return words[0] if words else None
+
+
+def _problems_of_line(first: str) -> list[str]:
+    path = interpreter(first)
+    if path is None:
+        return ["the first line is `#!` without an interpreter, so that /bin/sh runs the script"]
+    problems = []
+    if len(first.encode()) > KERNEL_LINE:
+        problems.append(
+            f"the first line has {len(first.encode())} bytes, and kernels read the first {KERNEL_LINE} (255 since "
+            "Linux 5.1): name a shorter path, or call the interpreter in a line of its own"
+        )
+    if not path.startswith("/"):
+        problems.append(
+            f"the first line names `{_shown(path)}`, which is no absolute path: it is looked for in the directory "
+            "that the script runs in"
+        )
+    return problems
+
+
+def _hidden(rest: str) -> str:
+    """The consequence of something that stands before the script's real beginning."""
+    return ", so that its `#!` is not seen and /bin/sh runs it" if rest.lstrip().startswith(_MARK) else ""
+
+
+def _shown(text: str) -> str:
+    plain = "".join(char if char.isprintable() else "?" for char in text)
+    return plain if len(plain) <= 60 else f"{plain[:59]}…"
