@@ -49,6 +49,7 @@ class Preparer:
                 gid=task.user.gid,
                 script=spec.cmd,
                 uris=spec.uris,
+                attempt=task.attempt,
             )
         except errors.StorageError as error:
             return error

@@ -12,7 +12,7 @@ from pathlib import Path
 from shared import errors
 from shared.executors import wrapper
 from shared.models.task import Place
-from shared.storage import beneath, trees
+from shared.storage import beneath, outputs, trees
 
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
@@ -48,14 +48,17 @@ class TaskDirectories:
         own = self._root / str(place.task // _PER_FOLDER) / str(place.task)
         return own if place.index is None else own / str(place.index)
 
-    async def prepare(self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
+    async def prepare(
+        self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
+    ) -> Path:
         """
         Make the task's directory with its script, owned by the user and closed to others, and return its path.
-        Doing it again, for the same attempt or a later one, is fine: what earlier attempts left stays.
+        Doing it again, for the same attempt or a later one, is fine: what earlier attempts left stays, their output under
+        their own names (`outputs`).
 
         Raises `errors.StorageError`.
         """
-        return await asyncio.to_thread(self.make, place, uid=uid, gid=gid, script=script, uris=uris)
+        return await asyncio.to_thread(self.make, place, uid=uid, gid=gid, script=script, uris=uris, attempt=attempt)
 
     def highest(self) -> int:
         """The highest number of a task that has a directory here; 0 where there is none."""
@@ -78,7 +81,9 @@ class TaskDirectories:
     def _remove(self, place: Place) -> None:
         trees.remove(self.path(place))
 
-    def make(self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = ()) -> Path:
+    def make(
+        self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
+    ) -> Path:
         """`prepare` in this thread, which waits for the disk."""
         path = self.path(place)
         owner = self._owner(uid, gid)
@@ -92,6 +97,7 @@ class TaskDirectories:
                 try:
                     if owner:
                         os.fchown(state, *owner)
+                    outputs.keep(directory, state, attempt=attempt)
                 finally:
                     os.close(state)
                 beneath.write_new(directory, SCRIPT, script.encode(), mode=0o700, owner=owner)

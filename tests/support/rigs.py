@@ -52,7 +52,7 @@ class Rig:
         """A run that could be started, with its directory made."""
         task_id = next(_ids) if task_id is None else task_id
         uid, gid = fields.pop("uid", UID), fields.pop("gid", GID)
-        path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script)
+        path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script, attempt=attempt)
         values: dict[str, Any] = {
             "handle": base.Handle(self.node, task_id, attempt),
             "image": IMAGE,

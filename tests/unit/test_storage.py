@@ -89,6 +89,75 @@ async def test_who_is_not_root_can_prepare_only_for_himself(
         await tasks.prepare(Place(1), uid=unprivileged + 1, gid=GID, script="")
 
 
+# --- the output of earlier attempts ----------------------------------------------
+
+
+async def prepared_for(tasks: directories.TaskDirectories, attempt: int) -> Path:
+    return await tasks.prepare(Place(1234), uid=UID, gid=GID, script="exit 0", attempt=attempt)
+
+
+def texts(path: Path) -> dict[str, str]:
+    return {one.name: one.read_text() for one in path.glob("god.*")}
+
+
+async def test_the_output_of_each_attempt_is_kept_as_that_attempts(tasks: directories.TaskDirectories) -> None:
+    for attempt in (1, 2, 4):  # the third never came to its output
+        path = await prepared_for(tasks, attempt)
+        assert not (path / "god.log").exists()
+        (path / "god.log").write_text(f"out {attempt}")
+        (path / "god.err").write_text(f"err {attempt}")
+        if attempt == 2:
+            await prepared_for(tasks, 3)
+    assert texts(path) == {
+        **{"god.log.1": "out 1", "god.log.2": "out 2", "god.log": "out 4"},
+        **{"god.err.1": "err 1", "god.err.2": "err 2", "god.err": "err 4"},
+    }
+
+
+async def test_preparing_an_attempt_that_has_begun_leaves_its_output_alone(tasks: directories.TaskDirectories) -> None:
+    path = await prepared_for(tasks, 2)
+    (path / wrapper.started_file(2)).write_text("1\n")
+    (path / "god.log").write_text("of this attempt")
+    await prepared_for(tasks, 2)
+    assert texts(path) == {"god.log": "of this attempt"}
+
+
+async def test_a_users_own_file_is_not_replaced_by_the_output_of_an_earlier_attempt(
+    tasks: directories.TaskDirectories,
+) -> None:
+    path = await prepared_for(tasks, 1)
+    for name, text in {"god.log": "out", "god.log.1": "mine", "god.log.1.1": "mine too"}.items():
+        (path / name).write_text(text)
+    await prepared_for(tasks, 2)
+    assert texts(path) == {"god.log.1": "mine", "god.log.1.1": "mine too", "god.log.1.2": "out"}
+
+
+@pytest.mark.parametrize("kind", ["link", "link in the way", "directory", "pipe"])
+async def test_what_stands_in_place_of_an_output_is_put_aside_and_leads_nowhere(
+    tasks: directories.TaskDirectories, tmp_path: Path, kind: str
+) -> None:
+    path, outside = await prepared_for(tasks, 1), tmp_path / "outside"
+    outside.write_text("untouched")
+    planted = path / "god.log"
+    if kind == "link in the way":
+        planted.write_text("out")
+        (path / "god.log.1").symlink_to(outside)
+    elif kind == "link":
+        planted.symlink_to(outside)
+    elif kind == "directory":
+        planted.mkdir()
+    else:
+        os.mkfifo(planted)
+    await asyncio.wait_for(prepared_for(tasks, 2), 5)
+    assert not planted.exists()
+    assert not planted.is_symlink()
+    assert outside.read_text() == "untouched"
+    if kind == "link in the way":
+        assert (path / "god.log.1.1").read_text() == "out"
+    else:
+        assert os.path.lexists(path / "god.log.1")
+
+
 # --- what is planted -------------------------------------------------------------
 
 
