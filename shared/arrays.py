@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shared import kills
 from shared.lifecycle import ENDED, Ending, Intent, Remark, TaskStatus
-from shared.models.task import Array, Member, Task
+from shared.models.task import Array, Member, Task, range_name
 
 KILLED = 137  #: the exit code of an array that was killed
 
@@ -51,7 +52,8 @@ def unmade(parent: Task, position: int) -> Task:
         shown.intent = None
         shown.ending, shown.exit_code, shown.ended_at = parent.ending, parent.exit_code, parent.ended_at
         if parent.ending is Ending.KILLED:
-            shown.reason = "killed before it was started"
+            by = parent.intent_by or array_of(parent).killer_of(array_of(parent).indices[position])
+            shown.reason = kills.before_start(by)
     return shown
 
 
@@ -59,6 +61,15 @@ def array_of(parent: Task) -> Array:
     """The array of a task that is known to be the parent of one."""
     assert parent.array is not None
     return parent.array
+
+
+def killers(parent: Task) -> dict[str | None, list[tuple[int, int]]]:
+    """The ranges of children that are to be killed without the rest, by the user who asked for it."""
+    array = array_of(parent)
+    asked: dict[str | None, list[tuple[int, int]]] = {}
+    for first, last in array.killed:
+        asked.setdefault(array.killed_by.get(range_name(first, last)), []).append((first, last))
+    return asked
 
 
 def is_suspended(parent: Task) -> bool:
@@ -88,5 +99,6 @@ def _own(parent: Task, position: int, now: float) -> dict[str, Any]:
         "member": member.model_dump(),
         "intent": Intent.KILL if killed else None,
         "intent_at": now if killed else None,
+        "intent_by": (parent.intent_by if parent.intent is Intent.KILL else array.killer_of(index)) if killed else None,
         "history": [{"at": now, "status": TaskStatus.PENDING, "attempt": 0, "note": None}],
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+import structlog
+
 from services.api import arrays
 from services.api.context import Context
 from shared import clock, errors
@@ -13,16 +15,19 @@ from shared.models.task import Purge, Task
 from shared.store.arrays import MOST_KILLED
 from shared.store.tasks import Transition
 
+log = structlog.get_logger(__name__)
+
 _CHUNK = 1000  #: tasks moved by one write
+_SHOWN = 20  #: ranges of indices in a line of the log
 
 
 async def kill_all(here: Context, parent: Task, asked: Task) -> None:
     """Pass on that the parent is to be killed; `asked` is the parent since. The scheduler does it too, until all are over."""
-    await here.stores.arrays.ask_children(parent.id, Intent.KILL, at=asked.intent_at or clock.now())
+    await here.stores.arrays.ask_children(parent.id, Intent.KILL, at=asked.intent_at or clock.now(), by=asked.intent_by)
     here.hints.pending([parent.id])
 
 
-async def kill_part(here: Context, parent: Task, text: str) -> Task | None:
+async def kill_part(here: Context, parent: Task, text: str, *, by: str) -> Task | None:
     """
     Let the children with the indices of `text` (`3-7,9`) be killed; return the parent, None where it is over. Raises
     `errors.InvalidInput`.
@@ -36,22 +41,23 @@ async def kill_part(here: Context, parent: Task, text: str) -> Task | None:
     first, last = parent.array.indices[0], parent.array.indices[-1]
     if ranges[0][0] < first or ranges[-1][1] > last:
         raise errors.InvalidInput.of("query.index", f"must be between {first} and {last}")
-    return await _kill_ranges(here, parent.id, ranges)
+    return await _kill_ranges(here, parent.id, ranges, by=by)
 
 
-async def kill_unmade(here: Context, child: Task) -> Task | None:
+async def kill_unmade(here: Context, child: Task, *, by: str) -> Task | None:
     """Let a child be killed that is not made yet; return it, None where it is over or no child. Raises `errors.Conflict`."""
     parent = await here.stores.views.get(child.member.parent) if child.member else None
     now = await here.stores.views.get(child.id)
     if child.member is None or parent is None or parent.status in ENDED or now is None or now.status in ENDED:
         return None
-    await _kill_ranges(here, parent.id, [(child.member.index, child.member.index)])
+    await _kill_ranges(here, parent.id, [(child.member.index, child.member.index)], by=by)
     return await here.stores.views.get(child.id)
 
 
-async def _kill_ranges(here: Context, parent_id: int, ranges: Sequence[tuple[int, int]]) -> Task | None:
-    killed = await here.stores.arrays.kill_part(parent_id, ranges, at=clock.now())
+async def _kill_ranges(here: Context, parent_id: int, ranges: Sequence[tuple[int, int]], *, by: str) -> Task | None:
+    killed = await here.stores.arrays.kill_part(parent_id, ranges, at=clock.now(), by=by)
     if killed is not None:
+        log.info("task.kill_asked", task_id=parent_id, user=killed.user.id, by=by, indices=ranges[:_SHOWN])
         here.hints.asked()
         here.hints.pending([parent_id])
         return killed
@@ -63,10 +69,10 @@ async def _kill_ranges(here: Context, parent_id: int, ranges: Sequence[tuple[int
     return None
 
 
-async def reschedule_all(here: Context, parent: Task) -> None:
+async def reschedule_all(here: Context, parent: Task, *, by: str) -> None:
     """Let all children that run begin again."""
     if await here.stores.arrays.ask_children(
-        parent.id, Intent.RESCHEDULE, at=clock.now(), statuses=[TaskStatus.RUNNING]
+        parent.id, Intent.RESCHEDULE, at=clock.now(), statuses=[TaskStatus.RUNNING], by=by
     ):
         here.hints.asked()
 

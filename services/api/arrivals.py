@@ -51,6 +51,7 @@ class Arrivals:
             now=self._now,
         )
         task.request = requests.current()
+        task.sent_by = self._caller.id if task.user.id != self._caller.id else None
         if task.spec.depends.ids:
             await self._let_wait(task, sent)
         return task

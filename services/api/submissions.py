@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+import structlog
+
 from services.api.hints import Hints
 from shared import batching, clock, errors, metrics
 from shared.lifecycle import TaskStatus
@@ -13,6 +15,8 @@ from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.admissions import Limits
 from shared.store.stores import Stores
+
+log = structlog.get_logger(__name__)
 
 _BATCH = 250  #: tasks in one insert
 _TRIES = 3  #: when numbers turn out to be taken, after the counter was lost
@@ -71,6 +75,17 @@ class Submissions:
         return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
 
     def _tell(self, stored: Sequence[Task]) -> None:
+        for task in stored:
+            # Each by its own request's id: what is stored together came with several.
+            log.info(
+                "task.submitted",
+                task_id=task.id,
+                user=task.user.id,
+                by=task.sent_by or task.user.id,
+                project=task.project,
+                children=task.array.count if task.array else None,
+                request=task.request,
+            )
         metrics.TASKS_ADMITTED.inc(sum(task.array.count if task.array else 1 for task in stored))
         self._hints.pending([task.id for task in stored if task.status is TaskStatus.PENDING])
 

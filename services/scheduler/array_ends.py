@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from services.scheduler.open_arrays import OpenArray, OpenArrays
-from shared import arrays, clock, metrics
+from shared import arrays, clock, kills, metrics
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.store.arrays import Outcome, Tally
 from shared.store.stores import Stores
@@ -85,7 +85,7 @@ class ArrayEnds:
             self._opened.changed.add(held.parent.id)
             return False
         metrics.ENDED.labels(ending=move.fields["ending"]).inc()
-        log.info("array.ended", task_id=held.parent.id, children=held.array.count, failures=outcome.failures)
+        log.info("array.over", task_id=held.parent.id, children=held.array.count, failures=outcome.failures)
         return True
 
 
@@ -101,7 +101,8 @@ def _ending(held: OpenArray, outcome: Outcome, now: float) -> Transition:
         "settled": True,
     }
     if killed and outcome.succeeded < array.count:
-        reason = f"killed; {outcome.succeeded} of {array.count} children had ended with exit code 0"
+        killing = kills.reason(parent.intent_by) if parent.intent_by else "killed"
+        reason = f"{killing}; {outcome.succeeded} of {array.count} children had ended with exit code 0"
         fields |= {"ending": Ending.KILLED, "exit_code": arrays.KILLED, "reason": reason}
     else:
         code, said = arrays.ending(array, outcome.failed, failures=outcome.failures)
@@ -113,5 +114,6 @@ def _ending(held: OpenArray, outcome: Outcome, now: float) -> Transition:
         TaskStatus.OVER,
         at=now,
         fields=fields,
+        about={"user": parent.user.id, "request": parent.request},
         intents=[Intent.KILL] if killed else [None, Intent.SUSPEND, Intent.RESUME],
     )

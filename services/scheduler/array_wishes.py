@@ -16,16 +16,16 @@ async def pass_on(stores: Stores, parent: Task) -> None:
     at = parent.intent_at or clock.now()
     ask = stores.arrays.ask_children
     if parent.intent is Intent.KILL:
-        await ask(parent.id, Intent.KILL, at=at)
+        await ask(parent.id, Intent.KILL, at=at, by=parent.intent_by)
         return
-    if killed := arrays.array_of(parent).killed:
-        await ask(parent.id, Intent.KILL, at=at, ranges=killed)
+    for by, ranges in arrays.killers(parent).items():
+        await ask(parent.id, Intent.KILL, at=at, ranges=ranges, by=by)
     if arrays.is_suspended(parent):
-        await ask(parent.id, Intent.SUSPEND, at=at, statuses=[TaskStatus.RUNNING])
+        await ask(parent.id, Intent.SUSPEND, at=at, statuses=[TaskStatus.RUNNING], by=parent.intent_by)
     if parent.intent is Intent.SUSPEND:
         await stores.tasks.answer(parent.id, Intent.SUSPEND, Remark.SUSPENDED, attempt=parent.attempt)
     elif parent.intent is Intent.RESUME:
-        await ask(parent.id, Intent.RESUME, at=at, statuses=PLACED)
+        await ask(parent.id, Intent.RESUME, at=at, statuses=PLACED, by=parent.intent_by)
         await stores.tasks.answer(parent.id, Intent.RESUME, Remark.RESUMED, attempt=parent.attempt)
 
 

@@ -10,7 +10,7 @@ import structlog
 from services.scheduler import preparation, retries, runs
 from services.scheduler.placement import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
-from shared import batching, clock, errors, lifetime, metrics
+from shared import batching, clock, errors, kills, lifetime, metrics
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
@@ -248,7 +248,7 @@ class Dispatcher:
         self._release(task)
 
     async def _fail(self, task: Task, reason: str, kind: str) -> None:
-        log.info("start.failed", reason=reason, kind=kind)
+        log.warning("start.failed", reason=reason, kind=kind)
         metrics.STARTS.labels(outcome=kind).inc()
         self._retries.forget(task.id)
         now = clock.now()
@@ -270,7 +270,7 @@ class Dispatcher:
         fields = {
             "ending": Ending.KILLED,
             "exit_code": 137,
-            "reason": "killed before it was started",
+            "reason": kills.before_start(await self._killer(task)),
             "ended_at": now,
             "intent": None,
             "settled": True,
@@ -279,6 +279,13 @@ class Dispatcher:
         if await self._ask(move):
             metrics.ENDED.labels(ending=Ending.KILLED).inc()
         self._release(task)
+
+    async def _killer(self, task: Task) -> str | None:
+        """The user who asked for the attempt to be killed, as is recorded now."""
+        try:
+            return next((found.intent_by for found in await self._stores.work.placed_of([task.id])), None)
+        except errors.StoreUnavailable:
+            return task.intent_by
 
     def _release(self, task: Task) -> None:
         self.released.append((task.id, task.attempt))
@@ -300,7 +307,19 @@ class Dispatcher:
         intents: Sequence[Intent | None] | None = None,
     ) -> Transition:
         return Transition(
-            task.id, task.attempt, TaskStatus.STARTING, new, at=now, fields=fields, note=note, intents=intents
+            task.id,
+            task.attempt,
+            TaskStatus.STARTING,
+            new,
+            at=now,
+            fields=fields,
+            note=note,
+            intents=intents,
+            about={
+                "user": task.user.id,
+                "node": task.placement.node if task.placement else None,
+                "request": task.request,
+            },
         )
 
     async def _ask(self, move: Transition) -> bool:

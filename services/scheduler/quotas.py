@@ -168,5 +168,13 @@ def _end(task: Pending, reason: str, now: float) -> Transition:
         "settled": True,
     }
     return Transition(
-        task.id, task.attempt, TaskStatus.PENDING, TaskStatus.OVER, at=now, fields=fields, note=reason, intents=[None]
+        task.id,
+        task.attempt,
+        TaskStatus.PENDING,
+        TaskStatus.OVER,
+        at=now,
+        fields=fields,
+        note=reason,
+        intents=[None],
+        about={"user": task.user},
     )

@@ -115,7 +115,7 @@ class Enactor:
         stop.add_done_callback(lambda _: self._stops.pop(handle, None))
 
     async def _stop(self, handle: Handle, grace: float) -> None:
-        log.info("task.stopping", task_id=handle.task_id, attempt=handle.attempt, grace=grace)
+        log.debug("task.stopping", task_id=handle.task_id, attempt=handle.attempt, grace=grace)
         try:
             await self._executor.stop(handle, grace=grace)
         except errors.GoDockerError as error:

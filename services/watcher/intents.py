@@ -5,10 +5,11 @@ from __future__ import annotations
 import structlog
 
 from services.watcher.outcome import KILLED
-from shared import clock, metrics
+from shared import clock, kills, metrics
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.store.stores import Stores
 from shared.store.tasks import Transition
+from shared.store.work import Unwanted
 
 log = structlog.get_logger(__name__)
 
@@ -19,22 +20,33 @@ async def kill_waiting(stores: Stores) -> int:
     placement needs a task that nobody wants killed. Raises `errors.StoreUnavailable`.
     """
     now = clock.now()
-    fields = {
-        "ending": Ending.KILLED,
-        "exit_code": KILLED,
-        "reason": "killed before it was started",
-        "ended_at": now,
-        "intent": None,
-        "settled": True,
-    }
-    moves = [
-        Transition(
-            task_id, attempt, status, TaskStatus.OVER, at=now, fields=fields, note="killed", intents=[Intent.KILL]
-        )
-        for task_id, attempt, status in await stores.work.kills_of_waiting()
-    ]
+    moves = [_end(task, now) for task in await stores.work.kills_of_waiting()]
     killed = await stores.tasks.transition_many(moves)
     metrics.ENDED.labels(ending=Ending.KILLED).inc(len(killed))
     if killed:
         log.info("tasks.killed_waiting", count=len(killed))
     return len(killed)
+
+
+def _end(task: Unwanted, now: float) -> Transition:
+    reason = kills.before_start(task.intent_by)
+    fields = {
+        "ending": Ending.KILLED,
+        "exit_code": KILLED,
+        "reason": reason,
+        "ended_at": now,
+        "intent": None,
+        "settled": True,
+    }
+    about = {"user": task.user, "request": task.request}
+    return Transition(
+        task.id,
+        task.attempt,
+        task.status,
+        TaskStatus.OVER,
+        at=now,
+        fields=fields,
+        note=reason,
+        intents=[Intent.KILL],
+        about=about,
+    )

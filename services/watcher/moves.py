@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.watcher.outcome import Outcome
+from shared import kills
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Failure, Task, shape_of
 from shared.settings import FailurePolicy
@@ -35,12 +36,13 @@ def end(task: Placed, found: Outcome, now: float, **fields: Any) -> Transition:
             **fields,
         },
         note=found.reason,
+        about=about(task),
     )
 
 
 def again(task: Placed, now: float) -> Transition:
     """Back into the queue, behind those that wait there."""
-    fields = {"queued_at": now, "reason": "rescheduled by its owner or an admin"}
+    fields = {"queued_at": now, "reason": kills.rescheduled(task.intent_by)}
     return _back(task, now, fields, note="rescheduled", wanted=Intent.RESCHEDULE)
 
 
@@ -79,12 +81,24 @@ def _back(task: Placed, now: float, fields: dict[str, Any], *, note: str, wanted
         task.status,
         TaskStatus.PENDING,
         at=now,
-        fields={"started_at": None, "intent": None, "intent_at": None, "cause": None, "remark": Remark.RESCHEDULED}
-        | fields,
+        fields={
+            "started_at": None,
+            "intent": None,
+            "intent_at": None,
+            "intent_by": None,
+            "cause": None,
+            "remark": Remark.RESCHEDULED,
+            **fields,
+        },
         note=note,
         # A kill that was asked for meanwhile must not be lost with the attempt.
         intents=[wanted],
     )
+
+
+def about(task: Placed) -> dict[str, Any]:
+    """What is logged with the moves of a task that has a node."""
+    return {"user": task.user, "node": task.node, "request": task.request}
 
 
 def is_failure(found: Outcome) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared import durations
+from shared import durations, kills
 from shared.executors import wrapper
 from shared.executors.base import Boot, Observation
 from shared.lifecycle import STOPPING, Ending, Intent
@@ -124,7 +124,7 @@ def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
         return Outcome(Ending.KILLED, KILLED, "rescheduled", started_at, ended_at, again=True)
     if task.cause is not None:
         return Outcome(task.cause.ending, KILLED, task.cause.reason, started_at, ended_at)
-    return Outcome(Ending.KILLED, KILLED, "killed by its owner or an admin", started_at, ended_at)
+    return Outcome(Ending.KILLED, KILLED, kills.reason(task.intent_by), started_at, ended_at)
 
 
 def _is_after_wish(task: Placed, ended_at: float) -> bool:

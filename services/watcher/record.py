@@ -9,13 +9,14 @@ from dataclasses import replace
 import structlog
 
 from services.watcher import accounting, moves, outcome
+from services.watcher.moves import about
 from services.watcher.outcome import Outcome
 from services.watcher.reconcile import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.settle import Settler
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
 from shared.executors.base import Executor, Feature, Handle, Observation, RunState
-from shared.lifecycle import STOPPING, Ending, TaskStatus
+from shared.lifecycle import STOPPING, TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
@@ -61,6 +62,7 @@ class Recorder:
                 TaskStatus.RUNNING,
                 at=now,
                 fields={"started_at": at or now},
+                about=about(action.task),
             )
             for action, at in zip(actions, started, strict=True)
         ]
@@ -184,18 +186,9 @@ class Recorder:
 
     @staticmethod
     def _measure(won: Sequence[tuple[Placed, Outcome]], now: float) -> None:
-        for task, found in won:
+        for _, found in won:
             metrics.ENDED.labels(ending=found.ending).inc()
             metrics.EXIT_TO_OVER.observe(max(0.0, now - found.ended_at))
-            if found.ending is not Ending.EXITED or found.reason:
-                log.info(
-                    "task.ended",
-                    task_id=task.id,
-                    attempt=task.attempt,
-                    request=task.request,
-                    ending=found.ending,
-                    reason=found.reason,
-                )
 
     async def _requeue(self, tasks: Sequence[Placed], *, there: bool) -> None:
         """Remove the runs of attempts that others follow, and tell the scheduler. Both are found again if it fails here."""

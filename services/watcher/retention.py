@@ -55,7 +55,7 @@ class Retention:
         user = deletion.id
         await self._stores.users.shut_out(user)
         # Each time: a task may have been on its way in when the user was shut out.
-        if await self._stores.owned.kill_all(user, at=clock.now()):
+        if await self._stores.owned.kill_all(user, at=clock.now(), by=deletion.asked_by):
             await self._tell_watchers()
         if await self._stores.owned.count_unfinished(user):
             return False  # what still runs may write, and what has run is not counted yet

@@ -91,6 +91,11 @@ class Spec(Stored):
         return (Network.PUBLIC if value else None) if isinstance(value, bool) else value
 
 
+def range_name(first: int, last: int) -> str:
+    """The name of a range of indices among the fields of a document."""
+    return f"{first}_{last}"
+
+
 class Array(Stored):
     """
     What the parent of an array holds: it stands for `count` children with the indices `start`, `start + step` …, whose ids
@@ -106,6 +111,7 @@ class Array(Stored):
     max_concurrent: int | None = None  #: children that hold resources at a time, at most
     over: int = 0  #: children that came to their end, when they were last counted
     killed: list[tuple[int, int]] = []  #: indices, from and to, that are to be killed without the rest
+    killed_by: dict[str, str] = {}  #: users who asked for that, by `range_name`
 
     @property
     def indices(self) -> range:
@@ -122,6 +128,13 @@ class Array(Stored):
 
     def wants_killed(self, index: int) -> bool:
         return any(first <= index <= last for first, last in self.killed)
+
+    def killer_of(self, index: int) -> str | None:
+        """The user who asked for one child to be killed, where that is known."""
+        for first, last in self.killed:
+            if first <= index <= last and (by := self.killed_by.get(range_name(first, last))):
+                return by
+        return None
 
 
 class Member(Stored):
@@ -200,6 +213,7 @@ class Task(Stored):
     attempt: int = 0
     intent: Intent | None = None  #: None: run
     intent_at: float | None = None
+    intent_by: str | None = None  #: the user who asked for it; kept after the end
     cause: Cause | None = None  #: of an intent to kill that is the system's own
     remark: Remark | None = None  #: what came of the last intent
     user: TaskUser
@@ -223,6 +237,7 @@ class Task(Stored):
     purge: Purge | None = None
     told: int | None = None  #: the attempt whose start is in the outbox, -1 for none yet; None: no mail is owed
     request: str | None = None  #: the id of the HTTP request that made it, to be found in the logs
+    sent_by: str | None = None  #: the admin who sent it for its user
     submission: str = ""  #: tells, after a lost answer, whether an insert was ours
     history: list[dict[str, Any]] = []
 

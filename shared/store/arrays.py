@@ -10,7 +10,7 @@ from pymongo import errors as driver_errors
 
 from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
-from shared.models.task import Purge, Task
+from shared.models.task import Purge, Task, range_name
 from shared.store import connection, indexes, reading, wishes
 from shared.store.indexes import ARRAYS, PARENTS
 
@@ -95,21 +95,22 @@ class ArrayStore:
         await self._set(task_id, {"array.over": over, "started_at": started_at})
 
     @connection.translated
-    async def kill_part(self, task_id: int, ranges: Sequence[tuple[int, int]], *, at: float) -> Task | None:
+    async def kill_part(
+        self, task_id: int, ranges: Sequence[tuple[int, int]], *, at: float, by: str | None = None
+    ) -> Task | None:
         """
         Let the children with these indices be killed, those that are made and those that are not. Return the parent, or None if
         it is over or holds too many ranges already.
         """
         query = {"_id": task_id, "status": {"$in": sorted(ACTIVE)}, f"array.killed.{MOST_KILLED}": {"$exists": False}}
-        document = await self._tasks.find_one_and_update(
-            query,
-            {"$addToSet": {"array.killed": {"$each": [list(one) for one in ranges]}}},
-            return_document=True,
-        )
+        update: dict[str, Any] = {"$addToSet": {"array.killed": {"$each": [list(one) for one in ranges]}}}
+        if by is not None:
+            update["$set"] = {f"array.killed_by.{range_name(*one)}": by for one in ranges}
+        document = await self._tasks.find_one_and_update(query, update, return_document=True)
         if document is None:
             return None
         parent = Task.model_validate(document)
-        await self.ask_children(task_id, Intent.KILL, at=at, ranges=ranges)
+        await self.ask_children(task_id, Intent.KILL, at=at, ranges=ranges, by=by)
         return parent
 
     async def _set(self, task_id: int, fields: Mapping[str, Any]) -> bool:
@@ -149,10 +150,12 @@ class ArrayStore:
         at: float,
         statuses: Collection[TaskStatus] = ACTIVE,
         ranges: Sequence[tuple[int, int]] | None = None,
+        by: str | None = None,
     ) -> int:
         """
-        Write what the owner wants of all children in `statuses`, or of those with indices in `ranges`, in one statement. Those
-        of which it is wanted already, or something that stands above it, are left alone. Return how many it was written for.
+        Write what the user `by` wants of all children in `statuses`, or of those with indices in `ranges`, in one statement.
+        Those of which it is wanted already, or something that stands above it, are left alone. Return how many it was written
+        for.
         """
         query: dict[str, Any] = {
             "member.parent": parent,
@@ -165,7 +168,7 @@ class ArrayStore:
             query["remark"] = {"$nin": [Remark.SUSPENDED, Remark.SUSPEND_REJECTED]}
         if intent is Intent.RESUME:
             query["$and"] = [{"$or": [{"remark": Remark.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
-        result = await self._tasks.update_many(query, [{"$set": wishes.written(intent, at)}])
+        result = await self._tasks.update_many(query, [{"$set": wishes.written(intent, at, by)}])
         return int(result.modified_count)
 
     @connection.translated

@@ -19,10 +19,10 @@ class OwnedTasks:
         self._tasks = database["tasks"]
 
     @connection.translated
-    async def kill_all(self, user: str, *, at: float, tag: str | None = None) -> list[int]:
+    async def kill_all(self, user: str, *, at: float, tag: str | None = None, by: str | None = None) -> list[int]:
         """
-        Write the wish to kill all tasks of a user that are not over, or those with `tag`, and return their ids, newest first.
-        One that was to be killed already keeps the time of that.
+        Write the wish of `by` to kill all tasks of a user that are not over, or those with `tag`, and return their ids, newest
+        first. One that was to be killed already keeps the time of that, and the name.
         """
         query: dict[str, Any] = {"user.id": {"$eq": user}, "status": {"$in": sorted(ACTIVE)}}
         if tag is not None:
@@ -30,7 +30,8 @@ class OwnedTasks:
         ids = [found["_id"] async for found in self._tasks.find(query, {"_id": 1}).sort("_id", -1)]
         remaining = iter(ids)
         while chunk := list(islice(remaining, _CHUNK)):
-            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wishes.written(Intent.KILL, at)}])
+            wish = wishes.written(Intent.KILL, at, by)
+            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
         return ids
 
     @connection.translated

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from motor.motor_asyncio import AsyncIOMotorCollection
 from pymongo import ReturnDocument, UpdateOne, WriteConcern
 from pymongo import errors as driver_errors
@@ -17,14 +18,20 @@ from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
 from shared.store import connection, indexes, wishes
 
+log = structlog.get_logger(__name__)
+
 HISTORY = 50  #: transitions kept with a task
+
+_UNSAID: Mapping[str, Any] = {"user": None, "node": None, "request": None}
+_ENDS = ("ending", "exit_code", "reason")  #: what is logged of an end
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """
     One move along an edge of the lifecycle: from `old` at `attempt` to `new`. `fields` are set with it. `next_attempt` is
-    what a placement makes the attempt; `intents` narrows it to tasks whose owner wants one of these (None: whatever).
+    what a placement makes the attempt; `intents` narrows it to tasks whose owner wants one of these (None: whatever). `about` is
+    what is logged of the task besides.
     """
 
     task_id: int
@@ -36,6 +43,7 @@ class Transition:
     note: str | None = None
     next_attempt: int | None = None
     intents: Sequence[Intent | None] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TaskStore:
@@ -113,6 +121,8 @@ class TaskStore:
             document = await self._tasks.find_one_and_update(query, update, return_document=ReturnDocument.AFTER)
         except driver_errors.DuplicateKeyError:
             return None
+        if document is not None:
+            _tell([move])
         return Task.model_validate(document) if document else None
 
     @connection.translated
@@ -122,7 +132,9 @@ class TaskStore:
         moved: not those that someone else moved first, nor those that were to get a port or device which someone else
         holds. Raises `errors.InvalidTransition` before anything is written.
         """
-        return await self.transition_within(moves, session=None)
+        moved = await self.transition_within(moves, session=None)
+        _tell([move for move in moves if move.task_id in moved])
+        return moved
 
     async def transition_within(self, moves: Sequence[Transition], *, session: Any) -> set[int]:
         """`transition_many` as a part of a transaction, whose errors are its own."""
@@ -148,14 +160,16 @@ class TaskStore:
         return {found["_id"] async for found in cursor}
 
     @connection.translated
-    async def ask(self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus]) -> Task | None:
+    async def ask(
+        self, task_id: int, intent: Intent, *, at: float, statuses: Sequence[TaskStatus], by: str | None = None
+    ) -> Task | None:
         """
-        Write what the owner wants; asking for it again keeps the time of the first asking. Return the task, or None
-        if it is in none of `statuses`, or something is wanted that stands above it (`wishes.above`).
+        Write what the user `by` wants; asking for it again keeps the time and the name of the first asking. Return the task, or
+        None if it is in none of `statuses`, or something is wanted that stands above it (`wishes.above`).
         """
         query = {"_id": task_id, "status": {"$in": list(statuses)}, "intent": {"$nin": wishes.above(intent)}}
         document = await self._tasks.find_one_and_update(
-            query, [{"$set": wishes.written(intent, at)}], return_document=ReturnDocument.AFTER
+            query, [{"$set": wishes.written(intent, at, by)}], return_document=ReturnDocument.AFTER
         )
         return Task.model_validate(document) if document else None
 
@@ -171,7 +185,7 @@ class TaskStore:
             "status": {"$in": sorted(lifecycle.PLACED)},
             "intent": {"$nin": sorted(lifecycle.STOPPING)},
         }
-        wish = {"intent": Intent.KILL, "intent_at": at, "cause": cause.model_dump()}
+        wish = {"intent": Intent.KILL, "intent_at": at, "intent_by": None, "cause": cause.model_dump()}
         result = await self._tasks.update_one(query, {"$set": wish})
         return result.matched_count == 1
 
@@ -193,7 +207,7 @@ class TaskStore:
         """Note what came of an intent, and clear it. False if the owner wants something else by now."""
         result = await self._tasks.update_one(
             {"_id": task_id, "attempt": attempt, "intent": intent},
-            {"$set": {"intent": None, "intent_at": None, "remark": remark}},
+            {"$set": {"intent": None, "intent_at": None, "intent_by": None, "remark": remark}},
         )
         return result.matched_count == 1
 
@@ -252,6 +266,19 @@ class TaskStore:
         for attempt, ids in by_attempt.items():
             # One statement for all: half the cost of as many in bulk, and doing it again is fine.
             await self._tasks.update_many({"_id": {"$in": ids}, "attempt": attempt}, {"$set": {"settled": True}})
+
+
+def _tell(moved: Sequence[Transition]) -> None:
+    """
+    Log that these tasks began to run or came to their end: here, where every one of them passes. What a move does not say is
+    said to be nothing, since the writes of many share one task, whose bound context is that of the first.
+    """
+    for move in moved:
+        ids = {"task_id": move.task_id, "attempt": move.attempt, **_UNSAID, **move.about}
+        if move.new is TaskStatus.RUNNING:
+            log.info("task.started", **ids)
+        elif move.new is TaskStatus.OVER:
+            log.info("task.over", **ids, **{name: move.fields.get(name) for name in _ENDS})
 
 
 def _compare(move: Transition) -> dict[str, Any]:

@@ -7,14 +7,20 @@ from typing import Any
 from shared.lifecycle import STOPPING, Intent
 
 
-def written(intent: Intent, at: float) -> dict[str, Any]:
+def written(intent: Intent, at: float, by: str | None) -> dict[str, Any]:
     """
-    The fields of a `$set` in an update's pipeline. A wish that was there already keeps its time. So does a kill of a run that is
-    being stopped to begin again: it may have ended of that stop before, which is no exit of its own.
+    The fields of a `$set` in an update's pipeline. A wish that was there already keeps its time, and the name of the first who
+    asked. So does the time of a kill of a run that is being stopped to begin again: it may have ended of that stop before, which
+    is no exit of its own.
     """
     same = sorted(STOPPING) if intent is Intent.KILL else [intent]
     kept = {"$in": ["$intent", same]}
-    return {"intent": intent, "intent_at": {"$cond": [kept, "$intent_at", at]}}
+    return {
+        "intent": intent,
+        "intent_at": {"$cond": [kept, "$intent_at", at]},
+        # Literal: in a pipeline a text that begins with a dollar would be the name of a field.
+        "intent_by": {"$cond": [{"$eq": ["$intent", intent]}, {"$ifNull": ["$intent_by", None]}, {"$literal": by}]},
+    }
 
 
 def above(intent: Intent) -> list[Intent]:

@@ -71,11 +71,24 @@ class Placed:
     failures: int = 0
     cause: Cause | None = None
     request: str | None = None  #: see `Task.request`
+    intent_by: str | None = None  #: the user who asked for the intent
 
     @property
     def place(self) -> Place:
         """Where its directory is."""
         return Place(self.id) if self.parent is None else Place(self.parent, self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """A task that waits and is to be killed."""
+
+    id: int
+    attempt: int
+    status: TaskStatus
+    user: str
+    request: str | None
+    intent_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +132,7 @@ _PLACED = (
         "status_at",
         "intent",
         "intent_at",
+        "intent_by",
         "cause",
         "placement",
         "started_at",
@@ -188,15 +202,15 @@ class TaskWork:
         }
 
     @connection.translated
-    async def kills_of_waiting(self) -> list[tuple[int, int, TaskStatus]]:
-        """Id, attempt and status of the tasks to be killed that hold no resources; the scheduler ends the parents of arrays."""
+    async def kills_of_waiting(self) -> list[Unwanted]:
+        """The tasks to be killed that hold no resources; the scheduler ends the parents of arrays."""
         query = {
             "intent": {"$eq": Intent.KILL, "$type": "string"},
             "status": {"$in": sorted(WAITING)},
             "array": None,
         }
-        cursor = self._tasks.find(query, {"attempt": 1, "status": 1})
-        return [(found["_id"], found["attempt"], TaskStatus(found["status"])) async for found in cursor]
+        fields = ("attempt", "status", "user.id", "request", "intent_by")
+        return await reading.each(_unwanted, self._tasks.find(query, fields))
 
     @connection.translated
     async def asked_on(self, node: str) -> list[Placed]:
@@ -304,6 +318,18 @@ def _placed(document: dict[str, Any]) -> Placed:
         failures=(document.get("failure") or {}).get("count", 0),
         cause=Cause.model_validate(cause) if cause else None,
         request=document.get("request"),
+        intent_by=document.get("intent_by"),
+    )
+
+
+def _unwanted(document: dict[str, Any]) -> Unwanted:
+    return Unwanted(
+        id=document["_id"],
+        attempt=document["attempt"],
+        status=TaskStatus(document["status"]),
+        user=document["user"]["id"],
+        request=document.get("request"),
+        intent_by=document.get("intent_by"),
     )
 
 

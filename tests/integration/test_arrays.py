@@ -232,7 +232,7 @@ async def test_killing_an_array_ends_all_of_it(world: Arrays, monkeypatch: pytes
         last = await world.ask("GET", f"/task/{parent + 500}/status")
     assert asked["status"]["secondary"] == "kill requested"
     assert (ended.ending, ended.exit_code) == (Ending.KILLED, 137)
-    assert ended.reason == "killed; 0 of 500 children had ended with exit code 0"
+    assert ended.reason == "killed by alice; 0 of 500 children had ended with exit code 0"
     assert ended.array is not None
     assert (ended.array.over, len(children) < 50) == (500, True)
     assert {(child.status, child.ending) for child in children} == {(OVER, Ending.KILLED)}

@@ -284,7 +284,7 @@ async def test_each_loop_is_shown_its_work_and_no_other(indexed: Stores) -> None
     assert {task.id for task in await work.placed(samples.NODE)} == {3, 4}
     assert [task.id for task in await work.placed_of([1, 3, 6])] == [3]
     assert [(task.id, task.intent) for task in await work.asked_on(samples.NODE)] == [(4, Intent.KILL)]
-    assert await work.kills_of_waiting() == [(8, 0, PENDING)]
+    assert [(task.id, task.attempt, task.status) for task in await work.kills_of_waiting()] == [(8, 0, PENDING)]
     assert [task.id for task in await work.unsettled(samples.NODE, limit=10)] == [6]
     assert await work.attempts([4, 6, 99]) == {4: (1, RUNNING, True), 6: (1, OVER, False)}
     assert {task.id for task in await work.whole([1, 2, 99])} == {1, 2}

@@ -62,9 +62,9 @@ def retention(gateway: Gateway, holder: str = "one") -> Retention:
 
 async def end_killed(gateway: Gateway) -> None:
     """What the watcher does of waiting tasks that are to be killed."""
-    for task_id, attempt, status in await gateway.stores.work.kills_of_waiting():
+    for task in await gateway.stores.work.kills_of_waiting():
         fields = {"ending": Ending.KILLED, "ended_at": samples.NOW, "intent": None}
-        move = Transition(task_id, attempt, status, TaskStatus.OVER, at=samples.NOW, fields=fields)
+        move = Transition(task.id, task.attempt, task.status, TaskStatus.OVER, at=samples.NOW, fields=fields)
         await gateway.stores.tasks.transition(move)
 
 

@@ -19,16 +19,16 @@ Ask = Callable[[Stores, Intent], Awaitable[object]]
 
 
 async def ask_one(opened: Stores, intent: Intent) -> object:
-    return await opened.tasks.ask(2, intent, at=SECOND, statuses=sorted(ACTIVE))
+    return await opened.tasks.ask(2, intent, at=SECOND, statuses=sorted(ACTIVE), by="bob")
 
 
 async def ask_children(opened: Stores, intent: Intent) -> object:
-    return await opened.arrays.ask_children(1, intent, at=SECOND)
+    return await opened.arrays.ask_children(1, intent, at=SECOND, by="bob")
 
 
 async def kill_all(opened: Stores, intent: Intent) -> object:
     assert intent is KILL
-    return await opened.owned.kill_all("alice", at=SECOND)
+    return await opened.owned.kill_all("alice", at=SECOND, by="bob")
 
 
 TABLE = [  # wanted before, asked for, wanted then, since when
@@ -65,9 +65,12 @@ async def test_what_is_wanted_of_a_run_that_is_being_stopped_is_not_taken_back(
         member=Member(parent=1, index=1, first=1, last=2, step=1),
         intent=wanted,
         intent_at=FIRST if wanted else None,
+        intent_by="alice" if wanted else None,
     )
     await opened.tasks.insert([placed])
     await ask(opened, asked)
     task = await opened.views.get(2)
     assert task is not None
     assert (task.intent, task.intent_at) == (becomes, since)
+    # A kill of what was to begin again is the killer's, since when ever it is being stopped.
+    assert task.intent_by == ("alice" if becomes is wanted else "bob")

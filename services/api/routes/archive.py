@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import Path, Query
 
 from services.api import array_actions, routers, task_answers
@@ -12,6 +13,8 @@ from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, TaskOut
 from shared import clock, errors
 from shared.lifecycle import ENDED, TaskStatus
+
+log = structlog.get_logger(__name__)
 
 router = routers.make("archive")
 
@@ -43,7 +46,7 @@ async def archive(task: Managed, here: Here) -> Json:
     responses=AUTHENTICATED | responses(404, 409),
     summary="Delete a task that is over",
 )
-async def delete(task: Managed, here: Here) -> Json:
+async def delete(task: Managed, here: Here, user: Caller) -> Json:
     """
     Record and files are gone, those of an array with those of all its children; what it used stays counted. A child cannot be
     deleted before its array is over.
@@ -56,6 +59,7 @@ async def delete(task: Managed, here: Here) -> Json:
         await here.stores.arrays.delete_children(task.id)
     if not await here.stores.tasks.delete([task.id]):
         raise array_actions.not_stored(task)
+    log.info("task.delete_asked", task_id=task.id, user=task.user.id, by=user.id)
     return await task_answers.one(here, task)
 
 
@@ -83,4 +87,6 @@ async def delete_old(
 ) -> Json:
     old = await here.stores.lists.old(user.id, before=clock.now() - days * _DAY, tag=tag)
     gone = await array_actions.deletable(here, old)
-    return Json(sorted(await here.stores.tasks.delete([task.id for task in gone])))
+    deleted = sorted(await here.stores.tasks.delete([task.id for task in gone]))
+    log.info("task.delete_asked", user=user.id, by=user.id, tag=tag, days=days, tasks=len(deleted))
+    return Json(deleted)

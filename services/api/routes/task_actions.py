@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.api import array_actions, arrays, requirements, routers, task_answers
@@ -15,6 +16,9 @@ from shared.auth import shares, tokens
 from shared.executors.base import Feature
 from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
 from shared.models.task import Task
+from shared.models.user import User
+
+log = structlog.get_logger(__name__)
 
 router = routers.make("tasks")
 
@@ -23,17 +27,18 @@ TASK_TOKEN_SECONDS = 24 * 3600
 _RESPONSES = AUTHENTICATED | responses(404)
 
 
-async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark) -> Json:
+async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: User) -> Json:
     """Record what the owner wants of a running task; of any other it is rejected, where it is not over already."""
     can = intent is Intent.RESCHEDULE or Feature.PAUSE in here.features
     now = clock.now()
     if intent is Intent.RESCHEDULE and task.array is not None:
-        await array_actions.reschedule_all(here, task)
+        await array_actions.reschedule_all(here, task, by=by.id)
         return await task_answers.one(here, task)
     # The parent of an array never runs itself: it keeps what is wanted of its children.
     at = TaskStatus.RUNNING if task.array is None else TaskStatus.PENDING
-    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[at]) if can else None
+    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[at], by=by.id) if can else None
     if asked is not None:
+        log.info(f"task.{intent}_asked", task_id=task.id, user=task.user.id, by=by.id)
         here.hints.asked()
         if task.array is not None:
             here.hints.pending([task.id])
@@ -43,16 +48,16 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark) -> Json
 
 
 @router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_RESPONSES, summary="Freeze a running task")
-async def suspend(task: Managed, here: Here) -> Json:
+async def suspend(task: Managed, here: Here, user: Caller) -> Json:
     """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
-    return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED)
+    return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED, by=user)
 
 
 @router.get(
     "/task/{task_id}/resume", response_model=TaskOut, responses=_RESPONSES, summary="Let a suspended task go on"
 )
-async def resume(task: Managed, here: Here) -> Json:
-    return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED)
+async def resume(task: Managed, here: Here, user: Caller) -> Json:
+    return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED, by=user)
 
 
 @router.get(
@@ -61,9 +66,9 @@ async def resume(task: Managed, here: Here) -> Json:
     responses=_RESPONSES,
     summary="Stop a running task and let it begin again, wherever there is room",
 )
-async def reschedule(task: Managed, here: Here) -> Json:
+async def reschedule(task: Managed, here: Here, user: Caller) -> Json:
     """A task that does not run is shown as it is."""
-    return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED)
+    return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED, by=user)
 
 
 class Change(BaseModel):
@@ -104,6 +109,7 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
     if task.array is not None:
         await here.stores.arrays.set_dynamic_of_children(task.id, {field.name: sent.value})
         here.hints.pending([task.id])
+    log.info("task.changed", task_id=task.id, user=task.user.id, by=user.id, field=field.name)
     return Json({"name": field.name, "value": sent.value})
 
 
@@ -113,7 +119,7 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
     responses=_RESPONSES | responses(403, 409),
     summary="Make a token that lets anybody see this task and its files",
 )
-async def share(task: Owned, here: Here) -> Json:
+async def share(task: Owned, here: Here, user: Caller) -> Json:
     """
     Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it. That of an array also opens
     the directories of its children, which are below its own, but not these tasks.
@@ -121,6 +127,7 @@ async def share(task: Owned, here: Here) -> Json:
     made = shares.generate(now=clock.now(), seconds=here.settings.share_timeout)
     if not await here.stores.tasks.set_share(task.id, made.stored):
         raise array_actions.not_stored(task)
+    log.info("task.shared", task_id=task.id, user=task.user.id, by=user.id)
     return Json({"token": made.secret})
 
 
@@ -130,8 +137,9 @@ async def share(task: Owned, here: Here) -> Json:
     responses=_RESPONSES | responses(403),
     summary="End the task's share token",
 )
-async def unshare(task: Owned, here: Here) -> Json:
+async def unshare(task: Owned, here: Here, user: Caller) -> Json:
     await here.stores.tasks.set_share(task.id, None)
+    log.info("task.unshared", task_id=task.id, user=task.user.id, by=user.id)
     return Json({"msg": "Task is not shared any more"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import Query, Request
 
 from services.api import array_actions, explanations, idempotency, routers, task_answers
@@ -18,6 +19,8 @@ from shared import clock, errors
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
 from shared.store.tasks import Transition
+
+log = structlog.get_logger(__name__)
 
 router = routers.make("tasks")
 
@@ -128,19 +131,20 @@ async def pending(task: Managed, here: Here) -> Json:
     responses=AUTHENTICATED | responses(403, 404, 409),
     summary="Kill a task",
 )
-async def kill(task: Managed, here: Here, index: Index = None) -> Json:
+async def kill(task: Managed, here: Here, user: Caller, index: Index = None) -> Json:
     """
     Recorded at once, carried out soon: `status.secondary` is `kill requested` until the task is over. An array is killed with
     all its children, or with `index` a part of them without the rest.
     """
     if index is not None:
-        part = await array_actions.kill_part(here, task, index)
+        part = await array_actions.kill_part(here, task, index, by=user.id)
         return await task_answers.one(here, part or await here.stores.views.get(task.id) or task)
-    asked = await here.stores.tasks.ask(task.id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE))
+    asked = await here.stores.tasks.ask(task.id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE), by=user.id)
     if asked is None:
-        asked = await array_actions.kill_unmade(here, task)
+        asked = await array_actions.kill_unmade(here, task, by=user.id)
     else:
         here.hints.asked()
+        log.info("task.kill_asked", task_id=task.id, user=task.user.id, by=user.id)
     if asked is not None and task.array is not None:
         await array_actions.kill_all(here, task, asked)
     # Not asked: it came to its end meanwhile, and is shown with it.

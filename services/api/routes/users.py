@@ -125,11 +125,12 @@ async def billing(
     summary="Kill all tasks of a user, or those with a tag",
 )
 async def kill_tasks(
-    user: Changed, here: Here, tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None
+    user: Changed, here: Here, caller: Caller, tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None
 ) -> Json:
     """Recorded at once, carried out soon. The answer names the tasks that are to end."""
-    killed = await here.stores.owned.kill_all(user.id, at=clock.now(), tag=tag)
+    killed = await here.stores.owned.kill_all(user.id, at=clock.now(), tag=tag, by=caller.id)
     if killed:
+        log.info("task.kill_asked", user=user.id, by=caller.id, tag=tag, tasks=len(killed), last=killed[0])
         here.hints.asked()
     return Json(killed)
 
