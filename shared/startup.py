@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from shared import lifetime, live, logs
 from shared.broker import broker
 from shared.executors import factory
-from shared.executors.base import Executor
+from shared.executors.base import Executor, Owner
 from shared.hosts import Hosts
 from shared.settings import Settings
 from shared.store import stores
+
+log = structlog.get_logger(__name__)
 
 #: What a service does with its parts until the event is set.
 Work = Callable[[Settings, stores.Stores, broker.Broker, Executor, asyncio.Event], Awaitable[None]]
@@ -27,12 +31,31 @@ async def _serve(settings: Settings, work: Work) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
     live.listen(settings, stop)
-    executor = factory.build(settings)
-    try:
-        async with stores.connect(settings) as opened, broker.connect(settings) as hints:
-            await lifetime.until_done(stop, opened.prepare)
+    await factory.build(settings).close()  # what is wrong with the settings is said at once, not when the stores answer
+    async with stores.connect(settings) as opened, broker.connect(settings) as hints:
+        owner = await _prepared(opened, stop)
+        if owner is None:
+            return
+        executor = factory.build(settings, owner)
+        try:
             # Before anything else: a node that is not known yet would be taken for one that is none any more.
             await lifetime.until_done(stop, Hosts(settings, opened, executor).read)
             await work(settings, opened, hints, executor, stop)
-    finally:
-        await executor.close()
+        finally:
+            await executor.close()
+
+
+async def _prepared(opened: stores.Stores, stop: asyncio.Event) -> Owner | None:
+    """The system that the database is that of, once it is ours to work with; None where we are to stop before that."""
+    found: list[Owner] = []
+
+    async def look() -> None:
+        await opened.prepare()
+        identity = await opened.identity.ensure()
+        found.append(Owner(identity.mark, identity.earlier))
+
+    await lifetime.until_done(stop, look)
+    for owner in found:
+        log.info("system.identity", mark=owner.mark, earlier=owner.earlier)
+        return owner
+    return None

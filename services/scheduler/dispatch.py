@@ -92,6 +92,7 @@ class Dispatcher:
             "gpus": list(given.gpus),
             "ports": list(given.ports),
             "leases": given.leases,
+            "system": self._executor.owner.mark if self._executor.owner else None,
         }
         return Transition(
             task.id,
@@ -258,7 +259,7 @@ class Dispatcher:
 
     async def _give_up(self, task: Task, node: str) -> None:
         """It is not wanted any more: make sure that nothing of it runs, then say that it was killed."""
-        handle = Handle(node, task.id, task.attempt)
+        handle = Handle(node, task.id, task.attempt, task.placement.system if task.placement else None)
         try:
             found = await self._executor.inspect(handle)
             if found is not None and found.state is not RunState.CREATED:

@@ -25,7 +25,7 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
     if data is not None:
         mounts.append(Mount(DATA, data, base.DATA, read_only=True))
     return Run(
-        handle=Handle(node, task.id, task.attempt),
+        handle=Handle(node, task.id, task.attempt, placed.system if placed else None),
         image=spec.image,
         uid=0 if spec.root else task.user.uid,
         gid=0 if spec.root else task.user.gid,

@@ -56,6 +56,7 @@ def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int
         "gpus": list(given.gpus),
         "ports": [ports[inner] for inner in task.spec.ports if inner in ports],
         "leases": [lease for lease in wanted if lease not in taken],
+        "system": run.handle.system,
     }
     shared = [f"{lease}, which task {taken[lease]} holds" for lease in wanted if lease in taken]
     reason = f"it runs with {'; '.join(shared)}" if shared else None

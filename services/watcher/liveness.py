@@ -58,7 +58,7 @@ class Liveness:
         running = [task for task in await self._stores.work.placed(self._node) if task.status is TaskStatus.RUNNING]
         results = await asyncio.gather(*(self._result(task) for task in running))
         ended = {
-            Handle(task.node, task.id, task.attempt): (task, result)
+            Handle(task.node, task.id, task.attempt, task.system): (task, result)
             for task, result in zip(running, results, strict=True)
             if result is not None and result.exit_code is not None
         }

@@ -255,7 +255,7 @@ class NodeWatch:
     async def _carry_out_intents(self) -> bool:
         """Begin the stops that are wanted. True if some task cannot be stopped yet."""
         asked = await self._stores.work.asked_on(self._node)
-        found = [Handle(task.node, task.id, task.attempt) for task in asked]
+        found = [Handle(task.node, task.id, task.attempt, task.system) for task in asked]
         handles = [handle for handle in found if not self._enactor.is_stopping(handle)]
         observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles), return_exceptions=True)
         there = [seen for seen in observed if isinstance(seen, Observation)]

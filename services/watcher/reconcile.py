@@ -143,4 +143,4 @@ def _stray(seen: Observation, known: Known | None) -> RemoveStray | None:
 
 
 def _missing(task: Placed) -> LookForMissing:
-    return LookForMissing(task, Handle(task.node, task.id, task.attempt))
+    return LookForMissing(task, Handle(task.node, task.id, task.attempt, task.system))

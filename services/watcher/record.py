@@ -73,7 +73,8 @@ class Recorder:
         if action.started_at is not None:
             return action.started_at
         async with self._reads:
-            seen = await self._executor.inspect(Handle(action.task.node, action.task.id, action.task.attempt))
+            task = action.task
+            seen = await self._executor.inspect(Handle(task.node, task.id, task.attempt, task.system))
         return seen.started_at if seen else None
 
     async def note_ends(self, actions: Sequence[NoteEnd | LookForMissing]) -> list[Handle]:
@@ -126,7 +127,7 @@ class Recorder:
         self._measure(won, now)
         await self._tell([(task.id, task.attempt) for task, _ in won])
         self._settler.wake()
-        return [Handle(task.node, task.id, task.attempt) for task, _ in ends if task.id not in winners]
+        return [Handle(task.node, task.id, task.attempt, task.system) for task, _ in ends if task.id not in winners]
 
     def _move(self, task: Placed, found: Outcome, whole: Task | None, now: float) -> Transition | None:
         """None where the task was moved by somebody else since it was read."""
@@ -196,7 +197,7 @@ class Recorder:
             return
         try:
             for task in tasks if there else ():
-                await self._executor.remove(Handle(task.node, task.id, task.attempt))
+                await self._executor.remove(Handle(task.node, task.id, task.attempt, task.system))
             await self._broker.enqueue([task.id for task in tasks])
         except errors.Unavailable as error:
             log.warning("reschedule.left_to_polls", error=str(error))

@@ -43,7 +43,7 @@ class Sampler:
                 return
             some = running[first : first + _AT_A_TIME]
             stats = await asyncio.gather(
-                *(self._executor.stats(Handle(task.node, task.id, task.attempt)) for task in some)
+                *(self._executor.stats(Handle(task.node, task.id, task.attempt, task.system)) for task in some)
             )
             found = {task.id: _shown(sample) for task, sample in zip(some, stats, strict=True) if sample is not None}
             if found:

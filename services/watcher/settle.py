@@ -66,7 +66,7 @@ class Settler:
     async def _remove(self, attempt: Ended) -> bool:
         if self.lost:
             return True
-        handle = Handle(self._node, attempt.id, attempt.attempt)
+        handle = Handle(self._node, attempt.id, attempt.attempt, attempt.system)
         async with self._removals:
             self.removed.add(handle)
             try:

@@ -1,28 +1,29 @@
 """
 The protocol between GoDocker and whatever runs the tasks. Everything else asks `features()` instead of the name.
 
-A run is one attempt of one task on one node. Its name is made from the instance, task and attempt, so that starting the same
-attempt again finds what is there instead of making a second one, and a handle is only that name with its node: it
-survives our restart because there is nothing in it to lose.
+A run is one attempt of one task of one system on one node. Its name is made from these, so that starting the same attempt again
+finds what is there instead of making a second one, and two systems on one node never mean the same run. A handle is only that
+name with its node: it survives our restart because there is nothing in it to lose.
 
 Times are seconds since the epoch on our clock, also those of nodes whose own clocks differ.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from shared import settings
+from shared import errors, settings
 
 WORKDIR = "/mnt/go-docker"
 HOME = "/mnt/home"
 DATA = "/mnt/god-data"  #: the user's personal storage, read only, where it exists
 
-_NAME = re.compile(r"^god-(\d+)-(\d+)$")
+_NAME = re.compile(r"^god-(?:([a-z0-9]+)-)?(\d+)-(\d+)$")
 
 
 class Feature(StrEnum):
@@ -63,10 +64,42 @@ class Handle:
     node: str
     task_id: int
     attempt: int
+    #: The mark of the system whose run it is; None for runs of versions without one. Within a system it tells nothing apart.
+    system: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
-        return run_name(self.task_id, self.attempt)
+        return run_name(self.task_id, self.attempt, self.system)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """
+    The system whose runs an executor makes and knows. `mark` is its own alone; `earlier` is what versions without marks put on
+    its runs and on those of others, None where there cannot be any.
+    """
+
+    mark: str
+    earlier: str | None = None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """All that its runs may carry."""
+        return (self.mark, self.earlier) if self.earlier else (self.mark,)
+
+    def of(self, mark: object) -> str | None:
+        """`Handle.system` of a run with this mark, which has to be one of `marks`."""
+        return self.mark if mark == self.mark else None
+
+    def mark_of(self, handle: Handle) -> str:
+        """The mark that a run carries. Raises `errors.StartRefused` for another system's."""
+        if handle.system is None:
+            return self.earlier or self.mark
+        if handle.system != self.mark:
+            raise errors.StartRefused(
+                f"{handle.name} is a run of the system {handle.system}, of which this one ({self.mark}) is a copy"
+            )
+        return self.mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +246,11 @@ class Executor(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def owner(self) -> Owner | None:
+        """Whose runs it makes and knows; None for one that only one system can have."""
+        ...
+
     def features(self) -> frozenset[Feature]: ...
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
@@ -247,7 +285,7 @@ class Executor(Protocol):
         ...
 
     async def list(self, node: str) -> Sequence[Observation]:
-        """Every run of this instance that exists on the node, ended ones with exit code and times."""
+        """Every run of its owner that exists on the node, ended ones with exit code and times."""
         ...
 
     async def inspect(self, handle: Handle) -> Observation | None:
@@ -284,12 +322,23 @@ class Executor(Protocol):
     async def close(self) -> None: ...
 
 
-def run_name(task_id: int, attempt: int) -> str:
-    """`god-<task id>-<attempt>`."""
-    return f"god-{task_id}-{attempt}"
+def run_name(task_id: int, attempt: int, system: str | None = None) -> str:
+    """`god-<system>-<task id>-<attempt>`; without the system for runs of versions that had no marks."""
+    return f"god-{system}-{task_id}-{attempt}" if system else f"god-{task_id}-{attempt}"
 
 
-def parse_name(name: str) -> tuple[int, int] | None:
-    """Task id and attempt from a run's name; None for a name that is not one."""
+def parse_name(name: str) -> tuple[int, int, str | None] | None:
+    """Task id, attempt and system from a run's name; None for a name that is not one."""
     match = _NAME.match(name)
-    return (int(match[1]), int(match[2])) if match else None
+    return (int(match[2]), int(match[3]), match[1]) if match else None
+
+
+def is_beneath(directory: str | None, root: str) -> bool:
+    """Whether a run's directory lies in `root`: by its name, or by where links on this machine lead."""
+    if not directory:
+        return False
+    return _is_within(directory, root) or _is_within(os.path.realpath(directory), os.path.realpath(root))
+
+
+def _is_within(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip("/") + "/")

@@ -6,9 +6,10 @@ from shared import settings
 from shared.executors import base
 
 
-def build(config: settings.Settings) -> base.Executor:
+def build(config: settings.Settings, owner: base.Owner | None = None) -> base.Executor:
     """
-    Make the configured executor. It connects to nothing yet and may be built outside a loop.
+    Make the configured executor for the runs of `owner`; None: of what the settings name. It connects to nothing yet and may be
+    built outside a loop.
 
     Raises `errors.ConfigurationError`.
     """
@@ -16,11 +17,11 @@ def build(config: settings.Settings) -> base.Executor:
     if config.executor == "docker":
         from shared.executors.docker import executor as docker
 
-        return docker.DockerExecutor(config)
+        return docker.DockerExecutor(config, owner)
     if config.executor == "process":
         from shared.executors.process import executor as process
 
-        return process.ProcessExecutor(config)
+        return process.ProcessExecutor(config, owner)
     from shared.executors import simulated
 
-    return simulated.SimulatedExecutor(config)
+    return simulated.SimulatedExecutor(config, owner)

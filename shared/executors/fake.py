@@ -47,6 +47,7 @@ class FakeExecutor:
     """See `base.Executor`. `faults` is what goes wrong; `starts` are all starts that ran a command, in their order."""
 
     name = "fake"
+    owner = None
 
     def __init__(self, nodes: Sequence[base.NodeReport] = (NODE,), *, now: clock.Clock = clock.now) -> None:
         self.reports = {node.name: node for node in nodes}

@@ -24,12 +24,17 @@ class SimulatedExecutor:
 
     name = "simulated"
 
-    def __init__(self, config: settings.Settings) -> None:
+    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+        self._owner = owner
         self._root = config.data_dir.absolute() / "simulated"
         self._nodes: dict[str, settings.Node] = {}
         self._runs: dict[str, simulated_runs.Runs] = {}
         self._set(config.docker_nodes)
         self._watcher = watching.DirectoryWatcher()
+
+    @property
+    def owner(self) -> base.Owner | None:
+        return self._owner
 
     def features(self) -> frozenset[base.Feature]:
         # All that can be asked for is accepted: it is the rest of the system that is looked at.

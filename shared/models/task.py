@@ -173,6 +173,7 @@ class Placement(Stored):
     ports: list[int] = []  #: of the node, one for each of the task's
     #: What nobody else may hold meanwhile, `n1/port/10001` and `n1/gpu/0`: a unique index sees to it.
     leases: list[str] = []
+    system: str | None = None  #: the mark that its run is named with; None: placed by a version without marks
 
 
 def leases_of(node: str, gpus: Sequence[str], ports: Sequence[int]) -> list[str]:

@@ -20,6 +20,7 @@ from shared.store import (
     deletions,
     dependencies,
     hosts,
+    identities,
     indexes,
     leases,
     lists,
@@ -71,6 +72,7 @@ class Stores:
     maintenance: maintenance.MaintenanceStore
     deletions: deletions.DeletionStore
     schema: schema.SchemaStore
+    identity: identities.IdentityStore
     restorations: restorations.RestorationStore
 
     @connection.translated
@@ -89,6 +91,8 @@ class Stores:
         Bring what is stored up to our version. Raises `errors.SchemaTooNew`, and `errors.StoreUnavailable` while somebody else
         does so or a backup is loaded.
         """
+        await self.schema.check()
+        await self.identity.ensure()
         await self.schema.bring_up(f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         await self.ensure_indexes()
 
@@ -130,5 +134,6 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             maintenance=maintenance.MaintenanceStore(database),
             deletions=deletions.DeletionStore(database),
             schema=schema.SchemaStore(database, lease_store),
+            identity=identities.IdentityStore(database, earlier=settings.instance),
             restorations=restorations.RestorationStore(database),
         )

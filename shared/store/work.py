@@ -72,6 +72,7 @@ class Placed:
     cause: Cause | None = None
     request: str | None = None  #: see `Task.request`
     intent_by: str | None = None  #: the user who asked for the intent
+    system: str | None = None  #: see `Placement.system`
 
     @property
     def place(self) -> Place:
@@ -105,6 +106,7 @@ class Ended:
     started_at: float | None
     ended_at: float
     gpus: int = 0
+    system: str | None = None  #: see `Placement.system`
 
 
 _INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
@@ -144,7 +146,7 @@ _PLACED = (
     "spec.dynamic.maxlifespan",
 )
 _ENDED = (
-    *("attempt", "placement.node", "user.id", "project", "started_at", "ended_at"),
+    *("attempt", "placement.node", "placement.system", "user.id", "project", "started_at", "ended_at"),
     *("spec.cpu", "spec.ram", "spec.gpus"),
 )
 
@@ -319,6 +321,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         cause=Cause.model_validate(cause) if cause else None,
         request=document.get("request"),
         intent_by=document.get("intent_by"),
+        system=placement.get("system"),
     )
 
 
@@ -351,4 +354,5 @@ def _ended(document: dict[str, Any]) -> Ended:
         started_at=document.get("started_at"),
         ended_at=document["ended_at"],
         gpus=document["spec"].get("gpus", 0),
+        system=(document.get("placement") or {}).get("system"),
     )

@@ -25,7 +25,7 @@ from tests.acceptance.test_interruption import (
     wait_until_settled,
 )
 from tests.conftest import FIGURES
-from tests.support import history, waiting
+from tests.support import history, naming, waiting
 from tests.support.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
@@ -120,7 +120,7 @@ def without_task(system: System) -> set[int]:
 def removed(system: System) -> set[str]:
     """The runs that the watcher says it removed since there are no such tasks."""
     lines = [json.loads(line) for line in system.log("watcher").splitlines() if "run.stray_removed" in line]
-    return {line["run"] for line in lines if line["why"] == "there is no such task"}
+    return {naming.short(line["run"]) for line in lines if line["why"] == "there is no such task"}
 
 
 def check_numbers(system: System, ground: Ground, known: list[int]) -> None:

@@ -48,7 +48,7 @@ def test_a_container_that_an_outsider_removes_ends_its_task_with_that_reason(pla
     place.client.wait(task_id, "running")
     transport = httpx.HTTPTransport(uds=place.ground.engine_socket)
     with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as engine:
-        assert engine.delete(f"/containers/god-{task_id}-1", params={"force": "1"}).status_code == 204
+        assert engine.delete(f"/containers/{place.system.run_name(task_id)}", params={"force": "1"}).status_code == 204
     ended = place.client.wait(task_id)
     assert ended["status"]["primary"] == "over"
     assert ended["status"]["exitcode"] == 137

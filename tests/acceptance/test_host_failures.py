@@ -15,7 +15,7 @@ from tests.acceptance import hosts as several
 from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts, at_once
 from tests.cluster.cluster import Cluster
 from tests.cluster.host import LIVE_RESTORE, Host
-from tests.support import waiting
+from tests.support import naming, waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(900)]
 
@@ -80,7 +80,7 @@ def test_what_a_host_ran_that_is_gone_for_too_long_runs_elsewhere_and_the_old_is
         (status,) = hosts.over(final)
         assert status["exitcode"] == 137
         assert f"node {host.name} did not answer for" in status["reason"]
-        assert {living.name for living in host.living()} == old
+        assert {naming.short(living.name) for living in host.living()} == old
         host.heal()
         waiting.until_blocking(lambda host=host: host.living() == [], "the old runs are stopped", timeout=PATIENCE)
         hosts.ground.witness.open(gate)

@@ -22,7 +22,7 @@ from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts, at_once
 from tests.cluster.cluster import Cluster
 from tests.cluster.host import IMAGE, Host
 from tests.conftest import FIGURES
-from tests.support import freezer, waiting
+from tests.support import freezer, naming, waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(2400)]
 
@@ -114,7 +114,9 @@ def remove_when_dead(host: Host, task_id: int) -> None:
     """The kernel says when: whether its engine or anybody else knows by then is left to chance."""
     name = f"god-{task_id}-1"
     waiting.until_blocking(
-        lambda: name not in {living.name for living in host.living()}, f"{name} has ended", timeout=PATIENCE
+        lambda: name not in {naming.short(living.name) for living in host.living()},
+        f"{name} has ended",
+        timeout=PATIENCE,
     )
     remove(host, task_id)
 
@@ -154,7 +156,7 @@ def have_begun(hosts: Hosts, tasks: Sequence[int]) -> bool:
 
 
 def are_dead(hosts: Hosts, but: int) -> bool:
-    alive = [living.name for host in hosts.cluster.hosts for living in host.living()]
+    alive = [naming.short(living.name) for host in hosts.cluster.hosts for living in host.living()]
     return set(alive) <= {f"god-{but}-1"}
 
 
@@ -241,7 +243,7 @@ def test_a_frozen_run_is_told_of_until_it_can_be_killed_and_holds_up_no_other(ho
 
 
 def processes_of(host: Host, task_id: int) -> Sequence[int]:
-    (pids,) = [living.pids for living in host.living() if living.name == f"god-{task_id}-1"]
+    (pids,) = [living.pids for living in host.living() if naming.short(living.name) == f"god-{task_id}-1"]
     return pids
 
 

@@ -21,7 +21,7 @@ from tests.acceptance.client import Client
 from tests.acceptance.conftest import SeveralHosts
 from tests.cluster.sampling import Sampler
 from tests.conftest import FIGURES
-from tests.support import history, waiting
+from tests.support import history, naming, waiting
 from tests.support.system import System
 
 Tasks = pymongo.collection.Collection[dict[str, Any]]
@@ -141,7 +141,7 @@ def assert_sampler_saw(sampler: Sampler, ground: SeveralHosts, tasks: Sequence[M
     for host in ground.cluster.hosts:
         seen = sampler.hosts[host.name]
         recorded = {f"god-{task['_id']}-1" for task in tasks if task["placement"]["node"] == host.name}
-        assert seen.containers <= recorded
+        assert {naming.short(name) for name in seen.containers} <= recorded
         assert seen.containers, f"no container was ever seen on {host.name}"
         assert max(seen.cpus / host.size.cpus, seen.memory / host.size.memory) >= 0.5, f"{host.name} was never full"
 

@@ -16,7 +16,7 @@ INTERVAL = 0.05  #: seconds between two looks
 END_TIMEOUT = 60.0  #: seconds
 GB = 1024**3
 
-_RUN = re.compile(r"god-(\d+)-\d+")
+_RUN = re.compile(r"god-(?:[a-z0-9]+-)?(\d+)-\d+")
 
 
 @dataclass(slots=True)

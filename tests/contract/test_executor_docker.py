@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,15 @@ async def ask(local: engine.LocalEngine, method: str, path: str, **arguments: An
     return await asyncio.to_thread(call)
 
 
+def fifo(run: base.Run) -> Path:
+    """The gate that a run reads from."""
+    path = Path(run.directory) / "gate"
+    if not path.exists():
+        os.mkfifo(path)
+        path.chmod(0o666)
+    return path
+
+
 async def names(local: engine.LocalEngine) -> list[str]:
     return [name for item in await ask(local, "GET", "/containers/json?all=1") for name in item["Names"]]
 
@@ -87,7 +98,10 @@ async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_e
     # Engines write "nothing" in several ways.
     assert {key: config[key] for key in NOTHING if config.get(key)} == {}
     assert found["Config"]["User"] == f"{rigs.UID}:{rigs.GID}"
-    assert found["Config"]["Labels"] == body.labels(run.handle, instance=rig.config.instance)
+    assert found["Config"]["Labels"] == {
+        **body.labels(run.handle, instance=rig.config.instance),
+        body.DIRECTORY: run.directory,
+    }
     assert [(mount["Source"], mount["Destination"], mount["RW"]) for mount in found["Mounts"]] == [
         (run.directory, base.WORKDIR, True)
     ]
@@ -318,8 +332,8 @@ async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engi
 async def test_two_instances_on_one_host_never_touch_each_others_containers(rig: rigs.Rig, other: rigs.Rig) -> None:
     theirs = await other.start("sleep 30")
     ours = await rig.run("sleep 30", task_id=theirs.handle.task_id)
-    with pytest.raises(errors.StartRefused, match=other.config.instance):
-        await rig.executor.start(ours)
+    with pytest.raises(errors.StartRefused, match="is a copy"):
+        await rig.executor.start(replace(ours, handle=theirs.handle))
     async with rig.watched() as seen:
         await rig.executor.pause(ours.handle)
         await rig.executor.stop(ours.handle, grace=0)
@@ -333,6 +347,56 @@ async def test_two_instances_on_one_host_never_touch_each_others_containers(rig:
         await rig.ended(run)
         await waiting.until(lambda: len(seen) >= 3, "our own events come")
         assert {event.handle for event in seen} == {None, run.handle}
+
+
+async def test_what_a_version_without_marks_made_is_adopted_by_the_system_whose_directories_it_has_and_by_no_other(
+    docker_engine: engine.LocalEngine, rig: rigs.Rig, other: rigs.Rig
+) -> None:
+    """All systems of that version were called the same."""
+    before = rig.another(instance="godocker")
+    run = await rig.run("read line < gate; exit 7")
+    run = replace(run, handle=replace(run.handle, system=None))
+    fifo(run)
+    await before.start(run)
+    ours, theirs = [
+        docker.DockerExecutor(one.config, base.Owner(mark, earlier="godocker"))
+        for one, mark in ((rig, "marka"), (other, "markb"))
+    ]
+    try:
+        assert [seen.handle.name for seen in await ours.list("n1")] == [run.handle.name]
+        assert await theirs.list("n1") == []
+        assert await theirs.inspect(run.handle) is None
+        await theirs.stop(run.handle, grace=0)
+        await theirs.remove(run.handle)
+        with pytest.raises(errors.StartRefused, match="the GoDocker system godocker"):
+            await theirs.start(run)
+        async with rig.watched(ours) as seen:
+            await ours.start(run)  # the same attempt: it is adopted
+            assert await ours.inspect(run.handle) is not None
+            fifo(run).write_text("\n")
+            await waiting.until(
+                lambda: [event.exit_code for event in seen if event.exit_code is not None] == [7], "its end"
+            )
+        await ours.remove(run.handle)
+        assert f"/{run.handle.name}" not in await names(docker_engine)
+    finally:
+        await ours.close()
+        await theirs.close()
+
+
+async def test_a_copy_with_the_mark_of_its_original_touches_nothing_of_it(rig: rigs.Rig, other: rigs.Rig) -> None:
+    run = await rig.start("sleep 30")
+    copy = docker.DockerExecutor(other.config, rig.owner)
+    own = replace(await other.run("exit 0", task_id=run.handle.task_id), handle=run.handle)
+    try:
+        assert await copy.list("n1") == []
+        await copy.stop(run.handle, grace=0)
+        await copy.remove(run.handle)
+        with pytest.raises(errors.StartRefused, match="a copy of this system"):
+            await copy.start(own)
+        assert await rig.state(run) is base.RunState.RUNNING
+    finally:
+        await copy.close()
 
 
 async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
@@ -519,7 +583,8 @@ async def test_a_silent_connection_is_made_anew(
         async def collect() -> None:
             stream = events.watch(
                 through,
-                instance=rig.config.instance,
+                owner=rig.owner,
+                root=str(rig.config.shared_dir),
                 seen=known.Known(),
                 skew=skew.Skew("n1"),
                 silence=3.0,

@@ -18,6 +18,7 @@ import pytest
 from shared import errors
 from shared.executors import base
 from shared.executors.process import events, proc, records, runs, tree
+from shared.executors.process import executor as process
 from tests.contract import test_executor_contract as contract
 from tests.support import rigs, waiting
 
@@ -81,7 +82,8 @@ asyncio.run(main())
 
 async def test_a_run_survives_the_process_that_started_it(rig: rigs.Rig) -> None:
     run = await rig.run("echo > ready; while [ ! -e go-on ]; do sleep 0.05; done; exit 3")
-    config = {"executor": "process", "shared_dir": str(rig.config.shared_dir), "data_dir": str(rig.config.data_dir)}
+    named = {name: str(getattr(rig.config, name)) for name in ("instance", "shared_dir", "data_dir")}
+    config = {"executor": "process", **named}
     starter = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", STARTER, json.dumps([config, asdict(run)])),
         stdout=subprocess.PIPE,
@@ -104,10 +106,46 @@ async def test_a_run_survives_the_process_that_started_it(rig: rigs.Rig) -> None
     assert (await rig.ended(run)).exit_code == 3
 
 
+async def test_the_runs_of_a_version_without_marks_belong_to_the_system_whose_directories_they_have(
+    rig: rigs.Rig,
+) -> None:
+    before = process.ProcessExecutor(rig.config, base.Owner("godocker", earlier="godocker"))
+    run = await rig.run("echo > ready; while [ ! -e go-on ]; do sleep 0.05; done; exit 7")
+    run = replace(run, handle=replace(run.handle, system=None))
+    await before.start(run)
+    await rig.written(run, "ready")
+    elsewhere = rig.config.model_copy(update={"shared_dir": rig.config.shared_dir / "another"})
+    ours = process.ProcessExecutor(rig.config, base.Owner("marka", earlier="godocker"))
+    copies = process.ProcessExecutor(elsewhere, base.Owner("markb", earlier="godocker"))
+    new = process.ProcessExecutor(rig.config, base.Owner("markc"))
+    try:
+        for stranger in (copies, new):
+            assert await stranger.list(rig.node) == []
+            await stranger.stop(run.handle, grace=0)
+            await stranger.remove(run.handle)
+        [seen] = await ours.list(rig.node)
+        assert (seen.handle.name, seen.state) == (run.handle.name, base.RunState.RUNNING)
+        await ours.start(run)  # the same attempt: it is adopted
+        rig.file(run, "go-on").touch()
+
+        async def ended() -> bool:
+            found = await ours.inspect(run.handle)
+            return found is not None and found.exit_code == 7
+
+        await waiting.until(ended, "its end is seen")
+        await ours.remove(run.handle)
+        assert await ours.list(rig.node) == []
+    finally:
+        for executor in (before, ours, copies, new):
+            await executor.close()
+
+
 async def test_an_intent_without_a_process_is_started(rig: rigs.Rig, kept: records.Records) -> None:
     run = await rig.run("echo started >> witness")
     kept.prepare()
-    intent = records.Record(run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0)
+    intent = records.Record(
+        run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0, system=run.handle.system
+    )
     assert kept.claim(intent)
     assert await rig.state(run) is base.RunState.CREATED
     await rig.executor.start(run)

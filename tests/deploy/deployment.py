@@ -90,7 +90,10 @@ class Deployment:
         return [self.inspect(item["Id"]) for item in self._ask("/containers/json", label=label)]
 
     def task_container(self, task_id: int) -> dict[str, Any]:
-        return self.inspect(f"god-{task_id}-1")
+        with self.server.engine.client() as client:
+            filters = json.dumps({"label": [f"godocker.task={task_id}"]})
+            [found] = client.get("/containers/json", params={"all": "1", "filters": filters}).json()
+        return self.inspect(found["Id"])
 
     def inspect(self, container: str) -> dict[str, Any]:
         with self.server.engine.client() as client:

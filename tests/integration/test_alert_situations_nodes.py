@@ -20,7 +20,7 @@ from tests.acceptance.client import Client
 from tests.cluster import running
 from tests.cluster.commands import ClusterError
 from tests.cluster.host import Host, Size
-from tests.support import expositions, freezer, proxy, waiting, watched
+from tests.support import expositions, freezer, naming, proxy, waiting, watched
 from tests.support.cluster import check_requirements
 from tests.support.engine import cannot_have
 from tests.support.proxy import Proxy
@@ -119,7 +119,7 @@ def test_a_host_whose_clock_is_wrong(hosts: Hosts) -> None:
 def test_a_container_that_cannot_be_killed(hosts: Hosts) -> None:
     task_id = hosts.submit("sleep 600")
     hosts.client.wait(task_id, "running", timeout=TIMEOUT)
-    (run,) = [living for living in hosts.near.living() if living.name == f"god-{task_id}-1"]
+    (run,) = [living for living in hosts.near.living() if naming.short(living.name) == f"god-{task_id}-1"]
     with freezer.frozen(run.pids):
         hosts.client.kill(task_id)
         hosts.watched.until_fires("GodockerTasksUnkillable")
@@ -139,7 +139,9 @@ def test_an_engine_that_does_not_say_whether_a_container_that_it_lists_no_more_i
     hosts.client.wait(task_id, "running", timeout=TIMEOUT)
     with hosts.hushed("/containers/[^/]+/json"):
         with hosts.near.engine.client() as engine:
-            engine.delete(f"/containers/god-{task_id}-1", params={"force": "1"}).raise_for_status()
+            engine.delete(
+                f"/containers/{hosts.watched.system.run_name(task_id)}", params={"force": "1"}
+            ).raise_for_status()
         hosts.watched.until_fires("GodockerReconcileFails")
     hosts.client.wait(task_id, timeout=TIMEOUT)
     hosts.watched.until_rests("GodockerReconcileFails")

@@ -55,7 +55,7 @@ class Witness:
         found = []
         for line in self._file.read_text().splitlines():
             run, what, _ = line.split(" ")
-            _, task_id, attempt = run.split("-")
+            task_id, attempt = run.split("-")[-2:]
             found.append((int(task_id), int(attempt), what))
         return found
 

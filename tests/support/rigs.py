@@ -33,19 +33,21 @@ class Rig:
         self.kind = kind
         self.node = {"process": "localhost", "fake": fake.NODE.name}.get(kind, "n1")
         self.config = self._settings(kind, root, url)
+        self.owner = base.Owner(self.config.instance)
         self.tasks = directories.TaskDirectories(self.config.shared_dir)
         self.executor = self.build()
         self.started: list[base.Handle] = []
         self._others: list[base.Executor] = []
 
     def build(self) -> base.Executor:
-        return fake.FakeExecutor() if self.kind == "fake" else factory.build(self.config)
+        return fake.FakeExecutor() if self.kind == "fake" else factory.build(self.config, self.owner)
 
     def another(self, **update: Any) -> base.Executor:
         """What another process, say a watcher, would work with, with these settings. The fake one has no more than one."""
         if self.kind == "fake":
             return self.executor
-        self._others.append(factory.build(self.config.model_copy(update=update)))
+        config = self.config.model_copy(update=update)
+        self._others.append(factory.build(config, base.Owner(config.instance)))
         return self._others[-1]
 
     async def run(self, script: str, *, attempt: int = 1, task_id: int | None = None, **fields: Any) -> base.Run:
@@ -54,7 +56,7 @@ class Rig:
         uid, gid = fields.pop("uid", UID), fields.pop("gid", GID)
         path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script, attempt=attempt)
         values: dict[str, Any] = {
-            "handle": base.Handle(self.node, task_id, attempt),
+            "handle": base.Handle(self.node, task_id, attempt, None if self.kind == "fake" else self.config.instance),
             "image": IMAGE,
             "uid": uid,
             "gid": gid,
@@ -126,7 +128,7 @@ class Rig:
     def _settings(self, kind: str, root: Path, url: str) -> settings.Settings:
         return settings.Settings(
             executor="simulated" if kind == "fake" else kind,
-            instance=f"test-{next(_ids)}",
+            instance=f"test{next(_ids)}",
             nodes=[settings.Node(name="n1", url=url)],
             shared_dir=root / "shared",
             data_dir=root / "data",

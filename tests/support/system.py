@@ -13,11 +13,14 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
+import pymongo
 
 from godocker.directory import DataDirectory
+from shared.executors import base
 from shared.settings import Settings
 from tests.support import hanging, waiting
 
@@ -132,6 +135,18 @@ class System:
             if values[name].startswith(("[", "{")):
                 values[name] = json.loads(values[name])
         return Settings.model_validate({name: values[name] for name in Settings.model_fields if name in values})
+
+    @property
+    def mark(self) -> str:
+        """What its runs are named with."""
+        settings = self.settings()
+        with pymongo.MongoClient[dict[str, Any]](settings.mongo_url) as client:
+            found = client[settings.mongo_db]["schema"].find_one({"_id": "identity"})
+        assert found is not None
+        return str(found["mark"])
+
+    def run_name(self, task_id: int, attempt: int = 1) -> str:
+        return base.run_name(task_id, attempt, self.mark)
 
     # --- its users ------------------------------------------------------------------
 

@@ -74,7 +74,12 @@ def test_the_body_of_a_run() -> None:
         "AttachStderr": False,
         "OpenStdin": False,
         "Tty": False,
-        "Labels": {"godocker.instance": "lab", "godocker.task": "12", "godocker.attempt": "3"},
+        "Labels": {
+            "godocker.instance": "lab",
+            "godocker.task": "12",
+            "godocker.attempt": "3",
+            "godocker.directory": "/opt/godshared/tasks/0/12",
+        },
         "ExposedPorts": {},
         "NetworkingConfig": {"EndpointsConfig": {}},
         "HostConfig": {

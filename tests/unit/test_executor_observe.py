@@ -11,7 +11,10 @@ from shared.executors import base
 from shared.executors.docker import body, client, images, observe
 
 HANDLE = base.Handle("n1", 12, 3)
-LABELS = body.labels(HANDLE, instance="lab")
+ROOT = "/opt/godshared"
+LABELS = body.labels(HANDLE, instance="lab") | {body.DIRECTORY: f"{ROOT}/tasks/0/12"}
+OWNER = base.Owner("lab", earlier="godocker")
+OURS, OTHERS = f"{ROOT}/tasks/0/12", "/srv/other/tasks/0/12"
 
 
 def message(action: str, **attributes: str) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def test_a_time_of_an_engine(text: str | None, seconds: float | None) -> None:
     ],
 )
 def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: base.EventKind, code: int | None) -> None:
-    event = observe.event(message(action, **attributes), node="n1", instance="lab")
+    event = observe.event(message(action, **attributes), node="n1", owner=OWNER, root=ROOT)
     assert event == base.Event("n1", kind, HANDLE, code, 1_700_000_000.5)
 
 
@@ -56,12 +59,55 @@ def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: base.Ev
         message("exec_create: sh"),
         message("die", **{body.INSTANCE: "another"}),
         message("die", **{body.TASK: "x"}),
+        message("die", **{body.DIRECTORY: OTHERS}),  # a copy of ours, beside its original
+        message("die", **{body.INSTANCE: "godocker"} | {body.DIRECTORY: ""}),  # anybody's, before there were marks
         {"Action": "die"},
         {},
     ],
 )
 def test_what_is_not_about_a_run_of_ours_is_no_event(other: dict[str, Any]) -> None:
-    assert observe.event(other, node="n1", instance="lab") is None
+    assert observe.event(other, node="n1", owner=OWNER, root=ROOT) is None
+
+
+def test_an_event_of_a_container_without_a_directory_in_its_labels_counts_where_the_container_is_known() -> None:
+    early = message("die", **{body.INSTANCE: "godocker", body.DIRECTORY: ""})
+    early["Actor"]["ID"] = "abc"
+    event = observe.event(early, node="n1", owner=OWNER, root=ROOT, seen={"abc"})
+    assert event is not None
+    assert event.handle is not None
+    assert event.handle.name == "god-12-3"
+
+
+@pytest.mark.parametrize(
+    ("mark", "source", "name"),
+    [
+        ("lab", OURS, "god-lab-12-3"),
+        ("lab", OTHERS, None),  # of the original of a copy
+        ("lab", ROOT, None),
+        ("lab", f"{ROOT}-other/tasks/0/12", None),
+        ("lab", None, None),
+        ("godocker", OURS, "god-12-3"),  # made by a version without marks
+        ("godocker", OTHERS, None),
+        ("other", OURS, None),
+        (None, OURS, None),
+    ],
+)
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_container_is_ours_by_its_mark_and_by_where_its_directory_is(
+    mark: str | None, source: str | None, name: str | None, is_listed: bool
+) -> None:
+    labels = {**LABELS, body.INSTANCE: mark}
+    mounts = [{"Source": "/data", "Destination": "/data"}]
+    if source:
+        mounts.append({"Source": source, "Destination": base.WORKDIR})
+    found = {"Labels": labels, "Mounts": mounts} if is_listed else {"Config": {"Labels": labels}, "Mounts": mounts}
+    handle = observe.owned(found, node="n1", owner=OWNER, root=ROOT)
+    assert (handle and handle.name) == name
+
+
+def test_a_new_system_takes_nothing_that_was_made_without_a_mark() -> None:
+    found = {"Labels": {**LABELS, body.INSTANCE: "godocker"}, "Mounts": [{"Source": OURS, "Destination": base.WORKDIR}]}
+    assert observe.owned(found, node="n1", owner=base.Owner("lab"), root=ROOT) is None
 
 
 @pytest.mark.parametrize(

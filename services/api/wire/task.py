@@ -201,7 +201,7 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
         "image": task.spec.image,
         "volumes": volumes,
         "network": task.spec.network is not None,
-        "id": base.run_name(task.id, task.attempt) if placed else None,
+        "id": base.run_name(task.id, task.attempt, placed.system) if placed else None,
         "meta": _meta(task),
         "stats": None,
         "ports": [str(port) for port in placed.ports] if placed else [],

@@ -12,9 +12,12 @@ from typing import Any
 from shared.executors import base, wrapper
 from shared.executors.docker import gpus
 
-INSTANCE = "godocker.instance"
+INSTANCE = (
+    "godocker.instance"  #: whose it is: the mark of a system, or what versions without marks were configured to say
+)
 TASK = "godocker.task"
 ATTEMPT = "godocker.attempt"
+DIRECTORY = "godocker.directory"  #: the task's on the host: events tell labels and no mounts
 REQUEST = "godocker.request"  #: for whoever looks at a container; nothing is known by it
 
 #: What a task that was granted root may do beyond nothing: own and enter its own files, become its users, end them.
@@ -54,7 +57,11 @@ def create_body(
         "AttachStderr": False,
         "OpenStdin": False,
         "Tty": False,
-        "Labels": labels(run.handle, instance=instance) | ({REQUEST: run.request} if run.request else {}),
+        "Labels": {
+            **labels(run.handle, instance=instance),
+            DIRECTORY: run.directory,
+            **({REQUEST: run.request} if run.request else {}),
+        },
         "ExposedPorts": {_port(mapping): {} for mapping in run.ports},
         "NetworkingConfig": {"EndpointsConfig": _endpoints(run, network=network)},
         "HostConfig": {
@@ -66,7 +73,7 @@ def create_body(
 
 
 def labels(handle: base.Handle, *, instance: str) -> dict[str, str]:
-    """By these a container is known as ours, and as which attempt."""
+    """A container is known as ours by these, and as which attempt. `instance` is the mark of the system."""
     return {INSTANCE: instance, TASK: str(handle.task_id), ATTEMPT: str(handle.attempt)}
 
 

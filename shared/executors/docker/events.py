@@ -13,7 +13,7 @@ import structlog
 
 from shared import clock, errors
 from shared.executors import base
-from shared.executors.docker import body, client, known, observe, skew
+from shared.executors.docker import client, known, observe, skew
 
 log = structlog.get_logger(__name__)
 
@@ -27,16 +27,17 @@ HEALTHY = 5.0  #: seconds a connection must have lasted for the back-off to star
 async def watch(
     engine: client.Engine,
     *,
-    instance: str,
+    owner: base.Owner,
+    root: str,
     seen: known.Known,
     skew: skew.Skew,
     silence: float = SILENCE,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[base.Event]:
     """
-    Events of the instance's containers. A `RESYNC` comes with each connection: the engine remembers 256 events only, and
-    drops those that a listener is too slow for, so what happened before is to be listed. Containers go into `seen`, times are
-    ours by `skew`. It ends when the engine is closed.
+    Events of the owner's containers, whose tasks' directories lie in `root`. A `RESYNC` comes with each connection: the engine
+    remembers 256 events only, and drops those that a listener is too slow for, so what happened before is to be listed.
+    Containers go into `seen`, times are ours by `skew`. It ends when the engine is closed.
     """
     failures = 0
     since: int | None = None  # timeNano of the last event seen
@@ -44,12 +45,15 @@ async def watch(
         connected_at = clock.monotonic()
         try:
             async with engine.stream(
-                "GET", "events", params=_parameters(instance, since), total=None, silence=silence
+                "GET", "events", params=_parameters(owner, since), total=None, silence=silence
             ) as messages:
                 yield base.Event(engine.name, base.EventKind.RESYNC)
                 async for message in messages:
                     since = message.get("timeNano", since)
-                    if event := observe.event(message, node=engine.name, instance=instance, ahead=skew.ahead):
+                    event = observe.event(
+                        message, node=engine.name, owner=owner, root=root, seen=seen, ahead=skew.ahead
+                    )
+                    if event is not None:
                         _note(event, observe.identifier(message), seen)
                         yield event
             reason = "the engine ended the stream"
@@ -72,11 +76,11 @@ def _note(event: base.Event, identifier: str, seen: known.Known) -> None:
         seen.note(event.handle, identifier)
 
 
-def _parameters(instance: str, since: int | None) -> dict[str, str]:
+def _parameters(owner: base.Owner, since: int | None) -> dict[str, str]:
     filters: dict[str, Any] = {
         "type": ["container"],
         "event": list(observe.ACTIONS),
-        "label": [f"{body.INSTANCE}={instance}"],
+        "label": [observe.label_of(owner)],
     }
     parameters = {"filters": orjson.dumps(filters).decode()}
     if since is not None:

@@ -13,7 +13,7 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, events, host, images, launch, observe
+from shared.executors.docker import client, events, host, images, launch, observe
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +51,17 @@ class DockerExecutor:
 
     name = "docker"
 
-    def __init__(self, config: settings.Settings) -> None:
+    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+        """`owner`: None for what the settings name, as versions without marks had it."""
         self._config = config
-        self._hosts = {node.name: host.Host(node, config) for node in config.docker_nodes}
+        self._owner = owner or base.Owner(config.instance)
+        self._hosts = {node.name: host.Host(node, config, self._owner) for node in config.docker_nodes}
         for node in config.docker_nodes:
             client.tls_context(node)  # a word about the configuration at the start; those that come later are not ready
+
+    @property
+    def owner(self) -> base.Owner:
+        return self._owner
 
     def features(self) -> frozenset[base.Feature]:
         return _FEATURES
@@ -68,7 +74,7 @@ class DockerExecutor:
                 kept.node = node
                 self._hosts[node.name] = before.pop(node.name)
             else:
-                self._hosts[node.name] = host.Host(node, self._config)
+                self._hosts[node.name] = host.Host(node, self._config, self._owner)
         for gone in before.values():
             await gone.close()
 
@@ -101,9 +107,10 @@ class DockerExecutor:
         return base.Boot(at, max(0.0, now - at)) if at is not None and now is not None else None
 
     async def list(self, node: str) -> Sequence[base.Observation]:
-        filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._config.instance}"]}).decode()
-        found = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
         on = self._host(node)
+        filters = orjson.dumps({"label": [observe.label_of(self._owner)]}).decode()
+        there = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
+        found = [item for item in there if observe.owned(item, node=node, owner=on.owner, root=on.root)]
         await self._hear_time(on)
         on.forget_all_but(found)
         looks = _Looks()
@@ -119,7 +126,7 @@ class DockerExecutor:
         # A stream ends with its engine, when the node is reached in another way from now on or is none of ours any more.
         while on := self._hosts.get(node):
             await self._hear_time(on)
-            async for event in events.watch(on.engine, instance=self._config.instance, seen=on.known, skew=on.skew):
+            async for event in events.watch(on.engine, owner=on.owner, root=on.root, seen=on.known, skew=on.skew):
                 yield event
         await asyncio.Event().wait()
 
@@ -222,7 +229,7 @@ class DockerExecutor:
 
     async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> base.Observation | None:
         node = on.node.name
-        handle = observe.handle(item.get("Labels") or {}, node=node, instance=self._config.instance)
+        handle = observe.owned(item, node=node, owner=on.owner, root=on.root)
         if handle is None:
             return None
         on.known.note(handle, item["Id"])
@@ -265,11 +272,10 @@ class DockerExecutor:
         found = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
         if not found:
             return None
-        labels = found["Config"].get("Labels") or {}
-        ours = observe.handle(labels, node=handle.node, instance=self._config.instance) == handle
-        if not ours:
+        on = self._host(handle.node)
+        if observe.owned(found, node=handle.node, owner=on.owner, root=on.root) != handle:
             return None
-        self._host(handle.node).known.note(handle, found["Id"])
+        on.known.note(handle, found["Id"])
         return dict(found)
 
     async def _end(self, node: str, identifier: str, grace: float) -> bool:

@@ -19,12 +19,14 @@ log = structlog.get_logger(__name__)
 class Host:
     """All that the executor keeps about one node. Nothing of it is needed to go on after a restart."""
 
-    def __init__(self, node: settings.Node, config: settings.Settings) -> None:
+    def __init__(self, node: settings.Node, config: settings.Settings, owner: base.Owner) -> None:
         self.node = node
+        self.owner = owner
+        self.root = str(config.shared_dir.absolute())  #: the tasks' directories of our runs lie in it
         self.engine = client.Engine(node, timeout=config.docker_timeout)
         self.images = images.Images(self.engine, pull_timeout=config.pull_timeout)
-        self.networks = networks.Networks(self.engine, instance=config.instance, configured=config.docker_network)
-        self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=config.instance)
+        self.networks = networks.Networks(self.engine, instance=owner.mark, configured=config.docker_network)
+        self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=owner.mark)
         self.known = known.Known()
         self.skew = skew.Skew(node.name)
         #: What never changes again: ended containers by their id.

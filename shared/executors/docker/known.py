@@ -15,21 +15,32 @@ class Known:
 
     def __init__(self) -> None:
         self._ids: dict[base.Handle, str] = {}
+        self._handles: dict[str, base.Handle] = {}  #: the same the other way round
 
     def note(self, handle: base.Handle, identifier: str) -> None:
+        if (before := self._ids.get(handle)) is not None:
+            self._handles.pop(before, None)
         self._ids[handle] = identifier
+        self._handles[identifier] = handle
 
     def of(self, handle: base.Handle) -> str | None:
         """The container's id; None where it was not seen."""
         return self._ids.get(handle)
 
+    def __contains__(self, identifier: object) -> bool:
+        return identifier in self._handles
+
     def take(self, handle: base.Handle) -> str | None:
         """The container's id, which is forgotten with that; None where it was not seen."""
-        return self._ids.pop(handle, None)
+        identifier = self._ids.pop(handle, None)
+        if identifier is not None:
+            self._handles.pop(identifier, None)
+        return identifier
 
     def keep(self, identifiers: Collection[str]) -> None:
         """Forget all others. One that is forgotten too early only has to be looked for again."""
         self._ids = {handle: identifier for handle, identifier in self._ids.items() if identifier in identifiers}
+        self._handles = {identifier: handle for handle, identifier in self._ids.items()}
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -21,12 +21,13 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
     """See `base.Executor.start`."""
     if run.ports and run.network is None:
         raise errors.StartRefused("ports need a network")
+    on.owner.mark_of(run.handle)
     deadline = clock.monotonic() + config.start_timeout
     while clock.monotonic() < deadline:
         await on.networks.ensure(run.network)
         identifier = await _create(on, run, config, deadline)
         if identifier is None:
-            found = await _taken(on.engine, run.handle, config.instance)
+            found = await _taken(on, run.handle)
             if found is None:
                 # It is being made (the engine reserves the name first) or being removed.
                 await asyncio.sleep(_PAUSE)
@@ -48,7 +49,7 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
     while True:
         content = body.create_body(
             run,
-            instance=config.instance,
+            instance=on.owner.mark_of(run.handle),
             network=on.networks.name_of(run.network),
             pids_limit=config.pids_limit,
             volumes=on.scratch.volumes(run),
@@ -87,20 +88,30 @@ async def _bring_back(on: host.Host, run: base.Run, deadline: float) -> None:
         raise errors.NodeUnavailable(on.engine.name, f"the image {run.image} was removed and is not back yet") from None
 
 
-async def _taken(engine: client.Engine, handle: base.Handle, instance: str) -> dict[str, Any] | None:
+async def _taken(on: host.Host, handle: base.Handle) -> dict[str, Any] | None:
     """The container that has the run's name; None where it is gone again. Raises for one that is not this run."""
+    engine = on.engine
     try:
         _, found = await engine.call("GET", f"containers/{handle.name}/json")
     except aiodocker.DockerError as error:
         if error.status == 404:
             return None
         raise errors.NodeUnavailable(engine.name, client.words(error.message)) from error
-    labels = found["Config"].get("Labels") or {}
-    if observe.handle(labels, node=engine.name, instance=instance) != handle:
-        owner = labels.get(body.INSTANCE)
-        whose = f"the GoDocker instance {owner}" if owner else "somebody else"
-        raise errors.StartRefused(f"the name {handle.name} is taken on {engine.name} by a container of {whose}")
+    if observe.owned(found, node=engine.name, owner=on.owner, root=on.root) != handle:
+        raise errors.StartRefused(
+            f"the name {handle.name} is taken on {engine.name} by a container of {_whose(on, found)}"
+        )
     return dict(found)
+
+
+def _whose(on: host.Host, found: dict[str, Any]) -> str:
+    mark = (found["Config"].get("Labels") or {}).get(body.INSTANCE)
+    if mark is None:
+        return "somebody else"
+    if mark == on.owner.mark:
+        # Two that have one mark: a database was copied, and its original lives.
+        return f"a copy of this system, whose tasks' directories are not in {on.root} ({observe.directory(found)} is)"
+    return f"the GoDocker system {mark}"
 
 
 async def _start(on: host.Host, run: base.Run, identifier: str, config: settings.Settings) -> float | None:
@@ -115,15 +126,15 @@ async def _start(on: host.Host, run: base.Run, identifier: str, config: settings
         if on.networks.was_lost(run.network, error.message):
             return None
         if not await _discard(engine, identifier):
-            return await _when_started(on, run.handle, config.instance)
+            return await _when_started(on, run.handle)
         raise refusals.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
-        return await _when_started(on, run.handle, config.instance)
+        return await _when_started(on, run.handle)
     return clock.now()
 
 
-async def _when_started(on: host.Host, handle: base.Handle, instance: str) -> float | None:
-    found = await _taken(on.engine, handle, instance)
+async def _when_started(on: host.Host, handle: base.Handle) -> float | None:
+    found = await _taken(on, handle)
     return _started_at(on, found) if found else None
 
 

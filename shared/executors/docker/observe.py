@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,14 +32,43 @@ _KINDS = {
 ACTIONS = tuple(_KINDS)
 
 
-def handle(labels: Json, *, node: str, instance: str) -> base.Handle | None:
-    """The attempt that a container's labels name; None for one that is not of this instance."""
-    if labels.get(body.INSTANCE) != instance:
+def handle(labels: Json, *, node: str, owner: base.Owner) -> base.Handle | None:
+    """The attempt that a container's labels name; None for one whose mark is not its owner's. See `owned`."""
+    mark = labels.get(body.INSTANCE)
+    if mark not in owner.marks:
         return None
     try:
-        return base.Handle(node, int(labels[body.TASK]), int(labels[body.ATTEMPT]))
+        return base.Handle(node, int(labels[body.TASK]), int(labels[body.ATTEMPT]), owner.of(mark))
     except (KeyError, ValueError):
         return None
+
+
+def owned(found: Json, *, node: str, owner: base.Owner, root: str) -> base.Handle | None:
+    """
+    The attempt that a container is, from an item of `GET /containers/json` or the answer of `GET /containers/{id}/json`; None for
+    one that is not ours. Its labels have to say so, and its task directory has to lie in `root`, that of our tasks: versions
+    without marks labelled the containers of all systems alike, and a copied database has the mark of its original.
+    """
+    run = handle(_labels(found), node=node, owner=owner)
+    return run if run and base.is_beneath(directory(found), root) else None
+
+
+def label_of(owner: base.Owner) -> str:
+    """
+    The filter by which an engine leaves out what cannot be its owner's. Engines know no "or": where there are two marks, those of
+    others come, too.
+    """
+    return body.INSTANCE if owner.earlier else f"{body.INSTANCE}={owner.mark}"
+
+
+def directory(found: Json) -> str | None:
+    """The directory of the host that a container has as its task's."""
+    sources = (mount.get("Source") for mount in found.get("Mounts") or () if mount.get("Destination") == base.WORKDIR)
+    return next(sources, None)
+
+
+def _labels(found: Json) -> Json:
+    return found.get("Labels") or (found.get("Config") or {}).get("Labels") or {}
 
 
 def state(status: str) -> base.RunState:
@@ -83,15 +112,20 @@ def timestamp(text: str | None, *, ahead: float = 0.0) -> float | None:
     return datetime.fromisoformat(text).timestamp() - ahead
 
 
-def event(message: Json, *, node: str, instance: str, ahead: float = 0.0) -> base.Event | None:
+def event(
+    message: Json, *, node: str, owner: base.Owner, root: str, seen: Container[str] = (), ahead: float = 0.0
+) -> base.Event | None:
     """
     An event from one message of `GET /events` of an engine whose clock is `ahead` seconds ahead of ours; None for one that is not
-    about a run of ours.
+    about a run of ours, see `owned`. `seen` are the ids of containers that are known to be: what versions without marks made does
+    not say its directory here.
     """
     attributes = message.get("Actor", {}).get("Attributes", {})
     kind = _KINDS.get(str(message.get("Action")))
-    run = handle(attributes, node=node, instance=instance)
+    run = handle(attributes, node=node, owner=owner)
     if kind is None or run is None:
+        return None
+    if identifier(message) not in seen and not base.is_beneath(attributes.get(body.DIRECTORY), root):
         return None
     code = attributes.get("exitCode", "") if kind is base.EventKind.EXITED else ""
     return base.Event(

@@ -75,7 +75,7 @@ class _Following:
             return []
         found = runs.look(record)
         self._states[name] = found.state
-        handle = self._handles[name] = base.Handle(records.NODE, record.task_id, record.attempt)
+        handle = self._handles[name] = record.handle
         events = []
         if before is base.RunState.CREATED and found.state is not base.RunState.CREATED:
             events.append(base.Event(records.NODE, base.EventKind.STARTED, handle, at=record.started_at))

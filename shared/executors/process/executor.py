@@ -28,14 +28,21 @@ class ProcessExecutor:
 
     name = "process"
 
-    def __init__(self, config: settings.Settings) -> None:
+    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+        """`owner`: None for what the settings name, as versions without marks had it."""
         self._config = config
-        self._records = records.Records(config.data_dir / "runs" / records.NODE)
+        self._owner = owner or base.Owner(config.instance)
+        root = str(config.shared_dir.absolute())
+        self._records = records.Records(config.data_dir / "runs" / records.NODE, owner=self._owner, root=root)
         self._spawner = spawn.Spawner(self._records)
         self._scans = tree.Scans()
         self._watcher = watching.DirectoryWatcher()
         #: The last sample of a run: when, and the cpu seconds it had used by then.
         self._samples: dict[str, tuple[float, float]] = {}
+
+    @property
+    def owner(self) -> base.Owner:
+        return self._owner
 
     def features(self) -> frozenset[base.Feature]:
         # Devices and ports are told and left alone by others; nothing keeps a process from those of another.
@@ -55,6 +62,7 @@ class ProcessExecutor:
 
     async def start(self, run: base.Run) -> float:
         self._check_node(run.handle.node)
+        self._owner.mark_of(run.handle)
         return await self._spawner.start(run)
 
     async def booted(self, node: str) -> base.Boot | None:

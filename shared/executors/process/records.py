@@ -36,20 +36,28 @@ class Record:
     start: int | None = None  #: ticks after the boot
     gpus: Sequence[str] = ()
     ports: Sequence[Sequence[int]] = ()  #: of the run, and that of the node which is meant by it
+    system: str | None = None  #: see `base.Handle`
+
+    @property
+    def handle(self) -> base.Handle:
+        return base.Handle(NODE, self.task_id, self.attempt, self.system)
 
     @property
     def name(self) -> str:
-        return base.run_name(self.task_id, self.attempt)
+        return base.run_name(self.task_id, self.attempt, self.system)
 
 
 class Records:
     """
     The records of one node. The directory belongs to GoDocker alone: what stands in it is trusted. Scheduler
-    and watcher share it.
+    and watcher share it. Records of another system that was given the same directory are as good as not there.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, owner: base.Owner | None = None, root: str = "/") -> None:
+        """`owner`: whose records are read, None for anybody's; `root`: the tasks' directories of its runs lie in it."""
         self.directory = directory.absolute()
+        self._owner = owner
+        self._root = root
 
     def prepare(self) -> None:
         (self.directory / _NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -84,9 +92,17 @@ class Records:
 
     def read(self, name: str) -> Record | None:
         try:
-            return Record(**orjson.loads(self._path(name).read_bytes()))
+            record = Record(**orjson.loads(self._path(name).read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
+        return record if self._is_ours(record) else None
+
+    def _is_ours(self, record: Record) -> bool:
+        if self._owner is None or record.system == self._owner.mark:
+            return True
+        # Made by a version without marks: a copy of the records has another system's directories in them.
+        is_early = record.system is None and self._owner.earlier is not None
+        return is_early and base.is_beneath(record.directory, self._root)
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -105,7 +121,7 @@ class Records:
     def _write(self, record: Record) -> Path:
         path = self.directory / _NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"
         # What is not there is left out: an earlier version does not read a record with fields that it does not know.
-        fields = {name: value for name, value in asdict(record).items() if value != ()}
+        fields = {name: value for name, value in asdict(record).items() if value not in ((), None)}
         path.write_bytes(orjson.dumps(fields))
         return path
 

@@ -40,7 +40,7 @@ class Found:
     def observation(self, node: str) -> base.Observation:
         ended = self.state is base.RunState.EXITED
         return base.Observation(
-            handle=base.Handle(node, self.record.task_id, self.record.attempt),
+            handle=self.record.handle,
             state=self.state,
             exit_code=self.exit_code,
             started_at=None if self.state is base.RunState.CREATED else self.record.started_at,

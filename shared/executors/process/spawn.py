@@ -57,6 +57,7 @@ class Spawner:
             clock.now(),
             gpus=tuple(run.gpus),
             ports=tuple((mapping.container, mapping.host) for mapping in run.ports),
+            system=run.handle.system,
         )
         if not self._records.claim(intent):
             existing = self._records.read(intent.name)

@@ -1,0 +1,11 @@
+"""Runs by the names that stories know: `god-7-1` is the first attempt of task 7, whichever system it is one of."""
+
+from __future__ import annotations
+
+from shared.executors import base
+
+
+def short(name: str) -> str:
+    """A run's name without its system."""
+    parsed = base.parse_name(name.lstrip("/"))
+    return base.run_name(*parsed[:2]) if parsed else name
