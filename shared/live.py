@@ -20,7 +20,8 @@ LIVE = frozenset(
     {
         "log_level",
         # what may enter
-        *("rate_limit", "rate_limit_all", "authenticate_limit", "max_batch", "max_array"),
+        *("rate_limit", "rate_limit_all", "max_batch", "max_array"),
+        *("authenticate_limit", "authenticate_limit_address", "authenticate_limit_user"),
         *("max_cpu", "max_ram", "defaults_cpu", "defaults_ram", "allow_root", "share_project_tasks"),
         *("default_images", "allow_user_images", "allowed_registries", "volumes", "constraints"),
         # what may be used
@@ -74,7 +75,9 @@ def listen(settings: Settings, stop: asyncio.Event) -> None:
         except errors.ConfigurationError as error:
             log.error("settings.not_reloaded", error=str(error))
         else:
-            log.warning("settings.reloaded", changed=changed)
+            # Whoever sent the signal waits for its answer, at whatever level the service logs.
+            with logs.at_level("info"):
+                log.info("settings.reloaded", changed=changed)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
     # Whoever started us may have let it wait until now.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -71,6 +73,18 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+@contextmanager
+def at_level(level: str) -> Iterator[None]:
+    """Log what is at least as important as `level` for a moment, whatever is configured."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(min(before, logging.getLevelNamesMapping()[level.upper()]))
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def set_level(level: str) -> None:

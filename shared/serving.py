@@ -87,11 +87,17 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, stop: asyncio.Event, *, host: str, port: int, listening: socket.socket | None = None
+    app: ASGIApp,
+    stop: asyncio.Event,
+    *,
+    host: str,
+    port: int,
+    listening: socket.socket | None = None,
+    proxies: Sequence[str] = (),
 ) -> None:
     """
-    Serve `app` until `stop`, on `listening` if there is one, else on `host`:`port`. Raises `errors.ConfigurationError`
-    where the address cannot be had.
+    Serve `app` until `stop`, on `listening` if there is one, else on `host`:`port`. What `proxies` (addresses and networks) say
+    of whom they speak for is believed. Raises `errors.ConfigurationError` where the address cannot be had.
     """
     config = uvicorn.Config(
         app,
@@ -104,6 +110,9 @@ async def serve(
         timeout_keep_alive=30,
         http=protocol.BoundedProtocol,
         server_header=False,
+        # By default it believes whoever comes from this machine, and what the environment names.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         backlog=2048,
     )
     server = _Server(config)

@@ -8,6 +8,7 @@ of the original GO-Docker where it had them. Built once in each process's main a
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -201,7 +202,13 @@ class Settings(BaseSettings):
     uid_start: Annotated[int, Field(ge=1)] = 20000
     rate_limit: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of one user
     rate_limit_all: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of all users
-    authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: tries a minute per user and address
+    authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: failed logins a minute per user and address
+    #: Failed logins a minute per address over all names, and an hour per user over all addresses; None: as many as
+    #: `authenticate_limit`, and ten times as many. Neither holds where the user has logged in before.
+    authenticate_limit_address: Annotated[int, Field(ge=1)] | None = None
+    authenticate_limit_user: Annotated[int, Field(ge=1)] | None = None
+    trusted_proxies: list[str] = []  #: addresses and networks whose `X-Forwarded-For` and `-Proto` are believed
+    images_public: bool = True  #: `GET image` without authentication
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: bytes
     max_batch: Annotated[int, Field(ge=1, le=MOST_IN_BATCH)] = 1000  #: tasks of one request
 
@@ -303,6 +310,16 @@ class Settings(BaseSettings):
         if self.node_lost_after < self.node_grace:
             raise ValueError("node_lost_after must not be less than node_grace")
         return self
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: list[str]) -> list[str]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"must be addresses or networks such as 10.0.0.0/24: {error}") from None
+        return proxies
 
     @model_validator(mode="after")
     def _a_password_has_a_user(self) -> Settings:

@@ -29,7 +29,14 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
         application = app.build(here)
 
         async def http(stop: asyncio.Event) -> None:
-            await serving.serve(application, stop, host=configured.host, port=configured.port, listening=listening)
+            await serving.serve(
+                application,
+                stop,
+                host=configured.host,
+                port=configured.port,
+                listening=listening,
+                proxies=configured.trusted_proxies,
+            )
 
         async def prepare(stop: asyncio.Event) -> None:
             await lifetime.until_done(stop, opened.prepare)

@@ -11,13 +11,13 @@ from services.api import guests
 from services.api.attempts import LoginAttempts
 from services.api.files import FilesService
 from services.api.hints import Hints
+from services.api.logins import Logins
 from services.api.pushed import Pushed
 from services.api.scheduler import LeadingScheduler
 from services.api.silences import Silences
 from services.api.submissions import Submissions
 from shared import batching, errors
 from shared.auth.providers import factory as providers
-from shared.auth.providers.base import Provider
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
 from shared.lifecycle import PLACED
@@ -41,8 +41,7 @@ class Context:
     broker: Broker
     hints: Hints
     submissions: Submissions
-    attempts: LoginAttempts
-    provider: Provider
+    logins: Logins
     directories: TaskDirectories
     files: FilesService
     scheduler: LeadingScheduler
@@ -106,8 +105,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         broker=broker,
         hints=hints,
         submissions=Submissions(stores, hints, settings),
-        attempts=LoginAttempts(broker, settings),
-        provider=providers.build(settings, stores.users, users.ask),
+        logins=Logins(providers.build(settings, stores.users, users.ask), LoginAttempts(broker, settings)),
         directories=TaskDirectories(settings.shared_dir),
         files=FilesService(settings),
         scheduler=LeadingScheduler(settings, stores.leases),

@@ -1,4 +1,4 @@
-"""Hints between the services, and the count of login tries."""
+"""Hints between the services, and the count of failed logins."""
 
 from __future__ import annotations
 
@@ -142,17 +142,33 @@ class Broker:
         """Forget the bills of somebody who is deleted."""
         await self._redis.delete(self._keys.billing(subject, name))
 
-    # --- login tries ------------------------------------------------------------------------
+    # --- failed logins ----------------------------------------------------------------------
 
     @connection.translated
-    async def count_try(self, user: str, address: str, *, minute: int) -> int:
-        """Count one try to log in and return how many there were in this minute."""
-        key = self._keys.tries(user, address, minute)
+    async def count_failures(self, of: Sequence[tuple[keys.Failures, int]]) -> dict[keys.Failures, int]:
+        """Count one failed login in each of these windows, given with their seconds, and return how many there are now."""
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.incr(key)
-        pipeline.expire(key, 120)
-        count, _ = await pipeline.execute()
-        return int(count)
+        for failures, seconds in of:
+            pipeline.incr(self._keys.failures(failures))
+            pipeline.expire(self._keys.failures(failures), 2 * seconds)
+        counts = (await pipeline.execute())[::2]
+        return {failures: int(count) for (failures, _), count in zip(of, counts, strict=True)}
+
+    @connection.translated
+    async def failures(self, of: Sequence[keys.Failures]) -> dict[keys.Failures, int]:
+        """How many logins failed in each of these windows. What is no number was not written by us, and counts as none."""
+        found = await self._redis.mget([self._keys.failures(one) for one in of])
+        return {one: int(text) if text and _is_number(str(text)) else 0 for one, text in zip(of, found, strict=True)}
+
+    @connection.translated
+    async def note_good(self, user: str, origin: str) -> None:
+        """Remember that somebody has logged in from there."""
+        await self._redis.set(self._keys.good(user, origin), 1, ex=keys.GOOD_TTL)
+
+    @connection.translated
+    async def was_good(self, user: str, origin: str) -> bool:
+        """Whether somebody has logged in from there."""
+        return bool(await self._redis.exists(self._keys.good(user, origin)))
 
 
 @asynccontextmanager

@@ -2,12 +2,21 @@
 Every key and channel in Redis: its type, what it holds, its time to live. All begin with `redis_prefix`.
 
 Redis holds hints and counters that may vanish: whatever is lost here is found again in MongoDB by a poll, or
-(the count of login tries) begins again.
+(the count of failed logins, the places where people were good before) begins again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failed logins as `name` (None: any) from `origin` (None: any) in one window of time, by its number."""
+
+    name: str | None
+    origin: str | None
+    window: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +43,15 @@ class Keys:
         """Channel. `asked`: an owner wants something; `starting <node>`: a run was started there."""
         return f"{self.prefix}:wakeup:watcher"
 
-    def tries(self, user: str, address: str, minute: int) -> str:
-        """String, a number: tries to log in as `user` from `address` in one minute. TTL two minutes."""
-        return f"{self.prefix}:tries:{len(user)}:{user}:{address}:{minute}"
+    def failures(self, of: Failures) -> str:
+        """String, a number: logins that failed in one window. TTL two windows."""
+        name, origin = of.name or "", of.origin or ""
+        # With its length, no name can be chosen so that it is counted as another's.
+        return f"{self.prefix}:failures:{_kind(of)}:{len(name)}:{name}:{origin}:{of.window}"
+
+    def good(self, user: str, origin: str) -> str:
+        """String, `1`: `user` has logged in from `origin`. TTL `GOOD_TTL` after the last time."""
+        return f"{self.prefix}:good:{len(user)}:{user}:{origin}"
 
     def samples(self, task_id: int) -> str:
         """List of JSON objects, newest first: what a task used. At most `SAMPLES`; TTL `SAMPLES_TTL` after the last."""
@@ -47,6 +62,11 @@ class Keys:
         return f"{self.prefix}:billing:{subject}:{name}"
 
 
+def _kind(of: Failures) -> str:
+    return "pair" if of.name is not None and of.origin is not None else "name" if of.origin is None else "origin"
+
+
+GOOD_TTL = 90 * 86400  #: seconds
 BILLING_TTL = 7 * 86400  #: seconds
 SAMPLES = 60  #: samples of a task that are kept
 SAMPLES_TTL = 900  #: seconds

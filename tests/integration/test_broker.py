@@ -14,6 +14,7 @@ from services.api.hints import Hints
 from shared import errors
 from shared.broker import broker, keys
 from shared.broker.broker import Broker
+from shared.broker.keys import GOOD_TTL, Failures
 from shared.settings import Settings
 from tests.support import waiting
 from tests.support.stores import StoreServer
@@ -161,48 +162,69 @@ async def test_what_was_told_just_before_the_end_is_still_sent(hints: Broker) ->
     assert await hints.dequeue(9) == [5]
 
 
-# --- login tries ------------------------------------------------------------------------------------
+# --- failed logins ----------------------------------------------------------------------------------
+
+PAIR = Failures("a", "1.1.1.1", 1)
 
 
-async def test_tries_are_counted_for_each_user_address_and_minute(hints: Broker) -> None:
-    assert [await hints.count_try("a", "1.1.1.1", minute=1) for _ in range(3)] == [1, 2, 3]
-    for user, address, minute in (("b", "1.1.1.1", 1), ("a", "2.2.2.2", 1), ("a", "1.1.1.1", 2)):
-        assert await hints.count_try(user, address, minute=minute) == 1
-    # Names cannot be chosen so that they are counted as somebody else's.
-    assert await hints.count_try("a:1.1.1.1", "", minute=1) == 1
-    assert await hints.count_try("a*", "\r\nFLUSHALL\r\n", minute=1) == 1
-    assert await hints.count_try("a", "1.1.1.1", minute=1) == 4
+async def test_failures_are_counted_for_each_user_origin_and_window(hints: Broker) -> None:
+    assert [await hints.count_failures([(PAIR, 60)]) for _ in range(3)] == [{PAIR: 1}, {PAIR: 2}, {PAIR: 3}]
+    others = [
+        Failures("b", "1.1.1.1", 1),
+        Failures("a", "2.2.2.2", 1),
+        Failures("a", "1.1.1.1", 2),
+        Failures(None, "1.1.1.1", 1),
+        Failures("a", None, 1),
+        # Names cannot be chosen so that they are counted as somebody else's.
+        Failures("a:1.1.1.1", "", 1),
+        Failures("", "a:1.1.1.1", 1),
+        Failures("a*", "\r\nFLUSHALL\r\n", 1),
+    ]
+    assert set((await hints.failures(others)).values()) == {0}
+    for other in others:
+        assert await hints.count_failures([(other, 60)]) == {other: 1}
+    assert await hints.failures([PAIR, *others]) == {PAIR: 3, **dict.fromkeys(others, 1)}
 
 
-async def test_counts_go_by_themselves(hints: Broker) -> None:
-    await hints.count_try("a", "1.1.1.1", minute=1)
+async def test_counts_and_good_places_go_by_themselves(hints: Broker) -> None:
+    await hints.count_failures([(PAIR, 60)])
     (key,) = await hints._redis.keys(f"{hints._keys.prefix}:*")
     assert 0 < await hints._redis.ttl(key) <= 120
+    await hints.note_good("a", "1.1.1.1")
+    assert await hints.was_good("a", "1.1.1.1")
+    assert not await hints.was_good("a", "1.1.1.2")
+    assert 0 < await hints._redis.ttl(hints._keys.good("a", "1.1.1.1")) <= GOOD_TTL
+
+
+async def test_what_is_no_number_counts_as_none(hints: Broker) -> None:
+    await hints._redis.set(hints._keys.failures(PAIR), "many")
+    assert await hints.failures([PAIR]) == {PAIR: 0}
 
 
 @pytest.mark.parametrize("how", ["stop", "flush"])
 async def test_the_loss_of_redis_opens_no_door(hints: Broker, redis_server: StoreServer, how: str) -> None:
     attempts = LoginAttempts(hints, Settings(authenticate_limit=3))
     for _ in range(2):
-        await attempts.check("a", "1.1.1.1", now=60.0)
+        await attempts.failed("a", "1.1.1.1", now=60.0)
     if how == "stop":
         redis_server.stop()
     else:
         await hints._redis.flushall()
-    await attempts.check("a", "1.1.1.1", now=61.0)
+    await attempts.check_pair("a", "1.1.1.1", now=61.0)
+    await attempts.failed("a", "1.1.1.1", now=61.0)
     with pytest.raises(errors.TooManyRequests) as refused:
-        await attempts.check("a", "1.1.1.1", now=70.0)
+        await attempts.check_pair("a", "1.1.1.1", now=70.0)
     assert refused.value.retry_after == 50.0
-    await attempts.check("b", "1.1.1.1", now=70.0)
-    await attempts.check("a", "1.1.1.1", now=120.0)
+    await attempts.check_pair("b", "1.1.1.1", now=70.0)
+    await attempts.check_pair("a", "1.1.1.1", now=120.0)
 
 
-async def test_tries_at_all_gateways_are_one_count(hints: Broker) -> None:
+async def test_failures_at_all_gateways_are_one_count(hints: Broker) -> None:
     here, there = (
         LoginAttempts(hints, Settings(authenticate_limit=3)),
         LoginAttempts(hints, Settings(authenticate_limit=3)),
     )
     for gateway in (here, there, here):
-        await gateway.check("a", "1.1.1.1", now=60.0)
+        await gateway.failed("a", "1.1.1.1", now=60.0)
     with pytest.raises(errors.TooManyRequests):
-        await there.check("a", "1.1.1.1", now=60.0)
+        await there.check_pair("a", "1.1.1.1", now=60.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from services.api import app, context
 from shared import errors
@@ -147,6 +148,118 @@ async def test_two_first_logins_at_once_make_one_user(serve: Serve, directory_se
         assert [user.id for user in await gateway.stores.users.list()] == ["carol"]
 
 
+@pytest.mark.parametrize("login", ["Bob", "bob", "BOB"])
+async def test_a_name_is_compared_as_the_directory_does_and_the_groups_of_the_entry_are_found(
+    serve: Serve, directory_server: DirectoryServer, login: str
+) -> None:
+    directory_server.add_person("Bob", RIGHT, uidNumber=30123)
+    directory_server.set_group("biology", 31001, ["Bob"])
+    directory_server.set_group("physics", 31002, ["bob"])
+    directory_server.set_group("operators", 31003, ["Bob"])
+    settings = directory_server.settings(ldap_admin_group="Operators")
+    async with serve(**settings) as gateway:
+        for name in (login, "bob", "Bob"):
+            assert (await gateway.log_in(name, RIGHT)).status_code == 200
+            user = await gateway.user("bob")
+            assert (user.uid, user.sgids, user.admin) == (30123, [31001, 31002, 31003], True)
+        assert [user.id for user in await gateway.stores.users.list()] == ["bob"]
+
+
+async def test_an_admin_of_the_settings_is_one_however_the_name_is_spelt(
+    serve: Serve, directory_server: DirectoryServer
+) -> None:
+    directory_server.add_person("Bob", RIGHT)
+    async with serve(**directory_server.settings(ldap_admins=["BOB"])) as gateway:
+        await gateway.log_in("bob", RIGHT)
+        assert (await gateway.user("bob")).admin
+
+
+async def test_an_api_key_fits_its_owner_however_the_name_is_spelt(serve: Serve) -> None:
+    async with serve() as gateway:
+        key = await gateway.add("bob")
+        assert (await gateway.log_in("Bob", key)).status_code == 200
+        assert (await gateway.log_in("Bobby", key)).status_code == 401
+
+
+async def test_who_is_another_but_for_capitals_does_not_get_in_as_the_one_who_is_known(
+    serve: Serve, directory_server: DirectoryServer
+) -> None:
+    directory_server.add_person("bob", RIGHT, uidNumber=30123)
+    async with serve(**directory_server.settings()) as gateway:
+        await gateway.log_in("bob", RIGHT)
+        directory_server.fill()
+        directory_server.add_person("Bob", RIGHT, uidNumber=30124)
+        answer = await gateway.log_in("Bob", RIGHT)
+        assert answer.status_code == 403
+        assert "belongs to another user" in answer.json()["detail"]
+
+
+PASSWORDS = [
+    "plain",
+    " spaces around ",
+    "p\u00e4ssw\u00f6rt",
+    "pa\u0308sswo\u0308rt",  # the same to the eye, and other bytes
+    "\u00a0no-break",
+    "soft\u00adhyphen",
+    "\ufb01ligature",
+    "\u00bd half",
+    "\uff21\uff22 wide",
+    "\u043f\u0430\u0440\u043e\u043b\u044c",
+    "\u5bc6\u7801",
+    "\u0645\u0631\u062d\u0628\u0627",
+    "a\u0645 both ways",
+    "\U0001f511 key",
+    "zero\u200bwidth",
+    "tab\tand\u007f",
+    "\u202eright",
+    "\u1e9e new after 3.2",
+    "\u00aa ordinal",
+]
+
+
+async def test_the_bytes_of_a_password_are_taken_as_they_are(serve: Serve, directory_server: DirectoryServer) -> None:
+    async with serve(**directory_server.settings()) as gateway:
+        for number, password in enumerate(PASSWORDS):
+            directory_server.add_person(f"p{number}", password, uidNumber=30100 + number)
+        refused = [
+            password
+            for number, password in enumerate(PASSWORDS)
+            if (await gateway.log_in(f"p{number}", password)).status_code != 200
+        ]
+        assert refused == []
+        assert (await gateway.log_in("p2", PASSWORDS[3])).status_code == 401
+
+
+@pytest.mark.parametrize(("field", "name"), [("uidNumber", "uid"), ("gidNumber", "gid")])
+async def test_a_number_that_no_engine_takes_is_told_at_login(
+    serve: Serve, directory_server: DirectoryServer, field: str, name: str
+) -> None:
+    directory_server.add_person("carol", RIGHT, **{field: 2**31})
+    async with serve(**directory_server.settings(executor="docker")) as gateway:
+        answer = await gateway.log_in("carol", RIGHT)
+        assert answer.status_code == 403
+        assert f"its {name} 2147483648 is above 2147483647" in answer.json()["detail"]
+    async with serve(**directory_server.settings(executor="process")) as gateway:
+        assert (await gateway.log_in("carol", RIGHT)).status_code == 200
+        assert (await gateway.user("carol")).model_dump()[name] == 2**31
+    async with serve(**directory_server.settings(executor="docker")) as gateway:
+        assert (await gateway.log_in("carol", RIGHT)).status_code == 403, "also of one who is known"
+
+
+async def test_a_further_group_that_no_engine_takes_is_left_out_with_a_warning(
+    serve: Serve, directory_server: DirectoryServer
+) -> None:
+    directory_server.add_person("carol", RIGHT)
+    directory_server.set_group("biology", 31001, ["carol"])
+    directory_server.set_group("mapped", 2**31, ["carol"])
+    async with serve(**directory_server.settings(executor="docker")) as gateway:
+        with structlog.testing.capture_logs() as lines:
+            assert (await gateway.log_in("carol", RIGHT)).status_code == 200
+        assert (await gateway.user("carol")).sgids == [31001]
+    (told,) = [line for line in lines if line["event"] == "ldap.groups_left_out"]
+    assert (told["user"], told["groups"], told["log_level"]) == ("carol", [2**31], "warning")
+
+
 # --- who stays out ------------------------------------------------------------------------------
 
 
@@ -158,8 +271,8 @@ async def test_two_first_logins_at_once_make_one_user(serve: Serve, directory_se
         ("carol", " "),
         ("carol", "\0"),
         ("nobody", RIGHT),
-        ("Carol", RIGHT),
         ("carol ", RIGHT),
+        ("c\u0430rol", RIGHT),  # a Cyrillic letter
         ("*", RIGHT),
         ("car*", RIGHT),
         ("carol)(uid=*", RIGHT),

@@ -11,7 +11,7 @@ from services.api import routers
 from services.api.dependencies import Here
 from services.api.errors import responses
 from services.api.wire.answers import Json, Token
-from shared import clock, errors
+from shared import clock
 from shared.auth import tokens
 
 router = routers.make("session")
@@ -38,10 +38,7 @@ async def authenticate(credentials: Credentials, request: Request, here: Here) -
     """
     address = request.client.host if request.client else "unknown"
     now = clock.now()
-    await here.attempts.check(credentials.user, address, now=now)
-    user = await here.provider.authenticate(credentials.user, credentials.apikey)
-    if user is None:
-        raise errors.NotAuthenticated("unknown user or wrong API key")
+    user = await here.logins.log_in(credentials.user, credentials.apikey, address, now=now)
     secret = here.settings.secret_passphrase.get_secret_value()
     token = tokens.make_session(
         user.id, user.apikey.hash, secret=secret, now=now, seconds=here.settings.session_timeout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import ldap3
 import structlog
 from ldap3.core import exceptions, results
-from ldap3.protocol.sasl import sasl
 from ldap3.utils import conv, dn
 
 from shared import errors
@@ -34,9 +33,13 @@ Entry = Mapping[str, Sequence[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who gave the right password, as the directory describes them. None: not said, or nothing we could use."""
+    """
+    A person who gave the right password, as the directory describes them. None: not said, or nothing we could use. `entry` is the
+    login as the directory spells it, `login` the name that is made of it here: a directory compares names without case.
+    """
 
     login: str
+    entry: str
     uid: int | None
     gid: int | None
     groups: tuple[int, ...]
@@ -61,18 +64,20 @@ class Directory:
         `errors.DirectoryUnavailable`.
         """
         # An empty password would be an unauthenticated bind, which succeeds for anybody (RFC 4513, 5.1.2).
-        if not login or not password or not _is_sendable(password):
+        word = _bytes(password)
+        if not login or not word:
             return None
         with self._connection() as connection:
             self._bind_as_reader(connection)
             found = self._entry(connection, login)
             # Without an entry there is a name to try all the same: its answer is no.
             name = found[0] if found else f"{self._fields.login}={dn.escape_rdn(login)},{self._people}"
-            fits = self._fits(connection, name, password)
+            fits = self._fits(connection, name, word)
             if found is None or not fits:
                 return None
             self._bind_as_reader(connection)
-            return self._described(login, found[1], self._groups(connection, login))
+            entry = _spelling(found[1], self._fields.login, login)
+            return self._described(entry, found[1], self._groups(connection, {entry, entry.lower(), login}))
 
     # --- the questions ------------------------------------------------------------------
 
@@ -115,7 +120,10 @@ class Directory:
             done = connection.rebind(user="", password="", authentication=ldap3.ANONYMOUS, read_server_info=False)
         else:
             done = connection.rebind(
-                user=name, password=password.get_secret_value(), authentication=ldap3.SIMPLE, read_server_info=False
+                user=name,
+                password=password.get_secret_value().encode(),
+                authentication=ldap3.SIMPLE,
+                read_server_info=False,
             )
         if not done:
             log.error("ldap.reader_refused", dn=name, result=connection.result["description"])
@@ -125,22 +133,26 @@ class Directory:
         """Name and attributes of the person; None where there is nobody, or more than one."""
         fields = self._fields
         query = f"(&{self._settings.ldap_filter}({fields.login}={conv.escape_filter_chars(login)}))"
-        wanted = [fields.uid, fields.gid, fields.home, fields.mail]
+        wanted = [fields.login, fields.uid, fields.gid, fields.home, fields.mail]
         found = self._search(connection, self._people, query, wanted, limit=_SEVERAL)
         if len(found) > 1:
             log.warning("ldap.ambiguous", login=login)
         return found[0] if len(found) == 1 else None
 
-    def _fits(self, connection: ldap3.Connection, name: str, password: str) -> bool:
+    def _fits(self, connection: ldap3.Connection, name: str, password: bytes) -> bool:
         if connection.rebind(user=name, password=password, authentication=ldap3.SIMPLE, read_server_info=False):
             return True
         if connection.result["result"] in _NOT_NOW:
             raise errors.DirectoryUnavailable("the directory of users is busy")
         return False
 
-    def _groups(self, connection: ldap3.Connection, login: str) -> list[tuple[str, int]]:
-        """Name and number of the groups that list the person (RFC 2307: `memberUid` holds the login)."""
-        query = f"(&{self._settings.ldap_group_filter}(memberUid={conv.escape_filter_chars(login)}))"
+    def _groups(self, connection: ldap3.Connection, spellings: set[str]) -> list[tuple[str, int]]:
+        """
+        Name and number of the groups that list the person by one of the spellings of their login. `memberUid` holds it, and is
+        compared by its case, unlike the login itself (RFC 2307).
+        """
+        named = "".join(f"(memberUid={conv.escape_filter_chars(login)})" for login in sorted(spellings))
+        query = f"(&{self._settings.ldap_group_filter}(|{named}))"
         found = self._search(connection, self._settings.ldap_dn, query, ["cn", "gidNumber"], limit=_MOST_GROUPS)
         numbered = ((_text(entry, "cn"), _number(entry, "gidNumber")) for _, entry in found)
         return [(name or "", number) for name, number in numbered if number is not None]
@@ -157,14 +169,15 @@ class Directory:
         response: list[dict[str, Any]] = connection.response or []
         return [(item["dn"], item["raw_attributes"]) for item in response if item["type"] == "searchResEntry"]
 
-    def _described(self, login: str, entry: Entry, groups: list[tuple[str, int]]) -> Person:
+    def _described(self, spelled: str, entry: Entry, groups: list[tuple[str, int]]) -> Person:
         settings, fields = self._settings, self._fields
-        gid = _number(entry, fields.gid)
-        admin = login in settings.ldap_admins
+        gid, login = _number(entry, fields.gid), spelled.lower()
+        admin = login in (name.lower() for name in settings.ldap_admins)
         if settings.ldap_admin_group is not None:
-            admin = admin or settings.ldap_admin_group in (name for name, _ in groups)
+            admin = admin or settings.ldap_admin_group.lower() in (name.lower() for name, _ in groups)
         return Person(
             login=login,
+            entry=spelled,
             uid=_number(entry, fields.uid),
             gid=gid,
             groups=tuple(sorted({number for _, number in groups} - {gid})),
@@ -182,15 +195,24 @@ class _Tls(ldap3.Tls):
         connection.socket = context.wrap_socket(connection.socket, server_hostname=connection.server.host)
 
 
-def _is_sendable(password: str) -> bool:
-    """Whether a password can be sent at all (RFC 4513, 5.1.3 prepares it with SASLprep)."""
-    prepare: Callable[[str], str] = sasl.sasl_prep
+def _bytes(password: str) -> bytes | None:
+    """
+    What is sent: the password's bytes as they are. The driver would prepare a text (SASLprep), which changes or refuses what
+    directories take, since they compare with what was stored unprepared. None for what has no bytes.
+    """
     try:
-        prepare(password)
-        password.encode()
-    except (exceptions.LDAPExceptionError, ValueError):
-        return False
-    return True
+        return password.encode()
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return None
+
+
+def _spelling(entry: Entry, name: str, login: str) -> str:
+    """The login as the entry has it: of several values the one that was given, whatever its case."""
+    for value in entry.get(name) or []:
+        text = value.decode(errors="replace")
+        if text.lower() == login.lower():
+            return text
+    return login
 
 
 def _text(entry: Entry, name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -17,6 +18,9 @@ from shared.store.users import UserStore
 
 log = structlog.get_logger(__name__)
 
+DOCKER_MOST = 2**31 - 1  #: uid or gid: an engine refuses a container with a higher one, or with a further group's
+KERNEL_MOST = 2**32 - 2  #: the next one means nobody at all
+
 REFUSAL = 0.5  #: seconds that a refusal takes at least, so that its time tells nothing of its reason
 _THREADS = 8  #: of our own: a directory that hangs takes none that others need
 _HOME = re.compile(r"(/[\w.@+-]+)+")
@@ -24,25 +28,38 @@ _HOME = re.compile(r"(/[\w.@+-]+)+")
 _UNUSABLE = "your account of the directory cannot be used here: {}. An administrator can help"
 
 
+def highest_number(executor: str) -> int:
+    """The highest uid and gid with which an executor runs tasks."""
+    return DOCKER_MOST if executor == "docker" else KERNEL_MOST
+
+
 class Ldap:
     """Asks the directory, and keeps our record of who it knows up to date."""
 
     def __init__(
-        self, directory: Directory, users: UserStore, *, deadline: float, refusal_seconds: float = REFUSAL
+        self,
+        directory: Directory,
+        users: UserStore,
+        *,
+        deadline: float,
+        refusal_seconds: float = REFUSAL,
+        most: int = DOCKER_MOST,
     ) -> None:
+        """`most` is the highest uid and gid that tasks can run with."""
         self._directory = directory
         self._users = users
         self._deadline = deadline
         self._refusal_seconds = refusal_seconds
+        self._most = most
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ldap")
 
     async def authenticate(self, user: str, secret: str) -> User | None:
         began = clock.monotonic()
         found = None
-        # What is no account name here is none there either, whatever the directory thinks of case and spaces.
-        if USER_ID.fullmatch(user):
+        # What is no account name here is none there either, whatever the directory thinks of spaces; case is its own.
+        if user.isascii() and USER_ID.fullmatch(user.lower()):
             person = await self._ask(user, secret)
-            found = await self._ours(person) if person else None
+            found = await self._ours(self._with_usable_groups(person)) if person else None
         if found is None or not found.active:
             await asyncio.sleep(max(0.0, began + self._refusal_seconds - clock.monotonic()))
             return None
@@ -70,12 +87,18 @@ class Ldap:
             # An account that was made here does not fall to whoever gets the same name in the directory.
             log.warning("ldap.local_account", user=person.login)
             return None
+        if person.entry != person.login and person.uid != known.uid:
+            # Where the directory does tell case apart, this is another person than the one we know by the same letters.
+            log.error("ldap.name_taken", user=person.login, entry=person.entry, uid=person.uid, known=known.uid)
+            raise errors.NotAllowed(_UNUSABLE.format("its name, but for capitals, belongs to another user"))
+        self._check_numbers(known.id, known.uid, known.gid)
         return await self._refresh(known, person) if known.active else known
 
     async def _make(self, person: Person) -> User:
         if person.uid is None or person.gid is None:
             log.error("ldap.no_numbers", user=person.login, uid=person.uid, gid=person.gid)
-            raise errors.NotAllowed(_UNUSABLE.format("it has no uid and gid, or root's"))
+            raise errors.NotAllowed(_UNUSABLE.format("it has no uid and gid that can be used, or root's"))
+        self._check_numbers(person.login, person.uid, person.gid)
         other = await self._users.of_uid(person.uid)
         if other is not None and other != person.login:
             log.error("ldap.uid_taken", user=person.login, uid=person.uid, by=other)
@@ -93,6 +116,20 @@ class Ldap:
         await self._users.add(user)
         log.info("ldap.user_made", user=user.id, uid=user.uid, admin=user.admin)
         return user
+
+    def _check_numbers(self, user: str, uid: int, gid: int) -> None:
+        """Raises `errors.NotAllowed` where nothing could run as this user."""
+        for name, number in (("uid", uid), ("gid", gid)):
+            if number > self._most:
+                log.error("ldap.number_too_high", user=user, **{name: number}, most=self._most)
+                why = f"its {name} {number} is above {self._most}, the highest that a task can run with"
+                raise errors.NotAllowed(_UNUSABLE.format(why))
+
+    def _with_usable_groups(self, person: Person) -> Person:
+        over = [number for number in person.groups if number > self._most]
+        if over:
+            log.warning("ldap.groups_left_out", user=person.login, groups=over, most=self._most)
+        return replace(person, groups=tuple(number for number in person.groups if number not in over))
 
     async def _refresh(self, known: User, person: Person) -> User | None:
         if (person.uid, person.gid) != (known.uid, known.gid):

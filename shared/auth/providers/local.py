@@ -15,6 +15,8 @@ class Local:
 
     async def authenticate(self, user: str, secret: str) -> User | None:
         found = await self._find(user)
+        if found is None and user != user.lower():
+            found = await self._find(user.lower())  # there are no capitals in names here
         # The same work whether the user exists or not.
         fits = apikeys.matches(secret, found.apikey if found else apikeys.NOBODY)
         return found if found is not None and fits and found.active else None

@@ -1,0 +1,212 @@
+"""Failed logins are limited, successes are not, and nobody is locked out by what others do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+
+from services.api import app
+from shared import clock, serving
+from shared.settings import Settings
+from tests.support import gateway as gateways
+from tests.support.directory import DirectoryServer
+from tests.support.gateway import Gateway
+
+pytestmark = pytest.mark.stores
+
+LIMIT = 5
+RIGHT = "correct horse"
+HERE, THERE = "192.0.2.1", "198.51.100.1"
+LogIn = Callable[..., Awaitable[httpx.Response]]
+
+
+@pytest.fixture(autouse=True)
+def _one_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No minute ends while a test counts."""
+    monkeypatch.setattr(clock, "now", lambda: 1_700_000_000.0)
+
+
+@asynccontextmanager
+async def limited(settings: Settings, **changes: Any) -> AsyncIterator[Gateway]:
+    configured = Settings(**{**settings.model_dump(), "authenticate_limit": LIMIT, **changes})
+    async with gateways.opened(configured) as gateway:
+        yield gateway
+
+
+async def log_in(gateway: Gateway, user: str, secret: str, *, address: str = HERE) -> int:
+    transport = httpx.ASGITransport(app.build(gateway.here), client=(address, 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as http:
+        answer = await http.post("/api/1.0/authenticate", json={"user": user, "apikey": secret})
+    return answer.status_code
+
+
+async def test_any_number_of_successes_is_let_in(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        await gateway.add_user("alice")
+        answers = [await log_in(gateway, "alice", gateway.keys["alice"]) for _ in range(50)]
+        assert answers == [200] * 50
+        at_once = await asyncio.gather(*(log_in(gateway, "alice", gateway.keys["alice"]) for _ in range(50)))
+        assert at_once == [200] * 50
+
+
+async def test_any_number_of_successes_by_password_is_let_in(
+    settings: Settings, directory_server: DirectoryServer
+) -> None:
+    directory_server.add_person("carol", RIGHT)
+    async with limited(settings, **directory_server.settings(ldap_timeout=30.0)) as gateway:
+        at_once = await asyncio.gather(*(log_in(gateway, "carol", RIGHT) for _ in range(6 * LIMIT)))
+        assert at_once == [200] * 6 * LIMIT
+
+
+async def test_successes_between_failures_are_neither_counted_nor_do_they_wipe_these_out(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        await gateway.add_user("alice")
+        for _ in range(LIMIT):
+            assert await log_in(gateway, "alice", gateway.keys["alice"]) == 200
+            assert await log_in(gateway, "alice", "wrong") == 401
+        assert await log_in(gateway, "alice", "wrong") == 429
+
+
+async def test_the_failures_of_another_address_do_not_lock_the_owner_out(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        await gateway.add_user("alice")
+        for _ in range(3 * LIMIT):
+            await log_in(gateway, "alice", "wrong", address=THERE)
+        assert await log_in(gateway, "alice", gateway.keys["alice"], address=THERE) == 429
+        assert await log_in(gateway, "alice", gateway.keys["alice"]) == 200
+
+
+async def test_one_address_meets_a_limit_over_all_names(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        answers = [await log_in(gateway, f"user{number}", "wrong") for number in range(60)]
+        assert answers == [401] * LIMIT + [429] * (60 - LIMIT)
+        assert await log_in(gateway, "user1", "wrong", address=THERE) == 401
+
+
+async def test_tries_that_come_together_meet_it_too(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        tries = [log_in(gateway, f"user{number}", "wrong") for number in range(100)]
+        answers = await asyncio.gather(*tries)
+        # Those that are under way when the limit is reached are let come to their end.
+        assert LIMIT <= answers.count(401) <= LIMIT + 8
+        assert set(answers) == {401, 429}
+
+
+async def test_a_network_that_one_person_has_is_one_address(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        answers = [
+            await log_in(gateway, "alice", "wrong", address=f"2001:db8::{number:x}") for number in range(LIMIT + 3)
+        ]
+        assert answers[LIMIT:] == [429] * 3
+        assert await log_in(gateway, "alice", "wrong", address="2001:db8:0:1::1") == 401
+
+
+async def test_a_name_meets_a_slow_limit_over_all_addresses(
+    settings: Settings, directory_server: DirectoryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory_server.add_person("carol", RIGHT)
+    most = 2 * LIMIT
+    changes = directory_server.settings(authenticate_limit_user=most)
+    async with limited(settings, **changes) as gateway:
+        assert await log_in(gateway, "carol", RIGHT) == 200, "she was here before"
+        tries = [log_in(gateway, "carol", "wrong", address=f"203.0.113.{number}") for number in range(most)]
+        assert await asyncio.gather(*tries) == [401] * most
+        assert await log_in(gateway, "carol", RIGHT, address=THERE) == 429, "nobody knows her there"
+        assert await log_in(gateway, "carol", RIGHT) == 200
+        monkeypatch.setattr(clock, "now", lambda: 1_700_000_000.0 + 3600)
+        assert await log_in(gateway, "carol", RIGHT, address=THERE) == 200
+
+
+async def test_where_somebody_was_good_before_the_failures_of_others_there_do_not_lock_them_out(
+    settings: Settings, directory_server: DirectoryServer
+) -> None:
+    """All who come by one proxy have its address."""
+    directory_server.add_person("carol", RIGHT)
+    async with limited(settings, **directory_server.settings()) as gateway:
+        assert await log_in(gateway, "carol", RIGHT) == 200
+        for number in range(LIMIT):
+            await log_in(gateway, f"user{number}", "wrong")
+        assert await log_in(gateway, "user1", "wrong") == 429
+        assert await log_in(gateway, "carol", RIGHT) == 200
+
+
+async def test_a_key_is_let_in_however_many_others_fail_there(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        await gateway.add_user("alice")
+        for number in range(2 * LIMIT):
+            await log_in(gateway, f"user{number}", "wrong")
+        assert await log_in(gateway, "alice", gateway.keys["alice"]) == 200
+
+
+async def test_an_account_that_cannot_be_used_is_no_failure(
+    settings: Settings, directory_server: DirectoryServer
+) -> None:
+    directory_server.add_person("carol", RIGHT, uidNumber=0)
+    async with limited(settings, **directory_server.settings()) as gateway:
+        assert [await log_in(gateway, "carol", RIGHT) for _ in range(LIMIT + 2)] == [403] * (LIMIT + 2)
+
+
+async def test_a_failure_is_a_line_of_the_log_and_the_limit_one_more(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        with structlog.testing.capture_logs() as lines:
+            await log_in(gateway, "my secret pass phrase", "wrong")
+            for _ in range(3 * LIMIT):
+                await log_in(gateway, "Alice", "wrong-secret")
+    failed = [line for line in lines if line["event"] == "login.failed"]
+    assert [(line["user"], line["address"], line["log_level"]) for line in failed] == [
+        ("…", HERE, "info"),
+        *[("alice", HERE, "info")] * (LIMIT - 1),
+    ]
+    assert [line["by"] for line in lines if line["event"] == "login.limit_reached"] == ["address"]
+    assert "secret" not in str(lines)
+
+
+# --- who is believed for whom they speak ---------------------------------------------------------
+
+
+async def _answers(gateway: Gateway, proxies: list[str], forwarded: Callable[[int], str], tries: int) -> list[int]:
+    """What a client of this machine is told who says to speak for somebody else each time."""
+    stop, bound = asyncio.Event(), serving.bind("127.0.0.1", 0)
+    port = int(bound.getsockname()[1])
+    serve = serving.serve(app.build(gateway.here), stop, host="127.0.0.1", port=port, listening=bound, proxies=proxies)
+    server = asyncio.create_task(serve, name="gateway")
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            told = []
+            for number in range(tries):
+                answer = await http.post(
+                    "/api/1.0/authenticate",
+                    json={"user": "alice", "apikey": "wrong"},
+                    headers={"X-Forwarded-For": forwarded(number), "Forwarded": f"for={forwarded(number)}"},
+                )
+                told.append(answer.status_code)
+    finally:
+        stop.set()
+        await server
+    return told
+
+
+def _another(number: int) -> str:
+    return f"203.0.113.{number}"
+
+
+async def test_nobody_is_believed_for_whom_they_speak(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "FORWARDED_ALLOW_IPS", "*")
+    async with limited(settings) as gateway:
+        assert await _answers(gateway, [], _another, LIMIT + 2) == [401] * LIMIT + [429] * 2
+
+
+async def test_a_proxy_that_is_configured_is_believed_and_nobody_before_it(settings: Settings) -> None:
+    async with limited(settings) as gateway:
+        told = await _answers(gateway, ["127.0.0.0/8"], _another, LIMIT + 2)
+        assert told == [401] * (LIMIT + 2)
+        # What a client wrote itself stands before what the proxy added.
+        told = await _answers(gateway, ["127.0.0.0/8"], lambda number: f"{_another(number)}, {THERE}", LIMIT + 2)
+        assert told == [401] * LIMIT + [429] * 2
