@@ -107,7 +107,7 @@ def _volumes(sent: submission.TaskIn, owner: User, offered: Mapping[str, Volume]
     return found
 
 
-def _asked_volumes(sent: submission.TaskIn) -> Iterator[tuple[int, submission.VolumeIn]]:
+def _asked_volumes(sent: submission.TaskIn) -> Iterator[tuple[int, submission.TaskVolumeIn]]:
     """The volumes that were asked for, numbered. A copied task brings its directory along, which every task gets anyway."""
     for number, asked in enumerate(sent.container.volumes or []):
         if asked.name != wire.DIRECTORY_VOLUME:

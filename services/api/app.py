@@ -7,12 +7,13 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, described, errors, requests
+from services.api import bodies, described, errors, requests, routers
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
     archive,
     batches,
+    creation,
     explanations,
     files,
     maintenance,
@@ -42,9 +43,10 @@ Errors are problem documents (RFC 9457) with a stable `code`.
 #: In this order: a path with a word in it comes before the one with a number in its place.
 ROUTERS = (
     sessions.router,
+    creation.router,
+    batches.router,
     task_lists.router,
     tasks.router,
-    batches.router,
     task_actions.router,
     explanations.router,
     archive.router,
@@ -90,6 +92,9 @@ def document() -> FastAPI:
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         strict_content_type=False,
+        # A reload of the page would forget the token otherwise.
+        swagger_ui_parameters={"persistAuthorization": True},
+        generate_unique_id_function=routers.operation_id,
         redoc_url=None,
     )
     errors.install(app)
@@ -104,6 +109,6 @@ def _expose_metrics(app: FastAPI, *, public: bool) -> None:
     instrumentator.add(metrics.requests("api")).instrument(app)
     if public:
         # In a thread: where several workers add up their numbers, it reads their files.
-        @app.get("/metrics", tags=["system"], summary="Metrics for Prometheus")
-        def show() -> Response:
+        @app.get("/metrics", tags=["system"], summary="Get metrics for Prometheus")
+        def get_metrics() -> Response:
             return Response(exposition.text("api"), media_type=exposition.CONTENT_TYPE)

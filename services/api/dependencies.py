@@ -23,7 +23,11 @@ async def _here(request: Request) -> Context:
 
 Here = Annotated[Context, Depends(_here)]
 
-_bearer = HTTPBearer(auto_error=False, description="The token that `POST /api/1.0/authenticate` gives.")
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="User_token",
+    description="User token: what `POST /api/1.0/authenticate` answers. **This is the one you need.**",
+)
 
 
 async def caller(
@@ -52,12 +56,15 @@ async def maybe_caller(
 
 Caller = Annotated[User, Depends(caller)]
 MaybeCaller = Annotated[User | None, Depends(maybe_caller)]
-TaskId = Annotated[int, Path(ge=1, le=2**53, description="The task's number")]
+TaskId = Annotated[int, Path(ge=1, le=2**53, description="Number of the task")]
+
+
+_SHARE = "Share token of the task, instead of a user token"
 
 
 def _share_token(
-    header: Annotated[str | None, Header(alias="X-GODOCKER-SHARE", max_length=256)] = None,
-    query: Annotated[str | None, Query(alias="share", max_length=256)] = None,
+    header: Annotated[str | None, Header(alias="X-GODOCKER-SHARE", max_length=256, description=_SHARE)] = None,
+    query: Annotated[str | None, Query(alias="share", max_length=256, description=_SHARE)] = None,
 ) -> str | None:
     return header or query
 

@@ -26,7 +26,7 @@ register_url_convertor("file", FileConvertor())
 
 
 async def file_path(
-    request: Request, path: Annotated[str, Path(description="Below the directory; empty: the directory itself")]
+    request: Request, path: Annotated[str, Path(description="Path below the directory; empty: the directory itself")]
 ) -> bytes:
     """The path as it was sent, unquoted once: what is not UTF-8 has become something else in the framework's text."""
     whole, raw = request.scope["path"], request.scope.get("raw_path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from services.api import errors
 from services.api.bodies import StrictRoute
@@ -17,5 +18,16 @@ def make(tag: str, *, prefix: str = API) -> APIRouter:
     included: each level of inclusion would be matched anew in every request.
     """
     return APIRouter(
-        prefix=prefix, tags=[tag], route_class=StrictRoute, default_response_class=Json, responses=errors.RESPONSES
+        prefix=prefix,
+        tags=[tag],
+        route_class=StrictRoute,
+        default_response_class=Json,
+        responses=errors.RESPONSES,
+        generate_unique_id_function=operation_id,
     )
+
+
+def operation_id(route: APIRoute) -> str:
+    """The name of an operation, `createTask` of `create_task`: generated clients call their functions so."""
+    first, *others = route.name.split("_")
+    return first + "".join(word.capitalize() for word in others)

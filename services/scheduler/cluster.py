@@ -61,9 +61,7 @@ class Cluster:
         last = self._measured.get(report.name)
         if report.is_measured or last is None:
             return report
-        return replace(
-            last, ready=False, reason=report.reason, answered=False, labels={**last.labels, **report.labels}
-        )
+        return replace(last, ready=False, reason=report.reason, answered=False, labels={**last.labels, **report.labels})
 
     @property
     def is_in_maintenance(self) -> bool:

@@ -106,6 +106,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/task/over"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/over"),
     ("POST", "/api/1.0/task/over/{skip}/{limit}"): Row(Action.ACT_FOR_ONESELF, USERS, "/task/over/0/0"),
     ("GET", "/api/1.0/archive/{days}"): Row(Action.ACT_FOR_ONESELF, USERS, "/archive/9000"),
+    ("POST", "/api/1.0/archive/{days}"): Row(Action.ACT_FOR_ONESELF, USERS, "/archive/9000"),
     ("DELETE", "/api/1.0/archive/{days}"): Row(Action.ACT_FOR_ONESELF, USERS, "/archive/9000"),
     ("GET", "/api/1.0/project"): Row(Action.ACT_FOR_ONESELF, USERS, "/project"),
     ("GET", "/api/1.0/app/token"): Row(Action.ACT_FOR_ONESELF, USERS, "/app/token"),
@@ -129,10 +130,16 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/task/{task_id}/resume"): Row(Action.MANAGE_TASK, MANAGES_TASK, "/task/{task}/resume"),
     ("GET", "/api/1.0/task/{task_id}/reschedule"): Row(Action.MANAGE_TASK, MANAGES_TASK, "/task/{task}/reschedule"),
     ("GET", "/api/1.0/task/{task_id}/archive"): Row(Action.MANAGE_TASK, MANAGES_TASK, "/task/{ran}/archive"),
+    ("POST", "/api/1.0/task/{task_id}/archive"): Row(Action.MANAGE_TASK, MANAGES_TASK, "/task/{ran}/archive"),
     ("DELETE", "/api/1.0/task/{task_id}/archive"): Row(Action.MANAGE_TASK, MANAGES_TASK, "/task/{ran}/archive"),
     ("GET", "/api/1.0/task/{task_id}/share"): Row(Action.SHARE_TASK, SHARES_TASK, "/task/{task}/share"),
     ("GET", "/api/1.0/task/{task_id}/unshare"): Row(Action.SHARE_TASK, SHARES_TASK, "/task/{task}/unshare"),
     # --- files: what is allowed is forwarded to nobody
+    ("GET", "/api/1.0/task/{task_id}/files"): Row(Action.SEE_TASK, ok(SEES_TASK, 503), "/task/{task}/files", ok=503),
+    ("GET", "/api/1.0/task/{task_id}/share/{token}/files"): Row(
+        Action.SEE_PUBLIC, ok(EVERYBODY, 503), "/task/{task}/share/{share}/files", ok=503
+    ),
+    ("GET", "/api/1.0/user/{user_id}/files"): Row(Action.SEE_USER, ok(USER_OR_ADMIN, 503), "/user/olga/files", ok=503),
     ("GET", "/api/1.0/task/{task_id}/files/{path}"): Row(
         Action.SEE_TASK, ok(SEES_TASK, 503), "/task/{task}/files/god.log", ok=503
     ),

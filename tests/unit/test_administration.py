@@ -174,14 +174,14 @@ def test_an_owners_change_holds_nothing_that_is_an_admins() -> None:
 
 def test_what_is_not_sent_is_not_changed() -> None:
     assert project_wire.changes(project_wire.ProjectChange(), Settings(), by_admin=True) == {}
-    assert user_wire.changes(user_wire.UserIn(), by_admin=True) == {}
+    assert user_wire.changes(user_wire.UserChange(), by_admin=True) == {}
 
 
 # --- users and recipes -----------------------------------------------------------------------------------
 
 
 def test_only_an_admins_change_of_a_user_holds_rights_and_quotas() -> None:
-    sent = user_wire.UserIn.model_validate(
+    sent = user_wire.UserChange.model_validate(
         {"email": "", "admin": True, "active": False, "usage": {"prio": 1, "disk": None, "quota_cpu": None}}
     )
     assert user_wire.changes(sent, by_admin=False) == {"email": None}

@@ -14,7 +14,7 @@ from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire import user as user_wire
 from services.api.wire.answers import AppTokenMade, AppTokenOut, Json, Message
-from services.api.wire.submission import Line
+from services.api.wire.fields import Line
 from services.api.wire.user import UserOut
 from shared import clock, errors
 from shared.auth import app_tokens
@@ -24,23 +24,26 @@ router = routers.make("application tokens")
 
 _bearer = HTTPBearer(
     auto_error=False,
-    scheme_name="Application",
+    scheme_name="Application_token_for_services",
     bearerFormat="JWT",
-    description='A JWT `{"app_token": <the token>}` signed with `shared_secret_passphrase` (HS256).',
+    description='Application token, for services: a JWT `{"app_token": <the token>}` that is signed with '
+    "`shared_secret_passphrase` (HS256). Users do not need it.",
 )
 _TOKEN_LENGTH = 128
 
 
 class NewToken(BaseModel):
+    """An application token to create."""
+
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"name": "notebook"}]})
 
-    name: Annotated[Line, Field(min_length=1, max_length=100)]
+    name: Annotated[Line, Field(min_length=1, max_length=100, description="Name of the application")]
 
 
 @router.get(
-    "/app/token", response_model=list[AppTokenOut], responses=AUTHENTICATED, summary="The caller's application tokens"
+    "/app/token", response_model=list[AppTokenOut], responses=AUTHENTICATED, summary="List your application tokens"
 )
-async def every(here: Here, caller: Caller) -> Json:
+async def list_app_tokens(here: Here, caller: Caller) -> Json:
     found = await here.stores.app_tokens.of_user(caller.id)
     return Json([{"id": token.id, "name": token.name, "date": token.created_at} for token in found])
 
@@ -49,9 +52,9 @@ async def every(here: Here, caller: Caller) -> Json:
     "/app/token",
     response_model=AppTokenMade,
     responses=AUTHENTICATED | responses(409),
-    summary="Make an application token",
+    summary="Create an application token",
 )
-async def create(sent: NewToken, here: Here, caller: Caller) -> Json:
+async def create_app_token(sent: NewToken, here: Here, caller: Caller) -> Json:
     """The token is shown this once."""
     secret, digest = app_tokens.generate()
     token_id = secrets.token_hex(8)
@@ -66,7 +69,9 @@ async def create(sent: NewToken, here: Here, caller: Caller) -> Json:
     responses=AUTHENTICATED | responses(404),
     summary="Delete an application token",
 )
-async def delete(token_id: Annotated[str, Path(max_length=64)], here: Here, caller: Caller) -> Json:
+async def delete_app_token(
+    token_id: Annotated[str, Path(max_length=64, description="Id of the application token")], here: Here, caller: Caller
+) -> Json:
     if not await here.stores.app_tokens.remove(caller.id, token_id):
         raise errors.NotFound(f"no application token {token_id}")
     return Json({"msg": "the application token is deleted"})
@@ -76,10 +81,10 @@ async def delete(token_id: Annotated[str, Path(max_length=64)], here: Here, call
     "/app/token/{token}/user",
     response_model=UserOut,
     responses=AUTHENTICATED | responses(404),
-    summary="The user of an application token, for the application",
+    summary="Get the user of an application token, as the application",
 )
-async def user(
-    token: Annotated[str, Path(max_length=_TOKEN_LENGTH)],
+async def get_app_token_user(
+    token: Annotated[str, Path(max_length=_TOKEN_LENGTH, description="Application token")],
     here: Here,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Json:

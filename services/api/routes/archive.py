@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 from fastapi import Path, Query
@@ -10,7 +10,8 @@ from fastapi import Path, Query
 from services.api import array_actions, routers, task_answers
 from services.api.dependencies import Caller, Here, Managed
 from services.api.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, TaskOut
+from services.api.wire.answers import Json
+from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.lifecycle import ENDED, TaskStatus
 
@@ -19,16 +20,25 @@ log = structlog.get_logger(__name__)
 router = routers.make("archive")
 
 _DAY = 24 * 3600
-Days = Annotated[int, Path(ge=0, le=36500)]
+Days = Annotated[int, Path(ge=0, le=36500, description="Days since the end of the task, at least")]
 
 
-@router.get(
-    "/task/{task_id}/archive",
-    response_model=TaskOut,
-    responses=AUTHENTICATED | responses(404, 409),
-    summary="Archive a task that is over",
-)
-async def archive(task: Managed, here: Here) -> Json:
+_ARCHIVE: dict[str, Any] = {
+    "response_model": TaskOut,
+    "responses": AUTHENTICATED | responses(404, 409),
+    "summary": "Archive a finished task: deletes its files, keeps its record",
+}
+_ARCHIVE_OLD: dict[str, Any] = {
+    "response_model": list[int],
+    "responses": AUTHENTICATED,
+    "summary": "Archive your old tasks: deletes the files of all that ended more than so many days ago",
+}
+
+
+# Clients of the original archive by GET. A browser that looks ahead, or a curious click, does not by POST.
+@router.get("/task/{task_id}/archive", name="archive_task_by_get", deprecated=True, **_ARCHIVE)
+@router.post("/task/{task_id}/archive", **_ARCHIVE)
+async def archive_task(task: Managed, here: Here) -> Json:
     """Its files are removed, its record stays; those of an array with those of all its children. Archiving twice is fine."""
     if task.status not in ENDED:
         raise errors.Conflict(f"task {task.id} is not over")
@@ -44,9 +54,9 @@ async def archive(task: Managed, here: Here) -> Json:
     "/task/{task_id}/archive",
     response_model=TaskOut,
     responses=AUTHENTICATED | responses(404, 409),
-    summary="Delete a task that is over",
+    summary="Delete a finished task: its files and its record",
 )
-async def delete(task: Managed, here: Here, user: Caller) -> Json:
+async def delete_task(task: Managed, here: Here, user: Caller) -> Json:
     """
     Record and files are gone, those of an array with those of all its children; what it used stays counted. A child cannot be
     deleted before its array is over.
@@ -63,13 +73,9 @@ async def delete(task: Managed, here: Here, user: Caller) -> Json:
     return await task_answers.one(here, task)
 
 
-@router.get(
-    "/archive/{days}",
-    response_model=list[int],
-    responses=AUTHENTICATED,
-    summary="Archive the caller's tasks that ended more than so many days ago",
-)
-async def archive_old(days: Days, here: Here, user: Caller) -> Json:
+@router.get("/archive/{days}", name="archive_old_tasks_by_get", deprecated=True, **_ARCHIVE_OLD)
+@router.post("/archive/{days}", **_ARCHIVE_OLD)
+async def archive_old_tasks(days: Days, here: Here, user: Caller) -> Json:
     now = clock.now()
     old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)
     moves = [array_actions.archiving(task.id, task.attempt, now) for task in old if task.status is TaskStatus.OVER]
@@ -80,10 +86,13 @@ async def archive_old(days: Days, here: Here, user: Caller) -> Json:
     "/archive/{days}",
     response_model=list[int],
     responses=AUTHENTICATED,
-    summary="Delete the caller's tasks that ended more than so many days ago, with a tag or with any",
+    summary="Delete your old tasks: files and records of all that ended more than so many days ago",
 )
-async def delete_old(
-    days: Days, here: Here, user: Caller, tag: Annotated[str | None, Query(max_length=100)] = None
+async def delete_old_tasks(
+    days: Days,
+    here: Here,
+    user: Caller,
+    tag: Annotated[str | None, Query(max_length=100, description="Only tasks with this tag")] = None,
 ) -> Json:
     old = await here.stores.lists.old(user.id, before=clock.now() - days * _DAY, tag=tag)
     gone = await array_actions.deletable(here, old)

@@ -37,7 +37,7 @@ Batch = Annotated[
     responses=AUTHENTICATED | responses(403, 409, 413, 429),
     summary="Create several tasks, all or none",
 )
-async def create(sent: Batch, request: Request, here: Here, user: Caller, sent_key: SentKey = None) -> Json:
+async def create_tasks(sent: Batch, request: Request, here: Here, user: Caller, sent_key: SentKey = None) -> Json:
     """
     A list of tasks, each as for `POST /task`; the answer has their numbers in the same order. If any of them breaks a rule, or a
     limit does not hold all of them, none is created. How many may come at once is configured (`max_batch`).

@@ -15,9 +15,9 @@ router = routers.make("tasks")
     "/task/{task_id}/explain",
     response_model=Explanation,
     responses=AUTHENTICATED | responses(404),
-    summary="Every reason why a task waits, with numbers, node by node",
+    summary="Explain why a task waits, node by node",
 )
-async def explain(task: Visible, here: Here) -> Json:
+async def explain_task(task: Visible, here: Here) -> Json:
     """
     Asked of the scheduler that leads, at this moment: all reasons, never just the first, what would make each go away, one
     verdict per node, the task's place in the queue and its score. `verdict` tells apart what can never run here, what

@@ -32,7 +32,7 @@ Changed = Annotated[User, user_for(Action.CHANGE_USER)]
 _BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "A directory's list, sorted by name, or a file as an attachment",
+        "description": "The file as an attachment; of a directory its entries, sorted by name",
         "content": {"application/octet-stream": _BYTES},
     },
     206: {
@@ -42,12 +42,18 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     304: {"description": "The file is the one that `If-None-Match` or `If-Modified-Since` names"},
 }
 _READ = AUTHENTICATED | _ANSWERS | responses(404, 409, 412, 416)
+_LIST = AUTHENTICATED | responses(404)
 _UPLOAD = {"requestBody": {"content": {"application/octet-stream": _BYTES}, "required": True}}
 
 
-@router.get("/task/{task_id}/files/{path:file}", response_model=list[Entry], responses=_READ, summary="A task's files")
+@router.get(
+    "/task/{task_id}/files/{path:file}",
+    response_model=list[Entry],
+    responses=_READ,
+    summary="Download a file of a task, or list a directory",
+)
 @router.head("/task/{task_id}/files/{path:file}", include_in_schema=False)
-async def of_task(request: Request, task: Visible, here: Here, path: FilePath) -> Response:
+async def get_task_file(request: Request, task: Visible, here: Here, path: FilePath) -> Response:
     """
     An empty path, or that of a directory, gives its list; that of a file the file. Links, pipes, devices and files with
     more than one hard link are neither listed nor served: they may lead to what is somebody else's.
@@ -55,7 +61,9 @@ async def of_task(request: Request, task: Visible, here: Here, path: FilePath) -
     return await _read(request, here, _of_task(here, task), path)
 
 
-async def _shared_task(task_id: TaskId, token: Annotated[str, Path(max_length=256)], here: Here) -> Task:
+async def _shared_task(
+    task_id: TaskId, token: Annotated[str, Path(max_length=256, description="Share token of the task")], here: Here
+) -> Task:
     return await dependencies.visible_task(task_id, here, None, token)
 
 
@@ -66,10 +74,10 @@ Shared = Annotated[Task, Depends(_shared_task)]
     "/task/{task_id}/share/{token}/files/{path:file}",
     response_model=list[Entry],
     responses=_READ,
-    summary="The files of a task, for whoever holds a share token of it",
+    summary="Download a file of a shared task, or list a directory",
 )
 @router.head("/task/{task_id}/share/{token}/files/{path:file}", include_in_schema=False)
-async def of_shared_task(request: Request, task: Shared, here: Here, path: FilePath) -> Response:
+async def get_shared_task_file(request: Request, task: Shared, here: Here, path: FilePath) -> Response:
     return await _read(request, here, _of_task(here, task), path)
 
 
@@ -77,10 +85,10 @@ async def of_shared_task(request: Request, task: Shared, here: Here, path: FileP
     "/user/{user_id}/files/{path:file}",
     response_model=list[Entry],
     responses=_READ | responses(403),
-    summary="A user's personal storage",
+    summary="Download a file of the personal storage, or list a directory",
 )
 @router.head("/user/{user_id}/files/{path:file}", include_in_schema=False)
-async def of_user(request: Request, user: Seen, here: Here, path: FilePath) -> Response:
+async def get_user_file(request: Request, user: Seen, here: Here, path: FilePath) -> Response:
     """Tasks of the user see it as `$GODOCKER_DATA`, read only."""
     return await _read(request, here, _of_user(here, user, Mode.READ), path)
 
@@ -89,10 +97,10 @@ async def of_user(request: Request, user: Seen, here: Here, path: FilePath) -> R
     "/user/{user_id}/files/{path:file}",
     response_model=Message,
     responses=AUTHENTICATED | responses(403, 404, 408, 409, 413),
-    summary="Put a file into the personal storage",
+    summary="Upload a file into the personal storage",
     openapi_extra=_UPLOAD,
 )
-async def upload(request: Request, user: Changed, here: Here, path: FilePath) -> Response:
+async def put_user_file(request: Request, user: Changed, here: Here, path: FilePath) -> Response:
     """
     The body is the file, of any size that the user's disk quota has room for. Folders on the way are made; a file of the
     name is replaced once all of the new one is there.
@@ -105,24 +113,36 @@ async def upload(request: Request, user: Changed, here: Here, path: FilePath) ->
     "/user/{user_id}/files/{path:file}",
     response_model=Message,
     responses=AUTHENTICATED | responses(403, 404),
-    summary="Remove a file, or a folder with all that is in it, from the personal storage",
+    summary="Delete a file or a directory of the personal storage",
 )
-async def remove(request: Request, user: Changed, here: Here, path: FilePath) -> Response:
+async def delete_user_file(request: Request, user: Changed, here: Here, path: FilePath) -> Response:
     return await here.files.forward("DELETE", _of_user(here, user, Mode.WRITE), path, headers=request.headers)
 
 
-@router.get("/task/{task_id}/files", include_in_schema=False)
-async def all_of_task(request: Request, task: Visible, here: Here) -> Response:
+@router.get(
+    "/task/{task_id}/files", response_model=list[Entry], responses=_LIST, summary="List the directory of a task"
+)
+async def list_task_files(request: Request, task: Visible, here: Here) -> Response:
     return await _read(request, here, _of_task(here, task), b"")
 
 
-@router.get("/task/{task_id}/share/{token}/files", include_in_schema=False)
-async def all_of_shared_task(request: Request, task: Shared, here: Here) -> Response:
+@router.get(
+    "/task/{task_id}/share/{token}/files",
+    response_model=list[Entry],
+    responses=_LIST,
+    summary="List the directory of a shared task",
+)
+async def list_shared_task_files(request: Request, task: Shared, here: Here) -> Response:
     return await _read(request, here, _of_task(here, task), b"")
 
 
-@router.get("/user/{user_id}/files", include_in_schema=False)
-async def all_of_user(request: Request, user: Seen, here: Here) -> Response:
+@router.get(
+    "/user/{user_id}/files",
+    response_model=list[Entry],
+    responses=_LIST | responses(403),
+    summary="List the personal storage",
+)
+async def list_user_files(request: Request, user: Seen, here: Here) -> Response:
     return await _read(request, here, _of_user(here, user, Mode.READ), b"")
 
 

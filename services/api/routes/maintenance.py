@@ -28,9 +28,9 @@ _ADMIN = permitted(Action.ADMINISTER_SYSTEM)
     response_model=list[MaintenanceOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[_ADMIN],
-    summary="What is in maintenance: the system (`all`) first, then each node",
+    summary="List what is in maintenance: the system first, then each node",
 )
-async def every(here: Here) -> Json:
+async def list_maintenance(here: Here) -> Json:
     return Json(await _listed(here))
 
 
@@ -38,11 +38,11 @@ async def every(here: Here) -> Json:
     "/admin/maintenance/{node}/{status}",
     response_model=list[MaintenanceOut],
     responses=AUTHENTICATED | responses(403, 404),
-    summary="Begin or end the maintenance of a node, or of the system (`all`)",
+    summary="Begin or end the maintenance of a node or of the system",
 )
-async def put(
-    node: Annotated[str, Path(max_length=64)],
-    status: Literal["on", "off"],
+async def set_maintenance(
+    node: Annotated[str, Path(max_length=64, description="Name of the node; `all` for the whole system")],
+    status: Annotated[Literal["on", "off"], Path(description="Begin (`on`) or end (`off`) the maintenance")],
     here: Here,
     admin: Annotated[User, _ADMIN],
 ) -> Json:

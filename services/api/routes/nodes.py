@@ -19,7 +19,7 @@ router = routers.make("system", prefix="")
     response_model=list[ListedNode],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.ADMINISTER_SYSTEM)],
-    summary="The nodes: how each is, what it has and what of that is in use",
+    summary="List nodes with their state, size and use",
 )
-async def every(here: Here) -> Json:
+async def list_nodes(here: Here) -> Json:
     return Json([asdict(row) for row in await inventory.take(here.settings, here.stores)])

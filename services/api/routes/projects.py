@@ -35,15 +35,15 @@ _ERRORS = AUTHENTICATED | responses(403, 404)
     "/project",
     response_model=list[ProjectOut],
     responses=AUTHENTICATED,
-    summary="The projects that the caller owns; for an admin all",
+    summary="List the projects that you own; an admin sees all",
 )
-async def every(here: Here, caller: Caller) -> Json:
+async def list_projects(here: Here, caller: Caller) -> Json:
     found = await here.stores.projects.list(owner=None if caller.admin else caller.id)
     return Json([wire.shown(project) for project in found])
 
 
-@router.get("/project/{project_id}", response_model=ProjectOut, responses=_ERRORS, summary="A project")
-async def get(project: Seen) -> Json:
+@router.get("/project/{project_id}", response_model=ProjectOut, responses=_ERRORS, summary="Get a project")
+async def get_project(project: Seen) -> Json:
     return Json(wire.shown(project))
 
 
@@ -54,7 +54,7 @@ async def get(project: Seen) -> Json:
     dependencies=[permitted(Action.ADMINISTER_PROJECT)],
     summary="Create a project",
 )
-async def create(sent: ProjectIn, here: Here) -> Json:
+async def create_project(sent: ProjectIn, here: Here) -> Json:
     now = clock.now()
     fields = wire.changes(sent, here.settings, by_admin=True)
     # What a project of the same id used before this one was made is not this one's.
@@ -70,7 +70,7 @@ async def create(sent: ProjectIn, here: Here) -> Json:
     responses=_ERRORS | responses(409),
     summary="Change a project",
 )
-async def change(project: Changed, sent: ProjectChange, here: Here, caller: Caller) -> Json:
+async def change_project(project: Changed, sent: ProjectChange, here: Here, caller: Caller) -> Json:
     """What the caller may not change stays as it is. Quotas, priority, owner and volumes are the admins'."""
     _check_not_default(project)
     fields = wire.changes(sent, here.settings, by_admin=caller.admin)
@@ -84,7 +84,7 @@ async def change(project: Changed, sent: ProjectChange, here: Here, caller: Call
 @router.delete(
     "/project/{project_id}", response_model=Message, responses=_ERRORS | responses(409), summary="Delete a project"
 )
-async def delete(project: Administered, here: Here) -> Json:
+async def delete_project(project: Administered, here: Here) -> Json:
     """Its tasks that are over and what they used stay, under its name. 409 while there are others."""
     _check_not_default(project)
     if active := await here.stores.owned.count_active_in(project.id):
@@ -99,9 +99,9 @@ async def delete(project: Administered, here: Here) -> Json:
     "/project/{project_id}/usage",
     response_model=list[DayOut],
     responses=_ERRORS,
-    summary="What a project's tasks used, day by day, the newest first",
+    summary="Get the usage of a project, day by day",
 )
-async def usage(project: Counted, here: Here) -> Json:
+async def get_project_usage(project: Counted, here: Here) -> Json:
     return Json(await sums.days(here, "project", project.id, since=project.usage_since))
 
 
@@ -109,9 +109,9 @@ async def usage(project: Counted, here: Here) -> Json:
     "/project/{project_id}/quota",
     response_model=Message,
     responses=_ERRORS | responses(409),
-    summary="Let a project's quotas begin anew",
+    summary="Reset the quotas of a project: earlier usage no longer counts",
 )
-async def reset_quota(project: Administered, here: Here) -> Json:
+async def reset_project_quota(project: Administered, here: Here) -> Json:
     """What was used until now counts no longer towards the quotas; bills keep it."""
     _check_not_default(project)
     await here.stores.projects.change(project.id, {"usage_since": clock.now()})
@@ -123,10 +123,14 @@ async def reset_quota(project: Administered, here: Here) -> Json:
     "/project/{project_id}/billing/{year}/{month}",
     response_model=list[MonthOut],
     responses=_ERRORS,
-    summary="What a project's tasks used in a month, user by user",
+    summary="Get the usage of a project in a month, user by user",
 )
-async def billing(
-    project: Seen, year: Year, month: Month, here: Here, force: Annotated[bool, Query(description="Count anew")] = False
+async def get_project_billing(
+    project: Seen,
+    year: Year,
+    month: Month,
+    here: Here,
+    force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
 ) -> Json:
     return Json(await sums.month(here, "project", project.id, year=year, month=month, force=force))
 

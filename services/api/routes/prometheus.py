@@ -18,15 +18,19 @@ router = routers.make("system")
 
 
 class MeasurementIn(BaseModel):
+    """One measurement."""
+
     model_config = ConfigDict(extra="ignore")
 
-    name: Annotated[str, Field(max_length=64)]
-    value: Annotated[float, Field(allow_inf_nan=False)]
-    host: Annotated[str, Field(max_length=253)]
+    name: Annotated[
+        str, Field(max_length=64, description="Name of the measurement; names outside a fixed list are ignored")
+    ]
+    value: Annotated[float, Field(allow_inf_nan=False, description="Value of the measurement")]
+    host: Annotated[str, Field(max_length=253, description="Host that was measured")]
 
 
 class Push(BaseModel):
-    """`key` is the configured `prometheus_key`."""
+    """Measurements of another program."""
 
     model_config = ConfigDict(
         extra="ignore",
@@ -35,14 +39,17 @@ class Push(BaseModel):
         },
     )
 
-    key: Annotated[str, Field(max_length=256)] = ""
-    stat: Annotated[list[MeasurementIn], Field(max_length=1000)] = []
+    key: Annotated[str, Field(max_length=256, description="The configured `prometheus_key`")] = ""
+    stat: Annotated[list[MeasurementIn], Field(max_length=1000, description="Measurements")] = []
 
 
 @router.post(
-    "/prometheus", response_model=Message, responses=responses(401, 404), summary="Push measurements to `/metrics`"
+    "/prometheus",
+    response_model=Message,
+    responses=responses(401, 404),
+    summary="Push measurements to the metrics of the gateway",
 )
-async def push(sent: Push, here: Here) -> Json:
+async def push_metrics(sent: Push, here: Here) -> Json:
     """404 where no `prometheus_key` is configured: then nothing can be pushed."""
     key = here.settings.prometheus_key.get_secret_value() if here.settings.prometheus_key else ""
     if not key:

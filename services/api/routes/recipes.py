@@ -21,21 +21,21 @@ from shared.models.user import User
 
 router = routers.make("marketplace", prefix=f"{routers.API}/marketplace")
 
-RecipeId = Annotated[str, Path(max_length=64, description="The recipe's id")]
+RecipeId = Annotated[str, Path(max_length=64, description="Id of the recipe")]
 
 
 @router.get(
-    "/recipe", response_model=list[RecipeTitle], responses=AUTHENTICATED, summary="Public recipes and one's own"
+    "/recipe", response_model=list[RecipeTitle], responses=AUTHENTICATED, summary="List public recipes and your own"
 )
-async def every(here: Here, caller: MaybeCaller) -> Json:
+async def list_recipes(here: Here, caller: MaybeCaller) -> Json:
     titles = await here.stores.recipes.titles(caller.id if caller else None)
     return Json([{"id": recipe_id, "description": description} for recipe_id, description in titles])
 
 
 @router.get(
-    "/recipe/{recipe_id}", response_model=RecipeOut, responses=AUTHENTICATED | responses(404), summary="A recipe"
+    "/recipe/{recipe_id}", response_model=RecipeOut, responses=AUTHENTICATED | responses(404), summary="Get a recipe"
 )
-async def get(recipe_id: RecipeId, here: Here, caller: MaybeCaller) -> Json:
+async def get_recipe(recipe_id: RecipeId, here: Here, caller: MaybeCaller) -> Json:
     return Json(wire.shown(await _seen(here, caller, recipe_id)))
 
 
@@ -43,9 +43,9 @@ async def get(recipe_id: RecipeId, here: Here, caller: MaybeCaller) -> Json:
     "/recipe/{recipe_id}",
     response_model=RecipeOut,
     responses=AUTHENTICATED | responses(404, 409),
-    summary="Make a recipe from a task",
+    summary="Create a recipe from a task",
 )
-async def create(recipe_id: RecipeId, sent: RecipeIn, here: Here, caller: Caller) -> Json:
+async def create_recipe(recipe_id: RecipeId, sent: RecipeIn, here: Here, caller: Caller) -> Json:
     """The task's specification is kept with the recipe, whatever becomes of the task."""
     if not RECIPE_ID.fullmatch(recipe_id):
         raise errors.InvalidInput.of("path.recipe_id", f"must match {RECIPE_ID.pattern}")
@@ -68,7 +68,7 @@ async def create(recipe_id: RecipeId, sent: RecipeIn, here: Here, caller: Caller
     responses=AUTHENTICATED | responses(403, 404),
     summary="Change a recipe",
 )
-async def change(recipe_id: RecipeId, sent: RecipeChange, here: Here, caller: Caller) -> Json:
+async def change_recipe(recipe_id: RecipeId, sent: RecipeChange, here: Here, caller: Caller) -> Json:
     recipe = await _changed_by(here, caller, recipe_id)
     fields: dict[str, Any] = sent.model_dump(exclude_none=True)
     if sent.task is not None and sent.task != recipe.task:
@@ -85,7 +85,7 @@ async def change(recipe_id: RecipeId, sent: RecipeChange, here: Here, caller: Ca
     responses=AUTHENTICATED | responses(403, 404),
     summary="Delete a recipe",
 )
-async def delete(recipe_id: RecipeId, here: Here, caller: Caller) -> Json:
+async def delete_recipe(recipe_id: RecipeId, here: Here, caller: Caller) -> Json:
     await _changed_by(here, caller, recipe_id)
     if not await here.stores.recipes.remove(recipe_id):
         raise errors.NotFound(f"no recipe {recipe_id}")

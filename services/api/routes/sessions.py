@@ -18,17 +18,19 @@ router = routers.make("session")
 
 
 class Credentials(BaseModel):
+    """User and API key to log in with."""
+
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user": "admin", "apikey": "…"}]})
 
-    user: Annotated[str, Field(max_length=64)]
-    apikey: Annotated[str, Field(max_length=256)]
+    user: Annotated[str, Field(max_length=64, description="Login of the user")]
+    apikey: Annotated[str, Field(max_length=256, description="API key; with LDAP also the password there")]
 
 
 @router.post(
     "/authenticate",
     response_model=Token,
     responses=responses(401, 403, 429),
-    summary="Get a token for user and API key",
+    summary="Get a token for a user and an API key",
 )
 async def authenticate(credentials: Credentials, request: Request, here: Here) -> Json:
     """

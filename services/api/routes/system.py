@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Path
 
 from services.api import offer, routers
 from services.api.dependencies import Here
@@ -14,28 +16,28 @@ router = routers.make("system")
 health_router = routers.make("system", prefix="")
 
 
-@router.get("/ping", response_model=Message, summary="Whether the gateway is there")
+@router.get("/ping", response_model=Message, summary="Check that the gateway answers")
 async def ping() -> Json:
     return Json({"msg": "pong"})
 
 
-@router.get("/config", response_model=dict[str, Any], summary="What tasks may ask for here")
-async def config(here: Here) -> Json:
+@router.get("/config", response_model=dict[str, Any], summary="Get what tasks may ask for here")
+async def get_config(here: Here) -> Json:
     return Json(offer.offered(here.settings, here.features, version=serving.VERSION))
 
 
-@router.get("/image", response_model=dict[str, int], summary="How many tasks used each image")
-async def images(here: Here) -> Json:
+@router.get("/image", response_model=dict[str, int], summary="Count tasks by image")
+async def list_images(here: Here) -> Json:
     return Json(await here.stores.views.images())
 
 
-@router.get("/image/{image:path}", response_model=dict[str, int], summary="How many tasks used an image")
-async def image(image: str, here: Here) -> Json:
+@router.get("/image/{image:path}", response_model=dict[str, int], summary="Count the tasks of one image")
+async def get_image(image: Annotated[str, Path(description="Name of the image")], here: Here) -> Json:
     return Json({image: await here.stores.views.image(image)})
 
 
-@router.get("/usage", response_model=list[NodeUsage], summary="What is used and what there is, node by node")
-async def usage(here: Here) -> Json:
+@router.get("/usage", response_model=list[NodeUsage], summary="List what is used and what there is, node by node")
+async def list_node_usage(here: Here) -> Json:
     used = {node: (cpu, ram) for node, cpu, ram in await here.stores.views.used()}
     rows = []
     for node in await here.stores.nodes.list():
@@ -55,9 +57,9 @@ async def usage(here: Here) -> Json:
     "/health",
     response_model=dict[str, Any],
     responses={503: {"model": dict[str, Any], "description": "Something it depends on does not answer"}},
-    summary="What the gateway depends on, and whether it answers",
+    summary="Check the parts that the gateway depends on",
 )
-async def health(here: Here) -> Json:
+async def get_health(here: Here) -> Json:
     checks = {"mongo": here.stores.ping, "redis": here.broker.ping, "files": here.files.ping}
     status, body = await serving.health("api", checks)
     return Json(body, status_code=status)

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from services.api import array_actions, arrays, requirements, routers, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, Message, TaskOut, Token
+from services.api.wire.answers import Json, Message, Token
+from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.auth import shares, tokens
 from shared.executors.base import Feature
@@ -47,16 +48,14 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: 
     return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)
 
 
-@router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_RESPONSES, summary="Freeze a running task")
-async def suspend(task: Managed, here: Here, user: Caller) -> Json:
+@router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_RESPONSES, summary="Suspend a running task")
+async def suspend_task(task: Managed, here: Here, user: Caller) -> Json:
     """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
     return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED, by=user)
 
 
-@router.get(
-    "/task/{task_id}/resume", response_model=TaskOut, responses=_RESPONSES, summary="Let a suspended task go on"
-)
-async def resume(task: Managed, here: Here, user: Caller) -> Json:
+@router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_RESPONSES, summary="Resume a suspended task")
+async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
     return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED, by=user)
 
 
@@ -64,20 +63,20 @@ async def resume(task: Managed, here: Here, user: Caller) -> Json:
     "/task/{task_id}/reschedule",
     response_model=TaskOut,
     responses=_RESPONSES,
-    summary="Stop a running task and let it begin again, wherever there is room",
+    summary="Restart a running task on any node",
 )
-async def reschedule(task: Managed, here: Here, user: Caller) -> Json:
+async def reschedule_task(task: Managed, here: Here, user: Caller) -> Json:
     """A task that does not run is shown as it is."""
     return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED, by=user)
 
 
 class Change(BaseModel):
-    """A requirement and its new value; values are strings, numbers are taken for such."""
+    """A requirement and its new value."""
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"name": "maxlifespan", "value": "6d"}]})
 
-    name: Annotated[str, Field(max_length=64)]
-    value: Annotated[str, Field(max_length=256)]
+    name: Annotated[str, Field(max_length=64, description="Name of a dynamic field, or `array.max_concurrent`")]
+    value: Annotated[str, Field(max_length=256, description="New value, as text; numbers are accepted")]
 
     @field_validator("value", mode="before")
     @classmethod
@@ -89,9 +88,9 @@ class Change(BaseModel):
     "/task/{task_id}",
     response_model=Change,
     responses=_RESPONSES | responses(403, 409),
-    summary="Change a requirement that the configuration calls dynamic",
+    summary="Change a dynamic requirement of a task",
 )
-async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
+async def change_task(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
     if sent.name == arrays.MAX_CONCURRENT:
         await array_actions.limit(here, task, sent.value)
         return Json({"name": sent.name, "value": sent.value})
@@ -117,9 +116,9 @@ async def change(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
     "/task/{task_id}/share",
     response_model=Token,
     responses=_RESPONSES | responses(403, 409),
-    summary="Make a token that lets anybody see this task and its files",
+    summary="Share a task and its files by a token",
 )
-async def share(task: Owned, here: Here, user: Caller) -> Json:
+async def share_task(task: Owned, here: Here, user: Caller) -> Json:
     """
     Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it. That of an array also opens
     the directories of its children, which are below its own, but not these tasks.
@@ -135,9 +134,9 @@ async def share(task: Owned, here: Here, user: Caller) -> Json:
     "/task/{task_id}/unshare",
     response_model=Message,
     responses=_RESPONSES | responses(403),
-    summary="End the task's share token",
+    summary="Stop sharing a task",
 )
-async def unshare(task: Owned, here: Here, user: Caller) -> Json:
+async def unshare_task(task: Owned, here: Here, user: Caller) -> Json:
     await here.stores.tasks.set_share(task.id, None)
     log.info("task.unshared", task_id=task.id, user=task.user.id, by=user.id)
     return Json({"msg": "Task is not shared any more"})
@@ -147,33 +146,33 @@ async def unshare(task: Owned, here: Here, user: Caller) -> Json:
     "/task/{task_id}/token",
     response_model=Token,
     responses=_RESPONSES,
-    summary="The task as a JWT, for services that share the secret for it",
+    summary="Get a task as a signed token (JWT), for services that share the secret",
 )
-async def token(task: Visible, here: Here) -> Json:
+async def get_task_token(task: Visible, here: Here) -> Json:
     document = (await task_answers.documents(here, [task]))[0]
     secret = here.settings.shared_secret_passphrase.get_secret_value()
     return Json({"token": tokens.make_task(document, secret=secret, now=clock.now(), seconds=TASK_TOKEN_SECONDS)})
 
 
 class Sample(BaseModel):
-    """What a task used at a time: cpu in percent of one core, memory and network in bytes."""
+    """Resources that a task used at one moment."""
 
-    timestamp: float
-    cpu_percent: float
-    memory: int
-    memory_limit: int
-    network_rx: int
-    network_tx: int
-    pids: int
+    timestamp: float = Field(description="Moment of the sample, seconds since the epoch (UTC)")
+    cpu_percent: float = Field(description="Processor use in percent of one core")
+    memory: int = Field(description="Memory in use, in bytes")
+    memory_limit: int = Field(description="Limit on the memory, in bytes")
+    network_rx: int = Field(description="Bytes received since the start")
+    network_tx: int = Field(description="Bytes sent since the start")
+    pids: int = Field(description="Number of processes and threads")
 
 
 @router.get(
     "/task/{task_id}/monitor",
     response_model=list[Sample],
     responses=_RESPONSES,
-    summary="What the task used in its last minutes, oldest first",
+    summary="List what a task used in its last minutes, oldest first",
 )
-async def monitor(task: Visible, here: Here) -> Json:
+async def list_task_samples(task: Visible, here: Here) -> Json:
     if task.started_at is None:
         raise errors.NotFound(f"task {task.id} never ran")
     return Json(await here.broker.samples(task.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,8 +11,9 @@ from starlette.responses import Response
 from services.api import routers, task_answers
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, TaskOut
-from services.api.wire.submission import Line
+from services.api.wire.answers import Json
+from services.api.wire.fields import Line
+from services.api.wire.task_out import TaskOut, TaskPage
 from shared.auth.permissions import Action
 from shared.store.lists import Filter, Order
 
@@ -22,28 +23,33 @@ _LIST = 100  #: tasks in a list of those over, where the caller names no number
 _LIST_MAX = 10_000
 _SKIP_MAX = 10_000_000
 
-Limit = Annotated[int, Query(ge=1, le=_LIST_MAX, description="How many tasks at most")]
-Skip = Annotated[int, Path(ge=0, le=_SKIP_MAX)]
-Count = Annotated[int, Path(ge=0, le=_SKIP_MAX, description="0: all of them, streamed")]
+Limit = Annotated[int, Query(ge=1, le=_LIST_MAX, description="Tasks to list, at most")]
+Skip = Annotated[int, Path(ge=0, le=_SKIP_MAX, description="Tasks to skip")]
+Count = Annotated[int, Path(ge=0, le=_SKIP_MAX, description="Tasks to list, at most; 0: all of them, streamed")]
+_BEGAN_FROM = "Began at this time or later, seconds since the epoch (UTC); with `draw`"
+_BEGAN_TO = "Began at this time or earlier, seconds since the epoch (UTC); with `draw`"
 Timestamp = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
 
 
+Project = Annotated[str | None, Query(max_length=64, description="Only tasks of this project")]
+
+
 class Period(BaseModel):
-    """Bounds of when a task began to run, in seconds since the epoch."""
+    """Bounds on when tasks began to run."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"start": 1764500000}]})
 
-    start: Timestamp | None = None
-    end: Timestamp | None = None
+    start: Timestamp | None = Field(None, description="Began at this time or later, seconds since the epoch (UTC)")
+    end: Timestamp | None = Field(None, description="Began at this time or earlier, seconds since the epoch (UTC)")
 
 
 @router.get(
     "/task/active",
     response_model=list[TaskOut],
     responses=AUTHENTICATED,
-    summary="The caller's tasks that are not over, newest first",
+    summary="List your unfinished tasks, newest first",
 )
-async def active(here: Here, user: Caller, project: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+async def list_active_tasks(here: Here, user: Caller, project: Project = None) -> Response:
     # Where a project's members share their tasks, its list is everybody's in it.
     owner = None if project is not None and await here.shares(user, project) else user.id
     return await task_answers.streamed(here, here.stores.lists.active(owner, project=project))
@@ -54,30 +60,36 @@ async def active(here: Here, user: Caller, project: Annotated[str | None, Query(
     response_model=list[TaskOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.SEE_ALL_TASKS)],
-    summary="All users' tasks that are not over, newest first",
+    summary="List unfinished tasks of all users, newest first",
 )
-async def active_all(here: Here) -> Response:
+async def list_all_active_tasks(here: Here) -> Response:
     return await task_answers.streamed(here, here.stores.lists.active(None))
 
 
 @router.get(
     "/task/over",
-    response_model=list[dict[str, Any]],
+    response_model=list[TaskOut] | list[TaskPage],
     responses=AUTHENTICATED,
-    summary="The caller's last tasks that are over; with `draw` a page of them",
+    summary="List your finished tasks, latest first",
 )
-async def over(
+async def list_finished_tasks(
     here: Here,
     user: Caller,
     limit: Limit = _LIST,
-    draw: Annotated[int | None, Query(ge=0, le=2**31, description="Sent back with the page")] = None,
-    start: Annotated[int, Query(ge=0, le=_SKIP_MAX, description="Tasks to skip")] = 0,
-    start_date: Annotated[Timestamp | None, Query()] = None,
-    end_date: Annotated[Timestamp | None, Query()] = None,
-    reverse: bool = False,
-    order_by: Annotated[Order | None, Query(alias="orderBy")] = None,
+    draw: Annotated[int | None, Query(ge=0, le=2**31, description="Asks for a page; the number is sent back")] = None,
+    start: Annotated[int, Query(ge=0, le=_SKIP_MAX, description="Tasks to skip; with `draw`")] = 0,
+    start_date: Annotated[Timestamp | None, Query(description=_BEGAN_FROM)] = None,
+    end_date: Annotated[Timestamp | None, Query(description=_BEGAN_TO)] = None,
+    reverse: Annotated[bool, Query(description="Turn the order round; with `draw`")] = False,
+    order_by: Annotated[
+        Order | None, Query(alias="orderBy", description="Field to sort by; default: latest end first; with `draw`")
+    ] = None,
     regex: Annotated[
-        Line | None, Query(max_length=128, description="Looked for in image, name and user, as it is")
+        Line | None,
+        Query(
+            max_length=128,
+            description="Text to find in image, name or user, in any case; despite its name, not a regular expression",
+        ),
     ] = None,
 ) -> Response:
     if draw is None:
@@ -93,9 +105,9 @@ async def over(
     response_model=list[TaskOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.SEE_ALL_TASKS)],
-    summary="All users' last tasks that are over",
+    summary="List finished tasks of all users, latest first",
 )
-async def over_all(here: Here, limit: Limit = _LIST) -> Response:
+async def list_all_finished_tasks(here: Here, limit: Limit = _LIST) -> Response:
     return await task_answers.streamed(here, here.stores.lists.over(Filter(None), limit=limit))
 
 
@@ -104,9 +116,9 @@ async def over_all(here: Here, limit: Limit = _LIST) -> Response:
     response_model=list[TaskOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.SEE_ALL_TASKS)],
-    summary="All users' tasks that are over, as many as are wanted",
+    summary="List finished tasks of all users, page by page",
 )
-async def over_all_cursor(skip: Skip, limit: Count, here: Here, period: Period | None = None) -> Response:
+async def page_all_finished_tasks(skip: Skip, limit: Count, here: Here, period: Period | None = None) -> Response:
     return await _cursor(here, None, skip, limit, period)
 
 
@@ -114,9 +126,11 @@ async def over_all_cursor(skip: Skip, limit: Count, here: Here, period: Period |
     "/task/over/{skip}/{limit}",
     response_model=list[TaskOut],
     responses=AUTHENTICATED,
-    summary="The caller's tasks that are over, as many as are wanted",
+    summary="List your finished tasks, page by page",
 )
-async def over_cursor(skip: Skip, limit: Count, here: Here, user: Caller, period: Period | None = None) -> Response:
+async def page_finished_tasks(
+    skip: Skip, limit: Count, here: Here, user: Caller, period: Period | None = None
+) -> Response:
     return await _cursor(here, user.id, skip, limit, period)
 
 

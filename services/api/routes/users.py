@@ -16,7 +16,7 @@ from services.api.wire import user as wire
 from services.api.wire.answers import DayOut, Json, Message, MonthOut
 from services.api.wire.fields import Month, Year
 from services.api.wire.project import ProjectOut
-from services.api.wire.user import ApiKeyOut, GuestStatus, UserIn, UserOut
+from services.api.wire.user import ApiKeyOut, GuestStatus, UserChange, UserOut
 from shared import clock, errors
 from shared.auth import apikeys
 from shared.auth.permissions import Action
@@ -39,28 +39,31 @@ _ERRORS = AUTHENTICATED | responses(403, 404)
     response_model=list[UserOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[permitted(Action.ADMINISTER_USER)],
-    summary="All users",
+    summary="List all users",
 )
-async def every(here: Here) -> Json:
+async def list_users(here: Here) -> Json:
     return Json([wire.shown(user) for user in await here.stores.users.list()])
 
 
-@router.get("/user/{user_id}", response_model=UserOut, responses=_ERRORS, summary="A user")
-async def get(user: Seen) -> Json:
+@router.get("/user/{user_id}", response_model=UserOut, responses=_ERRORS, summary="Get a user")
+async def get_user(user: Seen) -> Json:
     return Json(wire.shown(user))
 
 
 @router.put("/user/{user_id}", response_model=UserOut, responses=_ERRORS | responses(409), summary="Change a user")
-async def change(user: Changed, sent: UserIn, here: Here, caller: Caller) -> Json:
+async def change_user(user: Changed, sent: UserChange, here: Here, caller: Caller) -> Json:
     """Send the whole user back with other values: what you may not change, or nobody may, stays as it is."""
     fields = wire.changes(sent, by_admin=caller.admin)
     return Json(wire.shown(await _changed(here, user, fields, by=caller) if fields else user))
 
 
 @router.delete(
-    "/user/{user_id}", response_model=Message, responses=_ERRORS | responses(409), summary="Delete a user for good"
+    "/user/{user_id}",
+    response_model=Message,
+    responses=_ERRORS | responses(409),
+    summary="Delete a user with all tasks and files",
 )
-async def delete(user: Administered, here: Here, caller: Caller) -> Json:
+async def delete_user(user: Administered, here: Here, caller: Caller) -> Json:
     """
     The user is shut out at once. Their tasks are killed, and rows and files removed, soon after: until then the user is still
     there, and the id is not free.
@@ -75,9 +78,9 @@ async def delete(user: Administered, here: Here, caller: Caller) -> Json:
 
 
 @router.delete(
-    "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the user's API key"
+    "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the API key of a user"
 )
-async def replace_apikey(user: Changed, here: Here, caller: Caller) -> Json:
+async def replace_api_key(user: Changed, here: Here, caller: Caller) -> Json:
     """The old key, and every session that was begun with it, is void at once. The new one is shown this once."""
     key = apikeys.generate()
     if not await here.stores.users.set_apikey(user.id, key.stored):
@@ -90,9 +93,9 @@ async def replace_apikey(user: Changed, here: Here, caller: Caller) -> Json:
     "/user/{user_id}/project",
     response_model=list[ProjectOut],
     responses=_ERRORS,
-    summary="The projects that a user is in, `default` first",
+    summary="List the projects of a user, the default project first",
 )
-async def projects(user: Seen, here: Here) -> Json:
+async def list_user_projects(user: Seen, here: Here) -> Json:
     return Json([project_wire.shown(project) for project in await here.stores.projects.of_user(user.id)])
 
 
@@ -100,9 +103,9 @@ async def projects(user: Seen, here: Here) -> Json:
     "/user/{user_id}/usage",
     response_model=list[DayOut],
     responses=_ERRORS,
-    summary="What a user's tasks used, day by day, the newest first",
+    summary="Get the usage of a user, day by day",
 )
-async def usage(user: Seen, here: Here) -> Json:
+async def get_user_usage(user: Seen, here: Here) -> Json:
     return Json(await sums.days(here, "user", user.id))
 
 
@@ -110,10 +113,14 @@ async def usage(user: Seen, here: Here) -> Json:
     "/user/{user_id}/billing/{year}/{month}",
     response_model=list[MonthOut],
     responses=_ERRORS,
-    summary="What a user's tasks used in a month, project by project",
+    summary="Get the usage of a user in a month, project by project",
 )
-async def billing(
-    user: Seen, year: Year, month: Month, here: Here, force: Annotated[bool, Query(description="Count anew")] = False
+async def get_user_billing(
+    user: Seen,
+    year: Year,
+    month: Month,
+    here: Here,
+    force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
 ) -> Json:
     return Json(await sums.month(here, "user", user.id, year=year, month=month, force=force))
 
@@ -124,8 +131,11 @@ async def billing(
     responses=_ERRORS,
     summary="Kill all tasks of a user, or those with a tag",
 )
-async def kill_tasks(
-    user: Changed, here: Here, caller: Caller, tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None
+async def kill_user_tasks(
+    user: Changed,
+    here: Here,
+    caller: Caller,
+    tag: Annotated[str | None, Query(min_length=1, max_length=100, description="Only tasks with this tag")] = None,
 ) -> Json:
     """Recorded at once, carried out soon. The answer names the tasks that are to end."""
     killed = await here.stores.owned.kill_all(user.id, at=clock.now(), tag=tag, by=caller.id)
@@ -141,7 +151,7 @@ async def kill_tasks(
     responses=_ERRORS | responses(409),
     summary="Activate a guest, or shut one out",
 )
-async def guest_status(
+async def set_guest_status(
     sent: GuestStatus, here: Here, admin: Annotated[User, permitted(Action.ADMINISTER_USER)]
 ) -> Json:
     guest = await here.users.ask(sent.id)

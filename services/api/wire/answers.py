@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as ModelField
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import JSONResponse
+
+from services.api.wire.fields import without_default
 
 
 class Json(JSONResponse):
@@ -26,145 +28,163 @@ class ProblemJson(JSONResponse):
         return orjson.dumps(content)
 
 
-class Field(BaseModel):
-    path: str
-    rule: str
+class BrokenRule(BaseModel):
+    """A field that breaks a rule."""
+
+    path: str = Field(description="Path of the field, like `requirements.cpu`")
+    rule: str = Field(description="Rule that it breaks, as a sentence")
 
 
 class Problem(BaseModel):
     """A problem document (RFC 9457). `code` is stable and meant for programs, `detail` for people."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    code: str
-    errors: list[Field] | None = None
+    type: str = Field("about:blank", description="Always `about:blank`: `code` tells problems apart")
+    title: str = Field(description="Name of the HTTP status")
+    status: int = Field(description="HTTP status")
+    detail: str = Field(description="Problem, as a sentence")
+    code: str = Field(description="Stable name of the problem, like `task_not_found`")
+    errors: list[BrokenRule] | None = Field(
+        None, description="Fields that break a rule, where the code is `invalid_input`"
+    )
 
 
 class Message(BaseModel):
-    msg: str
+    """The result of a request."""
+
+    msg: str = Field(description="Result, as a sentence")
 
 
 class Entry(BaseModel):
-    """One entry of a directory. `size` is in bytes; `encoded` is there where the name is not UTF-8, as a URL spells it."""
+    """One entry of a directory."""
 
-    name: str
-    type: Literal["dir", "file"]
-    size: int
-    encoded: str | None = None
+    name: str = Field(description="Name of the file or directory")
+    type: Literal["dir", "file"] = Field(description="Kind of the entry")
+    size: int = Field(description="Size in bytes")
+    encoded: str | None = Field(None, description="Name as a URL spells it, where the name is not UTF-8")
+
+
+Warnings = Annotated[
+    list[str],
+    Field(description="Oddities of the request that did not stop it, as sentences; absent where there are none"),
+]
 
 
 class Added(BaseModel):
-    msg: str
-    id: int
+    """A task that was created."""
+
+    msg: str = Field(description="Result, as a sentence")
+    id: int = Field(description="Number of the task")
+    warnings: Warnings | SkipJsonSchema[None] = Field(None, json_schema_extra=without_default)
 
 
 class AddedMany(BaseModel):
-    """`ids` in the order in which the tasks were sent."""
+    """Tasks that were created."""
 
-    msg: str
-    ids: list[int]
+    msg: str = Field(description="Result, as a sentence")
+    ids: list[int] = Field(description="Numbers of the tasks, in the order in which they were sent")
+    warnings: Warnings | SkipJsonSchema[None] = Field(None, json_schema_extra=without_default)
 
 
 class Token(BaseModel):
-    token: str
+    """A token."""
+
+    token: str = Field(description="Token, to be sent as it is")
+
+
+class Shared(BaseModel):
+    """A share token of a task."""
+
+    token: str = Field(description="Token that lets anybody see the task and its files")
+    url: str = Field(description="Path of the task on this server, with the token in it")
+    expires: float = Field(description="End of the token, seconds since the epoch (UTC)")
 
 
 class Counted(BaseModel):
-    total: int
-    status: str
+    """A number of tasks."""
 
-
-class TaskOut(BaseModel):
-    """A task; its parts are described in the reference."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: int
-    date: float
-    meta: dict[str, Any]
-    user: dict[str, Any]
-    requirements: dict[str, Any]
-    container: dict[str, Any]
-    command: dict[str, Any]
-    status: dict[str, Any]
-
-
-class TaskStatusOut(BaseModel):
-    id: int
-    status: dict[str, Any]
+    total: int = Field(description="Number of tasks of all users")
+    status: str = Field(description="Status that was counted")
 
 
 class NodeUsage(BaseModel):
-    """`[used, total]`: cores; memory and disk in bytes."""
+    """Use of one node."""
 
-    name: str
-    cpu: list[float]
-    mem: list[int]
-    disk: list[int]
+    name: str = Field(description="Name of the node")
+    cpu: list[float] = Field(description="Cores: used, total", min_length=2, max_length=2)
+    mem: list[int] = Field(description="Memory in bytes: used, total", min_length=2, max_length=2)
+    disk: list[int] = Field(description="Disk in bytes: used, total", min_length=2, max_length=2)
 
 
 class DayOut(BaseModel):
-    """Sums of one UTC day (`2026_11_24`): cores, GB and GPUs that tasks which ended asked for, and their seconds."""
+    """Usage of one UTC day, by tasks that ended on it."""
 
-    date: str
-    cpu: float
-    ram: float
-    time: float
-    gpus: int
+    date: str = Field(description="Day in UTC, like `2026_11_24`")
+    cpu: float = Field(description="Sum of the cores that the tasks asked for")
+    ram: float = Field(description="Sum of the memory that the tasks asked for, in GB")
+    time: float = Field(description="Sum of the seconds that the tasks ran")
+    gpus: int = Field(description="Sum of the GPUs that the tasks asked for")
+    core_seconds: float = Field(description="Cores × seconds, task by task; 3600 are one core hour")
+    gb_seconds: float = Field(description="GB of memory × seconds, task by task")
+    gpu_seconds: float = Field(description="GPUs × seconds, task by task")
+
+
+class BillOf(BaseModel):
+    """Subject of a bill."""
+
+    user: str = Field(description="Login of the user")
+    project: str = Field(description="Id of the project")
 
 
 class MonthOut(BaseModel):
-    """Sums of one month, as of a day. `_id` names user and project."""
+    """Usage of one month, by one user in one project."""
 
-    id: dict[str, str] = ModelField(alias="_id")
-    cpu: float
-    ram: float
-    gpus: int
-    totaltime: float
+    id: BillOf = Field(alias="_id", description="User and project")
+    cpu: float = Field(description="Sum of the cores that the tasks asked for")
+    ram: float = Field(description="Sum of the memory that the tasks asked for, in GB")
+    gpus: int = Field(description="Sum of the GPUs that the tasks asked for")
+    totaltime: float = Field(description="Sum of the seconds that the tasks ran")
+    core_seconds: float = Field(description="Cores × seconds, task by task; 3600 are one core hour")
+    gb_seconds: float = Field(description="GB of memory × seconds, task by task")
+    gpu_seconds: float = Field(description="GPUs × seconds, task by task")
 
 
 class MaintenanceOut(BaseModel):
-    """`node` is `all` for the system as a whole, `status` is `on` or `off`."""
+    """Maintenance of a node, or of the system."""
 
-    node: str
-    status: str
+    node: str = Field(description="Name of the node; `all` for the whole system")
+    status: Literal["on", "off"] = Field(description="Whether it is in maintenance")
 
 
 class ListedNode(BaseModel):
-    """
-    `origin`: configured, added (while the system ran) or gone (and tasks are still there). `state`: ready, not ready, silent,
-    draining, drained, not seen yet. Memory in bytes, `seen_at` in seconds since the epoch.
-    """
+    """A node as an operator sees it."""
 
-    name: str
-    origin: str
-    state: str
-    url: str | None
-    reason: str | None
-    cpus: float
-    cpus_used: float
-    memory: int
-    memory_used: int
-    gpus: int
-    gpus_used: int
-    tasks: int
-    version: str
-    seen_at: float | None
-    labels: dict[str, str]
+    name: str = Field(description="Name of the node")
+    origin: str = Field(description="`configured`, `added` while the system ran, or `gone` with tasks still on it")
+    state: str = Field(description="`ready`, `not ready`, `silent`, `draining`, `drained` or `not seen yet`")
+    url: str | None = Field(description="Address of its Docker Engine")
+    reason: str | None = Field(description="Why it is not ready, as a sentence")
+    cpus: float = Field(description="Cores")
+    cpus_used: float = Field(description="Cores in use")
+    memory: int = Field(description="Memory in bytes")
+    memory_used: int = Field(description="Memory in use, in bytes")
+    gpus: int = Field(description="Number of GPUs")
+    gpus_used: int = Field(description="Number of GPUs in use")
+    tasks: int = Field(description="Number of tasks on it")
+    version: str = Field(description="Version of its engine")
+    seen_at: float | None = Field(description="When it last answered, seconds since the epoch (UTC)")
+    labels: dict[str, str] = Field(description="Labels that tasks can ask for")
 
 
 class AppTokenOut(BaseModel):
-    """An application token, without the token itself. `date` is when it was made, seconds since the epoch."""
+    """An application token, without the token itself."""
 
-    id: str
-    name: str
-    date: float
+    id: str = Field(description="Id of the application token")
+    name: str = Field(description="Name of the application")
+    date: float = Field(description="When it was created, seconds since the epoch (UTC)")
 
 
 class AppTokenMade(BaseModel):
-    """The token is shown this once."""
+    """A new application token."""
 
-    id: str
-    token: str
+    id: str = Field(description="Id of the application token")
+    token: str = Field(description="Token for the application; it is shown only now")

@@ -6,10 +6,14 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from services.api.wire.answers import Warnings
+from services.api.wire.fields import without_default
 
 
 class Verdict(StrEnum):
-    """What a task can be told about its start."""
+    """How near a task is to its start; `never`: it can never run on the nodes as they are."""
 
     NEVER = "never"  #: as the nodes are, it can never run here
     WAITING = "waiting"
@@ -19,10 +23,7 @@ class Verdict(StrEnum):
 
 
 class ReasonOut(BaseModel):
-    """
-    One reason. `code` is stable and meant for programs, `text` for people; `need`, `have` and `total` are in `unit`
-    (cores, GB, GPUs, ports, seconds), where the reason has numbers. `unblock` is what would make it go away.
-    """
+    """One reason why a task waits."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -41,48 +42,46 @@ class ReasonOut(BaseModel):
         },
     )
 
-    code: str
-    text: str
-    need: float | None = None
-    have: float | None = None
-    total: float | None = None
-    unit: str | None = None
-    unblock: str | None = None
+    code: str = Field(description="Stable name of the reason, for programs")
+    text: str = Field(description="Reason, as a sentence")
+    need: float | None = Field(None, description="Amount that the task needs, in `unit`")
+    have: float | None = Field(None, description="Amount that is free, in `unit`")
+    total: float | None = Field(None, description="Amount that there is, in `unit`")
+    unit: str | None = Field(None, description="Unit of the amounts: `cpu` (cores), `GB`, `gpus`, `ports` or `seconds`")
+    unblock: str | None = Field(None, description="Event that would end this reason, as a sentence")
 
 
 class NodeOut(BaseModel):
-    """The verdict of one node: every reason why it does not take the task now; none if it could."""
+    """The verdict of one node."""
 
-    node: str
-    fits: bool
-    ever: bool = Field(description="Whether it would take the task if it were empty and well")
-    reasons: list[ReasonOut]
+    node: str = Field(description="Name of the node")
+    fits: bool = Field(description="The node could take the task now")
+    ever: bool = Field(description="The node could take the task if it were empty and well")
+    reasons: list[ReasonOut] = Field(description="Every reason why the node does not take the task now")
 
 
 class Explanation(BaseModel):
-    """
-    Every reason why a task waits, never just the first. `position` counts from 1 among the tasks that may be offered to nodes;
-    `score` is the policy's, by parts, and the lowest total goes first.
-    """
+    """Every reason why a task waits."""
 
-    id: int | None = None
-    status: str
-    verdict: Verdict
-    reasons: list[ReasonOut]
-    nodes: list[NodeOut] = []
-    position: int | None = None
-    pending: int | None = Field(None, description="How many tasks may be offered to nodes")
-    policy: str | None = None
-    score: dict[str, float] | None = None
+    id: int | None = Field(None, description="Number of the task; null in a dry run")
+    status: str = Field(description="State of the task, as `status.primary`")
+    verdict: Verdict = Field(description="How near the task is to its start")
+    reasons: list[ReasonOut] = Field(description="Every reason why the task waits, never just the first")
+    nodes: list[NodeOut] = Field([], description="Verdict of each node")
+    position: int | None = Field(None, description="Place in the queue, from 1")
+    pending: int | None = Field(None, description="Number of tasks in the queue")
+    policy: str | None = Field(None, description="Scheduling policy: `fifo` or `fairshare`")
+    score: dict[str, float] | None = Field(None, description="Score of the task, by parts; the lowest total goes first")
     reservation: dict[str, Any] | None = Field(
-        None, description="The node that is kept for it, and when it may start there"
+        None, description="Node that is reserved for the task, and the expected start there"
     )
-    judged_at: float = Field(description="Seconds since the epoch")
-    age: float = Field(description="Seconds since the nodes were last looked at")
+    judged_at: float = Field(description="When this was found, seconds since the epoch (UTC)")
+    age: float = Field(description="Seconds since the nodes were last observed")
 
 
 class DryRun(BaseModel):
-    """What would become of a task that was not stored."""
+    """The result of a dry run: nothing was stored."""
 
-    msg: str
-    explanation: Explanation
+    msg: str = Field(description="Result, as a sentence")
+    explanation: Explanation = Field(description="Every reason why the task would wait")
+    warnings: Warnings | SkipJsonSchema[None] = Field(None, json_schema_extra=without_default)

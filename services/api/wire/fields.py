@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic.config import JsonDict
 
-from services.api.wire.submission import Line
+_ALLOWED_IN_TEXT = "\n\r\t"
 
 
 def _no_bool(value: Any) -> Any:
@@ -17,14 +19,60 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
-#: A sum over the window of usage, 0: no limit. Numbers may come as strings.
-Quota = Annotated[float, BeforeValidator(_no_bool), Field(ge=0, le=1e15, allow_inf_nan=False)]
-Priority = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=100)]
-Email = Annotated[Line, Field(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$")]
+def _one_line(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+def _plain_text(text: str) -> str:
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in _ALLOWED_IN_TEXT for c in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    return text
+
+
+def without_default(schema: JsonDict) -> None:
+    """For the schema of a field that may be absent, and is never null."""
+    schema.pop("default", None)
+
+
+#: To be named after the bounds of a number: what comes before a validator is what pydantic knows how to put into a schema.
+NoBool = BeforeValidator(_no_bool)
+
+Line = Annotated[str, AfterValidator(_one_line)]
+ShortLine = Annotated[str, Field(max_length=64), AfterValidator(_one_line)]
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(_plain_text)]
+Script = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+
+#: Numbers may come as strings: clients of the original send them so.
+Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), NoBool]
+Count = Annotated[int, Field(ge=0, le=1_000_000), NoBool]
+Port = Annotated[int, Field(ge=1, le=65535), NoBool]
+TaskId = Annotated[int, Field(ge=1, le=2**53), NoBool]
+Ids = Annotated[list[TaskId], Field(max_length=1000)]
+TextOrNumber = Annotated[str | int, NoBool]
+
+WINDOW = "within the window of usage; 0: no limit"  #: of quotas, as their descriptions end
+
+#: A sum over the window of usage, 0: no limit.
+Quota = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False), NoBool]
+Priority = Annotated[int, Field(ge=0, le=100), NoBool]
+Email = Annotated[str, Field(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$"), AfterValidator(_one_line)]
 Login = Annotated[str, Field(max_length=32, pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+Access = Annotated[str, Field(pattern=r"^(ro|rw)$")]
 
-UserId = Annotated[str, Path(max_length=64, description="The user's id")]
-ProjectId = Annotated[str, Path(max_length=64, description="The project's id")]
+UserId = Annotated[str, Path(max_length=64, description="Login of the user")]
+ProjectId = Annotated[str, Path(max_length=64, description="Id of the project")]
 
-Year = Annotated[int, Path(ge=1970, le=9998)]
-Month = Annotated[int, Path(ge=1, le=12)]
+Year = Annotated[int, Path(ge=1970, le=9998, description="Year of the bill, UTC")]
+Month = Annotated[int, Path(ge=1, le=12, description="Month of the bill, 1 to 12, UTC")]

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from services.api.wire.fields import Login, Priority, Quota
-from services.api.wire.submission import Line
+from services.api.wire.fields import WINDOW, Access, Line, Login, Priority, Quota
 from shared import errors, validation
 from shared import settings as settings_module
 from shared.errors import FieldError
@@ -24,31 +23,46 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class VolumeIn(_Part):
-    """A directory of the hosts for the project's tasks. `$USERID` in `path` is the task's user."""
+VolumeMount = Annotated[Line, Field(max_length=1024)]
 
-    name: Annotated[Line, Field(min_length=1, max_length=64)]
-    path: Annotated[Line, Field(min_length=1, max_length=1024)]
-    mount: Annotated[Line, Field(max_length=1024)] | None = None
-    acl: Annotated[str, Field(pattern=r"^(ro|rw)$")] = "ro"
+
+class ProjectVolumeIn(_Part):
+    """A directory of the hosts, for tasks of the project."""
+
+    model_config = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"name": "genomes", "path": "/srv/genomes"}]}
+    )
+
+    name: Annotated[Line, Field(min_length=1, max_length=64, description="Name that tasks ask for")]
+    path: Annotated[
+        Line,
+        Field(
+            min_length=1, max_length=1024, description="Absolute path on the nodes; `$USERID` is the owner of the task"
+        ),
+    ]
+    mount: VolumeMount | None = Field(None, description="Path inside the container; default: the same as `path`")
+    acl: Access = Field("ro", description="`ro`: read only, `rw`: tasks may write")
 
 
 Description = Annotated[str, Field(max_length=10_000)]
 Members = Annotated[list[Login], Field(max_length=1000), AfterValidator(_each_once)]
 
 
-class ProjectChange(_Part):
-    """A project to change. Its owner may change `description` and `members`, an admin all that is named here."""
+ProjectVolumes = Annotated[list[ProjectVolumeIn], Field(max_length=20)]
 
-    description: Description | None = None
-    members: Members | None = None
-    owner: Login | None = None
-    prio: Priority | None = None
-    quota_time: Quota | None = None
-    quota_cpu: Quota | None = None
-    quota_ram: Quota | None = None
-    quota_gpu: Quota | None = None
-    volumes: Annotated[list[VolumeIn], Field(max_length=20)] | None = None
+
+class ProjectChange(_Part):
+    """A project to change. Its owner may change `description` and `members`, an admin every field."""
+
+    description: Description | None = Field(None, description="Purpose of the project")
+    members: Members | None = Field(None, description="Logins of the members")
+    owner: Login | None = Field(None, description="Login of the owner")
+    prio: Priority | None = Field(None, description="Priority in fair share, 0 to 100; 50 is usual")
+    quota_time: Quota | None = Field(None, description=f"Limit on the seconds that its tasks run {WINDOW}")
+    quota_cpu: Quota | None = Field(None, description=f"Limit on the sum of cores that its tasks ask for {WINDOW}")
+    quota_ram: Quota | None = Field(None, description=f"Limit on the sum of GB that its tasks ask for {WINDOW}")
+    quota_gpu: Quota | None = Field(None, description=f"Limit on the sum of GPUs that its tasks ask for {WINDOW}")
+    volumes: ProjectVolumes | None = Field(None, description="Directories that its tasks may mount")
 
 
 class ProjectIn(ProjectChange):
@@ -61,7 +75,7 @@ class ProjectIn(ProjectChange):
         },
     )
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="Id of the project")]
 
 
 class ProjectOut(BaseModel):
@@ -69,16 +83,16 @@ class ProjectOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    id: str
-    description: str
-    owner: str | None
-    members: list[str]
-    prio: int
-    quota_time: float
-    quota_cpu: float
-    quota_ram: float
-    quota_gpu: float
-    volumes: list[dict[str, Any]]
+    id: str = Field(description="Id of the project")
+    description: str = Field(description="Purpose of the project")
+    owner: str | None = Field(description="Login of the owner")
+    members: list[str] = Field(description="Logins of the members")
+    prio: int = Field(description="Priority in fair share, 0 to 100")
+    quota_time: float = Field(description=f"Limit on the seconds that its tasks run {WINDOW}")
+    quota_cpu: float = Field(description=f"Limit on the sum of cores that its tasks ask for {WINDOW}")
+    quota_ram: float = Field(description=f"Limit on the sum of GB that its tasks ask for {WINDOW}")
+    quota_gpu: float = Field(description=f"Limit on the sum of GPUs that its tasks ask for {WINDOW}")
+    volumes: list[dict[str, Any]] = Field(description="Directories that its tasks may mount")
 
 
 _OF_OWNER = frozenset({"description", "members"})
@@ -102,7 +116,7 @@ def changes(sent: ProjectChange, settings: Settings, *, by_admin: bool) -> dict[
     return fields
 
 
-def _volumes(sent: list[VolumeIn], settings: Settings) -> list[ProjectVolume]:
+def _volumes(sent: list[ProjectVolumeIn], settings: Settings) -> list[ProjectVolume]:
     """The volumes, by the rules of those that are configured, whose names and places in the container are taken."""
     names = {volume.name for volume in settings.volumes}
     targets = {volume.target for volume in settings.volumes}

@@ -7,49 +7,51 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.wire.submission import TaskId
+from services.api.wire.fields import TaskId
 from shared.models.recipe import Recipe
 
 Description = Annotated[str, Field(max_length=10_000)]
 
 
 class RecipeIn(BaseModel):
-    """A recipe to make: `task` is the number of the task whose specification it keeps."""
+    """A recipe to create."""
 
     model_config = ConfigDict(
         extra="ignore",
         json_schema_extra={"examples": [{"description": "aligns reads", "task": 12, "public": True}]},
     )
 
-    description: Description
-    task: TaskId
-    public: bool = False
+    description: Description = Field(description="Purpose of the recipe")
+    task: TaskId = Field(description="Number of the task whose specification it keeps")
+    public: bool = Field(False, description="Show the recipe to everybody")
 
 
 class RecipeChange(BaseModel):
-    """A recipe to change; with `task` its specification becomes that of another task."""
+    """A recipe to change."""
 
     model_config = ConfigDict(extra="ignore")
 
-    description: Description | None = None
-    task: TaskId | None = None
-    public: bool | None = None
+    description: Description | None = Field(None, description="Purpose of the recipe")
+    task: TaskId | None = Field(None, description="Number of the task whose specification it keeps from now on")
+    public: bool | None = Field(None, description="Show the recipe to everybody")
 
 
 class RecipeTitle(BaseModel):
-    id: str
-    description: str
+    """A recipe in a list."""
+
+    id: str = Field(description="Id of the recipe")
+    description: str = Field(description="Purpose of the recipe")
 
 
 class RecipeOut(BaseModel):
-    """A recipe. `spec` can be sent as a task."""
+    """A recipe of the marketplace."""
 
-    id: str
-    description: str
-    task: int
-    public: bool
-    owner: str
-    spec: dict[str, Any]
+    id: str = Field(description="Id of the recipe")
+    description: str = Field(description="Purpose of the recipe")
+    task: int = Field(description="Number of the task that it was made from")
+    public: bool = Field(description="The recipe is shown to everybody")
+    owner: str = Field(description="Login of the owner")
+    spec: dict[str, Any] = Field(description="Specification, to be sent as it is to `POST /task`")
 
 
 #: Of a task as it is shown, what would create it again. What it got from the system stays behind: numbers, paths, results.

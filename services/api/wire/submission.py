@@ -1,154 +1,210 @@
-"""What a client may send to create a task."""
+"""The tasks that a client may send."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-_ALLOWED_IN_TEXT = "\n\r\t"
-
-
-def _no_bool(value: Any) -> Any:
-    # Python's bool is an int, and true is not a number of cores.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-def _one_line(text: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        raise ValueError("must be one line without control characters")
-    return text
-
-
-def _plain_text(text: str) -> str:
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in _ALLOWED_IN_TEXT for c in text):
-        raise ValueError("must not hold control characters")
-    return text
+from services.api.wire.fields import (
+    Access,
+    Amount,
+    Count,
+    Ids,
+    Line,
+    NoBool,
+    Port,
+    Script,
+    ShortLine,
+    Text,
+    TextOrNumber,
+)
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be valid Unicode") from None
-    return text
+def _like(*examples: Any) -> ConfigDict:
+    # Clients send whole documents back, with fields that are ours to fill: ignored.
+    return ConfigDict(extra="ignore", json_schema_extra={"examples": list(examples)})
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
-#: Numbers may come as strings: clients of the original send them so.
-Amount = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=1_000_000, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=1_000_000)]
-TaskId = Annotated[int, BeforeValidator(_no_bool), Field(ge=1, le=2**53)]
-Ids = Annotated[list[TaskId], Field(max_length=1000)]
+Name = Annotated[Line, Field(max_length=255)]
+Tags = Annotated[list[Annotated[Line, Field(min_length=1, max_length=100)]], Field(max_length=100)]
+Labels = Annotated[list[Line], Field(max_length=100)]
+Ports = Annotated[list[Port], Field(max_length=100)]
+Uris = Annotated[list[Annotated[Line, Field(min_length=1, max_length=4096)]], Field(max_length=10_000)]
 
 
 class _Part(BaseModel):
-    # Clients send whole documents back, with fields that are ours to fill: ignored.
     model_config = ConfigDict(extra="ignore")
 
 
 class NotifyIn(_Part):
-    email: bool | None = None
+    """Mails about the task."""
+
+    model_config = _like({"email": True})
+
+    email: bool | None = Field(None, description="Send the owner a mail when the task starts and when it ends")
 
 
 class MetaIn(_Part):
-    name: Annotated[Line, Field(max_length=255)] | None = None
-    description: Annotated[str, Field(max_length=10_000), AfterValidator(_plain_text)] | None = None
-    tags: Annotated[list[Annotated[Line, Field(min_length=1, max_length=100)]], Field(max_length=100)] | None = None
+    """Texts that describe the task; the system does nothing with them."""
+
+    model_config = _like({"name": "hello", "tags": ["first"]})
+
+    name: Name | None = Field(None, description="Name of the task, one line")
+    description: Text | None = Field(None, description="Anything to remember about the task")
+    tags: Tags | None = Field(None, description="Tags, by which tasks can be killed and deleted together")
 
 
-class UserIn(_Part):
-    id: Annotated[Line, Field(max_length=64)] | None = None
-    project: Annotated[Line, Field(max_length=64)] | None = None
+class TaskUserIn(_Part):
+    """Owner and project of the task."""
+
+    model_config = _like({"project": "genomics"})
+
+    id: ShortLine | None = Field(None, description="Login of the owner; only an admin may name somebody else")
+    project: ShortLine | None = Field(None, description="Project that the usage counts for; default: `default`")
 
 
 class ArrayIn(_Part):
-    """`values` is `start:end:step`, `start:end`, or how many. At most `max_concurrent` run at a time; 0 for any number."""
+    """An array: one child task for each index, with the same command and requirements."""
 
-    values: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
-    max_concurrent: Count | None = None
+    model_config = _like({"values": "1:100", "max_concurrent": 10})
+
+    values: TextOrNumber | None = Field(
+        None,
+        description="Indices of the children: how many (`100` is 1 to 100), `start:end`, `start:end:step`, or a list of indices "
+        "and ranges like `3,7-9,20:40:5`. The end is included where a step lands on it",
+        examples=["1:100", "0:20:5", "3,7-9,20:40:5"],
+    )
+    max_concurrent: Count | None = Field(
+        None, description="Children that may run at the same time, at most; 0 or null: any number"
+    )
 
 
 class DependsIn(_Part):
-    """Ids of tasks that have to be over before: with exit code 0, in any way, in any other way than with exit code 0."""
+    """Tasks that must be over before this one starts, by how they must have ended."""
 
-    afterok: Ids | None = None
-    afterany: Ids | None = None
-    afternotok: Ids | None = None
+    model_config = _like({"afterok": [7]})
+
+    afterok: Ids | None = Field(None, description="Ids of tasks that must end with exit code 0")
+    afterany: Ids | None = Field(None, description="Ids of tasks that must end, in any way")
+    afternotok: Ids | None = Field(None, description="Ids of tasks that must fail: any end but exit code 0")
 
 
 class TmpStorageIn(_Part):
-    size: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
-    path: str | None = None
+    """Temporary storage for this task alone, removed with its container."""
+
+    model_config = _like({"size": "10G", "path": "/scratch"})
+
+    size: TextOrNumber | None = Field(None, description="Size like `500M` or `10G`, or a number of bytes; 1M to 1024T")
+    path: str | None = Field(None, description="Absolute path inside the container, like `/scratch`")
 
 
 class RequirementsIn(_Part):
-    """Cores, memory in GB, and what else the task needs."""
+    """Resources that the task needs, and rules for where and when it runs."""
 
-    cpu: Amount | None = None
-    ram: Amount | None = None
-    gpus: Count | None = None
-    array: ArrayIn | None = None
-    label: Annotated[list[Line], Field(max_length=100)] | None = None
-    tasks: Ids | None = None
-    depends: DependsIn | None = None
-    ports: Annotated[list[Annotated[Count, Field(ge=1, le=65535)]], Field(max_length=100)] | None = None
-    uris: Annotated[list[Annotated[Line, Field(min_length=1, max_length=4096)]], Field(max_length=10_000)] | None = None
-    failure_policy: Count | None = None
-    network: Annotated[Line, Field(max_length=64)] | None = None
-    tmpstorage: TmpStorageIn | None = None
-    executor: Annotated[Line, Field(max_length=64)] | None = None
-    maxlifespan: Annotated[str | int, BeforeValidator(_no_bool)] | None = None
-    ticket_share: Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)] | None = None
+    model_config = _like({"cpu": 2, "ram": 4})
+
+    cpu: Amount | None = Field(None, description="Cores; fractions are allowed, at least 0.01", examples=[1])
+    ram: Amount | None = Field(None, description="Memory in GB (2^30 bytes), at least 0.006", examples=[2])
+    gpus: Count | None = Field(None, description="Number of GPUs, at most 64")
+    array: ArrayIn | None = Field(None, description="Run the task once for each of many indices")
+    label: Labels | None = Field(
+        None,
+        description="Labels that the node must have (`storage==ssd`) or must not have (`storage!=ssd`)",
+        examples=[["storage==ssd"]],
+    )
+    tasks: Ids | None = Field(None, description="Ids of tasks that must be over first, in any way; see also `depends`")
+    depends: DependsIn | None = Field(None, description="Tasks that must be over first, by how they must have ended")
+    ports: Ports | None = Field(
+        None,
+        description="Ports of the container to publish on the node, at most 32; they switch on the network",
+        examples=[[8888]],
+    )
+    uris: Uris | None = Field(
+        None,
+        description="Addresses that are written to the task's file `godocker-uris.txt`, one per line; nothing is downloaded",
+    )
+    failure_policy: Count | None = Field(
+        None,
+        description="Restarts after a failure of the node, at most; 0: none. A command that fails is not restarted. The "
+        "configuration sets the limit",
+    )
+    network: ShortLine | None = Field(
+        None, description="Network to join: `public`, `user` (your tasks only) or `project` (its tasks only)"
+    )
+    tmpstorage: TmpStorageIn | None = Field(None, description="Temporary storage for this task alone")
+    executor: ShortLine | None = Field(None, description="Executor that must run the task; default: the configured one")
+    maxlifespan: TextOrNumber | None = Field(
+        None,
+        description="Time after which the task is stopped: seconds, or like `30m`, `12h`, `6d`. A value here also lets the "
+        "scheduler start it in gaps",
+        examples=["6h"],
+    )
+    ticket_share: Annotated[float, Field(allow_inf_nan=False), NoBool] | None = Field(
+        None, description="Handicap of the task in fair share, 0 to 1000000; the higher, the later it runs"
+    )
 
 
-class VolumeIn(_Part):
-    name: Annotated[Line, Field(min_length=1, max_length=64)]
-    acl: Annotated[str, Field(pattern=r"^(ro|rw)$")] | None = None
+class TaskVolumeIn(_Part):
+    """A volume that the configuration or the project offers, to mount in the container."""
+
+    model_config = _like({"name": "home", "acl": "rw"})
+
+    name: Annotated[Line, Field(min_length=1, max_length=64, description="Name of the volume, see `GET /config`")]
+    acl: Access | None = Field(None, description="`ro`: read only, `rw`: read and write; default: as offered")
 
 
 class ContainerIn(_Part):
-    image: Annotated[str, Field(min_length=1, max_length=512)]
-    volumes: Annotated[list[VolumeIn], Field(max_length=100)] | None = None
-    network: bool | None = None
-    root: bool | None = None
+    """Image of the container, and its surroundings."""
+
+    model_config = _like({"image": "busybox:latest"})
+
+    image: Annotated[str, Field(min_length=1, max_length=512, description="Docker image, like `busybox:latest`")]
+    volumes: Annotated[list[TaskVolumeIn], Field(max_length=100)] | None = Field(None, description="Volumes to mount")
+    network: bool | None = Field(None, description="Connect the container to the network; default: false")
+    root: bool | None = Field(None, description="Run as root, where the configuration allows it; default: false")
 
 
 class CommandIn(_Part):
-    interactive: bool | None = None
-    cmd: Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+    """Command that the task runs."""
+
+    model_config = _like({"cmd": "echo hello"})
+
+    interactive: bool | None = Field(None, description="Interactive tasks are not supported: false, null or left out")
+    cmd: Annotated[
+        Script,
+        Field(
+            description="Shell script to run. A first line like `#!/bin/bash` names another interpreter of the image"
+        ),
+    ]
 
 
 class StatusIn(_Part):
-    primary: Annotated[str, Field(max_length=32)] | None = None
+    """State in which the task begins."""
+
+    model_config = _like({"primary": "created"})
+
+    primary: Annotated[str, Field(max_length=32)] | None = Field(
+        None, description="`created` holds the task back until `GET /task/{id}/pending`; anything else starts it"
+    )
 
 
 class TaskIn(_Part):
     """A task to create. Fields that the system fills itself are ignored; null stands for the default."""
 
-    model_config = ConfigDict(
-        extra="ignore",
-        json_schema_extra={
-            "examples": [
-                {
-                    "meta": {"name": "hello", "description": "says hello", "tags": ["first"]},
-                    "requirements": {"cpu": 1, "ram": 1},
-                    "container": {"image": "busybox:latest", "volumes": [], "network": False, "root": False},
-                    "command": {"interactive": False, "cmd": "echo hello from task $GODOCKER_JID"},
-                }
-            ]
-        },
+    model_config = _like(
+        {
+            "meta": {"name": "hello", "description": "says hello", "tags": ["first"]},
+            "requirements": {"cpu": 1, "ram": 1},
+            "container": {"image": "busybox:latest", "volumes": [], "network": False, "root": False},
+            "command": {"interactive": False, "cmd": "echo hello from task $GODOCKER_JID"},
+        }
     )
 
-    meta: MetaIn | None = None
-    user: UserIn | None = None
-    notify: NotifyIn | None = None
-    requirements: RequirementsIn | None = None
-    container: ContainerIn
-    command: CommandIn
-    status: StatusIn | None = None
+    meta: MetaIn | None = Field(None, description="Name, description and tags")
+    user: TaskUserIn | None = Field(None, description="Owner and project; default: the caller and `default`")
+    notify: NotifyIn | None = Field(None, description="Mails about the task; default: none")
+    requirements: RequirementsIn | None = Field(None, description="Resources; default: those of `GET /config`")
+    container: ContainerIn = Field(description="Image, volumes, network")
+    command: CommandIn = Field(description="Command to run")
+    status: StatusIn | None = Field(None, description="State in which the task begins; default: pending")

@@ -6,8 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from services.api.wire.fields import Email, Login, Priority, Quota
-from services.api.wire.submission import Line
+from services.api.wire.fields import WINDOW, Email, Line, Login, Priority, Quota
 from shared.models.user import User
 
 
@@ -23,58 +22,89 @@ def _as_text(value: Any) -> Any:
 _SIZE = r"^([0-9]{1,15}(\.[0-9]{1,3})?[KMGTkmgt]?[Bb]?)?$"
 
 
+PublicKey = Annotated[Line, Field(max_length=16_384)]
+Size = Annotated[str, Field(pattern=_SIZE), BeforeValidator(_as_text)]
+
+
 class CredentialsIn(_Part):
-    public: Annotated[Line, Field(max_length=16_384)] | None = None
+    """Keys of the user."""
+
+    public: PublicKey | None = Field(None, description="SSH public key, one line")
 
 
 class AllowanceIn(_Part):
-    """Quotas, priority and the size of the personal storage (`500M`, or a number of bytes)."""
+    """Quotas, priority and the size of the personal storage."""
 
-    prio: Priority | None = None
-    quota_time: Quota | None = None
-    quota_cpu: Quota | None = None
-    quota_ram: Quota | None = None
-    disk: Annotated[str, BeforeValidator(_as_text), Field(pattern=_SIZE)] | None = None
+    prio: Priority | None = Field(None, description="Priority in fair share, 0 to 100; 50 is usual")
+    quota_time: Quota | None = Field(None, description=f"Limit on the seconds that the user's tasks run {WINDOW}")
+    quota_cpu: Quota | None = Field(None, description=f"Limit on the sum of cores that the tasks ask for {WINDOW}")
+    quota_ram: Quota | None = Field(None, description=f"Limit on the sum of GB that the tasks ask for {WINDOW}")
+    disk: Size | None = Field(
+        None,
+        description="Size of the personal storage, like `500M`, or a number of bytes; empty: the default; 0: no limit",
+    )
 
 
-class UserIn(_Part):
-    """A user to change. A user may change `email` and `credentials.public`, an admin also the other fields named here."""
+class UserChange(_Part):
+    """A user to change. A user may change `email` and `credentials.public`, an admin every field."""
 
-    email: Email | None = None
-    credentials: CredentialsIn | None = None
-    usage: AllowanceIn | None = None
-    admin: bool | None = None
-    active: bool | None = None
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"email": "alice@example.org"}]})
+
+    email: Email | None = Field(None, description="Address for mails about tasks; empty: none")
+    credentials: CredentialsIn | None = Field(None, description="Keys of the user")
+    usage: AllowanceIn | None = Field(None, description="Quotas, priority and the size of the personal storage")
+    admin: bool | None = Field(None, description="The user may do everything")
+    active: bool | None = Field(None, description="The user may log in")
 
 
 class GuestStatus(_Part):
-    id: Login
-    active: bool
+    """A guest to activate or to shut out."""
+
+    id: Login = Field(description="Login of the guest")
+    active: bool = Field(description="The guest may log in")
+
+
+class CredentialsOut(BaseModel):
+    """Keys of a user, as far as they can be shown."""
+
+    apikey: str = Field(description="First characters of the API key, and dots")
+    public: str | None = Field(description="SSH public key")
+    private: str = Field(description="Always empty")
+
+
+class AllowanceOut(BaseModel):
+    """Quotas, priority and the size of the personal storage."""
+
+    prio: int = Field(description="Priority in fair share, 0 to 100")
+    quota_time: float = Field(description=f"Limit on the seconds that the user's tasks run {WINDOW}")
+    quota_cpu: float = Field(description=f"Limit on the sum of cores that the tasks ask for {WINDOW}")
+    quota_ram: float = Field(description=f"Limit on the sum of GB that the tasks ask for {WINDOW}")
+    disk: str | None = Field(description="Size of the personal storage; null: the default; 0: no limit")
 
 
 class UserOut(BaseModel):
-    """A user. Of the API key only the first characters are known."""
+    """A user."""
 
     model_config = ConfigDict(extra="allow")
 
-    id: str
-    uid: int
-    gid: int
-    sgids: list[int]
-    homeDirectory: str | None
-    email: str | None
-    admin: bool
-    guest: bool
-    active: bool
-    credentials: dict[str, Any]
-    usage: dict[str, Any]
-    last: float | None
+    id: str = Field(description="Login of the user")
+    uid: int = Field(description="User number that tasks run with")
+    gid: int = Field(description="Group number that tasks run with")
+    sgids: list[int] = Field(description="Further group numbers that tasks run with")
+    homeDirectory: str | None = Field(description="Home directory on the nodes, which the volume `home` mounts")
+    email: str | None = Field(description="Address for mails about tasks")
+    admin: bool = Field(description="The user may do everything")
+    guest: bool = Field(description="The user is a guest")
+    active: bool = Field(description="The user may log in")
+    credentials: CredentialsOut = Field(description="Keys of the user, as far as they can be shown")
+    usage: AllowanceOut = Field(description="Quotas, priority and the size of the personal storage")
+    last: float | None = Field(description="Last login, seconds since the epoch (UTC)")
 
 
 class ApiKeyOut(BaseModel):
-    """The new key, shown this once."""
+    """A new API key."""
 
-    apikey: str
+    apikey: str = Field(description="API key; it is shown only now")
 
 
 def shown(user: User) -> dict[str, Any]:
@@ -94,7 +124,7 @@ def shown(user: User) -> dict[str, Any]:
     }
 
 
-def changes(sent: UserIn, *, by_admin: bool) -> dict[str, Any]:
+def changes(sent: UserChange, *, by_admin: bool) -> dict[str, Any]:
     """The fields of the stored user that `sent` sets, by dotted name; only those that the sender may change."""
     fields: dict[str, Any] = {}
     if "email" in sent.model_fields_set:
