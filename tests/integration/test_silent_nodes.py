@@ -80,7 +80,7 @@ async def test_a_task_that_only_a_silent_node_can_take_waits_for_it_also_after_a
         await scene.until(TaskStatus.RUNNING, 1)
 
 
-async def test_a_node_that_was_never_seen_is_shown_without_a_size_and_takes_its_task_when_it_comes(
+async def test_a_node_that_was_never_seen_has_no_size_and_takes_its_task_when_it_comes(
     scene: Scene,
 ) -> None:
     scene.executor.faults.down[samples.NODE] = "no answer"
