@@ -25,7 +25,8 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── BrokerUnavailable       Redis
     │   ├── FilesUnavailable        the files service
     │   ├── SchedulerUnavailable    the scheduler that leads
-    │   ├── StorageFull             the disk of shared_dir
+    │   ├── StorageUnavailable      shared_dir, with what is wrong with it
+    │   │   └── StorageFull         its disk
     │   ├── DirectoryUnavailable    the LDAP directory of users
     │   ├── MailUnavailable         the mail server; it may have taken the mail
     │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
@@ -36,6 +37,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── ImageThrottled          the registry wants fewer pulls, with the seconds to wait
     │   ├── PortTaken               of the node, by somebody who is not a task
     │   ├── NodeFull                the node has no disk or no addresses left for it
+    │   ├── NodeUnwell              something is wrong with the node
     │   └── StartRefused            the engine or the system refused, with its words
     ├── BackupFailed                a backup could not be made or loaded
     │   └── BackupUnusable          it is not whole, or none of ours
@@ -201,7 +203,15 @@ class SchedulerUnavailable(Unavailable):
     """No scheduler leads, or it does not answer."""
 
 
-class StorageFull(Unavailable):
+class StorageUnavailable(Unavailable):
+    """The shared directory cannot be used at the moment."""
+
+    def __init__(self, message: str, *, trouble: str = "") -> None:
+        super().__init__(message)
+        self.trouble = trouble or message  #: in a few words
+
+
+class StorageFull(StorageUnavailable):
     """The disk of the shared directory is full."""
 
 
@@ -255,6 +265,18 @@ class PortTaken(StartFailed):
 
 class NodeFull(StartFailed):
     """The node has no room left for what the attempt needs; another node may, or this one later."""
+
+    def __init__(self, message: str, *, trouble: str | None = None) -> None:
+        super().__init__(message)
+        self.trouble = trouble  #: in a few words, where no other attempt would have room either
+
+
+class NodeUnwell(StartFailed):
+    """Something is wrong with the node, such as a lack of descriptors or a disk with errors; the attempt may be made later."""
+
+    def __init__(self, message: str, *, trouble: str | None = None) -> None:
+        super().__init__(message)
+        self.trouble = trouble  #: in a few words, where no other attempt could be started either
 
 
 class StartRefused(StartFailed):

@@ -125,6 +125,12 @@ NODE_DISK = Gauge(
 NODE_READY = Gauge(
     "godocker_node_ready", f"1 while the node answers and is not in maintenance{_TRUTH}", ["node"], registry=SYSTEM
 )
+NODE_UNWELL = Gauge(
+    "godocker_node_unwell",
+    f"1 while starts fail by errors of the installation on a node, or (`all`) on every one; absent if not{_TRUTH}",
+    ["node"],
+    registry=SYSTEM,
+)
 NODE_MAINTENANCE = Gauge(
     "godocker_node_maintenance", f"1 while the node is in maintenance{_TRUTH}", ["node"], registry=SYSTEM
 )

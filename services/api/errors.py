@@ -35,6 +35,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.BrokerUnavailable: (503, "broker_unavailable"),
     errors.NodeUnavailable: (503, "node_unavailable"),
     errors.DirectoryUnavailable: (503, "directory_unavailable"),
+    errors.StorageUnavailable: (503, "storage_unavailable"),
     errors.FilesUnavailable: (503, "files_unavailable"),
     errors.SchedulerUnavailable: (503, "scheduler_unavailable"),
 }

@@ -26,6 +26,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.QuotaExceeded: (413, "quota_exceeded"),
     errors.RangeNotSatisfiable: (416, "range_not_satisfiable"),
     errors.StorageFull: (503, "storage_full"),
+    errors.StorageUnavailable: (503, "storage_unavailable"),
     errors.StorageError: (500, "storage_error"),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE, Cluster
@@ -16,6 +16,7 @@ from shared.store.census import CensusStore
 
 _OF_NODES = (
     metrics.NODE_READY,
+    metrics.NODE_UNWELL,
     metrics.NODE_MAINTENANCE,
     metrics.NODE_CPUS,
     metrics.NODE_MEMORY,
@@ -43,7 +44,7 @@ class Census:
     async def take(self) -> None:
         """Count everything. Raises `errors.StoreUnavailable`; what needs no store is counted then as well."""
         nodes = self._cluster.snapshot()
-        _show_nodes(nodes, self._cluster.reports)
+        _show_nodes(nodes, self._cluster.reports, self._cluster.ailing)
         self._show_waiting(nodes)
         for status, count in (await self._store.active()).items():
             metrics.TASKS.labels(status).set(count)
@@ -65,7 +66,7 @@ class Census:
             metrics.OLDEST_PENDING.labels(wait).set(_age(waiting.since))
 
 
-def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport]) -> None:
+def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport], ailing: Collection[str]) -> None:
     metrics.clear(*_OF_NODES)  # a node that was taken away is shown no more
     for node in nodes:
         metrics.NODE_READY.labels(node.name).set(node.ready)
@@ -79,6 +80,8 @@ def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport]) -> No
         ):
             gauge.labels(node.name, "total").set(total)
             gauge.labels(node.name, "used").set(total - free)
+    for where in ailing:
+        metrics.NODE_UNWELL.labels(where).set(1)
     for report in reports:
         metrics.NODE_DISK.labels(report.name, "total").set(report.disk_total)
         metrics.NODE_DISK.labels(report.name, "used").set(report.disk_used)

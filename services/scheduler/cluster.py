@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from services.scheduler.ailments import Ailments
 from services.scheduler.nodes import Allocation, NodeState
-from shared import durations
+from shared import clock, durations
 from shared.executors.base import NodeReport
 from shared.store import maintenance
 from shared.store.work import Placed
@@ -21,8 +22,14 @@ class Cluster:
     starting and running tasks hold, so there is nothing that could drift.
     """
 
-    def __init__(self, *, ports: range = range(0), maxlifespan: float | None = None) -> None:
-        """`ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most, for now."""
+    def __init__(
+        self, *, ports: range = range(0), maxlifespan: float | None = None, ailments: Ailments | None = None
+    ) -> None:
+        """
+        `ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most, for now;
+        `ailments`: where nothing can be started, noted by whoever starts.
+        """
+        self._ailments = ailments or Ailments()
         self._ports = ports
         self.maxlifespan = maxlifespan
         self._reports: dict[str, NodeReport] = {}
@@ -37,7 +44,12 @@ class Cluster:
     @property
     def reports(self) -> Sequence[NodeReport]:
         """What the nodes have: of one that does not answer, what it had when it last did."""
-        return list(self._reports.values())
+        return self._ailments.told(self._reports.values(), now=clock.monotonic())
+
+    @property
+    def ailing(self) -> set[str]:
+        """Nodes, or `all` of them, where starts fail by errors of the installation."""
+        return self._ailments.current(now=clock.monotonic())
 
     def remember(self, reports: Iterable[NodeReport]) -> None:
         """Take up what nodes had when an earlier scheduler saw them. What was seen since counts more."""
@@ -145,7 +157,7 @@ class Cluster:
 
     def snapshot(self) -> list[NodeState]:
         """The nodes as a planning pass takes them."""
-        states = {report.name: self._state(report) for report in self._reports.values()}
+        states = {report.name: self._state(report) for report in self.reports}
         for allocation in self._allocations.values():
             state = states.get(allocation.node)
             if state is not None:

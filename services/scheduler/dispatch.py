@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import structlog
 
 from services.scheduler import preparation, retries, runs
+from services.scheduler.ailments import EVERYWHERE, Ailments
 from services.scheduler.placement import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
-from shared import batching, clock, errors, kills, lifetime, metrics
+from services.scheduler.storage import StorageProbe
+from shared import batching, clock, errors, kills, lifetime, metrics, troubles
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
@@ -42,8 +44,15 @@ class Dispatcher:
         settings: Settings,
         directories: TaskDirectories,
         on_release: lifetime.Wakeup,
+        ailments: Ailments,
+        storage: StorageProbe,
     ) -> None:
-        """`on_release` is woken when a start came to nothing and its room is free again."""
+        """
+        `on_release` is woken when a start came to nothing and its room is free again; `ailments` is told of errors of the
+        installation.
+        """
+        self._ailments = ailments
+        self._storage = storage
         self._stores = stores
         self._executor = executor
         self._settings = settings
@@ -157,10 +166,12 @@ class Dispatcher:
                 await self._pull(task, run)
                 async with self._slot(node):
                     return await self._executor.start(run)
-            except errors.NodeUnavailable as error:
+            except (errors.NodeUnavailable, OSError) as error:
                 # Whether it was started is not known. Trying the same attempt again finds out; another attempt
                 # elsewhere could make it run twice.
                 log.warning("start.node_unavailable", error=str(error), retry_in=delay)
+                if isinstance(error, OSError):
+                    self._ailments.note(node, troubles.words(error.errno, str(error)), now=clock.monotonic())
                 metrics.STARTS.labels(outcome="retried").inc()
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RETRY_MOST)
@@ -224,18 +235,21 @@ class Dispatcher:
         metrics.START_SECONDS.observe(max(0.0, started_at - task.status_at))
         metrics.QUEUE_SECONDS.observe(max(0.0, started_at - task.queued_at))
         self._retries.forget(task.id)
+        if task.placement is not None:
+            self._ailments.heal(EVERYWHERE, task.placement.node)
         await self._move(task, TaskStatus.RUNNING, now, {"started_at": started_at}, note=None)
 
     async def _put_back(self, task: Task, node: str, error: retries.Passing) -> None:
         """Undo the start: the next one may go better, with another port, elsewhere or later."""
-        now = clock.now()
         if isinstance(error, errors.PortTaken) and task.placement is not None:
             ports = task.placement.ports if error.port is None else [error.port]
-            self.taken_ports.append((node, ports, now + retries.SHUN))
-        delay = self._retries.again_in(task.id, error)
+            self.taken_ports.append((node, ports, clock.now() + retries.SHUN))
+        # Where nothing can be started for now, the task waits for that alone.
+        delay = 0.0 if await self._is_ailing(node, error) else self._retries.again_in(task.id, error)
         if delay is None:
             await self._fail(task, f"tried {retries.MOST + 1} times: {error}", type(error).__name__)
             return
+        now = clock.now()
         log.info("start.undone", reason=str(error), again_in=delay)
         metrics.STARTS.labels(outcome="undone").inc()
         fields: dict[str, object] = {
@@ -247,6 +261,17 @@ class Dispatcher:
         if await self._move(task, TaskStatus.PENDING, now, fields, note=str(error)):
             self.undone.append(task.id)
         self._release(task)
+
+    async def _is_ailing(self, node: str, error: retries.Passing) -> bool:
+        """Whether by `error` nothing else can be started either, on the node or anywhere: then that is not tried for a while."""
+        if isinstance(error, errors.StorageUnavailable):
+            # One directory that has errors, or one user's quota of the disk, is no reason to start nothing at all.
+            return not await self._storage.is_well()
+        if isinstance(error, errors.NodeFull | errors.NodeUnwell) and error.trouble is not None:
+            log.warning("node.unwell", node=node, error=str(error))
+            self._ailments.note(node, error.trouble, now=clock.monotonic())
+            return True
+        return False
 
     async def _fail(self, task: Task, reason: str, kind: str) -> None:
         log.warning("start.failed", reason=reason, kind=kind)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import batching, errors
+from shared import batching, errors, troubles
 from shared.models.task import Task
 from shared.storage import personal
 from shared.storage.directories import TaskDirectories
@@ -34,7 +34,10 @@ class Preparer:
         )
 
     async def prepare(self, task: Task) -> Prepared:
-        """Make the directory of `task` with its script, once more if need be. Raises `errors.StorageError`."""
+        """
+        Make the directory of `task` with its script, once more if need be. Raises `errors.StorageError` and
+        `errors.StorageUnavailable`.
+        """
         return await self._batches.ask(task)
 
     async def _prepare_all(self, tasks: Sequence[Task]) -> Sequence[Prepared | Exception]:
@@ -51,6 +54,8 @@ class Preparer:
                 uris=spec.uris,
                 attempt=task.attempt,
             )
-        except errors.StorageError as error:
+            return Prepared(directory, personal.existing(self._shared_dir, task.user.id))
+        except (errors.StorageError, errors.StorageUnavailable) as error:
             return error
-        return Prepared(directory, personal.existing(self._shared_dir, task.user.id))
+        except OSError as error:
+            return troubles.of_storage(error, "the personal storage could not be looked at")

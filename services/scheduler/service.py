@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 
 from services.scheduler import questions, sightings
+from services.scheduler.ailments import Ailments
 from services.scheduler.audit import Audit
 from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
@@ -22,6 +23,7 @@ from services.scheduler.policies import registry
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from services.scheduler.situations import Situations
+from services.scheduler.storage import StorageProbe
 from shared import clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
@@ -59,9 +61,13 @@ class SchedulerService:
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
-        self._cluster = Cluster(ports=ports, maxlifespan=settings.maxlifespan)
+        self._ailments = Ailments()
+        self._cluster = Cluster(ports=ports, maxlifespan=settings.maxlifespan, ailments=self._ailments)
         directories = TaskDirectories(settings.shared_dir)
-        self._dispatcher = Dispatcher(stores, executor, settings, directories, self._wakeup)
+        self._storage = StorageProbe(directories, self._ailments, every=settings.reconcile_seconds)
+        self._dispatcher = Dispatcher(
+            stores, executor, settings, directories, self._wakeup, self._ailments, self._storage
+        )
         self._policy = registry.build(settings)
         self._shares = Shares(StandingStore(stores.database), days=settings.user_reset_usage_duration)
         self._cycle = Cycle(
@@ -105,6 +111,7 @@ class SchedulerService:
             "relations": self.watch_relations,
             "nodes": self.watch_nodes,
             "census": self.watch_census,
+            "storage": self.watch_storage,
             "hosts": Hosts(self._settings, self._stores, self._executor).run,
         }
         if self._policy.needs_shares:
@@ -229,6 +236,12 @@ class SchedulerService:
                 )
             except errors.StoreUnavailable as error:
                 log.warning("nodes.not_recorded", error=str(error))
+
+    async def watch_storage(self, stop: asyncio.Event) -> None:
+        """Look whether tasks' directories could be made, before a start is what finds out."""
+        async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
+            if self.leads:
+                await self._storage.look()
 
     async def watch_census(self, stop: asyncio.Event) -> None:
         """Count what there is, for whoever asks for metrics."""

@@ -11,7 +11,7 @@ import contextlib
 import os
 import stat
 
-from shared import errors
+from shared import errors, troubles
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -47,12 +47,15 @@ def write_new(parent: int, name: str, content: bytes, *, mode: int, owner: tuple
 def read_small(parent: int, name: str, *, limit: int) -> tuple[bytes, float] | None:
     """
     Content (at most `limit` bytes) and modification time of a regular file below `parent`, or None where there is none: a
-    link, a directory, a pipe or a device counts as none, and opening it does not hang.
+    link, a directory, a pipe or a device counts as none, and opening it does not hang. Raises OSError where one may be there and
+    cannot be read now: unreadable is not absent.
     """
     _check_component(name)
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-    except OSError:
+    except OSError as error:
+        if troubles.is_unreadable(error):
+            raise
         return None
     try:
         status = os.fstat(descriptor)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import errors
+from shared import errors, troubles
 from shared.executors import wrapper
 from shared.models.task import Place
 from shared.storage import beneath, outputs, trees
@@ -17,6 +18,7 @@ from shared.storage import beneath, outputs, trees
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
 _FOLDER = "tasks"
+_PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes: what a directory with its script takes at least
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
 
 
@@ -68,7 +70,7 @@ class TaskDirectories:
         return 0
 
     async def read_result(self, place: Place, attempt: int) -> Result | None:
-        """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
+        """See `read_result`."""
         return await asyncio.to_thread(read_result, self.path(place), attempt)
 
     async def remove(self, place: Place) -> None:
@@ -89,6 +91,9 @@ class TaskDirectories:
         owner = self._owner(uid, gid)
         try:
             self._make(path)
+        except OSError as error:
+            raise troubles.of_storage(error, "the task's directory could not be made") from error
+        try:
             directory = beneath.open_directory(str(path))
             try:
                 with contextlib.suppress(FileExistsError):
@@ -109,8 +114,22 @@ class TaskDirectories:
             finally:
                 os.close(directory)
         except OSError as error:
-            raise errors.StorageError(f"the task's directory could not be prepared: {error.strerror}") from error
+            raise troubles.of_storage(error, "the task's directory could not be prepared", own=True) from error
         return path
+
+    def probe(self) -> None:
+        """Write a little, where directories of tasks are made, and remove it. Raises `errors.StorageUnavailable`."""
+        try:
+            self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=_PROBE, dir=self._root)
+            try:
+                os.write(descriptor, b"\0" * _PROBE_SIZE)
+                os.fsync(descriptor)  # some file systems only notice by then
+            finally:
+                os.unlink(name)
+                os.close(descriptor)
+        except OSError as error:
+            raise troubles.of_storage(error, "nothing can be written") from error
 
     def _make(self, path: Path) -> None:
         # The task's own directory first: asking again and again for the folders above locks them for those beside us.
@@ -148,17 +167,20 @@ def _numbers(folder: Path) -> list[int]:
 
 def read_result(directory: Path, attempt: int) -> Result | None:
     """
-    What the wrapper of an attempt left in the task's directory; None where it never ran. Raises `errors.StorageError`.
+    What the wrapper of an attempt left in the task's directory; None where it never ran. Raises `errors.StorageError`, and
+    `errors.StorageUnavailable` where that cannot be told now.
     """
     try:
         task = beneath.open_directory(str(directory))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise errors.StorageError(f"the task's directory could not be read: {error.strerror}") from error
+        raise troubles.of_storage(error, "the task's directory could not be read", own=True) from error
     try:
         state = beneath.open_subdirectory(task, wrapper.STATE)
-    except OSError:
+    except OSError as error:
+        if troubles.is_unreadable(error):
+            raise troubles.of_storage(error, "the task's directory could not be read") from error
         return None
     finally:
         os.close(task)
@@ -166,6 +188,8 @@ def read_result(directory: Path, attempt: int) -> Result | None:
         started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
         ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
         told = beneath.read_small(state, wrapper.stop_file(attempt).split("/")[1], limit=32)
+    except OSError as error:
+        raise troubles.of_storage(error, "the task's directory could not be read") from error
     finally:
         os.close(state)
     if started is None:

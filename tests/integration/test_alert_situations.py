@@ -160,6 +160,18 @@ def test_faults_of_ours_a_disk_that_is_full_and_a_task_that_waits_though_cores_a
     well.until_rests("GodockerErrors", "GodockerSharedDirFull", "GodockerTasksWaitThoughRoom")
 
 
+def test_a_disk_on_which_nothing_can_be_started(well: Watched, shared: Path) -> None:
+    with full(shared):
+        with (shared / "rest").open("wb", buffering=0) as rest, suppress(OSError):
+            while rest.write(bytes(4096)):
+                pass
+        try:
+            well.until_fires("GodockerInstallationFails")
+        finally:
+            (shared / "rest").unlink()
+    well.until_rests("GodockerInstallationFails")
+
+
 def test_a_mail_that_is_put_off_for_too_long(well: Watched) -> None:
     well.until_fires(OWED)
 

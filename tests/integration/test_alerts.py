@@ -56,6 +56,7 @@ SITUATIONS: dict[str, dict[str, str]] = {
         'godocker_node_ready{node="n1"}': "1x10 0x50",
         'godocker_node_maintenance{node="n1"}': "0x60",
     },
+    "GodockerInstallationFails": {'godocker_node_unwell{node="all"}': "1x60"},
     "GodockerNodeSilent": {'godocker_node_silent_seconds{node="n1"}': "0x10 0+60x50"},
     "GodockerNodeClock": {'godocker_node_clock_ahead_seconds{node="n1"}': "0x10 -20x50"},
     "GodockerReconcileFails": {

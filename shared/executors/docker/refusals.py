@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shared import errors
+from shared import errors, troubles
 from shared.executors import base
 from shared.executors.docker import client
 
@@ -27,12 +27,19 @@ def start(node: str, run: base.Run, status: int, message: str) -> errors.GoDocke
         return errors.NodeUnavailable(node, said)
     if any(word in lower for word in _PORT_TAKEN) and run.ports:
         return _port_taken(node, run, said)
+    trouble = troubles.named_in(message)
+    # Other tasks are kept from the node only where it is sure that they would fare no better.
+    of_all = trouble if run.tmpstorage is None and not any(one.source in said for one in run.mounts) else None
     if "no space left" in lower or any(word in lower for word in _NO_ADDRESSES):
-        return errors.NodeFull(f"{node} is full: {said}")
+        return errors.NodeFull(f"{node} is full: {said}", trouble=of_all)
+    if trouble is not None:
+        return errors.NodeUnwell(f"{node} cannot start it: {said}", trouble=of_all)
     if "no such image" in lower or "invalid reference" in lower:
         return errors.ImageNotFound(f"{run.image}: {said}")
     if '"/bin/sh"' in lower and "no such file" in lower:
         return errors.StartRefused(f"the image {run.image} has no /bin/sh, which its tasks are started with")
+    if "bind source path does not exist" in lower and said.rpartition(": ")[2] == run.directory:
+        return errors.NodeUnwell(f"{node} does not see the shared directory: {said}", trouble="no shared directory")
     if "bind source path does not exist" in lower:
         return errors.StartRefused(f"a directory to mount does not exist on the node: {said.rpartition(': ')[2]}")
     if "device" in lower and run.gpus:

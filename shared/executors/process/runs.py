@@ -89,7 +89,7 @@ def has_begun(record: records.Record) -> bool:
 def _result(record: records.Record) -> directories.Result | None:
     try:
         return directories.read_result(Path(record.directory), record.attempt)
-    except errors.StorageError as error:
+    except (errors.StorageError, errors.StorageUnavailable) as error:
         # One directory that cannot be read must not hide all other runs.
         log.warning("process.result_unreadable", run=record.name, reason=str(error))
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from shared import clock, errors
+from shared import clock, errors, troubles
 from shared.executors import base, devices, wrapper
 from shared.executors.process import proc, records, runs
 
@@ -73,7 +74,12 @@ class Spawner:
     def _spawn(self, run: base.Run, intent: records.Record, loop: asyncio.AbstractEventLoop) -> float:
         try:
             process = _popen(run)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except OSError as error:
+            self._records.delete(intent.name)
+            if error.errno == errno.E2BIG:
+                raise errors.StartRefused(f"the process could not be made: {error.strerror}") from error
+            raise troubles.of_node(error) from error
+        except (ValueError, subprocess.SubprocessError) as error:
             self._records.delete(intent.name)
             raise errors.StartRefused(f"the process could not be made: {error}") from error
         # The record goes with start time and boot, so that a pid that was given away again is not taken for the run.

@@ -1,0 +1,165 @@
+"""A disk that is full, has no inodes left or is read only costs tasks time, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.scheduler.preparation import Prepared, Preparer
+from shared import errors, metrics
+from shared.executors import base
+from shared.lifecycle import TaskStatus
+from shared.models.task import Task
+from tests.integration.conftest import Scene
+from tests.support import rigs, samples, waiting
+
+pytestmark = [
+    pytest.mark.stores,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root"),
+]
+
+TASKS = (1, 2, 3)
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    filling = folder / "filling"
+    with contextlib.suppress(OSError), filling.open("wb", buffering=0) as file:
+        while file.write(b"\0" * 4096):
+            pass
+    yield
+    filling.unlink()
+
+
+@contextlib.contextmanager
+def without_inodes(folder: Path) -> Iterator[None]:
+    made = []
+    with contextlib.suppress(OSError):
+        for number in range(1000):
+            (folder / f"inode-{number}").touch()
+            made.append(folder / f"inode-{number}")
+    yield
+    for path in made:
+        path.unlink()
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True, timeout=10)
+    yield
+    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True, timeout=10)
+
+
+@pytest.fixture
+def small(scene: Scene) -> Iterator[Path]:
+    """A small file system, which the tasks' directories are on."""
+    with rigs.directory() as folder:
+        options = "size=4m,nr_inodes=64,mode=0711"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=10)
+        scene.settings = scene.settings.model_copy(update={"shared_dir": folder})
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("broken", "trouble"),
+    [(full, "disk full"), (without_inodes, "disk full"), (read_only, "file system read only")],
+    ids=["full", "no inodes", "read only"],
+)
+async def test_while_the_shared_directory_is_broken_nothing_starts_and_nothing_ends(
+    scene: Scene,
+    small: Path,
+    broken: Callable[[Path], contextlib.AbstractContextManager[None]],
+    trouble: str,
+) -> None:
+    with broken(small):
+        for task_id in TASKS:
+            await scene.add(task_id, cmd="sleep 600", cpu=1.0)
+        async with scene.running():
+            await scene.broker.enqueue(TASKS)
+
+            async def told() -> bool:
+                nodes = await scene.stores.nodes.list()
+                return [(node.ready, node.reason) for node in nodes] == [(False, f"{trouble}: the shared directory")]
+
+            await waiting.until(told, "the node is not ready, with the reason")
+            await waiting.until(
+                lambda: metrics.SYSTEM.get_sample_value("godocker_node_unwell", {"node": "all"}) == 1,
+                "whoever looks at metrics is told",
+            )
+            tasks = [await scene.task(task_id) for task_id in TASKS]
+    assert {task.status for task in tasks} <= {TaskStatus.PENDING, TaskStatus.STARTING}
+    assert not scene.executor.starts
+    async with scene.running():
+        await scene.until(TaskStatus.RUNNING, *TASKS)
+
+
+async def test_what_a_start_met_first_is_put_back_and_made_when_the_disk_has_room(scene: Scene, small: Path) -> None:
+    async with scene.running():
+        await scene.add(1, cmd="sleep 600", cpu=1.0)
+        await scene.broker.enqueue([1])
+        await scene.until(TaskStatus.RUNNING, 1)
+        with full(small):
+            await scene.add(2, cmd="sleep 600", cpu=1.0)
+            await scene.broker.enqueue([2])
+
+            async def was_undone_or_waits() -> bool:
+                nodes = await scene.stores.nodes.list()
+                task = await scene.task(2)
+                return task.status is TaskStatus.PENDING and not nodes[0].ready
+
+            await waiting.until(was_undone_or_waits, "the second task waits for room on the disk")
+        await scene.until(TaskStatus.RUNNING, 2)
+        assert (await scene.task(1)).status is TaskStatus.RUNNING
+
+
+async def test_one_directory_that_has_errors_holds_up_no_other_task(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Preparer._prepare
+
+    def broken(self: Preparer, task: Task) -> Prepared | Exception:
+        if task.id == 1:
+            return errors.StorageUnavailable("the shared directory cannot be used: input/output errors")
+        return prepare(self, task)
+
+    monkeypatch.setattr(Preparer, "_prepare", broken)
+    async with scene.running():
+        for task_id in (1, 2):
+            await scene.add(task_id, cmd="sleep 600", cpu=1.0)
+        await scene.broker.enqueue([1, 2])
+        await scene.until(TaskStatus.RUNNING, 2)
+        task = await scene.until(TaskStatus.PENDING, 1)
+        found = await waiting.until(lambda: _delayed(scene), "the first is put back, and tried later")
+    assert "input/output errors" in (found.reason or "")
+    assert task.ending is None
+
+
+async def _delayed(scene: Scene) -> Task | None:
+    task = await scene.task(1)
+    return task if task.status is TaskStatus.PENDING and task.not_before is not None else None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [errors.NodeFull("full", trouble="disk full"), errors.NodeUnwell("EMFILE", trouble="too many open files")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_node_that_can_start_nothing_is_not_ready_and_its_tasks_go_elsewhere(
+    scene: Scene, error: errors.StartFailed
+) -> None:
+    scene.executor.reports["node2"] = samples.report("node2")
+    scene.executor.faults.refuse_start = {base.run_name(task_id, 1): error for task_id in TASKS}  # the first tries
+    for task_id in TASKS:
+        await scene.add(task_id, cmd="sleep 600", cpu=1.0)
+    async with scene.running():
+        await scene.broker.enqueue(TASKS)
+        await scene.until(TaskStatus.RUNNING, *TASKS)
+        assert {(await scene.task(task_id)).attempt for task_id in TASKS} == {2}

@@ -1,0 +1,174 @@
+"""Errors of the system while a task is prepared or started are the installation's: no task ends by them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from services.scheduler import ailments, retries
+from services.scheduler.ailments import Ailments
+from services.scheduler.cluster import Cluster
+from services.scheduler.preparation import Preparer
+from shared import errors, troubles
+from shared.executors.process import spawn
+from shared.models.task import Place
+from shared.storage import beneath, directories
+from shared.storage.directories import TaskDirectories
+from tests.support import rigs, samples
+
+ERRNOS = sorted(errno.errorcode)
+PASSING = retries.PASSING
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """This process can open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def a_task_of_ours() -> object:
+    made = samples.task()
+    made.user.uid, made.user.gid = rigs.UID, rigs.GID
+    return made
+
+
+@pytest.mark.parametrize("number", ERRNOS, ids=lambda number: errno.errorcode[number])
+def test_no_errno_while_a_directory_is_made_is_the_task_s_fault(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(TaskDirectories, "_make", fail)
+    found = Preparer(TaskDirectories(tmp_path), tmp_path)._prepare(a_task_of_ours())  # type: ignore[arg-type]
+    assert isinstance(found, PASSING), found
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EROFS]
+)
+def test_no_errno_of_a_disk_while_a_script_is_written_is_the_task_s_fault(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(beneath, "write_new", fail)
+    found = Preparer(TaskDirectories(tmp_path), tmp_path)._prepare(a_task_of_ours())  # type: ignore[arg-type]
+    assert isinstance(found, errors.StorageUnavailable)
+    assert isinstance(found, errors.StorageFull) is (number in (errno.ENOSPC, errno.EDQUOT))
+    assert found.trouble in str(found)
+
+
+def test_what_a_task_put_in_the_way_of_its_next_attempt_is_its_own(tmp_path: Path) -> None:
+    made = TaskDirectories(tmp_path)
+    path = made.make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
+    (path / ".godocker").rmdir()
+    (path / ".godocker").write_text("in the way")
+    with pytest.raises(errors.StorageError):
+        made.make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_what_an_attempt_left_is_not_absent_because_it_cannot_be_read(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = TaskDirectories(tmp_path).make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
+    (path / ".godocker" / "started.1").write_text("12\n")
+    opened = os.open
+
+    def fail(name: object, *args: object, **about: object) -> int:
+        if name == "started.1":
+            raise OSError(number, os.strerror(number))
+        return opened(name, *args, **about)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(errors.StorageUnavailable):
+        directories.read_result(path, 1)
+
+
+def test_a_process_without_descriptors_says_so(tmp_path: Path) -> None:
+    made = TaskDirectories(tmp_path)
+    made.probe()
+    with no_descriptors(), pytest.raises(errors.StorageUnavailable, match="too many open files"):
+        made.probe()
+    with no_descriptors():
+        found = Preparer(made, tmp_path)._prepare(a_task_of_ours())  # type: ignore[arg-type]
+    assert isinstance(found, errors.StorageUnavailable)
+    assert not [name for name in os.listdir(tmp_path / "tasks") if name.startswith(".probe")]
+
+
+async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rigs.Rig("process", tmp_path)
+    numbers = [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOENT]
+    try:
+        for number in numbers:
+            run = await rig.run("true")
+
+            def fail(_: object, number: int = number) -> None:
+                raise OSError(number, os.strerror(number))
+
+            monkeypatch.setattr(spawn, "_popen", fail)
+            with pytest.raises(errors.NodeUnwell) as told:
+                await rig.executor.start(run)
+            assert told.value.trouble == troubles.words(number)
+            assert await rig.executor.inspect(run.handle) is None
+    finally:
+        await rig.executor.close()
+
+
+def test_errors_of_the_installation_are_tried_again_without_end_and_ever_less_often() -> None:
+    made = retries.Retries()
+    for error in (errors.NodeFull("full"), errors.NodeUnwell("unwell"), errors.StorageUnavailable("gone")):
+        waits = [made.again_in(1, error) for _ in range(40)]
+        assert None not in waits
+        assert waits[-1] == retries.LONGEST
+
+
+# --- where nothing is tried for a while -----------------------------------------------------------------------
+
+
+def test_what_fails_together_counts_once_and_what_fails_again_doubles_the_pause() -> None:
+    made = Ailments()
+    for _ in range(20):
+        made.note("n1", "disk full", now=100.0)
+    assert made.reason("n1", now=100.0 + ailments.FIRST - 0.1) == "disk full"
+    assert made.reason("n2", now=100.0) is None
+    assert made.reason("n1", now=100.0 + ailments.FIRST) is None, "one may try"
+    assert made.current(now=100.0 + ailments.FIRST) == {"n1"}, "and it is not well before one succeeded"
+    made.note("n1", "disk full", now=103.0)
+    assert made.reason("n1", now=103.0 + 2 * ailments.FIRST - 0.1) == "disk full"
+    now = 103.0
+    for _ in range(20):
+        now += ailments.LONGEST
+        made.note("n1", "disk full", now=now)
+    assert made.reason("n1", now=now + ailments.LONGEST - 0.1)
+    assert made.reason("n1", now=now + ailments.LONGEST) is None
+    made.heal(ailments.EVERYWHERE, "n1")
+    assert made.current(now=now) == set()
+
+
+def test_an_ailing_node_is_not_ready_with_the_reason_for_whoever_asks() -> None:
+    found = Ailments()
+    cluster = Cluster(ailments=found)
+    cluster.observe([samples.report("n1"), samples.report("n2", ready=False, reason="silent")])
+    found.keep(ailments.EVERYWHERE, "disk full: the shared directory", now=0.0, seconds=float("inf"))
+    told = [(report.ready, report.reason) for report in cluster.reports]
+    assert told == [(False, "disk full: the shared directory"), (False, "silent")]
+    assert [state.ready for state in cluster.snapshot()] == [False, False]
+    assert cluster.ailing == {ailments.EVERYWHERE}
+    found.heal(ailments.EVERYWHERE)
+    assert [state.ready for state in cluster.snapshot()] == [True, False]
