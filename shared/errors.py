@@ -12,6 +12,7 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── PreconditionFailed      of a conditional request
     │   ├── RangeNotSatisfiable     of a file, with its size
     │   ├── NotAuthenticated
+    │   │   └── TokenExpired
     │   ├── NotAllowed
     │   ├── NotFound
     │   │   └── TaskNotFound
@@ -129,6 +130,10 @@ class RangeNotSatisfiable(RequestError):
 
 class NotAuthenticated(RequestError):
     """Who is asking could not be established."""
+
+
+class TokenExpired(NotAuthenticated):
+    """The token has expired: get a new one by POST /api/1.0/authenticate."""
 
 
 class NotAllowed(RequestError):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import httptools
 import structlog
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from shared import offers, refusals
+from shared.answering import Answer
 
 log = structlog.get_logger(__name__)
 
 HEAD_LIMIT = 64 * 1024  #: bytes of a request line and headers, give or take what comes in one piece
 HEAD_TIMEOUT = 20.0  #: seconds in which they have to come, also the first ones of a connection
 BODY_TIMEOUT = 60.0  #: seconds without a byte of a body that is waited for
+REST_TIMEOUT = 5.0  #: seconds for which a client that was answered already is listened to, so that it sees the answer
+REST_LIMIT = 8 * 1024 * 1024  #: bytes that it may go on to send
 _LOOKS = 8  #: at a connection, within the shorter of the two
 
 _TOO_LARGE = "431 Request Header Fields Too Large"
@@ -25,30 +32,136 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._opened_at = self._heard_at = self.loop.time()
         self._head_since: float | None = self._opened_at  # since when a head is waited for; None: none is
-        self._head_size = 0
+        self._head_size = self._heads = 0
+        self._rest: int | None = None  # bytes that are read and thrown away before the end; None: it is not near
+        self._rest_ends: asyncio.TimerHandle | None = None
+        self._rest_expected = False
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._look_again.cancel()
+        if self._rest_ends is not None:
+            self._rest_ends.cancel()
         super().connection_lost(exc)
 
+    # --- what is heard ----------------------------------------------------------------------
+
     def data_received(self, data: bytes) -> None:
+        if self._rest is not None:
+            self._rest -= len(data)
+            if self._rest < 0:
+                self.transport.close()
+            return
         self._heard_at = self.loop.time()
-        was_under_way = self._head_since is not None
-        super().data_received(data)
+        was_under_way, heads = self._head_since is not None, self._heads
+        self._unset_keepalive_if_required()
+        self._parse(data)
         # Where a head begins in the middle of a piece, how much of that is its own is not known: the next piece counts.
-        if was_under_way and self._head_since is not None:
+        if was_under_way and self._head_since is not None and self._heads == heads:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
                 self._cut_off(_TOO_LARGE)
 
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest and self._rest is None:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
+                if not self._go_on_as_before():
+                    return
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+
+    def _go_on_as_before(self) -> bool:
+        """
+        Take the request, whose parser stops at its offer, as one without it: then its body is read, and by the one rule that
+        there is. False where it makes no sense without.
+        """
+        method, version = self._offered
+        if method == b"CONNECT":
+            self.send_400_response("CONNECT is for proxies.")
+            return False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as of the first parser of a connection
+        self.parser.feed_data(offers.declined(method, self.url, version, self.headers))
+        return True
+
     def on_message_begin(self) -> None:
         self._head_since, self._head_size = self.loop.time(), 0
+        self._heads += 1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            self._offered = self.parser.get_method(), self.parser.get_http_version()
+            return
         self._head_since = None
+        version = self.parser.get_http_version()
+        if version != "1.1":
+            self.expect_100_continue = False  # an older client does not know what would come
+        self.app = refusals.of_head(version, self.headers) or self.config.loaded_app
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        super()._start_asgi_task(cycle, Answer(app, cycle, self))  # type: ignore[arg-type]
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Close the connection, once what was written is sent."""
+        self.transport.close()
+
+    def expect_rest(self) -> None:
+        """The client is still sending when the answer under way ends."""
+        self._rest_expected = True
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._rest_expected and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._listen_to_rest()
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        is_broken_body = cycle is not None and cycle.more_body and not cycle.response_started and not self.pipeline
+        if cycle is None or cycle.response_complete or is_broken_body:
+            log.info("client.not_understood", client=self._client_address(), reason=msg)
+            self._say(f"400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {len(msg)}", msg)
+        elif cycle.more_body:
+            self.transport.close()
+        else:
+            # In the middle of an answer to an earlier request: that one is brought to its end.
+            cycle.keep_alive = False
+            self._rest = REST_LIMIT
+
+    def _say(self, head: str, body: str = "") -> None:
+        if self.cycle is not None:
+            # Whoever is still at work on a request of this connection is to say nothing more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(f"HTTP/1.1 {head}\r\nconnection: close\r\n\r\n{body}".encode())
+        self._listen_to_rest()
+
+    def _listen_to_rest(self) -> None:
+        """
+        End with the answer that was written, but read on for a bounded while: where bytes come after a socket was closed, the
+        system resets the connection, and takes the answer from a client that has not read it yet (RFC 9112, 9.6).
+        """
+        self._rest = REST_LIMIT
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        if self._rest_ends is None:
+            self._rest_ends = self.loop.call_later(REST_TIMEOUT, self.transport.close)
+
+    # --- time ---------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         interval = min(HEAD_TIMEOUT, BODY_TIMEOUT) / _LOOKS
@@ -61,7 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._heard_at = now
             self._head_since = None if self._head_since is None else now
         # Where we are late ourselves, what came meanwhile is not read yet.
-        if now < in_time and self._is_late(now):
+        if now < in_time and self._rest is None and self._is_late(now):
             self._cut_off(_TOO_SLOW)
         else:
             self._watch()
@@ -82,8 +195,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _cut_off(self, status: str) -> None:
         if self.transport.is_closing():
             return
-        if self._head_since != self._opened_at:  # else it sent nothing, and asked for no answer
-            log.info("client.cut_off", client=self.client[0] if self.client else None, status=status)
-            if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-                self.transport.write(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
-        self.transport.close()
+        if self._head_since == self._opened_at:  # it sent nothing, and asked for no answer
+            self.transport.close()
+            return
+        log.info("client.cut_off", client=self._client_address(), status=status)
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self._say(f"{status}\r\ncontent-length: 0")
+        else:
+            self.transport.close()
+
+    def _client_address(self) -> str | None:
+        return self.client[0] if self.client else None

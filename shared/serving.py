@@ -26,6 +26,10 @@ VERSION = metadata.version("godocker")
 #: Raises an `errors.GoDockerError` unless the dependency answers.
 Check = Callable[[], Awaitable[None]]
 
+#: Seconds for which a connection is kept without a request. Longer than clients and proxies keep theirs (nginx 60, Go 90, Caddy
+#: 120 where nothing else is configured): who lets go first must be the one who sends, or its next request meets a closed door.
+KEEP_ALIVE = 150
+
 _CHECK_TIMEOUT = 3.0  #: seconds
 _SHUTDOWN_TIMEOUT = 5  #: seconds for requests under way
 _UNSENT = 256 * 1024  #: bytes that wait in the kernel to be sent to one client, see tcp(7)
@@ -107,8 +111,9 @@ async def serve(
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT,
-        timeout_keep_alive=30,
+        timeout_keep_alive=KEEP_ALIVE,
         http=protocol.BoundedProtocol,
+        ws="none",
         server_header=False,
         # By default it believes whoever comes from this machine, and what the environment names.
         proxy_headers=bool(proxies),

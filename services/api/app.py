@@ -7,7 +7,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, described, errors, requests, routers
+from services.api import bodies, described, errors, requests, routers, targets
 from services.api.context import Context
 from services.api.routes import (
     app_tokens,
@@ -80,7 +80,8 @@ def build(context: Context) -> ASGIApp:
     app = document()
     app.state.context = context
     _expose_metrics(app, public=context.settings.metrics_public)
-    return requests.RequestIds(bodies.BodyLimit(app, limit=context.settings.max_body))
+    limited = bodies.BodyLimit(app, limit=context.settings.max_body)
+    return requests.RequestIds(targets.Targets(limited, app.routes))
 
 
 def document() -> FastAPI:
@@ -98,6 +99,7 @@ def document() -> FastAPI:
         redoc_url=None,
     )
     errors.install(app)
+    targets.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
     described.install(app)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-import orjson
-from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api import queries
-from services.api.errors import problem
-from services.api.wire.answers import ProblemJson
+from services.api.errors import answer
+from shared import errors
 
 BODY_TIMEOUT = 30.0  #: seconds in which a body must have arrived
 
@@ -34,21 +29,36 @@ class BodyLimit:
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not declared.isdigit() or int(declared) > self._limit:
-            await self._too_large()(scope, receive, send)
-            return
+            await answer(self._too_large())(scope, receive, send)
+        elif is_asked_for(scope):
+            # Not yet: to read would tell the client to send what may be refused by its head alone.
+            await self._app(scope, _later(lambda: self._read(receive), receive), send)
+        else:
+            try:
+                body = await self._read(receive)
+            except errors.RequestError as error:
+                await answer(error)(scope, receive, send)
+                return
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The whole body. Raises `errors.BodyTooLarge` and `errors.BodyIncomplete`."""
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 body = await _read(receive, self._limit)
         except TimeoutError:
-            await problem(408, "request_timeout", "the body did not arrive in time")(scope, receive, send)
-            return
+            raise errors.BodyIncomplete("the body did not arrive in time") from None
         if body is None:
-            await self._too_large()(scope, receive, send)
-            return
-        await self._app(scope, _replay(body, receive), send)
+            raise self._too_large()
+        return body
 
-    def _too_large(self) -> ProblemJson:
-        return problem(413, "body_too_large", f"a body may hold at most {self._limit} bytes")
+    def _too_large(self) -> errors.BodyTooLarge:
+        return errors.BodyTooLarge(f"a body may hold at most {self._limit} bytes")
+
+
+def is_asked_for(scope: Scope) -> bool:
+    """Whether the client sends its body only once it is asked for it (`Expect: 100-continue`; RFC 9110, 10.1.1)."""
+    return any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
 
 
 def _is_upload(scope: Scope) -> bool:
@@ -73,6 +83,18 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
             return b"".join(chunks)
 
 
+def _later(read: Callable[[], Awaitable[bytes]], receive: Receive) -> Receive:
+    replay: Receive | None = None
+
+    async def later() -> Message:
+        nonlocal replay
+        if replay is None:
+            replay = _replay(await read(), receive)
+        return await replay()
+
+    return later
+
+
 def _replay(body: bytes, receive: Receive) -> Receive:
     sent = False
 
@@ -84,31 +106,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-class _StrictRequest(Request):
-    async def json(self) -> Any:
-        # orjson refuses what the standard library lets pass: NaN, lone surrogates, nesting without end.
-        return orjson.loads(await self.body())
-
-
-class StrictRoute(APIRoute):
-    """A route whose bodies are JSON, whatever the client calls them, and are parsed strictly, as are the names of parameters."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def strict(request: Request) -> Response:
-            queries.check(request)
-            return await handler(_StrictRequest(_called_json(request.scope), request.receive))
-
-        return strict
-
-
-def _called_json(scope: Scope) -> Scope:
-    """
-    The request as if its body were declared as JSON. The original took every body for that; `curl -d` without a header calls it a
-    form, and there are no forms here.
-    """
-    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}

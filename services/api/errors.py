@@ -24,6 +24,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.BodyIncomplete: (408, "request_timeout"),
     errors.QuotaExceeded: (413, "quota_exceeded"),
     errors.NotAuthenticated: (401, "not_authenticated"),
+    errors.TokenExpired: (401, "token_expired"),
     errors.NotAllowed: (403, "not_allowed"),
     errors.NotFound: (404, "not_found"),
     errors.TaskNotFound: (404, "task_not_found"),

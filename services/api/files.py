@@ -93,6 +93,19 @@ class FilesService:
             raise _unavailable(error) from error
         return await self._shown(method, Fetched(answer.status_code, answer.headers, _pieces(answer), answer.aclose))
 
+    async def check_room(self, grant: Grant, size: int) -> None:
+        """
+        Raises `errors.QuotaExceeded` where a file of `size` bytes has no room in the granted directory: before its client has
+        sent, or was told to send, any of it. And `errors.FilesUnavailable`.
+        """
+        headers = {"Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}"}
+        try:
+            answer = await self._client.get("/room", params={"size": size}, headers=headers)
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+        if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            raise errors.QuotaExceeded(str(answer.json()["detail"]))
+
     @staticmethod
     async def _shown(method: str, answer: Fetched) -> Response:
         if answer.status not in _PASSED_ON:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from services.api import errors
-from services.api.bodies import StrictRoute
+from services.api.strict import StrictRoute
 from services.api.wire.answers import Json
 
 API = "/api/1.0"

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from services.files.places import Places, entered
-from services.files.quotas import Claim, Quotas, cost, measure
+from services.files.quotas import Account, Claim, Quotas, cost, measure
 from services.files.threads import Threads
 from shared import errors, metrics
 from shared.auth.grants import Grant
@@ -51,7 +51,7 @@ class Uploads:
         names = resolve.components(path)
         if not names or path.endswith(b"/"):
             raise errors.InvalidInput.of("path", "must name a file")
-        async with self._quotas.account(grant.directory, lambda: self._threads.look(self._measured, grant)) as account:
+        async with self._account(grant) as account:
             with Claim(account, quota=grant.quota) as claim:
                 claim.grow(declared or 0)
                 received = await self._threads.look(self._begin)
@@ -63,6 +63,14 @@ class Uploads:
                 finally:
                     await self._threads.look(_abandon, received)
         return received.size
+
+    async def check_room(self, grant: Grant, size: int) -> None:
+        """Raises `errors.QuotaExceeded` where a file of `size` bytes has no room now."""
+        async with self._account(grant) as account:
+            account.check(cost(size), quota=grant.quota)
+
+    def _account(self, grant: Grant) -> contextlib.AbstractAsyncContextManager[Account]:
+        return self._quotas.account(grant.directory, lambda: self._threads.look(self._measured, grant))
 
     async def _fill(self, received: _Received, pieces: AsyncIterator[bytes], claim: Claim) -> None:
         buffer = bytearray()

@@ -10,7 +10,7 @@ import hmac
 import secrets
 
 from jose import jwt
-from jose.exceptions import JOSEError
+from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from shared import errors
 
@@ -38,7 +38,9 @@ def check_bearer(bearer: str, token: str, *, secret: str) -> None:
         # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
         claims = jwt.decode(bearer, secret, algorithms=[ALGORITHM])
         named = claims.get("app_token")
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise errors.NotAuthenticated(f"the bearer is not valid: {type(error).__name__}") from None
+    except ExpiredSignatureError:
+        raise errors.TokenExpired("the bearer has expired: sign a new one") from None
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+        raise errors.NotAuthenticated("the bearer is not signed with the secret of applications") from None
     if not isinstance(named, str) or not hmac.compare_digest(digest(named), digest(token)):
         raise errors.NotAuthenticated("the bearer was made for another application token")

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from jose import jwt
-from jose.exceptions import JOSEError
+from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from shared import errors
 
@@ -77,8 +77,10 @@ def read(token: str, *, key: str) -> Grant:
             token, key, algorithms=[ALGORITHM], audience=FILES, issuer=ISSUER, options=_REQUIRED
         )
         return _grant(claims)
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise errors.NotAuthenticated(f"the grant is not valid: {type(error).__name__}") from None
+    except ExpiredSignatureError:
+        raise errors.TokenExpired("the grant has expired: it is good for seconds, by clocks that agree") from None
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+        raise errors.NotAuthenticated("the grant is not one of ours") from None
 
 
 def _grant(claims: dict[str, Any]) -> Grant:

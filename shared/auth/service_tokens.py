@@ -11,7 +11,7 @@ import hashlib
 import hmac
 
 from jose import jwt
-from jose.exceptions import JOSEError
+from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from shared import errors
 
@@ -43,5 +43,9 @@ def check(token: str, *, key: str, audience: str = SCHEDULER) -> None:
     try:
         # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
         jwt.decode(token, key, algorithms=[ALGORITHM], audience=audience, issuer=ISSUER, options=_REQUIRED)
-    except JOSEError as error:
-        raise errors.NotAuthenticated(f"the service token is not valid: {type(error).__name__}") from None
+    except ExpiredSignatureError:
+        raise errors.TokenExpired(
+            "the service token has expired: it is good for seconds, by clocks that agree"
+        ) from None
+    except JOSEError:
+        raise errors.NotAuthenticated("the service token is not one of ours") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jose import jwt
-from jose.exceptions import JOSEError
+from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from shared import clock, errors
 
@@ -20,6 +20,7 @@ ALGORITHM = "HS256"
 ISSUER = "godocker"
 SESSION = "session"  #: audience: a token made for anything else is not a session
 MAX_LENGTH = 4096  #: characters; a longer one is not looked at
+_NOT_OURS = "the token is not one of ours: get one by POST /api/1.0/authenticate"
 _REMEMBERED = 4096  #: tokens in use at a time whose signature is checked once
 
 _REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "sub", "aud", "iss")}
@@ -54,13 +55,15 @@ def make_session(user: str, apikey_hash: str, *, secret: str, now: float, second
 def read_session(token: str, *, secret: str) -> Session:
     """Who a token speaks for. Raises `errors.NotAuthenticated`, whatever is wrong with it."""
     if not token or len(token) > MAX_LENGTH:
-        raise errors.NotAuthenticated("the token is not one of ours")
+        raise errors.NotAuthenticated(_NOT_OURS)
     try:
         session, expires_at = _read(token, secret)
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise errors.NotAuthenticated(f"the token is not valid: {type(error).__name__}") from None
+    except ExpiredSignatureError:
+        raise errors.TokenExpired() from None
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+        raise errors.NotAuthenticated(_NOT_OURS) from None
     if expires_at < int(clock.now()):
-        raise errors.NotAuthenticated("the token is not valid: ExpiredSignatureError")
+        raise errors.TokenExpired()
     return session
 
 

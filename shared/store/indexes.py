@@ -63,7 +63,8 @@ INDEXES = {
             [
                 ("user.id", ASCENDING),
                 ("ended_at", DESCENDING),
-                *((name, ASCENDING) for name in ("status", "purge", "started_at", "spec.name", "spec.image", "_id")),
+                ("_id", DESCENDING),  # or those that ended at the same time could change places from page to page
+                *((name, ASCENDING) for name in ("status", "purge", "started_at", "spec.name", "spec.image")),
             ],
             name="over_by_user",
             partialFilterExpression=_ENDED,
@@ -73,7 +74,7 @@ INDEXES = {
         # Ends that are not counted and cleaned up yet.
         IndexModel([("settled", ASCENDING)], name="unsettled", partialFilterExpression={"settled": False}),
         # GET task/over/all, and what is older than so many days.
-        IndexModel([("ended_at", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
+        IndexModel([("ended_at", DESCENDING), ("_id", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
         # What was over for so long that it is archived; what is archived has left it.
         IndexModel(
             [("ended_at", ASCENDING)], name="over_by_age", partialFilterExpression={"status": lifecycle.TaskStatus.OVER}

@@ -76,8 +76,9 @@ class TaskLists:
         return _streamed(self._tasks.find(query).sort([("submitted_at", -1), ("_id", -1)]))
 
     def over(self, wanted: Filter, *, skip: int = 0, limit: int) -> Stream:
-        """Those that are over, the latest end first; all of them with `limit` 0."""
-        return _streamed(self._tasks.find(_query(wanted)).sort("ended_at", -1).skip(skip).limit(limit))
+        """Those that are over, the latest end first, equal ones by number; all of them with `limit` 0."""
+        order = [("ended_at", -1), ("_id", -1)]
+        return _streamed(self._tasks.find(_query(wanted)).sort(order).skip(skip).limit(limit))
 
     @connection.translated
     async def page(self, wanted: Filter, *, skip: int, limit: int, order: Order | None, reverse: bool) -> Page:
@@ -87,7 +88,7 @@ class TaskLists:
         """
         direction = 1 if (order is None) == reverse else -1
         sort = [(_FIELDS[order] if order else "ended_at", direction)]
-        if order is not None and order is not Order.ID:
+        if order is not Order.ID:
             sort.append(("_id", direction))  # or tasks of one name could change places from page to page
         read = self._searched if wanted.text else self._paged
         with pymongo.timeout(SEARCH_SECONDS):

@@ -70,7 +70,9 @@ def test_what_does_not_run_cannot_be_suspended_or_resumed(place: Place) -> None:
     assert status["secondary"] in ("suspend rejected", "rejected by scheduler")
     place.client.kill(task_id)
     ended = place.client.wait(task_id)["status"]
-    assert dict(get(place, f"task/{task_id}/resume"))["status"] == ended
+    answer = place.client.http.get(f"/api/1.0/task/{task_id}/resume")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+    assert place.client.status(task_id) == ended
 
 
 def test_a_rescheduled_task_runs_from_the_start_again_as_its_next_attempt(place: Place) -> None:

@@ -80,6 +80,21 @@ async def test_a_task_that_waits_cannot_be_steered(
     assert (await gateway.task(1)).intent is None
 
 
+@pytest.mark.parametrize("action", ["suspend", "resume", "reschedule"])
+async def test_a_wish_for_a_task_that_is_over_is_refused_with_what_to_do_instead(
+    gateway: Gateway, alice: User, action: str
+) -> None:
+    await add_over(gateway, 7)
+    await gateway.add_task(8, TaskStatus.ARCHIVED)
+    for number in (7, 8):
+        answer = await gateway.ask("GET", f"/task/{number}/{action}", alice)
+        assert refused(answer, 409) == "conflict"
+        assert f"POST to /api/1.0/task the document that GET /api/1.0/task/{number} answers" in answer.json()["detail"]
+    # And that is true.
+    document = good(await gateway.ask("GET", "/task/7", alice))
+    assert good(await gateway.ask("POST", "/task", alice, json=document))["id"] not in (7, 8)
+
+
 # --- changed ----------------------------------------------------------------------------------
 
 

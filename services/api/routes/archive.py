@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, task_answers
+from services.api import array_actions, routers, strict, task_answers
 from services.api.dependencies import Caller, Here, Managed
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
@@ -38,6 +38,7 @@ _ARCHIVE_OLD: dict[str, Any] = {
 # Clients of the original archive by GET. A browser that looks ahead, or a curious click, does not by POST.
 @router.get("/task/{task_id}/archive", name="archive_task_by_get", deprecated=True, **_ARCHIVE)
 @router.post("/task/{task_id}/archive", **_ARCHIVE)
+@strict.changes
 async def archive_task(task: Managed, here: Here) -> Json:
     """Its files are removed, its record stays; those of an array with those of all its children. Archiving twice is fine."""
     if task.status not in ENDED:
@@ -75,6 +76,7 @@ async def delete_task(task: Managed, here: Here, user: Caller) -> Json:
 
 @router.get("/archive/{days}", name="archive_old_tasks_by_get", deprecated=True, **_ARCHIVE_OLD)
 @router.post("/archive/{days}", **_ARCHIVE_OLD)
+@strict.changes
 async def archive_old_tasks(days: Days, here: Here, user: Caller) -> Json:
     now = clock.now()
     old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)

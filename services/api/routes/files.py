@@ -106,6 +106,9 @@ async def put_user_file(request: Request, user: Changed, here: Here, path: FileP
     name is replaced once all of the new one is there.
     """
     grant = _of_user(here, user, Mode.WRITE)
+    declared = request.headers.get("content-length", "")
+    if grant.quota is not None and declared.isdecimal():
+        await here.files.check_room(grant, int(declared))
     return await here.files.forward("PUT", grant, path, headers=request.headers, body=_body(request, grant.quota))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path
+from starlette.responses import RedirectResponse
 
 from services.api import offer, routers
 from services.api.dependencies import Here
@@ -14,6 +15,13 @@ from shared.store.work import GB
 
 router = routers.make("system")
 health_router = routers.make("system", prefix="")
+
+
+@health_router.get("/", include_in_schema=False)
+@health_router.get("/redoc", include_in_schema=False)
+async def welcome() -> RedirectResponse:
+    """The documentation, for whoever comes with a browser. Its path is relative: the gateway may be below another one."""
+    return RedirectResponse("docs")
 
 
 @router.get("/ping", response_model=Message, summary="Check that the gateway answers")

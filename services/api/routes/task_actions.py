@@ -7,7 +7,7 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, arrays, requirements, routers, task_answers
+from services.api import array_actions, arrays, requirements, routers, strict, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, Token
@@ -26,10 +26,15 @@ router = routers.make("tasks")
 TASK_TOKEN_SECONDS = 24 * 3600
 
 _RESPONSES = AUTHENTICATED | responses(404)
+_STEERED = _RESPONSES | responses(409)
 
 
 async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: User) -> Json:
-    """Record what the owner wants of a running task; of any other it is rejected, where it is not over already."""
+    """
+    Record what the owner wants of a running task; of a waiting one it is rejected. Raises `errors.Conflict` where it is over.
+    """
+    if task.status in ENDED:
+        raise _over(task)
     can = intent is Intent.RESCHEDULE or Feature.PAUSE in here.features
     now = clock.now()
     if intent is Intent.RESCHEDULE and task.array is not None:
@@ -45,16 +50,29 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: 
             here.hints.pending([task.id])
     elif intent is not Intent.RESCHEDULE:
         asked = await here.stores.tasks.reject(task.id, rejected)
-    return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)
+    now_is = asked or await here.stores.views.get(task.id) or task
+    if asked is None and now_is.status in ENDED:
+        raise _over(now_is)  # it came to its end meanwhile
+    return await task_answers.one(here, now_is)
 
 
-@router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_RESPONSES, summary="Suspend a running task")
+def _over(task: Task) -> errors.Conflict:
+    """Of a wish that comes too late, with what can be done instead."""
+    return errors.Conflict(
+        f"task {task.id} is over: to run it again, send it anew: POST to /api/1.0/task the document that "
+        f"GET /api/1.0/task/{task.id} answers"
+    )
+
+
+@router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_STEERED, summary="Suspend a running task")
+@strict.changes
 async def suspend_task(task: Managed, here: Here, user: Caller) -> Json:
     """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
     return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED, by=user)
 
 
-@router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_RESPONSES, summary="Resume a suspended task")
+@router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_STEERED, summary="Resume a suspended task")
+@strict.changes
 async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
     return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED, by=user)
 
@@ -62,11 +80,12 @@ async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
 @router.get(
     "/task/{task_id}/reschedule",
     response_model=TaskOut,
-    responses=_RESPONSES,
+    responses=_STEERED,
     summary="Restart a running task on any node",
 )
+@strict.changes
 async def reschedule_task(task: Managed, here: Here, user: Caller) -> Json:
-    """A task that does not run is shown as it is."""
+    """A task that does not run yet is shown as it is; one that is over can be sent anew."""
     return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED, by=user)
 
 
@@ -118,6 +137,7 @@ async def change_task(sent: Change, task: Managed, here: Here, user: Caller) -> 
     responses=_RESPONSES | responses(403, 409),
     summary="Share a task and its files by a token",
 )
+@strict.changes
 async def share_task(task: Owned, here: Here, user: Caller) -> Json:
     """
     Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it. That of an array also opens
@@ -136,6 +156,7 @@ async def share_task(task: Owned, here: Here, user: Caller) -> Json:
     responses=_RESPONSES | responses(403),
     summary="Stop sharing a task",
 )
+@strict.changes
 async def unshare_task(task: Owned, here: Here, user: Caller) -> Json:
     await here.stores.tasks.set_share(task.id, None)
     log.info("task.unshared", task_id=task.id, user=task.user.id, by=user.id)

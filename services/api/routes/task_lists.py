@@ -92,6 +92,11 @@ async def list_finished_tasks(
         ),
     ] = None,
 ) -> Response:
+    """
+    A page is a part of the list as it is at that moment. Where tasks end, or are deleted or archived, between one page and the
+    next, the following ones move up or down, and a reader may miss some or meet some twice. The order itself is fixed: equal
+    ones are sorted by number.
+    """
     if draw is None:
         return await task_answers.streamed(here, here.stores.lists.over(Filter(user.id), limit=limit))
     wanted = Filter(user.id, start=start_date, end=end_date, text=regex)
@@ -119,6 +124,11 @@ async def list_all_finished_tasks(here: Here, limit: Limit = _LIST) -> Response:
     summary="List finished tasks of all users, page by page",
 )
 async def page_all_finished_tasks(skip: Skip, limit: Count, here: Here, period: Period | None = None) -> Response:
+    """
+    The latest end first, equal ones by number. `skip` counts in the list as it is now: where tasks end or are deleted between
+    two requests, a reader of parts may miss some or meet some twice. `limit` 0 gives all of them in one answer, which misses
+    none.
+    """
     return await _cursor(here, None, skip, limit, period)
 
 
@@ -131,6 +141,11 @@ async def page_all_finished_tasks(skip: Skip, limit: Count, here: Here, period: 
 async def page_finished_tasks(
     skip: Skip, limit: Count, here: Here, user: Caller, period: Period | None = None
 ) -> Response:
+    """
+    The latest end first, equal ones by number. `skip` counts in the list as it is now: where tasks end or are deleted between
+    two requests, a reader of parts may miss some or meet some twice. `limit` 0 gives all of them in one answer, which misses
+    none.
+    """
     return await _cursor(here, user.id, skip, limit, period)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, task_answers
+from services.api import array_actions, routers, strict, task_answers
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Counted, Json
@@ -70,6 +70,7 @@ async def get_task_status(task: Visible, here: Here) -> Json:
     responses=AUTHENTICATED | responses(403, 404),
     summary="Release a held task",
 )
+@strict.changes
 async def release_task(task: Managed, here: Here) -> Json:
     """A task that is past being created is shown as it is."""
     if task.status is not TaskStatus.CREATED:

@@ -1,4 +1,4 @@
-"""`/files?path=…`: read, write and remove below the directory that the request's grant names."""
+"""`/files?path=…`: read, write and remove below the directory that the request's grant names; `/room?size=…` beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import unquote_to_bytes
 
 import orjson
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from shared.auth.grants import Grant, Mode
 
 router = APIRouter()
 
+_ROOM = "/room"  #: is asked for with a grant to write
 _BODY_TIMEOUT = 60.0  #: seconds in which the next piece of a body must have arrived
 
 _bearer = HTTPBearer(auto_error=False)
@@ -32,7 +33,8 @@ async def _granted(
 ) -> Grant:
     """The request's grant, which must be one for what the method does."""
     grant = grants.read(credentials.credentials if credentials else "", key=here.key)
-    needed = Mode.READ if request.method in ("GET", "HEAD") else Mode.WRITE
+    reads = request.method in ("GET", "HEAD") and request.url.path != _ROOM
+    needed = Mode.READ if reads else Mode.WRITE
     if grant.mode is not needed:
         raise errors.NotAllowed(f"the grant is not one to {needed}")
     return grant
@@ -66,6 +68,12 @@ async def write(request: Request, here: Here, grant: Granted, path: FilePath) ->
         grant, path, _body(request), declared=int(declared) if declared.isdecimal() else None
     )
     return _said("File stored", size=size)
+
+
+@router.get(_ROOM)
+async def room(here: Here, grant: Granted, size: Annotated[int, Query(ge=0)]) -> Response:
+    await here.uploads.check_room(grant, size)
+    return _said("There is room")
 
 
 @router.delete("/files")

@@ -1,0 +1,29 @@
+"""Offers to go on in another protocol (RFC 9110, 7.8): a request is rewritten as if its client had not made one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_OF_AN_OFFER = frozenset({b"upgrade", b"http2-settings"})
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def declined(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
+    """
+    The head of the same request without its offer. Names and values are those that a parser took apart: none of them holds a
+    line break.
+    """
+    lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
+    for name, value in headers:
+        kept = _without_offer(value) if name == b"connection" else value
+        if name not in _OF_AN_OFFER and kept:
+            lines.append(b"%b: %b" % (name, kept))
+        elif name not in _OF_AN_OFFER and name != b"connection":
+            lines.append(b"%b:" % name)
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _without_offer(value: bytes) -> bytes:
+    tokens = [token.strip() for token in value.split(b",")]
+    return b", ".join(token for token in tokens if token.lower() not in _OF_AN_OFFER)
