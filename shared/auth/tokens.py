@@ -20,6 +20,7 @@ ALGORITHM = "HS256"
 ISSUER = "godocker"
 SESSION = "session"  #: audience: a token made for anything else is not a session
 MAX_LENGTH = 4096  #: characters; a longer one is not looked at
+_EXPIRED = "the token has expired: get a new one by POST /api/1.0/authenticate"
 _NOT_OURS = "the token is not one of ours: get one by POST /api/1.0/authenticate"
 _REMEMBERED = 4096  #: tokens in use at a time whose signature is checked once
 
@@ -59,11 +60,11 @@ def read_session(token: str, *, secret: str) -> Session:
     try:
         session, expires_at = _read(token, secret)
     except ExpiredSignatureError:
-        raise errors.TokenExpired() from None
+        raise errors.TokenExpired(_EXPIRED) from None
     except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
         raise errors.NotAuthenticated(_NOT_OURS) from None
     if expires_at < int(clock.now()):
-        raise errors.TokenExpired()
+        raise errors.TokenExpired(_EXPIRED)
     return session
 
 

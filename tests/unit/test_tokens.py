@@ -163,7 +163,7 @@ def test_a_token_that_was_good_a_moment_ago_is_refused_after_its_end(monkeypatch
     token = signed(claims())
     tokens.read_session(token, secret=SECRET)
     monkeypatch.setattr(clock, "now", lambda: time.time() + 601)
-    assert "Expired" in refused(token)
+    assert "the token has expired" in refused(token)
 
 
 def test_a_token_that_was_good_a_moment_ago_is_refused_with_another_key() -> None:
