@@ -4,6 +4,8 @@ Everything that can be configured.
 Sources, the later ones above: defaults, the YAML file named by `GODOCKER_CONFIG` (or `--config`), files called `godocker_<name>`
 in the directory named by `GODOCKER_SECRETS_DIR`, the environment (`GODOCKER_<NAME>`, lists and objects as JSON). Names are those
 of the original GO-Docker where it had them. Built once in each process's main and passed on: nothing else reads the environment.
+
+The comment of a field (`#:`) is its description in docs/settings.md.
 """
 
 from __future__ import annotations
@@ -11,34 +13,45 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
-    SecretsSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    YamlConfigSettingsSource,
 )
 
-from shared import addresses, durations, errors, sizes
+from shared import (
+    addresses,
+    durations,
+    errors,
+    settings_problems,
+    settings_sources,
+    settings_yaml,
+    sizes,
+    urls,
+)
+from shared.settings_sources import CONFIG_VARIABLE as CONFIG_VARIABLE
+from shared.settings_sources import SECRETS_VARIABLE as SECRETS_VARIABLE
 
 START_CONCURRENCY = 8  #: starts that a node takes at a time, unless its settings say otherwise
 MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured
-CONFIG_VARIABLE = "GODOCKER_CONFIG"
-SECRETS_VARIABLE = "GODOCKER_SECRETS_DIR"
 SECRET_LENGTH = 32  #: characters a secret must have
 #: Values that stand in documents: a system that runs with one is open to whoever read them.
 SAMPLE_SECRETS = frozenset({"WE_SHOULD_USE_A_REAL_SECRET_PASSPHRASE_HERE", "change-me", "changeme", "secret"})
@@ -51,26 +64,45 @@ _SYSTEM_PATHS = ("/", "/proc", "/dev", "/sys", "/bin", "/etc", "/usr", "/lib", "
 Weight = Annotated[float, Field(ge=0, le=1_000_000)]  #: of one part of a fair-share ticket
 
 
+HostName = Annotated[str, AfterValidator(urls.check_host)]
+HttpUrl = Annotated[str, AfterValidator(urls.check_http)]
+
+
+def _no_number(fields: Mapping[str, FieldInfo], name: str | None, value: Any) -> Any:
+    # Python's bool is an int: `port: true` would be port 1.
+    if isinstance(value, bool) and name is not None:
+        annotation = fields[name].annotation
+        if settings_yaml.takes(annotation, int, float) and not settings_yaml.takes(annotation, bool):
+            raise ValueError("must not be true or false")
+    return value
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        return _no_number(cls.model_fields, info.field_name, value)
 
 
 class Image(_Part):
     """An image offered to users by the clients."""
 
-    name: str
-    url: str
-    interactive: bool = False
-    default: bool = False
+    name: str  #: what users see
+    url: str  #: the image, as an engine pulls it
+    interactive: bool = False  #: it can be used interactively
+    default: bool = False  #: clients choose it at first
 
 
 class Volume(_Part):
     """A directory of the hosts that tasks may ask for by name. `$USERID` in `path` is the task's user."""
 
+    #: how tasks ask for it; `home` is the user's home directory
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    path: str | None = None  #: None for `home`: the user's home directory
-    mount: str | None = None  #: inside the container; None: the same as `path`
-    acl: Literal["ro", "rw"] = "ro"
+    path: str | None = None  #: directory of the hosts; `home` needs none
+    mount: str | None = None  #: place in the container; not set: the same as `path`
+    acl: Literal["ro", "rw"] = "ro"  #: read only, or read and write
 
     @property
     def target(self) -> str:
@@ -93,54 +125,57 @@ class Volume(_Part):
 class Constraint(_Part):
     """A label and the values that clients offer for it."""
 
-    name: str
-    value: list[str] = []
+    name: str  #: name of the label
+    value: list[str] = []  #: its values
 
 
 class DynamicField(_Part):
     """A requirement of a task that may still be changed after it was created, by its owner or by admins alone."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    admin_only: bool = False
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]  #: name of the requirement
+    admin_only: bool = False  #: only admins may change it
 
 
 class FailurePolicy(_Part):
     """What happens to a task whose node failed it. The command's own failures are its owner's."""
 
-    strategy: Annotated[int, Field(ge=0, le=100)] = 0  #: restarts that a task may ask for, at most
-    skip_failed_nodes: bool = False  #: a node that failed a task does not get it again
-    delay: durations.Duration = 5.0  #: seconds before a restart, doubled for each further one
+    strategy: Annotated[int, Field(ge=0, le=100)] = 0  #: most restarts that a task may ask for
+    skip_failed_nodes: bool = False  #: do not restart a task on a node that failed it
+    delay: durations.Duration = 5.0  #: time before a restart, doubled for each further one
 
 
 class LdapFields(_Part):
     """Which attribute of a person's entry holds what (those of RFC 2307, `mail` of RFC 4524)."""
 
-    login: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uid"
-    uid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uidNumber"
-    gid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "gidNumber"
-    home: Annotated[str, Field(pattern=_ATTRIBUTE)] = "homeDirectory"
-    mail: Annotated[str, Field(pattern=_ATTRIBUTE)] = "mail"
+    login: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uid"  #: login name
+    uid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "uidNumber"  #: number of the user
+    gid: Annotated[str, Field(pattern=_ATTRIBUTE)] = "gidNumber"  #: number of the user's group
+    home: Annotated[str, Field(pattern=_ATTRIBUTE)] = "homeDirectory"  #: home directory
+    mail: Annotated[str, Field(pattern=_ATTRIBUTE)] = "mail"  #: mail address
 
 
 class Node(_Part):
     """A Docker host. What is not given about its size is asked of its engine."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-    url: str = "unix:///var/run/docker.sock"
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    labels: dict[str, str] = {}
-    cpus: Annotated[float, Field(gt=0)] | None = None
-    memory: Annotated[float, Field(gt=0)] | None = None  #: GB
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]  #: unique name
+    url: str = "unix:///var/run/docker.sock"  #: address of its engine, unix:///PATH or tcp://HOST:PORT
+    tls_ca: Path | None = None  #: certificate of the authority that signed the engine's
+    tls_cert: Path | None = None  #: our certificate, for an engine with `tlsverify`
+    tls_key: Path | None = None  #: its key
+    labels: dict[str, str] = {}  #: what tasks may ask for by `label`
+    cpus: Annotated[float, Field(gt=0)] | None = None  #: cores that tasks may use; not set: those of the engine
+    memory: Annotated[float, Field(gt=0)] | None = None  #: memory in GB that tasks may use; not set: that of the engine
+    #: GPUs that tasks may use, by name or as devices
     gpus: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60}$")]] = []
-    start_concurrency: Annotated[int, Field(ge=1, le=256)] = START_CONCURRENCY
+    start_concurrency: Annotated[int, Field(ge=1, le=256)] = START_CONCURRENCY  #: starts at a time
 
     @field_validator("url")
     @classmethod
     def _known_scheme(cls, url: str) -> str:
         if not url.startswith(("unix:///", "tcp://", "http://", "https://")):
             raise ValueError("must start with unix:///, tcp://, http:// or https://")
+        if not url.startswith("unix://"):
+            urls.check_place(url)
         return url
 
 
@@ -150,160 +185,184 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GODOCKER_", extra="forbid", frozen=True, validate_default=True)
 
     # --- this installation
-    instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "godocker"  #: labels our containers
-    shared_dir: Path = Path("/opt/godshared")  #: the same path on every host
-    data_dir: Path = Path(".godocker")  #: of `godocker up`, and of the process executor's records
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: name of this installation, a label of its containers
+    instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "godocker"
+    shared_dir: Path = Path("/opt/godshared")  #: directory of tasks and users, at the same path on every host
+    #: directory of a system started by `godocker up`; the process executor keeps its records there
+    data_dir: Path = Path(".godocker")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  #: the least important messages that are logged
 
     # --- stores
-    mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
-    mongo_user: str | None = None  #: None: as the URL says
-    mongo_password: SecretStr | None = None
-    mongo_db: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "godocker"
-    mongo_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds a request waits for MongoDB, retries included
-    redis_host: str = "127.0.0.1"
-    redis_port: Annotated[int, Field(ge=1, le=65535)] = 6379
-    redis_db: Annotated[int, Field(ge=0)] = 0
-    redis_password: SecretStr | None = None
-    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "god"
-    redis_timeout: Annotated[float, Field(gt=0)] = 1.0  #: seconds
+    #: the MongoDB; it must be a replica set, of one member at least
+    mongo_url: Annotated[str, AfterValidator(urls.check_mongo)] = "mongodb://127.0.0.1:27017/?replicaSet=rs0"
+    mongo_user: str | None = None  #: login for MongoDB; not set: as the URL says
+    mongo_password: SecretStr | None = None  #: its password
+    mongo_db: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")] = "godocker"  #: name of the database
+    mongo_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a request waits for MongoDB, retries included
+    redis_host: HostName = "127.0.0.1"  #: the Redis, which carries hints between services
+    redis_port: Annotated[int, Field(ge=1, le=65535)] = 6379  #: port of Redis
+    redis_db: Annotated[int, Field(ge=0)] = 0  #: number of its database
+    redis_password: SecretStr | None = None  #: its password, if it wants one
+    redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "god"  #: prefix of the names of all keys
+    redis_timeout: Annotated[float, Field(gt=0)] = 1.0  #: seconds that a call waits for Redis
 
     # --- secrets and sessions
+    #: signs sessions and what services tell each other; at least 32 characters, the same for all services
     secret_passphrase: SecretStr = SecretStr("")
+    #: signs what applications send; known to them, so it must differ from the other
     shared_secret_passphrase: SecretStr = SecretStr("")
-    session_timeout: Annotated[int, Field(ge=60)] = 172800  #: seconds a token is good for
-    prometheus_key: SecretStr | None = None
+    session_timeout: Annotated[int, Field(ge=60)] = 172800  #: seconds that a login is valid
+    prometheus_key: SecretStr | None = None  #: lets applications write metrics: see `POST /prometheus`
 
     # --- where the services listen
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 6543
+    host: HostName = "127.0.0.1"  #: address that the gateway listens on
+    port: Annotated[int, Field(ge=0, le=65535)] = 6543  #: port of the gateway; 0: a free one
+    #: port of the scheduler's health, metrics and explanations; `up` takes a free one unless it is set
     scheduler_port: Annotated[int, Field(ge=0, le=65535)] = 6544
-    watcher_port: Annotated[int, Field(ge=0, le=65535)] = 6545
-    files_port: Annotated[int, Field(ge=0, le=65535)] = 6546
-    internal_host: str = "127.0.0.1"  #: of scheduler, watcher and files
-    files_url: Annotated[str, Field(pattern=r"^https?://")] | None = None  #: where gateways reach files; None: here
-    scheduler_url: Annotated[str, Field(pattern=r"^https?://")] | None = (
-        None  #: where gateways reach this one; None: here
-    )
-    metrics_public: bool = True  #: `/metrics` of the gateway without authentication
+    watcher_port: Annotated[int, Field(ge=0, le=65535)] = 6545  #: port of the watcher's health and metrics; as above
+    files_port: Annotated[int, Field(ge=0, le=65535)] = 6546  #: port of the file service; as above
+    internal_host: HostName = "127.0.0.1"  #: address that scheduler, watcher and file service listen on
+    files_url: HttpUrl | None = None  #: where gateways reach the file service; not set: on this machine
+    scheduler_url: HttpUrl | None = None  #: where gateways reach the scheduler; not set: on this machine
+    metrics_public: bool = True  #: serve `/metrics` of the gateway without a login
 
     # --- what tasks may ask for
-    default_images: list[Image] = []
-    allow_user_images: bool = True
-    allowed_registries: list[str] | None = None  #: None: any but addresses of private networks
-    volumes: list[Volume] = []
-    constraints: list[Constraint] = []
-    share_timeout: Annotated[int, Field(ge=60)] = 30 * 24 * 3600  #: seconds a share token is good for
-    defaults_cpu: Annotated[float, Field(gt=0)] = 1
-    defaults_ram: Annotated[float, Field(gt=0)] = 2  #: GB
-    max_cpu: Annotated[float, Field(gt=0)] = 4096
-    max_ram: Annotated[float, Field(gt=0)] = 65536  #: GB
-    allow_root: bool = False
-    uid_start: Annotated[int, Field(ge=1)] = 20000
-    rate_limit: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of one user
-    rate_limit_all: Annotated[int, Field(ge=1)] | None = None  #: pending tasks of all users
-    authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: failed logins a minute per user and address
-    #: Failed logins a minute per address over all names, and an hour per user over all addresses; None: as many as
-    #: `authenticate_limit`, and ten times as many. Neither holds where the user has logged in before.
+    default_images: list[Image] = []  #: images that clients offer
+    allow_user_images: bool = True  #: users may name images that are not in `default_images`
+    #: registries that images may come from; not set: any but addresses of private networks
+    allowed_registries: list[str] | None = None
+    volumes: list[Volume] = []  #: directories of the hosts that tasks may ask for
+    constraints: list[Constraint] = []  #: labels that clients offer for choosing nodes
+    share_timeout: Annotated[int, Field(ge=60)] = 30 * 24 * 3600  #: seconds that a link for sharing files is valid
+    defaults_cpu: Annotated[float, Field(gt=0)] = 1  #: cores of a task that does not say how many
+    defaults_ram: Annotated[float, Field(gt=0)] = 2  #: memory in GB of a task that does not say how much
+    max_cpu: Annotated[float, Field(gt=0)] = 4096  #: most cores that a task may ask for
+    max_ram: Annotated[float, Field(gt=0)] = 65536  #: most memory in GB that a task may ask for
+    allow_root: bool = False  #: tasks may run as root of their container; see docs/operations.md first
+    uid_start: Annotated[int, Field(ge=1)] = 20000  #: first number for users without a system account
+    rate_limit: Annotated[int, Field(ge=1)] | None = None  #: most pending tasks of one user; not set: no limit
+    rate_limit_all: Annotated[int, Field(ge=1)] | None = None  #: most pending tasks of all users; not set: no limit
+    authenticate_limit: Annotated[int, Field(ge=1)] = 30  #: most failed logins a minute for one user and address
+    #: most failed logins a minute from one address, whoever the user; not set: as many as `authenticate_limit`
     authenticate_limit_address: Annotated[int, Field(ge=1)] | None = None
+    #: most failed logins an hour for one user, from anywhere the user has not logged in from before; not set: ten times
+    #: `authenticate_limit`
     authenticate_limit_user: Annotated[int, Field(ge=1)] | None = None
     trusted_proxies: list[str] = []  #: addresses and networks whose `X-Forwarded-For` and `-Proto` are believed
-    images_public: bool = True  #: `GET image` without authentication
-    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: bytes
-    max_batch: Annotated[int, Field(ge=1, le=MOST_IN_BATCH)] = 1000  #: tasks of one request
+    images_public: bool = True  #: serve `GET image` without a login
+    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: most bytes of a request, files not counted
+    max_batch: Annotated[int, Field(ge=1, le=MOST_IN_BATCH)] = 1000  #: most tasks of one request
 
-    dynamic_fields: list[DynamicField] = []
+    dynamic_fields: list[DynamicField] = []  #: requirements that may be changed after a task was created
 
     # --- who users are
-    auth_policy: Literal["local", "ldap"] = "local"  #: API keys always; `ldap`: passwords of a directory as well
-    ldap_host: str | None = None
-    ldap_port: Annotated[int, Field(ge=1, le=65535)] = 389
-    ldap_tls: Literal["none", "starttls", "ldaps"] = "starttls"
-    ldap_ca: Path | None = None  #: certificates to trust; None: those of the system
-    ldap_dn: str = ""  #: the base of everything, `dc=lab,dc=org`
-    ldap_base_dn_filter: str | None = None  #: where people are below it, `ou=People`
-    ldap_filter: Annotated[str, Field(pattern=r"^\(.+\)$")] = "(objectClass=*)"  #: who of them may log in
+    #: `ldap`: users may log in with the password of a directory; API keys work in any case
+    auth_policy: Literal["local", "ldap"] = "local"
+    ldap_host: str | None = None  #: the LDAP server
+    ldap_port: Annotated[int, Field(ge=1, le=65535)] = 389  #: port of the LDAP server
+    ldap_tls: Literal["none", "starttls", "ldaps"] = "starttls"  #: how the connection to the directory is encrypted
+    ldap_ca: Path | None = None  #: certificates to trust; not set: those of the system
+    ldap_dn: str = ""  #: base of all entries, like `dc=lab,dc=org`
+    ldap_base_dn_filter: str | None = None  #: where people are below it, like `ou=People`
+    ldap_filter: Annotated[str, Field(pattern=r"^\(.+\)$")] = "(objectClass=*)"  #: people who may log in
+    #: entries that are groups
     ldap_group_filter: Annotated[str, Field(pattern=r"^\(.+\)$")] = "(objectClass=posixGroup)"
-    ldap_admin_dn: str | None = None  #: who looks for people; None: anybody may
-    ldap_admin_password: SecretStr | None = None
-    ldap_fields: LdapFields = LdapFields()
-    ldap_admins: list[str] = []  #: logins of those who are admins here
-    ldap_admin_group: str | None = None  #: a group whose members are
+    ldap_admin_dn: str | None = None  #: login for searching people; not set: anybody may search
+    ldap_admin_password: SecretStr | None = None  #: its password
+    ldap_fields: LdapFields = LdapFields()  #: attributes of a person's entry
+    ldap_admins: list[str] = []  #: users who are admins
+    ldap_admin_group: str | None = None  #: group whose members are admins
     ldap_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a login waits for the directory
 
     # --- mail
-    smtp_host: str | None = None  #: None: no mails are sent, and none can be asked for
-    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
-    smtp_tls: Literal["none", "starttls", "ssl"] = "starttls"
-    smtp_ca: Path | None = None  #: certificates to trust; None: those of the system
-    smtp_user: str | None = None
-    smtp_password: SecretStr | None = None
-    mail_from: str | None = None
+    smtp_host: HostName | None = None  #: the mail server; not set: no mails are sent
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587  #: its port
+    smtp_tls: Literal["none", "starttls", "ssl"] = "starttls"  #: how the connection to the mail server is encrypted
+    smtp_ca: Path | None = None  #: certificates to trust; not set: those of the system
+    smtp_user: str | None = None  #: login for the mail server
+    smtp_password: SecretStr | None = None  #: its password
+    mail_from: str | None = None  #: address that mails are sent from
 
     # --- who uses it
     share_project_tasks: bool = False  #: members of a project see and manage each other's tasks in it
     user_reset_usage_duration: Annotated[int, Field(ge=1, le=3660)] = 30  #: days that usage is counted over
     clean_old: Annotated[int, Field(ge=0, le=36500)] = 30  #: days until tasks that are over lose their files; 0: never
     guest_allow: bool = False  #: users marked guest may send tasks
-    guest_bind: str | None = None  #: the user as whom the tasks of guests run
-    guest_home_root: Path | None = None  #: guests have their homes below it; None: they have none
+    guest_bind: str | None = None  #: user that the tasks of guests run as
+    guest_home_root: Path | None = None  #: directory of the homes of guests; not set: they have none
     guest_allow_root: bool = False  #: guests may ask for root tasks, where others may
 
     # --- running tasks
+    #: what runs tasks: containers, processes of this machine, or nothing (they only pretend to run)
     executor: Literal["docker", "process", "simulated"] = "docker"
-    nodes: list[Node] = []
-    process_cpus: Annotated[float, Field(gt=0)] | None = None  #: None: those of the machine
-    process_memory: Annotated[float, Field(gt=0)] | None = None  #: GB; None: that of the machine
-    process_public: bool = False  #: serve unisolated processes on an address that others reach
+    nodes: list[Node] = []  #: the Docker hosts; not set: the engine of this machine
+    #: cores for tasks that are processes; not set: those of the machine
+    process_cpus: Annotated[float, Field(gt=0)] | None = None
+    #: memory in GB for tasks that are processes; not set: that of the machine
+    process_memory: Annotated[float, Field(gt=0)] | None = None
+    process_public: bool = False  #: allow others to reach a system whose tasks run without isolation
     kill_grace: Annotated[float, Field(ge=0)] = 10.0  #: seconds between SIGTERM and SIGKILL
-    start_timeout: Annotated[float, Field(gt=0)] = 60.0  #: seconds for one start, pull not counted
-    pull_timeout: Annotated[float, Field(gt=0)] = 1800.0  #: seconds
+    #: seconds for the start of a container, without the pull of its image
+    start_timeout: Annotated[float, Field(gt=0)] = 60.0
+    pull_timeout: Annotated[float, Field(gt=0)] = 1800.0  #: seconds for the pull of an image
     docker_timeout: Annotated[float, Field(gt=0)] = 30.0  #: seconds for any other call to an engine
-    #: The engine's network for tasks that ask for `public`; None: one that GoDocker makes, where tasks do not reach each other.
+    #: network of the engines for tasks that ask for `public`; not set: one made by GoDocker, where tasks do not reach each other
     docker_network: str | None = None
-    tmpstorage: Literal["disk", "memory"] = "disk"  #: of the node; on disk its size holds where the engine has quotas
-    pids_limit: Annotated[int, Field(ge=16)] = 4096
-    port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000
-    port_range: Annotated[int, Field(ge=1)] = 2000
-    process_gpus: list[str] = []  #: devices of this machine, given to processes by name
-    maxlifespan: durations.Duration | None = None  #: seconds that a task may run (`7d`), whatever it asks for
-    failure_policy: FailurePolicy = FailurePolicy()
-    max_array: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  #: children of one array
-    lifespan_grace: durations.Duration = 30.0  #: seconds between SIGTERM and SIGKILL for a task that ran for that long
-    task_disk_quota: sizes.Size | None = None  #: bytes that a task may leave in its directory
+    #: where temporary storage lies on the node; on disk, sizes are limits only if the engine has quotas
+    tmpstorage: Literal["disk", "memory"] = "disk"
+    pids_limit: Annotated[int, Field(ge=16)] = 4096  #: most processes of a task
+    port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000  #: first port of a node that tasks are given
+    port_range: Annotated[int, Field(ge=1)] = 2000  #: how many ports, from `port_start` on
+    process_gpus: list[str] = []  #: devices of this machine for tasks that are processes
+    #: most seconds that a task may run, whatever it asks for; not set: no limit
+    maxlifespan: durations.Duration | None = None
+    failure_policy: FailurePolicy = FailurePolicy()  #: what happens to tasks whose node failed
+    max_array: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  #: most children of one array
+    #: seconds between SIGTERM and SIGKILL for a task that has reached its `maxlifespan`
+    lifespan_grace: durations.Duration = 30.0
+    task_disk_quota: sizes.Size | None = None  #: most bytes that a task may have in its directory; not set: no limit
 
     # --- files
-    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage (`500M`) of who has no own
-    files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: entries of a directory that is listed
+    disk_default_quota: sizes.Size = 10 * 1024**3  #: bytes of personal storage of users without a quota of their own
+    files_list_limit: Annotated[int, Field(ge=1)] = 1_000_000  #: most entries of a directory that are listed
 
     # --- whose turn it is
+    #: `fifo`, `fairshare`, or a policy that another package brings
     scheduler_policy: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "fifo"
-    fairshare_waiting_time_weight: Weight = 0.1  #: of a task's waiting: what a day of it makes its ticket lower by
-    fairshare_user_time_weight: Weight = 1  #: of the time that the user's tasks took within the window
-    fairshare_user_cpu_weight: Weight = 0.2  #: of their cores, as long as they were held
-    fairshare_user_ram_weight: Weight = 0.2
-    fairshare_group_time_weight: Weight = 0.1  #: of what the tasks of the project took
-    fairshare_group_cpu_weight: Weight = 0.01
-    fairshare_group_ram_weight: Weight = 0.01
-    fairshare_user_weight: Weight = 1  #: of the user's priority
-    fairshare_group_weight: Weight = 1  #: of the project's
-    fairshare_reload_seconds: Annotated[float, Field(gt=0, le=86400)] = (
-        30.0  #: between two looks at usage and priorities
-    )
+    fairshare_waiting_time_weight: Weight = 0.1  #: weight of a task's waiting time, per day
+    fairshare_user_time_weight: Weight = 1  #: weight of the time that the user's tasks ran within the window
+    fairshare_user_cpu_weight: Weight = 0.2  #: weight of the cores that they held, times the time
+    fairshare_user_ram_weight: Weight = 0.2  #: weight of the memory that they held, times the time
+    fairshare_group_time_weight: Weight = 0.1  #: weight of the time that the project's tasks ran within the window
+    fairshare_group_cpu_weight: Weight = 0.01  #: weight of the cores that they held, times the time
+    fairshare_group_ram_weight: Weight = 0.01  #: weight of the memory that they held, times the time
+    fairshare_user_weight: Weight = 1  #: weight of the user's priority
+    fairshare_group_weight: Weight = 1  #: weight of the project's priority
+    #: seconds between two readings of usage and priorities
+    fairshare_reload_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
 
     # --- loops
-    placement: Literal["binpack", "spread"] = "binpack"  #: fill the fullest node that has room, or the emptiest
-    #: Seconds that the first of those without room waits, before a node is kept for it whose tasks have no `maxlifespan`.
+    #: `binpack` fills the fullest node that has room, `spread` the emptiest
+    placement: Literal["binpack", "spread"] = "binpack"
+    #: seconds until a node is reserved for the first task without room, where tasks have a `maxlifespan`
     reserve_after: durations.Duration = 60.0
-    node_grace: durations.Duration = 30.0  #: seconds without an answer after which a node's tasks count as unknown
-    node_lost_after: durations.Duration = 600.0  #: seconds after which they are restarted elsewhere, or ended
-    lease_seconds: Annotated[float, Field(ge=1)] = 5.0  #: of whoever watches a node or does a duty for all
-    leader_lease_seconds: Annotated[float, Field(ge=1)] = 3.0  #: of the leading scheduler: what its death costs at most
-    poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: behind every wakeup
-    reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: between two lists of a node's runs
-    monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: between two samples of a running task
-    disk_seconds: Annotated[float, Field(gt=0)] = 60.0  #: between two measures of a running task's directory
-    gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: in which a burst of wakeups becomes one
+    node_grace: durations.Duration = 30.0  #: seconds without an answer until a node's tasks count as unknown
+    node_lost_after: durations.Duration = 600.0  #: seconds until they are restarted elsewhere, or ended
+    #: lease of whoever watches a node or does a duty for all services
+    lease_seconds: Annotated[float, Field(ge=1)] = 5.0
+    #: lease of the leading scheduler: its death costs that long at most
+    leader_lease_seconds: Annotated[float, Field(ge=1)] = 3.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 2.0  #: seconds between two polls, which stand behind every wakeup
+    reconcile_seconds: Annotated[float, Field(gt=0)] = 5.0  #: seconds between two lists of a node's containers
+    monitor_seconds: Annotated[float, Field(gt=0)] = 10.0  #: seconds between two samples of a running task
+    #: seconds between two measurements of a running task's directory
+    disk_seconds: Annotated[float, Field(gt=0)] = 60.0
+    gather_seconds: Annotated[float, Field(ge=0)] = 0.02  #: seconds in which a burst of wakeups becomes one
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        return _no_number(cls.model_fields, info.field_name, value)
 
     @model_validator(mode="after")
     def _a_node_is_missed_before_it_is_lost(self) -> Settings:
@@ -388,40 +447,52 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = os.environ.get(CONFIG_VARIABLE)
-        yaml_file = [YamlConfigSettingsSource(settings_cls, yaml_file=path)] if path else []
-        folder = os.environ.get(SECRETS_VARIABLE)
-        files = [SecretsSettingsSource(settings_cls, secrets_dir=folder)] if folder else []
-        return (init_settings, env_settings, *files, *yaml_file)
+        file = [InitSettingsSource(settings_cls, dict(settings_yaml.read(Path(path)).values))] if path else []
+        secrets = settings_sources.folder_of_secrets(settings_cls)
+        return (init_settings, settings_sources.Environment(settings_cls), *secrets, *file)
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:
     """
     Read the settings. `config` names the YAML file (default: `GODOCKER_CONFIG`); `overrides` stand above everything.
 
-    Raises `errors.ConfigurationError` with one line per setting that breaks a rule.
+    Raises `errors.ConfigurationError` with one line per setting that breaks a rule: its name, the rule, the value unless it may
+    be a secret, and where it comes from.
     """
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)
-    path = os.environ.get(CONFIG_VARIABLE)
-    if path and not Path(path).is_file():
-        raise errors.ConfigurationError(f"the configuration file {path} does not exist")
     folder = os.environ.get(SECRETS_VARIABLE)
     if folder and not Path(folder).is_dir():
-        raise errors.ConfigurationError(f"{SECRETS_VARIABLE} names {folder}, which is no directory")
+        raise errors.ConfigurationError(f"{SECRETS_VARIABLE} names {folder}, which is not a directory")
+    path = os.environ.get(CONFIG_VARIABLE)
+    document = settings_yaml.read(Path(path), Settings) if path else settings_yaml.Document()
     try:
-        return Settings(**overrides)
+        made, found = Settings(**overrides), []
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
-        raise errors.ConfigurationError("the configuration cannot be used:\n  " + "\n  ".join(lines)) from None
-    except yaml.YAMLError as error:
-        raise errors.ConfigurationError(f"the configuration file {path} is not YAML: {error}") from None
+        made, found = None, error.errors()
     except SettingsError as error:
-        # It names the field; what it cannot read is a list or an object that is not JSON.
-        raise errors.ConfigurationError(f"the configuration cannot be used: {error}") from None
-    except OSError as error:
-        raise errors.ConfigurationError(f"{error.filename} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise errors.ConfigurationError(f"the configuration file {path} holds no settings: {error}") from None
+        # What a source of ours raised is its cause.
+        raise errors.ConfigurationError(f"the configuration cannot be used: {error.__cause__ or error}") from None
+    if made is not None and not document.problems:
+        return made
+    environment = {
+        name: value for name, value in os.environ.items() if name.lower().removeprefix("godocker_") not in overrides
+    }
+    raise errors.ConfigurationError(
+        "the configuration cannot be used:\n  "
+        + "\n  ".join(settings_problems.lines(document, found, Settings, environment))
+    )
+
+
+def remarks() -> list[str]:
+    """What is ours by its name in the environment and among the files of secrets, and is not used: one sentence for each."""
+    return settings_sources.remarks(Settings.model_fields, os.environ)
+
+
+def forget_unused() -> None:
+    """Take the variables that `remarks` speaks of out of our environment: what we start says nothing of them again."""
+    for name in settings_sources.unused(Settings.model_fields, os.environ):
+        del os.environ[name]
 
 
 def check_secrets(settings: Settings) -> None:

@@ -1,0 +1,88 @@
+"""Check addresses of servers before anything connects to them, and show them without their passwords. Pure."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urlsplit
+
+_MONGO = ("mongodb://", "mongodb+srv://")
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.%]+\]")
+_NAME_OR_ADDRESS = re.compile(r"[A-Za-z0-9_:.%-]*")
+
+
+def check_mongo(url: str) -> str:
+    """The address of a MongoDB, unless it is malformed. Raises ValueError, which does not contain the password."""
+    scheme = next((one for one in _MONGO if url.startswith(one)), None)
+    if scheme is None:
+        raise ValueError("must begin with mongodb:// or mongodb+srv://")
+    where = url.removeprefix(scheme).partition("?")[0].partition("/")[0]
+    login, _, hosts = where.rpartition("@")
+    if any(sign in login for sign in "@[]") or login.count(":") > 1 or _ESCAPE.search(login):
+        raise ValueError("has a user or password with special characters: write them as %XX, for example %40 for @")
+    for host in hosts.split(","):
+        _check_host(host, srv=scheme == _MONGO[1])
+    return url
+
+
+def _check_host(host: str, *, srv: bool) -> None:
+    if host.lower().endswith(".sock"):
+        return
+    match = re.fullmatch(r"(\[.*\]|[^:]*)(?::(.*))?", host)
+    name, port = match.groups() if match else (host, None)
+    if not name:
+        raise ValueError("names no host: it looks like mongodb://HOST:27017/?replicaSet=rs0")
+    if not _HOST.fullmatch(name):
+        raise ValueError("has a host that is neither a name nor an address")
+    if port is None:
+        return
+    if srv:
+        raise ValueError("has a port, which mongodb+srv:// takes from DNS: leave it out")
+    _check_port(port)
+
+
+def _check_port(port: str) -> None:
+    if not (port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError("has a port that is not a number from 1 to 65535")
+
+
+def check_http(url: str) -> str:
+    """The address of a service, unless it is malformed. Raises ValueError."""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must be a URL that begins with http:// or https://")
+    check_place(url)
+    return url
+
+
+def check_place(url: str) -> None:
+    """Raise ValueError unless a URL has a host and, if any, a port."""
+    place = url.partition("://")[2].partition("/")[0]
+    if "@" in place:
+        raise ValueError("must not contain a user or password")
+    match = re.fullmatch(r"(\[.*\]|[^:]*)(?::(.*))?", place)
+    if match is None or not _HOST.fullmatch(match[1] or ""):
+        raise ValueError("must name a host, and may name a port, like //host.example.org:2376")
+    if match[2] is not None:
+        _check_port(match[2])
+
+
+def check_host(name: str) -> str:
+    """The name or address of a host, and nothing else. Raises ValueError."""
+    if not _NAME_OR_ADDRESS.fullmatch(name):
+        raise ValueError("must be the name or address of a host")
+    return name
+
+
+def mongo_hosts(url: str) -> str:
+    """The servers of a MongoDB's address, without the login: `127.0.0.1:27017`."""
+    where = url.partition("://")[2].partition("?")[0].partition("/")[0]
+    return unquote(where.rpartition("@")[2])
+
+
+def shown(url: str) -> str:
+    """An address without its password."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return f"{url.partition('://')[0]}://…"
+    return url.replace(f":{password}@", ":…@", 1) if password else url
