@@ -95,15 +95,17 @@ class DataDirectory:
         return self._environment.exists()
 
 
-def adopt(data_dir: Path | None, *, configured: bool) -> None:
+def adopt(data_dir: Path | None, *, configured: bool) -> Path | None:
     """
     Take over the settings of a system that `up` started: that in `data_dir`, or that in `.godocker` here where nothing
-    else says which stores to use (`configured`: a configuration file was named).
+    else says which stores to use (`configured`: a configuration file was named). Returns its directory, None for no such system.
     """
-    if data_dir is not None:
-        os.environ.update(DataDirectory(data_dir).environment())
-    elif not configured and _STORE_VARIABLE not in os.environ and DataDirectory(DEFAULT).has_environment():
-        os.environ.update(DataDirectory(DEFAULT).environment())
+    default = not configured and _STORE_VARIABLE not in os.environ and DataDirectory(DEFAULT).has_environment()
+    if data_dir is None and not default:
+        return None
+    directory = DataDirectory(data_dir or DEFAULT)
+    os.environ.update(directory.environment())
+    return directory.path
 
 
 def write_private(path: Path, content: str) -> None:

@@ -45,6 +45,7 @@ def ask(node: Node, path: str) -> dict[str, Any]:
     """The engine's answer to GET `path`. Raises `errors.NodeUnavailable`."""
     if node.url.startswith("unix://") and not Path(node.url.removeprefix("unix://")).is_socket():
         raise errors.NodeUnavailable(node.name, f"there is no socket at {node.url}")
+    _check_certificates(node)
     try:
         with client(node) as http:
             answer = http.get(path).raise_for_status()
@@ -52,6 +53,18 @@ def ask(node: Node, path: str) -> dict[str, Any]:
     except (httpx.HTTPError, OSError, ValueError) as error:
         raise errors.NodeUnavailable(node.name, f"{node.url}: {error or type(error).__name__}") from None
     return content if isinstance(content, dict) else {}
+
+
+def _check_certificates(node: Node) -> None:
+    """Raise `errors.NodeUnavailable` that names the file which is not there, or cannot be read."""
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        file = getattr(node, name)
+        if file is None:
+            continue
+        try:
+            file.read_bytes()
+        except OSError as error:
+            raise errors.NodeUnavailable(node.name, f"{name}: {file} cannot be read: {error.strerror}") from None
 
 
 def client(node: Node, timeout: float = ANSWER_TIMEOUT) -> httpx.Client:

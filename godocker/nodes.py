@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from godocker import engines
+from godocker import capacity, engines
 from shared import clock, errors, inventory, lifetime
 from shared.broker import broker
 from shared.inventory import Row
@@ -19,29 +20,53 @@ _BY = "godocker"
 _LOOK = 1.0  #: seconds between two looks at what is left on a node
 
 
-async def add(settings: Settings, node: Node, *, check: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An engine's version, and what the node was said to have that it has not."""
+
+    version: str
+    surplus: Sequence[str] = ()
+
+
+async def add(settings: Settings, node: Node, *, check: bool, force: bool = False) -> Said:
     """
     Add a host; returns what its engine said of itself. Raises `errors.NodeUnavailable` where `check` and it does not
-    answer here, and `errors.InvalidInput` and `errors.Conflict`.
+    answer here, `errors.Conflict` where it has less than the node is said to have and not `force`, and `errors.InvalidInput`.
     """
     if settings.executor == "process":
         raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
-    for path in (node.tls_ca, node.tls_cert, node.tls_key):
-        if path is not None and not path.is_absolute():
-            raise errors.InvalidInput.of("tls", f"{path} is not absolute: services read it, wherever they were started")
-    if (node.tls_cert is None) != (node.tls_key is None):
-        raise errors.InvalidInput.of("tls", "a certificate and its key belong together")
-    said = "not asked"
-    if check:
-        said = f"version {engines.ask(node, '/version').get('Version')}"
+    _check_tls(node)
+    said = _ask(node) if check else Said("not asked")
+    if said.surplus and not force:
+        raise errors.Conflict(
+            f"{'; '.join(said.surplus)}. Leave the option out to use what the engine has, or repeat the command with --force"
+        )
     async with stores.connect(settings) as store:
         for other in [*settings.docker_nodes, *await store.hosts.list()]:
             if node.name in (other.name, ALL):
                 raise errors.Conflict(f"the name {node.name} is taken")
             if node.url == other.url:
-                raise errors.Conflict(f"{node.url} is the node {other.name}: its room would be given twice")
+                raise errors.Conflict(
+                    f"{node.url} is already used by node {other.name}: its cores and memory would be given out twice"
+                )
         await store.hosts.add(node, by=_BY, at=clock.now())
     return said
+
+
+def _check_tls(node: Node) -> None:
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        path = getattr(node, name)
+        if path is not None and not path.is_absolute():
+            raise errors.InvalidInput.of(
+                name, f"{path} must be an absolute path: services read it, wherever they were started"
+            )
+    if (node.tls_cert is None) != (node.tls_key is None):
+        raise errors.InvalidInput.of("tls_cert, tls_key", "a certificate and its key belong together")
+
+
+def _ask(node: Node) -> Said:
+    version = engines.ask(node, "/version").get("Version")
+    return Said(f"version {version}", capacity.surplus(node, engines.ask(node, "/info")))
 
 
 async def every(settings: Settings) -> list[Row]:
@@ -53,7 +78,7 @@ async def drain(settings: Settings, name: str, *, on: bool) -> None:
     """Begin or end that a node is given nothing new. Raises `errors.NotFound`."""
     async with stores.connect(settings) as store:
         if name not in {row.name for row in await inventory.take(settings, store)} | await store.maintenance.names():
-            raise errors.NotFound(f"no node {name}")
+            raise errors.NotFound(f"there is no node {name}")
         await _maintain(settings, store, name, on=on)
 
 
@@ -78,9 +103,9 @@ async def remove(settings: Settings, name: str, *, force: bool) -> int:
     """
     async with stores.connect(settings) as store:
         if name in {node.name for node in settings.docker_nodes}:
-            raise errors.Conflict(f"{name} stands in the configuration: take it out there and reload it (SIGHUP)")
+            raise errors.Conflict(f"{name} is in the configuration file: remove it there, then run `godocker reload`")
         if name not in {node.name for node in await store.hosts.list()}:
-            raise errors.NotFound(f"no node {name} was added")
+            raise errors.NotFound(f"there is no node {name} that was added with `node add`")
         if name not in await store.maintenance.names():
             await _maintain(settings, store, name, on=True)
             # Until every scheduler has read it, one may place a task there.
@@ -88,8 +113,8 @@ async def remove(settings: Settings, name: str, *, force: bool) -> int:
         left = len(await store.work.placed(name))
         if left and not force:
             raise errors.Conflict(
-                f"{left} tasks are on {name}. It is drained now: wait with `godocker node drain {name} --wait`, or give them "
-                "up with --force"
+                f"{left} tasks are on {name}. It is drained now: wait with `godocker node drain {name} --wait`, or remove it "
+                "with --force, and they count as lost"
             )
         await store.hosts.remove(name)
         await _forgotten(settings, store, name)
@@ -111,4 +136,4 @@ async def _maintain(settings: Settings, store: Stores, name: str, *, on: bool) -
         async with broker.connect(settings) as hints:
             await hints.tell_scheduler_maintenance()
     except errors.BrokerUnavailable:
-        print("godocker: Redis does not answer; the scheduler sees it with its next look", file=sys.stderr)
+        print("godocker: Redis does not answer; the scheduler notices the change within seconds", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from shared import errors, logs
+from shared import errors, logs, reloads
 from shared import settings as settings_module
 from shared.settings import Settings
 
@@ -74,10 +74,13 @@ def listen(settings: Settings, stop: asyncio.Event) -> None:
             changed = live.reload()
         except errors.ConfigurationError as error:
             log.error("settings.not_reloaded", error=str(error))
+            outcome = reloads.Outcome(error=str(error))
         else:
             # Whoever sent the signal waits for its answer, at whatever level the service logs.
             with logs.at_level("info"):
                 log.info("settings.reloaded", changed=changed)
+            outcome = reloads.Outcome(changed=changed)
+        reloads.report(settings.data_dir, outcome)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
     # Whoever started us may have let it wait until now.

@@ -1,4 +1,4 @@
-"""What a check says of one part."""
+"""The result of one check of one part."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    WELL = "well"
+    WELL = "ok"
     WARNING = "warning"  #: works, and could be better
-    BAD = "not well"
+    BAD = "problem"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from godocker import engines, surroundings
+from godocker import capacity, engines, surroundings
 from godocker.checks import clocks, facts, findings, probe
 from shared import clock, errors, hosts
 from shared.settings import Node, Settings
@@ -39,6 +39,7 @@ def _engine(node: Node, shared_dir: Path) -> list[findings.Finding]:
         findings.well(part, f"answers at {node.url}, version {version.get('Version')}"),
         judge_tls(part, node),
         *facts.judge(part, version, info),
+        *(findings.warning(part, sentence) for sentence in capacity.surplus(node, info)),
     ]
     if theirs := _seconds(info.get("SystemTime")):
         found.append(clocks.judge(f"engine {node.name}", theirs, asked_at, answered_at))

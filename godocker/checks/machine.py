@@ -10,8 +10,10 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from godocker.checks import findings
-from shared import errors
+from shared import errors, settings_yaml, urls
 from shared import settings as settings_module
 from shared.settings import Settings
 
@@ -70,8 +72,28 @@ def secrets(settings: Settings, *files: Path) -> list[findings.Finding]:
         found.append(findings.bad(part, str(error)))
     for file in files:
         if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            found.append(findings.bad(part, f"{file} can be read by others: chmod 600 {file}"))
+            found.append(judge_open_file(file, holds_secret=holds_secret(file)))
     return found
+
+
+def judge_open_file(file: Path, *, holds_secret: bool) -> findings.Finding:
+    """A file that others can read. Without a secret in it, that is only worth a word: one may be written into it later."""
+    if holds_secret:
+        return findings.bad("secrets", f"{file} can be read by others and contains a secret: chmod 600 {file}")
+    return findings.warning("secrets", f"{file} can be read by others; it contains no secret at present")
+
+
+def holds_secret(file: Path) -> bool:
+    """Whether a file of settings, or one that `up` keeps, contains one; also where that cannot be told."""
+    if file.suffix == ".json":
+        return True
+    try:
+        values = settings_yaml.read(file).values
+    except errors.ConfigurationError:
+        return True
+    secret = {name for name, one in Settings.model_fields.items() if settings_yaml.takes(one.annotation, SecretStr)}
+    address = str(values.get("mongo_url", ""))
+    return bool(secret & values.keys()) or urls.shown(address) != address
 
 
 def versions() -> list[findings.Finding]:

@@ -12,12 +12,23 @@ import typer
 from godocker import backups
 from godocker.commands import options
 
-Where = Annotated[Path, typer.Argument(help="A directory, for a new file in it; `-` for standard output.")]
-Longest = Annotated[
-    int, typer.Option("--time", min=1, max=86400, help="Seconds that it may take: MongoDB keeps what was for so long.")
+Where = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Directory for the new file; `-` writes to standard output.")
 ]
-Source = Annotated[Path, typer.Argument(help="A file that `godocker backup` made; `-` for standard input.")]
-Force = Annotated[bool, typer.Option("--force", help="Also where there is something: that is destroyed.")]
+Longest = Annotated[
+    int,
+    typer.Option(
+        "--time",
+        min=1,
+        max=86400,
+        metavar="SECONDS",
+        help="Maximum duration in seconds. MongoDB keeps the snapshot that long.",
+    ),
+]
+Source = Annotated[
+    Path, typer.Argument(metavar="FILE", help="File written by `godocker backup`; `-` reads standard input.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace a database that is not empty. Its content is destroyed.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +39,7 @@ def register(app: typer.Typer) -> None:
 def backup(
     where: Where, time_: Longest = backups.LONGEST, config: options.Config = None, data_dir: options.DataDir = None
 ) -> None:
-    """Write the database as it is at this moment into one file, while the system runs. Prints its name."""
+    """Write a snapshot of the database to one file, while the system runs. Prints the name of the file."""
     settings = options.load(config, data_dir)
     made = backups.make(settings, where, longest=time_)
     if made is not None:
@@ -43,7 +54,7 @@ def backup(
 def restore(
     source: Source, force: Force = False, config: options.Config = None, data_dir: options.DataDir = None
 ) -> None:
-    """Load a backup into an empty database, while no service runs. What runs on the nodes is adopted at the next start."""
+    """Load a backup into an empty database, while no service runs. Tasks that run on the nodes are adopted at the next start."""
     settings = options.load(config, data_dir)
     header, found = backups.restore(settings, source, force=force)
     made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.at))

@@ -12,15 +12,16 @@ from godocker.demonstration import run
 
 
 def register(app: typer.Typer) -> None:
-    app.command(hidden=True)(demo)
+    app.command()(demo)
 
 
 def demo(
     start_engine: Annotated[
-        bool, typer.Option("--start-engine", help="Install and start a Docker Engine where none answers.")
+        bool,
+        typer.Option("--start-engine", help="Install and start a Docker Engine if none answers. As root on Debian."),
     ] = False,
 ) -> None:
-    """Start a system, run tasks in it, show them, take it down."""
+    """Start a temporary system, run a few tasks in it, show them, and remove it."""
     # As after Ctrl-C: what was started is taken down on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if not run.run(start_engine=start_engine):

@@ -1,37 +1,53 @@
-"""`godocker doctor`: what is well with this installation, and what is not."""
+"""`godocker doctor`: check an installation and report its problems."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from godocker import readiness
 from godocker.checks import findings, hosts, machine, stores
-from godocker.commands import options
+from godocker.checks.findings import State
+from godocker.commands import options, tables
 from shared import settings as settings_module
 from shared.settings import Settings
 
-_COLOURS = {findings.State.WELL: "green", findings.State.WARNING: "yellow", findings.State.BAD: "bold red"}
+_COLOURS = {State.WELL: "green", State.WARNING: "yellow", State.BAD: "bold red"}
 
 
 def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Say of each part what is well and what is not. Exit code 1 if anything is not; warnings do not count."""
-    settings = options.load(config, data_dir)
+def doctor(
+    problems: Annotated[bool, typer.Option("--problems", help="List only problems and warnings.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Check every part. Exits with 1 if there is a problem; warnings are ignored."""
+    settings, system = options.system(config, data_dir)
     found = asyncio.run(_look(settings))
-    # Wide enough not to break lines where nobody watches: a log is searched for whole ones.
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(_table(found))
-    if any(finding.state is findings.State.BAD for finding in found):
+    listed = [finding for finding in found if not problems or finding.state is not State.WELL]
+    if as_json:
+        tables.show_json(_report(system, found, listed))
+    else:
+        if listed:
+            tables.show(("part", "state", "detail"), _rows(listed))
+        print(summary(system, found))
+    if _count(found, State.BAD):
         raise typer.Exit(1)
+
+
+def summary(system: str, found: Sequence[findings.Finding]) -> str:
+    """The last line: which system was looked at, and the result in numbers."""
+    warnings, problems = _count(found, State.WARNING), _count(found, State.BAD)
+    return f"checked {system}: {_many(len(found), 'check')}, {_many(warnings, 'warning')}, {_many(problems, 'problem')}"
 
 
 async def _look(settings: Settings) -> list[findings.Finding]:
@@ -68,15 +84,27 @@ def _services(settings: Settings) -> list[findings.Finding]:
     ]
 
 
-def _table(found: list[findings.Finding]) -> Table:
-    table = Table("part", "state", "detail")
+def _report(system: str, found: Sequence[findings.Finding], listed: Sequence[findings.Finding]) -> dict[str, Any]:
+    return {
+        "system": system,
+        "checks": len(found),
+        "warnings": _count(found, State.WARNING),
+        "problems": _count(found, State.BAD),
+        "findings": [{"part": one.part, "state": one.state, "detail": one.detail} for one in listed],
+    }
+
+
+def _rows(found: Sequence[findings.Finding]) -> Iterator[tuple[object, ...]]:
     before = None
     for finding in found:
         part = finding.part if finding.part != before else ""
-        table.add_row(part, f"[{_COLOURS[finding.state]}]{finding.state}[/]", _plain(finding.detail))
+        yield part, tables.plain(finding.state, _COLOURS[finding.state]), finding.detail
         before = finding.part
-    return table
 
 
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+def _count(found: Sequence[findings.Finding], state: State) -> int:
+    return sum(finding.state is state for finding in found)
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

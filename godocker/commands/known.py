@@ -4,36 +4,63 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import typer
 from typer import main as typer_main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-#: Command → module of this package, whose `register` adds it to an app. In the order of the help.
-MODULES: Mapping[str, str] = {
-    "up": "up",
-    "api": "services",
-    "scheduler": "services",
-    "watcher": "services",
-    "files": "services",
-    "prepare-mongo": "stores",
-    "backup": "backup",
-    "restore": "backup",
-    "doctor": "doctor",
-    "demo": "demo",
-    "version": "version",
-    "user": "user",
-    "project": "project",
-    "token": "token",
-    "maintenance": "maintenance",
-    "node": "node",
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command of the help. Its summary stands here too, so that the help is printed without importing what commands need."""
+
+    module: str  #: of this package, whose `register` adds the command to an app
+    summary: str  #: the first sentences of the command's own help
+    panel: str
+
+
+_RUN = "Run a system"
+_LOOK = "Check and configure"
+_MANAGE = "Manage"
+_DATABASE = "Database"
+_SERVICES = "Single services"
+
+#: In the order of the help.
+ENTRIES: Mapping[str, Entry] = {
+    "up": Entry("up", "Run everything on this machine. Starts MongoDB and Redis unless you configured your own.", _RUN),
+    "reload": Entry(
+        "reload", "Make a running `godocker up` read its settings again, and print the result of each service.", _RUN
+    ),
+    "demo": Entry("demo", "Start a temporary system, run a few tasks in it, show them, and remove it.", _RUN),
+    "doctor": Entry("doctor", "Check every part. Exits with 1 if there is a problem; warnings are ignored.", _LOOK),
+    "config": Entry("config", "Check a configuration before anything starts.", _LOOK),
+    "settings": Entry("settings", "List all settings, or describe one.", _LOOK),
+    "node": Entry("node", "Add, list, drain and remove Docker hosts.", _MANAGE),
+    "user": Entry("user", "Add, list, activate and delete users, and replace their API keys.", _MANAGE),
+    "project": Entry("project", "Add, list and delete projects, and manage their members.", _MANAGE),
+    "token": Entry("token", "Add, list and delete application tokens.", _MANAGE),
+    "maintenance": Entry("maintenance", "Stop placing tasks on one node or on all nodes for a while.", _MANAGE),
+    "backup": Entry("backup", "Write a snapshot of the database to one file, while the system runs.", _DATABASE),
+    "restore": Entry("backup", "Load a backup into an empty database, while no service runs.", _DATABASE),
+    "prepare-mongo": Entry(
+        "stores", "Make the mongod on this machine a replica set of one, with the users it needs.", _DATABASE
+    ),
+    "api": Entry("services", "Run the gateway, which serves the Web API.", _SERVICES),
+    "scheduler": Entry("services", "Run the scheduler, which decides what runs next and where.", _SERVICES),
+    "watcher": Entry(
+        "services", "Run the watcher, which follows tasks on their nodes and carries out kills.", _SERVICES
+    ),
+    "files": Entry("services", "Run the file service, which transfers the files of tasks and users.", _SERVICES),
+    "export": Entry("export", "Copy files that are shipped with GoDocker into a directory.", "Other"),
+    "version": Entry("version", "Print the version.", "Other"),
 }
 
 
 class Commands(Mapping[str, Any]):
     """
-    The commands of `MODULES`. Together they import most of this system and its drivers, which takes longer than what one of them
+    The commands of `ENTRIES`. Together they import most of this system and its drivers, which takes longer than what one of them
     does, and every service is started by one: only the module of the one that is meant is imported.
     """
 
@@ -42,29 +69,58 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded.update(load(MODULES[name]))
+            self._loaded.update(load(ENTRIES[name].module))
         return self._loaded[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in MODULES
+        return name in ENTRIES
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODULES)
+        return iter(ENTRIES)
 
     def __len__(self) -> int:
-        return len(MODULES)
+        return len(ENTRIES)
 
 
 class Group(TyperGroup):
-    """A group that has `Commands`."""
+    """A group that has `Commands`, and lists them without loading any."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = Commands()  # type: ignore[assignment]  # nobody adds to it
+        self._lists = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(ENTRIES)  # the inherited one asks for each command, and so loads it
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._lists and cmd_name in ENTRIES:
+            return _listed(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._lists = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._lists = False
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        self._lists = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self._lists = False
 
 
 def load(module: str) -> Mapping[str, Any]:
-    """What the module registers, by name."""
+    """The commands that the module registers, by name."""
     part = typer.Typer()
     importlib.import_module(f"godocker.commands.{module}").register(part)
     return typer_main.get_group(part).commands
+
+
+def _listed(name: str) -> TyperCommand:
+    """The name and summary of a command, which cannot be run."""
+    entry = ENTRIES[name]
+    return TyperCommand(name, help=entry.summary, short_help=entry.summary, rich_help_panel=entry.panel)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import Annotated
 
 import typer
 
-from godocker.commands import options
+from godocker.commands import options, tables
 from shared import clock, errors
 from shared.broker import broker
 from shared.settings import Settings
 from shared.store import stores
 from shared.store.maintenance import ALL
 
-app = typer.Typer(help="Give nothing new to the system or a node for a while.", no_args_is_help=True)
+app = typer.Typer(help="Stop placing tasks on one node or on all nodes for a while.", no_args_is_help=True)
 
-Node = Annotated[str, typer.Argument(help="A node, or `all`: then new tasks are refused, too.")]
+Node = Annotated[
+    str, typer.Argument(metavar="[NODE]", help="Name of a node. Default: `all`, which also refuses new tasks.")
+]
 
 
 def register(parent: typer.Typer) -> None:
@@ -27,34 +28,38 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def on(node: Node = ALL, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Begin. What runs goes on, what is pending waits."""
+    """Begin maintenance. Running tasks keep running, pending ones wait."""
     asyncio.run(_put(options.load(config, data_dir), node, on=True))
 
 
 @app.command()
 def off(node: Node = ALL, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """End."""
+    """End maintenance."""
     asyncio.run(_put(options.load(config, data_dir), node, on=False))
 
 
 @app.command("list")
-def list_all(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """What is in maintenance, as one JSON list."""
-    print(json.dumps(sorted(asyncio.run(_names(options.load(config, data_dir))))))
+def list_all(as_json: tables.AsJson = False, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """List the nodes in maintenance; `all` stands for the whole system."""
+    names = sorted(asyncio.run(_names(options.load(config, data_dir))))
+    if as_json:
+        tables.show_json(names)
+    else:
+        tables.show(("in maintenance",), [(name,) for name in names])
 
 
 async def _put(settings: Settings, node: str, *, on: bool) -> None:
     async with stores.connect(settings) as store:
         known = {ALL, *(found.id for found in await store.nodes.list()), *await store.maintenance.names()}
         if node not in known:
-            raise errors.NotFound(f"no node {node}")
+            raise errors.NotFound(f"there is no node {node}")
         await store.maintenance.put(node, on=on, by="godocker", at=clock.now())
     print(f"maintenance of {node} is {'on' if on else 'off'}")
     try:
         async with broker.connect(settings) as hints:
             await hints.tell_scheduler_maintenance()
     except errors.BrokerUnavailable:
-        print("godocker: Redis does not answer; the scheduler sees it with its next look", file=sys.stderr)
+        print("godocker: Redis does not answer; the scheduler notices the change within seconds", file=sys.stderr)
 
 
 async def _names(settings: Settings) -> set[str]:

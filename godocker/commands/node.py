@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 import time
@@ -13,13 +12,10 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from godocker import nodes
 from godocker.checks import findings, hosts
-from godocker.commands import options
+from godocker.commands import options, tables
 from shared import clock, errors
 from shared.errors import FieldError
 from shared.inventory import Origin, Row
@@ -30,8 +26,11 @@ app = typer.Typer(help="Add, list, drain and remove Docker hosts.", no_args_is_h
 _GB = 1024**3
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/-]{0,62}=[A-Za-z0-9._:/-]{0,63}")
 
-Name = Annotated[str, typer.Argument(help="The node's name.")]
-Tls = Annotated[Path | None, typer.Option(help="A path on the hosts of the services.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the node.")]
+
+
+def _tls(what: str) -> object:
+    return typer.Option(metavar="FILE", help=f"{what}, as an absolute path on the hosts of scheduler and watcher.")
 
 
 def register(parent: typer.Typer) -> None:
@@ -41,15 +40,27 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def add(
     name: Name,
-    url: Annotated[str, typer.Option(help="tcp://host:2376, or unix:///path of a socket.")],
-    tls_ca: Tls = None,
-    tls_cert: Tls = None,
-    tls_key: Tls = None,
-    cpus: Annotated[float | None, typer.Option(min=0.01, help="What tasks may use. Default: all.")] = None,
-    memory: Annotated[float | None, typer.Option(min=0.01, help="GB. Default: all.")] = None,
-    gpu: Annotated[list[str] | None, typer.Option("--gpu", help="A device by name; once for each.")] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", help="key=value; once for each.")] = None,
-    check: Annotated[bool, typer.Option(help="Ask its engine from here, and add it if it answers.")] = True,
+    url: Annotated[str, typer.Option(metavar="URL", help="tcp://HOST:2376, or unix:///PATH of a socket.")],
+    tls_ca: Annotated[Path | None, _tls("Certificate of the authority that signed the engine's")] = None,
+    tls_cert: Annotated[Path | None, _tls("Our certificate")] = None,
+    tls_key: Annotated[Path | None, _tls("Its key")] = None,
+    cpus: Annotated[
+        float | None, typer.Option(min=0.01, metavar="NUMBER", help="Cores that tasks may use. Default: all.")
+    ] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.01, metavar="GB", help="Memory that tasks may use, in GB. Default: all.")
+    ] = None,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option("--gpu", metavar="NAME", help="A GPU that tasks may use, by its name; repeat it for each."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; repeat it for each.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Ask the engine from this machine first.")] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Add it even if the engine has fewer cores, less memory or fewer GPUs.")
+    ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -71,74 +82,58 @@ def add(
     except ValidationError as error:
         fields = [FieldError(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
         raise errors.InvalidInput(fields) from None
-    said = asyncio.run(nodes.add(settings, node, check=check))
-    print(f"node {name} is added ({said})")
+    said = asyncio.run(nodes.add(settings, node, check=check, force=force))
+    print(f"added node {name} ({said.version})")
+    for sentence in said.surplus:
+        print(f"godocker: {name}: {sentence}", file=sys.stderr)
     warned = hosts.judge_tls(f"node {name}", node)
     if warned.state is not findings.State.WELL:
         print(f"godocker: {name} is {warned.detail}", file=sys.stderr)
 
 
 @app.command("list")
-def list_nodes(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
-    config: options.Config = None,
-    data_dir: options.DataDir = None,
-) -> None:
-    """List the nodes, those of the configuration too: how each is, what it has and what of that is in use."""
+def list_nodes(as_json: tables.AsJson = False, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """List all nodes with their state, their size and what is in use, including those of the configuration."""
     rows = asyncio.run(nodes.every(options.load(config, data_dir)))
     if as_json:
-        print(json.dumps([asdict(row) for row in rows]))
+        tables.show_json([asdict(row) for row in rows])
         return
-    table = Table("node", "from", "state", "tasks", "cpus", "memory (GB)", "gpus", "version", "last answer", "reason")
     now = clock.now()
-    for row in rows:
-        table.add_row(
-            row.name,
-            row.origin,
-            row.state,
-            str(row.tasks),
-            f"{row.cpus_used:g} of {row.cpus:g}",
-            f"{row.memory_used / _GB:.1f} of {row.memory / _GB:.1f}",
-            f"{row.gpus_used} of {row.gpus}" if row.gpus else "",
-            row.version,
-            f"{now - row.seen_at:.0f} s ago" if row.seen_at else "never",
-            escape(row.reason or ""),
-        )
-    console = Console() if Console().is_terminal else Console(width=200)
-    console.print(table)
+    columns = ("node", "from", "state", "tasks", "cpus", "memory (GB)", "gpus", "version", "last answer", "reason")
+    tables.show(columns, [_cells(row, now) for row in rows])
 
 
 @app.command()
 def show(name: Name, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """All that is known of one node, line by line."""
+    """Show everything that is known of one node, line by line."""
     rows = asyncio.run(nodes.every(options.load(config, data_dir)))
     row = next((row for row in rows if row.name == name), None)
     if row is None:
-        raise errors.NotFound(f"no node {name}")
+        raise errors.NotFound(f"there is no node {name}")
     for key, value in _shown(row).items():
-        print(f"{key}: {value}")
+        print(f"{key}: {tables.plain(value)}")
 
 
 @app.command()
 def drain(
     name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Until no task is left there.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until no task is left on it.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Give a node nothing new. What runs there goes on."""
+    """Stop placing tasks on a node. Its running tasks keep running."""
     settings = options.load(config, data_dir)
     asyncio.run(nodes.drain(settings, name, on=True))
-    print(f"node {name} is given nothing new")
+    print(f"node {name} drained: no new tasks will start there")
     if wait:
         asyncio.run(nodes.wait_drained(settings, name, lambda left: print(f"{left} tasks are left", flush=True)))
 
 
 @app.command()
 def undrain(name: Name, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Use a node again."""
+    """Place tasks on a drained node again."""
     asyncio.run(nodes.drain(options.load(config, data_dir), name, on=False))
-    print(f"node {name} is used again")
+    print(f"node {name} accepts tasks again")
 
 
 @app.command()
@@ -148,22 +143,39 @@ def remove(
         bool,
         typer.Option(
             "--force",
-            help="With tasks there: they are given up as on a lost node. Its containers are stopped by nobody.",
+            help="Remove it even with tasks on it. They count as lost; their containers are NOT stopped.",
         ),
     ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Take a host that was added out of the system, once no task is left there. Those of the configuration stay."""
+    """
+    Remove a host added with `node add`, once it has no tasks. Hosts in the configuration file cannot be removed this way.
+    """
     left = asyncio.run(nodes.remove(options.load(config, data_dir), name, force=force))
-    print(f"node {name} is removed" + (f", and {left} tasks there are given up" if left else ""))
+    print(f"removed node {name}" + (f"; its {left} tasks count as lost" if left else ""))
 
 
 def _labels(words: list[str]) -> dict[str, str]:
     for word in words:
         if not _LABEL.fullmatch(word):
-            raise errors.InvalidInput.of("label", f"{word} is not key=value of plain characters")
+            raise errors.InvalidInput.of("label", f"{word!a} is not KEY=VALUE made of letters, digits and . _ : / -")
     return dict(word.split("=", 1) for word in words)
+
+
+def _cells(row: Row, now: float) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.origin,
+        row.state,
+        row.tasks,
+        f"{row.cpus_used:g} of {row.cpus:g}",
+        f"{row.memory_used / _GB:.1f} of {row.memory / _GB:.1f}",
+        f"{row.gpus_used} of {row.gpus}" if row.gpus else None,
+        row.version,
+        f"{now - row.seen_at:.0f} s ago" if row.seen_at else "never",
+        row.reason,
+    )
 
 
 def _shown(row: Row) -> dict[str, object]:

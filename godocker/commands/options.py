@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +11,42 @@ import typer
 
 from godocker import directory
 from shared import settings as settings_module
+from shared import texts
 from shared.settings import Settings
 
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file with settings; GODOCKER_* stand above it.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Of a system started by `godocker up`.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="YAML file with settings. Environment variables (GODOCKER_*) override it."
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", metavar="DIR", help="Data directory of the system to act on (see `godocker up --data-dir`)."
+    ),
+]
+Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Name of the user.")]
 
 
 def load(config: Path | None, data_dir: Path | None) -> Settings:
     """The settings of the system that is meant. Raises `errors.ConfigurationError`."""
-    directory.adopt(data_dir, configured=config is not None)
-    return settings_module.load(config)
+    return system(config, data_dir)[0]
+
+
+def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
+    """The settings of the system that is meant, and a few words that tell which one it is. Raises `errors.ConfigurationError`."""
+    adopted = directory.adopt(data_dir, configured=config is not None)
+    settings = settings_module.load(config)
+    warn()
+    file = os.environ.get(settings_module.CONFIG_VARIABLE)
+    if adopted is not None:
+        return settings, str(adopted)
+    return settings, f"the configuration {file}" if file else "the default settings"
+
+
+def warn() -> None:
+    """Print what of the environment looks like a setting and is none; whatever this process starts says nothing of it again."""
+    for remark in settings_module.remarks():
+        print(f"godocker: warning: {texts.printable(remark)}", file=sys.stderr)
+    settings_module.forget_unused()

@@ -1,26 +1,34 @@
-"""`godocker project`: make, list and delete projects, and say who is in them."""
+"""`godocker project`: add, list and delete projects, and manage their members."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from godocker.commands import options
+from godocker.commands import checked, options, tables
 from shared import clock, errors
-from shared.models.project import DEFAULT, PROJECT_ID, Project
-from shared.models.user import USER_ID
+from shared.models.project import DEFAULT, Project
 from shared.settings import Settings
 from shared.store import stores
 
-app = typer.Typer(help="Make, list and delete projects.", no_args_is_help=True)
+app = typer.Typer(help="Add, list and delete projects, and manage their members.", no_args_is_help=True)
 
-Members = Annotated[list[str] | None, typer.Option("--member", help="Once for each member.")]
-Quota = Annotated[float, typer.Option(min=0, help="0: no limit.")]
+DESCRIPTION_LENGTH = 10_000  #: characters, as in the Web API
+
+Name = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
+Members = Annotated[list[str] | None, typer.Option("--member", metavar="LOGIN", help="A member; repeat it for each.")]
+
+
+def _quota(counts: str) -> object:
+    return typer.Option(
+        min=0,
+        metavar="NUMBER",
+        help=f"Limit on {counts}, summed over the last `user_reset_usage_duration` days. 0: no limit.",
+    )
 
 
 def register(parent: typer.Typer) -> None:
@@ -29,28 +37,29 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def add(
-    project: str,
-    owner: Annotated[str | None, typer.Option(help="May change description and members.")] = None,
+    project: Name,
+    owner: Annotated[
+        str | None, typer.Option(metavar="LOGIN", help="User who may change description and members.")
+    ] = None,
     member: Members = None,
-    description: str = "",
-    prio: Annotated[int, typer.Option(min=0, max=100)] = 50,
-    quota_time: Quota = 0,
-    quota_cpu: Quota = 0,
-    quota_ram: Quota = 0,
-    quota_gpu: Quota = 0,
+    description: Annotated[str, typer.Option(metavar="TEXT", help="Purpose of the project.", show_default=False)] = "",
+    prio: Annotated[
+        int, typer.Option(min=0, max=100, metavar="NUMBER", help="Priority under fair share, from 0 to 100.")
+    ] = 50,
+    quota_time: Annotated[float, _quota("seconds that its tasks run")] = 0,
+    quota_cpu: Annotated[float, _quota("cores times seconds")] = 0,
+    quota_ram: Annotated[float, _quota("GB of memory times seconds")] = 0,
+    quota_gpu: Annotated[float, _quota("GPUs times seconds")] = 0,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Make a project."""
-    if not PROJECT_ID.fullmatch(project):
-        raise errors.InvalidInput.of("project", f"must match {PROJECT_ID.pattern}")
-    members = _logins(member or [])
+    """Add a project."""
     now = clock.now()
     new = Project(
-        id=project,
-        description=description,
-        owner=_logins([owner])[0] if owner else None,
-        members=members,
+        id=checked.project(project),
+        description=checked.paragraphs("description", description, most=DESCRIPTION_LENGTH),
+        owner=checked.login("owner", owner) if owner else None,
+        members=checked.logins("member", member or []),
         prio=prio,
         quota_time=quota_time,
         quota_cpu=quota_cpu,
@@ -60,57 +69,73 @@ def add(
         usage_since=now,
     )
     asyncio.run(_add(options.load(config, data_dir), new))
-    print(f"project {project} is there")
+    print(f"created project {project}")
 
 
 @app.command("list")
 def list_projects(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
-    config: options.Config = None,
-    data_dir: options.DataDir = None,
+    as_json: tables.AsJson = False, config: options.Config = None, data_dir: options.DataDir = None
 ) -> None:
     """List the projects."""
     projects = asyncio.run(_every(options.load(config, data_dir)))
     if as_json:
-        print(json.dumps([project.model_dump() for project in projects]))
+        tables.show_json([project.model_dump() for project in projects])
         return
-    table = Table("project", "owner", "members", "prio", "quotas (time, cpu, ram, gpu)")
-    for project in projects:
-        quotas = (project.quota_time, project.quota_cpu, project.quota_ram, project.quota_gpu)
-        words = ", ".join(f"{quota:g}" if quota else "-" for quota in quotas)
-        table.add_row(project.id, project.owner or "", ", ".join(project.members), str(project.prio), words)
-    Console().print(table)
+    tables.show(("project", "owner", "members", "prio", "quotas (time, cpu, ram, gpu)"), map(_cells, projects))
 
 
 @app.command()
 def members(
-    project: str,
-    add: Annotated[list[str] | None, typer.Option("--add", help="Once for each.")] = None,
-    remove: Annotated[list[str] | None, typer.Option("--remove", help="Once for each.")] = None,
+    project: Name,
+    add: Annotated[
+        list[str] | None, typer.Option("--add", metavar="LOGIN", help="User to add; repeat it for each.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option("--remove", metavar="LOGIN", help="User to remove; repeat it for each.")
+    ] = None,
+    as_json: tables.AsJson = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Say who is in a project, after adding and removing members."""
-    changed = asyncio.run(_members(options.load(config, data_dir), project, _logins(add or []), remove or []))
-    print(json.dumps(changed))
+    """Add or remove members, then list them."""
+    settings = options.load(config, data_dir)
+    changed = asyncio.run(_members(settings, project, checked.logins("add", add or []), remove or []))
+    if as_json:
+        tables.show_json(changed)
+    else:
+        tables.show((f"members of {project}",), [(name,) for name in changed])
 
 
 @app.command()
-def delete(project: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Delete a project. Its tasks that are over and what they used stay."""
+def delete(project: Name, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Delete a project. Its finished tasks and their usage are kept."""
     asyncio.run(_delete(options.load(config, data_dir), project))
-    print(f"project {project} is deleted")
+    print(f"deleted project {project}")
 
 
-def _logins(names: list[str]) -> list[str]:
-    for name in names:
-        if not USER_ID.fullmatch(name):
-            raise errors.InvalidInput.of("member", f"{name} is not a user id")
-    return list(dict.fromkeys(names))
+def _cells(project: Project) -> tuple[object, ...]:
+    quotas = (project.quota_time, project.quota_cpu, project.quota_ram, project.quota_gpu)
+    words = ", ".join(f"{quota:g}" if quota else "-" for quota in quotas)
+    return project.id, project.owner, ", ".join(project.members), project.prio, words
+
+
+async def _check_users(settings: Settings, store: stores.Stores, names: Sequence[str]) -> None:
+    """Raise `errors.NotFound` for a user that does not exist; with a directory, people may not have logged in yet."""
+    unknown = [name for name in dict.fromkeys(names) if await store.users.get(name) is None]
+    if not unknown:
+        return
+    listed = ", ".join(unknown)
+    if settings.auth_policy != "local":
+        print(f"godocker: {listed}: not known yet, until the first login", file=sys.stderr)
+        return
+    raise errors.NotFound(f"there is no user {listed}: add them first, with `godocker user add`")
 
 
 async def _add(settings: Settings, project: Project) -> None:
     async with stores.connect(settings) as store:
+        if await store.projects.get(project.id) is not None:
+            raise errors.Conflict(f"the project {project.id} exists already")
+        await _check_users(settings, store, [*([project.owner] if project.owner else []), *project.members])
         await store.projects.add(project)
 
 
@@ -123,7 +148,8 @@ async def _members(settings: Settings, project_id: str, add: list[str], remove: 
     async with stores.connect(settings) as store:
         project = await store.projects.get(project_id)
         if project is None or project_id == DEFAULT:
-            raise errors.NotFound(f"no project {project_id} that has members of its own")
+            raise errors.NotFound(f"there is no project {project_id} with members of its own")
+        await _check_users(settings, store, [name for name in add if name not in project.members])
         kept = [name for name in dict.fromkeys([*project.members, *add]) if name not in remove]
         fields: dict[str, Any] = {"members": kept}
         changed = await store.projects.change(project_id, fields) if kept != project.members else project
@@ -133,6 +159,6 @@ async def _members(settings: Settings, project_id: str, add: list[str], remove: 
 async def _delete(settings: Settings, project_id: str) -> None:
     async with stores.connect(settings) as store:
         if active := await store.owned.count_active_in(project_id):
-            raise errors.Conflict(f"{active} tasks of project {project_id} are not over")
+            raise errors.Conflict(f"{active} tasks of project {project_id} have not finished: kill them or wait")
         if not await store.projects.remove(project_id):
-            raise errors.NotFound(f"no project {project_id}")
+            raise errors.NotFound(f"there is no project {project_id}")

@@ -24,10 +24,12 @@ def register(app: typer.Typer) -> None:
 def api(
     config: options.Config = None,
     data_dir: options.DataDir = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that share the port.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, metavar="NUMBER", help="Number of processes that share the port.")
+    ] = 1,
     fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket that was opened for us.")] = None,
 ) -> None:
-    """Run the gateway: the Web API."""
+    """Run the gateway, which serves the Web API."""
     settings = options.load(config, data_dir)
     settings_module.check_secrets(settings)
     logs.configure("api", level=settings.log_level)
@@ -38,17 +40,17 @@ def api(
 
 
 def scheduler(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Run the scheduler: decides what runs next, and where."""
+    """Run the scheduler, which decides what runs next and where."""
     _run("scheduler", config, data_dir)
 
 
 def watcher(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Run the watcher: sees what became of tasks, and carries out kills."""
+    """Run the watcher, which follows tasks on their nodes and carries out kills."""
     _run("watcher", config, data_dir)
 
 
 def files(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Run the file service: hands out what tasks wrote."""
+    """Run the file service, which transfers the files of tasks and users."""
     _run("files", config, data_dir)
 
 

@@ -22,15 +22,17 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare_mongo(
-    host: Annotated[str, typer.Option(help="What the other services call it.")],
-    root_password: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="File with that of its root.")],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 27017,
+    host: Annotated[str, typer.Option(metavar="NAME", help="Host name under which the other services reach it.")],
+    root_password: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="File with the password of its root.")
+    ],
+    port: Annotated[int, typer.Option(min=1, max=65535, metavar="NUMBER", help="Its port on this machine.")] = 27017,
     config: options.Config = None,
 ) -> None:
-    """Make the mongod on this machine a replica set of one with the users it needs. Doing it again changes nothing."""
+    """Make the mongod on this machine a replica set of one, with the users it needs. Repeating it changes nothing."""
     settings = options.load(config, None)
     if settings.mongo_user is None or settings.mongo_password is None:
-        raise errors.ConfigurationError("mongo_user and mongo_password say who is to be made")
+        raise errors.ConfigurationError("set mongo_user and mongo_password: they name the user to create")
     root = replica.Login(ROOT, root_password.read_text().strip())
     ours = replica.Login(settings.mongo_user, settings.mongo_password.get_secret_value())
     deadline = clock.monotonic() + TIMEOUT

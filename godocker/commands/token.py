@@ -1,4 +1,4 @@
-"""`godocker token`: make, list and delete application tokens."""
+"""`godocker token`: add, list and delete application tokens."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from godocker.commands import options
+from godocker.commands import checked, options, tables
 from shared import clock, errors
 from shared.auth import app_tokens
 from shared.models.app_token import AppToken
 from shared.settings import Settings
 from shared.store import stores
 
-app = typer.Typer(help="Make, list and delete application tokens.", no_args_is_help=True)
+app = typer.Typer(help="Add, list and delete application tokens.", no_args_is_help=True)
+
+NAME_LENGTH = 100  #: characters, as in the Web API
 
 
 def register(parent: typer.Typer) -> None:
@@ -27,41 +27,52 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.command()
-def add(login: str, name: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Make a token of a user for an application and print it; it is shown this once."""
+def add(
+    login: options.Login,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the application, to recognize the token by.")],
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """Add a token of a user for an application, and print it. It is shown only once."""
+    checked.line("name", name, most=NAME_LENGTH)
     token_id, secret = asyncio.run(_add(options.load(config, data_dir), login, name))
     print(json.dumps({"id": token_id, "token": secret}))
 
 
 @app.command("list")
 def list_tokens(
-    login: str,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    login: options.Login,
+    as_json: tables.AsJson = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """List the tokens of a user."""
     tokens = asyncio.run(_of(options.load(config, data_dir), login))
     if as_json:
-        print(json.dumps([token.model_dump(exclude={"hash"}) for token in tokens]))
+        tables.show_json([token.model_dump(exclude={"hash"}) for token in tokens])
         return
-    table = Table("id", "name", "made")
-    for token in tokens:
-        table.add_row(token.id, token.name, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(token.created_at)))
-    Console().print(table)
+    rows = [
+        (token.id, token.name, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(token.created_at))) for token in tokens
+    ]
+    tables.show(("id", "name", "created"), rows)
 
 
 @app.command()
-def delete(login: str, token_id: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+def delete(
+    login: options.Login,
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as `godocker token list` shows it.")],
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
+) -> None:
     """Delete a token of a user, by its id."""
     asyncio.run(_delete(options.load(config, data_dir), login, token_id))
-    print(f"token {token_id} is deleted")
+    print(f"deleted token {token_id} of {login}")
 
 
 async def _add(settings: Settings, login: str, name: str) -> tuple[str, str]:
     async with stores.connect(settings) as store:
         if await store.users.get(login) is None:
-            raise errors.NotFound(f"no user {login}")
+            raise errors.NotFound(f"there is no user {login}")
         secret, digest = app_tokens.generate()
         token = AppToken(id=secrets.token_hex(8), user=login, name=name, hash=digest, created_at=clock.now())
         await store.app_tokens.add(token)
@@ -70,6 +81,8 @@ async def _add(settings: Settings, login: str, name: str) -> tuple[str, str]:
 
 async def _of(settings: Settings, login: str) -> list[AppToken]:
     async with stores.connect(settings) as store:
+        if await store.users.get(login) is None:
+            raise errors.NotFound(f"there is no user {login}")
         return await store.app_tokens.of_user(login)
 
 

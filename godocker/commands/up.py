@@ -26,14 +26,24 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
-    data_dir: Annotated[Path, typer.Option(help="Keeps everything: stores, logs, secrets.")] = directory.DEFAULT,
-    host: Annotated[str | None, typer.Option(help="Where the gateway listens.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, show_default="6543")] = None,
-    executor: Annotated[ExecutorChoice | None, typer.Option(help="What runs tasks.", show_default="auto")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of the gateway.")] = 1,
+    data_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Directory for everything: databases, logs, secrets.")
+    ] = directory.DEFAULT,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Address the gateway listens on. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="NUMBER", help="Its port; 0 takes a free one. Default: 6543."),
+    ] = None,
+    executor: Annotated[
+        ExecutorChoice | None,
+        typer.Option(help="How tasks run. `auto` uses Docker if an engine answers, else processes. Default: auto."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, metavar="NUMBER", help="Gateway processes.")] = 1,
     config: options.Config = None,
 ) -> None:
-    """Run the whole system: stores where none are configured, api, scheduler, watcher, files. Ctrl-C stops it."""
+    """Run everything on this machine. Starts MongoDB and Redis unless you configured your own. Ctrl-C stops it."""
     logs.configure("up")
     up_module.run(
         surroundings.Options(

@@ -1,4 +1,4 @@
-"""`godocker user`: make, list, activate and delete users, and give them new keys."""
+"""`godocker user`: add, list, activate and delete users, and replace their API keys."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from godocker import accounts
-from godocker.commands import options
+from godocker.commands import checked, options, tables
 from shared.models.user import User
 
-app = typer.Typer(help="Make, list, activate and delete users.", no_args_is_help=True)
+app = typer.Typer(help="Add, list, activate and delete users, and replace their API keys.", no_args_is_help=True)
 
-_NUMBER = typer.Option(min=0, max=2**31 - 1, help="Default: that of the system account, else the next free one.")
+_NUMBER = typer.Option(
+    min=0, max=2**31 - 1, metavar="NUMBER", help="Default: that of the system account, else the next free one."
+)
 
 
 def register(parent: typer.Typer) -> None:
@@ -25,17 +25,24 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def add(
-    login: str,
-    admin: Annotated[bool, typer.Option("--admin", help="May manage everybody's tasks.")] = False,
+    login: options.Login,
+    admin: Annotated[bool, typer.Option("--admin", help="May manage the tasks of all users.")] = False,
     uid: Annotated[int | None, _NUMBER] = None,
     gid: Annotated[int | None, _NUMBER] = None,
-    home: Annotated[str | None, typer.Option(help="Home directory on the hosts.")] = None,
-    email: str | None = None,
-    guest: Annotated[bool, typer.Option("--guest", help="Runs as `guest_bind`; to be activated.")] = False,
+    home: Annotated[str | None, typer.Option(metavar="DIR", help="Home directory on the hosts.")] = None,
+    email: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Mail address for notifications.")] = None,
+    guest: Annotated[
+        bool, typer.Option("--guest", help="Runs tasks as the user `guest_bind`, once activated.")
+    ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Make a user and print its API key, which is shown this once."""
+    """Add a user and print the API key, which is shown only once."""
+    checked.login("login", login)
+    if home is not None:
+        checked.line("home", home, most=4096)
+    if email is not None:
+        checked.email(email)
     new = accounts.NewUser(login, admin=admin, uid=uid, gid=gid, home=home, email=email, guest=guest)
     apikey = asyncio.run(accounts.add(options.load(config, data_dir), new))
     print(json.dumps({"id": login, "apikey": apikey}))
@@ -43,37 +50,37 @@ def add(
 
 @app.command()
 def first(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Make the user admin where there is no user at all, and print its API key, which is shown this once."""
+    """Add the user admin if there are no users yet, and print the API key, which is shown only once."""
     apikey = asyncio.run(accounts.add_first(options.load(config, data_dir)))
     if apikey is None:
-        print("there are users already")
+        print("there are users already: replace a lost key with `godocker user key admin`")
     else:
         print(json.dumps({"id": accounts.ADMIN, "apikey": apikey}))
 
 
 @app.command()
-def key(login: str, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Give a user a new API key, which is shown this once; the old one is void at once."""
+def key(login: options.Login, config: options.Config = None, data_dir: options.DataDir = None) -> None:
+    """Replace the API key of a user and print the new one, which is shown only once. The old one stops working at once."""
     apikey = asyncio.run(accounts.replace_key(options.load(config, data_dir), login))
     print(json.dumps({"id": login, "apikey": apikey}))
 
 
 @app.command()
 def activate(
-    login: str,
-    off: Annotated[bool, typer.Option("--off", help="Shut the user out instead.")] = False,
+    login: options.Login,
+    off: Annotated[bool, typer.Option("--off", help="Deactivate the user instead.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Let a user in, a guest for example."""
+    """Activate a user, for example a guest, or deactivate one with --off."""
     asyncio.run(accounts.activate(options.load(config, data_dir), login, active=not off))
-    print(f"{login} is {'shut out' if off else 'active'}")
+    print(f"{'deactivated' if off else 'activated'} {login}")
 
 
 @app.command()
 def delete(
-    login: str,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    login: options.Login,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -81,33 +88,30 @@ def delete(
     if not yes:
         typer.confirm(f"Delete {login} with all tasks, files and usage?", abort=True)
     asyncio.run(accounts.delete(options.load(config, data_dir), login))
-    print(f"{login} is shut out, and is deleted by the watcher")
+    print(f"deactivated {login}; the watcher is deleting the tasks, the files and the user")
 
 
 @app.command("list")
-def list_users(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
-    config: options.Config = None,
-    data_dir: options.DataDir = None,
-) -> None:
+def list_users(as_json: tables.AsJson = False, config: options.Config = None, data_dir: options.DataDir = None) -> None:
     """List the users."""
     users = asyncio.run(accounts.every(options.load(config, data_dir)))
     if as_json:
-        print(json.dumps([_shown(user) for user in users]))
+        tables.show_json([_shown(user) for user in users])
         return
-    table = Table("user", "uid", "gid", "admin", "active", "email", "home", "key")
-    for user in users:
-        table.add_row(
-            user.id,
-            str(user.uid),
-            str(user.gid),
-            "yes" if user.admin else "",
-            "yes" if user.active else "no",
-            user.email or "",
-            user.home or "",
-            f"{user.apikey.hint}…",
-        )
-    Console().print(table)
+    tables.show(("user", "uid", "gid", "admin", "active", "email", "home", "key"), map(_cells, users))
+
+
+def _cells(user: User) -> tuple[object, ...]:
+    return (
+        user.id,
+        user.uid,
+        user.gid,
+        "yes" if user.admin else None,
+        "yes" if user.active else "no",
+        user.email,
+        user.home,
+        f"{user.apikey.hint}…",
+    )
 
 
 def _shown(user: User) -> dict[str, object]:

@@ -29,7 +29,7 @@ def run(*, start_engine: bool) -> bool:
     began = clock.monotonic()
     with runner.at_hand(start_engine=start_engine) as chosen:
         for remark in chosen.remarks:
-            console.print(remark, highlight=False)
+            console.print(remark, highlight=False, markup=False)
         console.print("Starting MongoDB, Redis, api, scheduler, watcher and files …", highlight=False)
         with launched.system(chosen.executor, chosen.environment) as system:
             ready = clock.monotonic() - began

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from godocker.commands import tables
 from godocker.demonstration.work import Tracked
 from shared import clock
 
@@ -61,7 +62,7 @@ def table(tracked: Sequence[Tracked]) -> Table:
             str(task.id or ""),
             _words(task),
             "" if code is None else str(code),
-            str(task.status.get("reason") or ""),
+            tables.plain(task.status.get("reason")),
             _mark(task),
         )
     over = sum(task.is_over for task in burst)

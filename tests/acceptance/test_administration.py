@@ -60,10 +60,15 @@ def refused(system: System, *arguments: str) -> str:
 
 
 def test_projects_are_made_and_changed_by_command(system: System, admin: httpx.Client) -> None:
+    assert "there is no user olga, mia" in refused(system, "project", "add", "lab", "--owner", "olga", "--member", "mia")
+    for login in ("olga", "mia", "max"):
+        system.add_user(login)
     said(system, "project", "add", "lab", "--owner", "olga", "--member", "mia", "--prio", "60", "--quota-cpu", "10")
     project = admin.get("/api/1.0/project/lab").json()
     assert (project["owner"], project["members"], project["prio"], project["quota_cpu"]) == ("olga", ["mia"], 60, 10)
-    assert json.loads(said(system, "project", "members", "lab", "--add", "max", "--remove", "mia")) == ["max"]
+    assert json.loads(said(system, "project", "members", "lab", "--add", "max", "--remove", "mia", "--json")) == ["max"]
+    assert "max" in said(system, "project", "members", "lab")
+    refused(system, "project", "members", "lab", "--add", "nobody")
     assert [one["id"] for one in json.loads(said(system, "project", "list", "--json"))] == ["lab"]
     assert "lab" in said(system, "project", "list")
     for arguments in (
@@ -118,7 +123,7 @@ def test_in_maintenance_nothing_new_runs_and_what_ran_goes_on(system: System) ->
         first = client.submit(SLEEP)
         client.wait(first, "running")
         said(system, "maintenance", "on", "localhost")
-        assert json.loads(said(system, "maintenance", "list")) == ["localhost"]
+        assert json.loads(said(system, "maintenance", "list", "--json")) == ["localhost"]
         second = client.submit(SLEEP)
         waiting.until_blocking(
             lambda: "in maintenance" in (client.status(second)["reason"] or ""), "the second task says why it waits"

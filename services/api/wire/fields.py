@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.config import JsonDict
 
-_ALLOWED_IN_TEXT = "\n\r\t"
+from shared import texts
 
 
 def _no_bool(value: Any) -> Any:
@@ -17,18 +16,6 @@ def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
-
-
-def _one_line(text: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        raise ValueError("must be one line without control characters")
-    return text
-
-
-def _plain_text(text: str) -> str:
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in _ALLOWED_IN_TEXT for c in text):
-        raise ValueError("must not hold control characters")
-    return text
 
 
 def _no_nul(text: str) -> str:
@@ -49,9 +36,9 @@ def without_default(schema: JsonDict) -> None:
 #: To be named after the bounds of a number: what comes before a validator is what pydantic knows how to put into a schema.
 NoBool = BeforeValidator(_no_bool)
 
-Line = Annotated[str, AfterValidator(_one_line)]
-ShortLine = Annotated[str, Field(max_length=64), AfterValidator(_one_line)]
-Text = Annotated[str, Field(max_length=10_000), AfterValidator(_plain_text)]
+Line = Annotated[str, AfterValidator(texts.one_line)]
+ShortLine = Annotated[str, Field(max_length=64), AfterValidator(texts.one_line)]
+Text = Annotated[str, Field(max_length=10_000), AfterValidator(texts.paragraphs)]
 Script = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 
 #: Numbers may come as strings: clients of the original send them so.
@@ -67,7 +54,7 @@ WINDOW = "within the window of usage; 0: no limit"  #: of quotas, as their descr
 #: A sum over the window of usage, 0: no limit.
 Quota = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False), NoBool]
 Priority = Annotated[int, Field(ge=0, le=100), NoBool]
-Email = Annotated[str, Field(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$"), AfterValidator(_one_line)]
+Email = Annotated[str, Field(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$"), AfterValidator(texts.one_line)]
 Login = Annotated[str, Field(max_length=32, pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 Access = Annotated[str, Field(pattern=r"^(ro|rw)$")]
 

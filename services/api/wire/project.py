@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from services.api.wire.fields import WINDOW, Access, Line, Login, Priority, Quota
+from services.api.wire.fields import WINDOW, Access, Line, Login, Priority, Quota, Text
 from shared import errors, validation
 from shared import settings as settings_module
 from shared.errors import FieldError
@@ -44,7 +44,6 @@ class ProjectVolumeIn(_Part):
     acl: Access = Field("ro", description="`ro`: read only, `rw`: tasks may write")
 
 
-Description = Annotated[str, Field(max_length=10_000)]
 Members = Annotated[list[Login], Field(max_length=1000), AfterValidator(_each_once)]
 
 
@@ -54,7 +53,7 @@ ProjectVolumes = Annotated[list[ProjectVolumeIn], Field(max_length=20)]
 class ProjectChange(_Part):
     """A project to change. Its owner may change `description` and `members`, an admin every field."""
 
-    description: Description | None = Field(None, description="Purpose of the project")
+    description: Text | None = Field(None, description="Purpose of the project")
     members: Members | None = Field(None, description="Logins of the members")
     owner: Login | None = Field(None, description="Login of the owner")
     prio: Priority | None = Field(None, description="Priority in fair share, 0 to 100; 50 is usual")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.wire.fields import TaskId
+from services.api.wire.fields import TaskId, Text
 from shared.models.recipe import Recipe
-
-Description = Annotated[str, Field(max_length=10_000)]
 
 
 class RecipeIn(BaseModel):
@@ -21,7 +19,7 @@ class RecipeIn(BaseModel):
         json_schema_extra={"examples": [{"description": "aligns reads", "task": 12, "public": True}]},
     )
 
-    description: Description = Field(description="Purpose of the recipe")
+    description: Text = Field(description="Purpose of the recipe")
     task: TaskId = Field(description="Number of the task whose specification it keeps")
     public: bool = Field(False, description="Show the recipe to everybody")
 
@@ -31,7 +29,7 @@ class RecipeChange(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    description: Description | None = Field(None, description="Purpose of the recipe")
+    description: Text | None = Field(None, description="Purpose of the recipe")
     task: TaskId | None = Field(None, description="Number of the task whose specification it keeps from now on")
     public: bool | None = Field(None, description="Show the recipe to everybody")
 

@@ -96,7 +96,7 @@ class TmpStorageIn(_Part):
     model_config = _like({"size": "10G", "path": "/scratch"})
 
     size: TextOrNumber | None = Field(None, description="Size like `500M` or `10G`, or a number of bytes; 1M to 1024T")
-    path: str | None = Field(None, description="Absolute path inside the container, like `/scratch`")
+    path: Line | None = Field(None, description="Absolute path inside the container, like `/scratch`")
 
 
 class RequirementsIn(_Part):
@@ -184,7 +184,7 @@ class StatusIn(_Part):
 
     model_config = _like({"primary": "created"})
 
-    primary: Annotated[str, Field(max_length=32)] | None = Field(
+    primary: Annotated[Line, Field(max_length=32)] | None = Field(
         None, description="`created` holds the task back until `GET /task/{id}/pending`; anything else starts it"
     )
 

@@ -1,0 +1,58 @@
+"""Check what is typed at commands by the rules of the Web API."""
+
+from __future__ import annotations
+
+from shared import addresses, errors, texts
+from shared.models.project import PROJECT_ID
+from shared.models.user import USER_ID
+
+LOGIN_RULE = "must start with a lower-case letter or _, followed by up to 31 lower-case letters, digits, _, . or -"
+PROJECT_RULE = "must start with a letter or digit, followed by up to 63 letters, digits, _, . or -"
+
+
+def login(field: str, name: str) -> str:
+    """The name of a user. Raises `errors.InvalidInput`."""
+    if not USER_ID.fullmatch(name):
+        raise errors.InvalidInput.of(field, f"{name!a} is not a user name: it {LOGIN_RULE}")
+    return name
+
+
+def logins(field: str, names: list[str]) -> list[str]:
+    """The names, each once. Raises `errors.InvalidInput`."""
+    return list(dict.fromkeys(login(field, name) for name in names))
+
+
+def project(name: str) -> str:
+    """The name of a project. Raises `errors.InvalidInput`."""
+    if not PROJECT_ID.fullmatch(name):
+        raise errors.InvalidInput.of("project", f"{name!a} is not a project name: it {PROJECT_RULE}")
+    return name
+
+
+def line(field: str, text: str, *, most: int) -> str:
+    """One line of at most so many characters, with something in it. Raises `errors.InvalidInput`."""
+    try:
+        texts.one_line(text)
+    except ValueError as error:
+        raise errors.InvalidInput.of(field, str(error)) from None
+    if not 0 < len(text) <= most:
+        raise errors.InvalidInput.of(field, f"must have 1 to {most} characters")
+    return text
+
+
+def paragraphs(field: str, text: str, *, most: int) -> str:
+    """Some lines of at most so many characters, or none. Raises `errors.InvalidInput`."""
+    try:
+        texts.paragraphs(text)
+    except ValueError as error:
+        raise errors.InvalidInput.of(field, str(error)) from None
+    if len(text) > most:
+        raise errors.InvalidInput.of(field, f"must have at most {most} characters")
+    return text
+
+
+def email(address: str) -> str:
+    """An address that mails can be sent to. Raises `errors.InvalidInput`."""
+    if not addresses.is_address(address):
+        raise errors.InvalidInput.of("email", f"{address!a} is not a mail address like alice@example.org")
+    return address

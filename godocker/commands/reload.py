@@ -1,0 +1,47 @@
+"""`godocker reload`: make a running system read its settings again."""
+
+from __future__ import annotations
+
+import typer
+
+from godocker import configuration, directory, reloading
+from godocker.commands import options, tables
+from shared import errors, reloads
+
+
+def register(app: typer.Typer) -> None:
+    app.command("reload")(reload)
+
+
+def reload(as_json: tables.AsJson = False, data_dir: options.DataDir = None) -> None:
+    """
+    Make a running `godocker up` read its settings again, and print the result of each service. Exits with 1 unless all took them.
+
+    With Compose: docker compose kill --signal HUP api scheduler watcher files
+    """
+    found = directory.DataDirectory(data_dir or directory.DEFAULT)
+    if not found.has_environment():
+        raise errors.ConfigurationError(
+            f"no system was started in {found.path}: name its directory with --data-dir. With Compose, reload with "
+            "docker compose kill --signal HUP api scheduler watcher files"
+        )
+    report = configuration.check(None, found.path)
+    if report.problems:
+        raise errors.ConfigurationError(
+            "nothing was reloaded, because the configuration cannot be used:\n  " + "\n  ".join(report.problems)
+        )
+    outcomes = reloading.reload(found)
+    if as_json:
+        tables.show_json(
+            [{"service": name, "changed": one.changed, "error": one.error} for name, one in outcomes.items()]
+        )
+    else:
+        tables.show(("service", "result"), [(name, _words(one)) for name, one in outcomes.items()])
+    if any(one.error for one in outcomes.values()):
+        raise typer.Exit(1)
+
+
+def _words(outcome: reloads.Outcome) -> str:
+    if outcome.error:
+        return outcome.error
+    return f"changed: {', '.join(outcome.changed)}" if outcome.changed else "nothing has changed"

@@ -1,0 +1,74 @@
+"""Make the services of a running `godocker up` read their settings again, and collect what came of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from godocker import embedded
+from godocker.directory import DataDirectory
+from shared import clock, errors, reloads
+
+TIMEOUT = 30.0  #: seconds for all services to answer
+_LOOK = 0.05
+_NO_SERVICES = frozenset({"up", embedded.MONGOD, embedded.REDIS})
+
+
+def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:
+    """
+    The outcome in each service, by name. Raises `errors.ConfigurationError` where no system runs there, or it is not ours to
+    tell.
+    """
+    holder = _running(directory)
+    asked = dict(_services(directory))
+    for pid in asked.values():
+        reloads.take(directory.path, pid)  # of an earlier time
+    try:
+        os.kill(holder, signal.SIGHUP)
+    except PermissionError:
+        raise errors.ConfigurationError(
+            f"process {holder} belongs to another user: run this command as the user who runs `godocker up`"
+        ) from None
+    return _collect(directory, asked)
+
+
+def _collect(directory: DataDirectory, asked: dict[str, int]) -> dict[str, reloads.Outcome]:
+    found: dict[str, reloads.Outcome] = {}
+    deadline = clock.monotonic() + TIMEOUT
+    while missing := asked.keys() - found.keys():
+        now = dict(_services(directory))
+        for name in missing:
+            if outcome := reloads.take(directory.path, asked[name]):
+                found[name] = outcome
+            elif name in now and now[name] != asked[name]:
+                found[name] = reloads.Outcome(error="it was started again meanwhile, with the new settings")
+            elif clock.monotonic() > deadline:
+                found[name] = reloads.Outcome(error=f"it did not answer within {TIMEOUT:g} s: see log/{name}.log")
+        time.sleep(_LOOK)
+    return {name: found[name] for name in asked}
+
+
+def _running(directory: DataDirectory) -> int:
+    """The process of `godocker up`."""
+    pid = _pid(directory.run / "up.pid")
+    if pid is None or not psutil.pid_exists(pid):
+        raise errors.ConfigurationError(f"no godocker up runs in {directory.path}")
+    return pid
+
+
+def _services(directory: DataDirectory) -> Iterator[tuple[str, int]]:
+    for file in sorted(directory.run.glob("*.pid")):
+        if file.stem not in _NO_SERVICES and (pid := _pid(file)) is not None:
+            yield file.stem, pid
+
+
+def _pid(file: Path) -> int | None:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None
