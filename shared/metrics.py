@@ -57,6 +57,9 @@ REDIS_SECONDS = Histogram(
     ["operation"],
     buckets=_CALLS,
 )
+RECORDS_UNREADABLE = Counter(
+    "godocker_process_records_unreadable_total", "Records of the process executor that could not be read"
+)
 REDIS_ERRORS = Counter("godocker_redis_errors_total", "Calls that Redis did not answer, however often it was tried")
 LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that this process wrote the end of, by how", ["ending"])
@@ -166,6 +169,11 @@ NODE_SILENT = Gauge(
     "godocker_node_silent_seconds",
     "For how long a node was tried in vain, 0 while it answers; from the watcher that holds its lease",
     ["node"],
+    registry=WATCHER,
+)
+STRAYS = Gauge(
+    "godocker_process_strays",
+    "Processes of users of tasks that belong to no run of the process executor",
     registry=WATCHER,
 )
 NODE_STUCK = Gauge(

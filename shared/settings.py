@@ -302,6 +302,8 @@ class Settings(BaseSettings):
     process_memory: Annotated[float, Field(gt=0)] | None = None
     process_public: bool = False  #: allow others to reach a system whose tasks run without isolation
     kill_grace: Annotated[float, Field(ge=0)] = 10.0  #: seconds between SIGTERM and SIGKILL
+    #: seconds for processes that still write a task's output after its command ended
+    output_grace: durations.Duration = 5.0
     #: seconds for the start of a container, without the pull of its image
     start_timeout: Annotated[float, Field(gt=0)] = 60.0
     pull_timeout: Annotated[float, Field(gt=0)] = 1800.0  #: seconds for the pull of an image
@@ -313,6 +315,7 @@ class Settings(BaseSettings):
     pids_limit: Annotated[int, Field(ge=16)] = 4096  #: most processes of a task
     port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000  #: first port of a node that tasks are given
     port_range: Annotated[int, Field(ge=1)] = 2000  #: how many ports, from `port_start` on
+    process_open_files: Annotated[int, Field(ge=64)] = 65536  #: most open files of each process of a task, without containers
     process_gpus: list[str] = []  #: devices of this machine for tasks that are processes
     #: most seconds that a task may run, whatever it asks for; not set: no limit
     maxlifespan: durations.Duration | None = None

@@ -9,7 +9,7 @@ import structlog
 from services.watcher.reconcile import NoteEnd
 from services.watcher.record import Recorder
 from shared import errors, lifetime
-from shared.executors.base import Executor, Handle, Observation, RunState
+from shared.executors.base import Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
@@ -55,6 +55,8 @@ class Liveness:
                 log.warning("liveness.not_looked_at", node=self._node, error=str(error))
 
     async def _look(self) -> None:
+        if Feature.IMAGES not in self._executor.features():
+            return  # there is no engine between us and the runs, and what a task writes is no word about it
         running = [task for task in await self._stores.work.placed(self._node) if task.status is TaskStatus.RUNNING]
         results = await asyncio.gather(*(self._result(task) for task in running))
         ended = {

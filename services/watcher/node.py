@@ -128,6 +128,9 @@ class NodeWatch:
                 exit_code=event.exit_code,
                 started_at=self._started.pop(event.handle, None),
                 ended_at=event.at,
+                reason=event.reason,
+                by_signal=event.by_signal,
+                lost=event.lost,
             )
             self._exit_wakeup.set()
         elif event.kind is EventKind.REMOVED:

@@ -76,6 +76,8 @@ def of_exit(
     stopped = code in (TERMINATED, KILLED) and not seen.out_of_memory  # whatever clocks that differ a little say
     if task.intent in STOPPING and (by_node or stopped or _is_after_wish(task, ended_at)):
         return _wanted(task, started_at, ended_at)
+    if seen.lost:
+        return Outcome(Ending.LOST, KILLED, seen.reason, started_at, ended_at)
     if looked and result is None and (reason := _never_began(task, seen)):
         return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
     if seen.out_of_memory and code != 0:
@@ -86,7 +88,9 @@ def of_exit(
         return Outcome(Ending.NODE_FAILED, KILLED, reason, started_at, ended_at)
     if looked and seen.removed and is_doubtful(seen) and _own_word(result, cut_off=False) is None:
         return Outcome(Ending.LOST, KILLED, _REMOVED, started_at, ended_at)
-    return Outcome(Ending.EXITED, code, _remarkable(task, seen, code), started_at, ended_at)
+    # An executor that waits for the command itself has said all that there is to say.
+    reason = seen.reason if seen.by_signal is not None else _remarkable(task, seen, code)
+    return Outcome(Ending.EXITED, code, reason, started_at, ended_at)
 
 
 def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | None = None) -> Outcome:
@@ -133,7 +137,7 @@ def _is_after_wish(task: Placed, ended_at: float) -> bool:
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:
     """The command's exit code. The wrapper's word counts where the engine's is doubtful."""
-    if seen.exit_code is not None and seen.exit_code < DOUBTFUL_FROM:
+    if seen.by_signal is not None or (seen.exit_code is not None and seen.exit_code < DOUBTFUL_FROM):
         return seen.exit_code
     if result is not None and result.exit_code is not None:
         return result.exit_code

@@ -171,6 +171,8 @@ class Recorder:
         return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=clock.now())
 
     async def _result(self, task: Placed) -> Result | None:
+        if Feature.IMAGES not in self._executor.features():
+            return None  # the executor itself waits for its commands; the files are the task's to write
         try:
             return await self._directories.read_result(task.place, task.attempt)
         except errors.StorageError as error:

@@ -176,17 +176,23 @@ class Observation:
     #: Whether our wrapper got to run at all. False: the image could not even start a shell.
     wrapper_ran: bool = True
     given: Given | None = None  #: as `inspect` says it; None where an executor does not know
+    reason: str | None = None  #: what is to be said of its end, where the executor knows more than the code says
+    by_signal: bool | None = None  #: whether a signal ended the command, and not an exit code of that number
+    lost: bool = False  #: it is over, and nobody knows how its command ended
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A hint. `exit_code` and `at` (seconds since the epoch) where the executor says them."""
+    """A hint. `exit_code`, `at` (seconds since the epoch) and what `Observation` has, where the executor says them."""
 
     node: str
     kind: EventKind
     handle: Handle | None = None
     exit_code: int | None = None
     at: float | None = None
+    reason: str | None = None
+    by_signal: bool | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +19,9 @@ import pytest
 
 from shared import errors
 from shared.executors import base
-from shared.executors.process import events, proc, records, runs, tree
+from shared.executors.process import events, proc, records, tree
 from shared.executors.process import executor as process
+from shared.executors.process.found import KILLED
 from tests.contract import test_executor_contract as contract
 from tests.support import rigs, waiting
 
@@ -34,15 +37,6 @@ async def rig() -> AsyncIterator[rigs.Rig]:
 @pytest.fixture
 def kept(rig: rigs.Rig) -> records.Records:
     return records.Records(rig.config.data_dir / "runs" / records.NODE)
-
-
-def forget_pid(kept: records.Records, run: base.Run) -> records.Record:
-    """Make the record what it is where the starter died between making the process and saying so."""
-    record = kept.read(run.handle.name)
-    assert record is not None
-    intent = replace(record, pid=None, start=None)
-    kept.update(intent)
-    return intent
 
 
 @pytest.fixture
@@ -140,34 +134,6 @@ async def test_the_runs_of_a_version_without_marks_belong_to_the_system_whose_di
             await executor.close()
 
 
-async def test_an_intent_without_a_process_is_started(rig: rigs.Rig, kept: records.Records) -> None:
-    run = await rig.run("echo started >> witness")
-    kept.prepare()
-    intent = records.Record(
-        run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0, system=run.handle.system
-    )
-    assert kept.claim(intent)
-    assert await rig.state(run) is base.RunState.CREATED
-    await rig.executor.start(run)
-    assert (await rig.ended(run)).exit_code == 0
-    assert rig.file(run, "witness").read_text() == "started\n"
-
-
-async def test_a_process_that_no_record_names_is_found_again(rig: rigs.Rig, kept: records.Records) -> None:
-    run = await rig.start("echo started >> witness; sleep 30")
-    await rig.written(run, "witness")
-    forget_pid(kept, run)
-    async with rig.watched(rig.another()) as seen:
-        await rig.executor.start(run)
-        assert await rig.state(run) is base.RunState.RUNNING
-        await rig.executor.stop(run.handle, grace=5)
-        await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [143],
-            "the end is told of",
-        )
-    assert rig.file(run, "witness").read_text() == "started\n"
-
-
 async def test_after_a_reboot_nothing_that_has_the_same_pid_is_touched(
     rig: rigs.Rig, kept: records.Records, stranger: subprocess.Popen[bytes]
 ) -> None:
@@ -209,12 +175,14 @@ async def test_a_daemon_that_forked_twice_dies_with_its_run(rig: rigs.Rig) -> No
     assert not contract.is_held_open(rig.file(run, "pipe"))
 
 
-async def test_a_daemon_left_behind_by_a_run_that_ended_dies_with_its_removal(rig: rigs.Rig) -> None:
+async def test_what_holds_no_output_dies_with_the_command(rig: rigs.Rig) -> None:
     daemon = "echo > ready; while :; do sleep 1; done"
-    run = await rig.start(f'mkfifo pipe; (setsid sh -c "{daemon}" 9<> pipe &); while [ ! -e ready ]; do :; done')
+    run = await rig.start(
+        f'mkfifo pipe; (setsid sh -c "{daemon}" 9<> pipe < /dev/null > daemon 2>&1 &); while [ ! -e ready ]; do :; done'
+    )
+    began = time.monotonic()
     await rig.ended(run)
-    assert contract.is_held_open(rig.file(run, "pipe"))
-    await rig.executor.remove(run.handle)
+    assert time.monotonic() - began < rig.config.output_grace
     assert not contract.is_held_open(rig.file(run, "pipe"))
 
 
@@ -244,7 +212,7 @@ async def test_a_run_that_is_about_to_execute_something_is_paused_too(rig: rigs.
         await rig.executor.pause(run.handle)
         record = kept.read(run.handle.name)
         assert record is not None
-        processes = await tree.of(record, tree.Scans(), wrapper=None)
+        processes = tree.below(proc.snapshot(), record.pid or 0)
         assert [process.state for process in processes] == ["T"] * len(processes)
         assert len(processes) >= 2
         await rig.executor.resume(run.handle)
@@ -259,47 +227,92 @@ async def test_another_run_of_the_same_user_lives_on(rig: rigs.Rig, stranger: su
     assert stranger.poll() is None
 
 
-@pytest.mark.parametrize("whose", ["root", "the task's user"])
-@as_root
-async def test_a_pid_planted_in_the_started_file_harms_nobody(
-    rig: rigs.Rig,
-    kept: records.Records,
-    stranger: subprocess.Popen[bytes],
-    stranger_of_root: subprocess.Popen[bytes],
-    whose: str,
+async def shim_of(kept: records.Records, run: base.Run) -> records.Record:
+    record = kept.read(run.handle.name)
+    assert record is not None
+    assert record.pid is not None
+    return record
+
+
+#: Children in all ways to get away: another session, no environment, that of another run, two forks.
+ESCAPES = """\
+mkfifo pipe
+exec 9<> pipe
+(setsid sh -c 'trap "" TERM HUP; while :; do sleep 1; done' &)
+(env -i setsid sh -c 'while :; do sleep 1; done' &)
+GODOCKER_RUN=god-9-9 GODOCKER_PWD=/x setsid sh -c 'while :; do sleep 1; done' &
+echo > ready
+sleep 60
+"""
+
+
+@pytest.mark.parametrize("end", ["shim", "shim and fork server"])
+async def test_a_run_whose_shim_is_killed_ends_as_lost_and_nothing_of_it_lives(
+    rig: rigs.Rig, kept: records.Records, end: str
 ) -> None:
-    victim = stranger_of_root if whose == "root" else stranger
-    run = await rig.start("echo > ready; sleep 30")
-    await rig.written(run, "ready")
-    wrapper = kept.read(run.handle.name)
-    forget_pid(kept, run)
-    rig.file(run, ".godocker/started.1").write_text(f"{victim.pid}\n")
-    await rig.executor.pause(run.handle)
-    await rig.executor.stop(run.handle, grace=0)
-    await rig.executor.remove(run.handle)
-    assert victim.poll() is None
-    now = proc.read(victim.pid)
-    assert now is not None
-    assert not now.is_stopped
-    # And the run itself, whose wrapper the file no longer names, is found by its environment.
-    assert wrapper is not None
-    assert wrapper.pid is not None
-    left = proc.read(wrapper.pid)
-    assert left is None or not left.is_alive
-
-
-async def test_a_run_killed_from_outside_ends_as_killed(rig: rigs.Rig, kept: records.Records) -> None:
     async with rig.watched() as seen:
-        run = await rig.start("echo > ready; sleep 30")
+        run = await rig.start(ESCAPES)
         await rig.written(run, "ready")
-        record = kept.read(run.handle.name)
-        assert record is not None
+        record = await shim_of(kept, run)
         assert record.pid is not None
+        if end != "shim":
+            os.kill(psutil.Process(record.pid).ppid(), signal.SIGKILL)
         os.kill(record.pid, signal.SIGKILL)
-        assert (await rig.ended(run)).exit_code == runs.KILLED_FROM_OUTSIDE
+        ended = await rig.ended(run)
+        assert (ended.exit_code, ended.lost) == (KILLED, True)
+        assert ended.reason is not None
+        assert "watched over it was ended" in ended.reason
         await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [137], "it is told of"
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [KILLED],
+            "it is told of",
         )
+    if end == "shim":
+        await waiting.until(lambda: not contract.is_held_open(rig.file(run, "pipe")), "nothing of it lives")
+    await rig.executor.remove(run.handle)
+    assert await rig.executor.inspect(run.handle) is None
+    again = await rig.start("exit 3")
+    assert (await rig.ended(again)).exit_code == 3, "another fork server takes over"
+    for left in psutil.process_iter():  # without either, what hides its environment is nobody's any more
+        with contextlib.suppress(psutil.Error):
+            if left.cwd() == run.directory:
+                left.kill()
+
+
+async def test_nothing_of_a_run_gets_away(rig: rigs.Rig) -> None:
+    for way in ("stop", "remove", "end"):
+        run = await rig.start(ESCAPES.replace("sleep 60", "[ ! -e go ] || exit 0") if way == "end" else ESCAPES)
+        await rig.written(run, "ready")
+        if way == "stop":
+            await rig.executor.stop(run.handle, grace=0.2)
+        elif way == "remove":
+            await rig.executor.remove(run.handle)
+        else:
+            await rig.ended(run)
+        assert not contract.is_held_open(rig.file(run, "pipe")), way
+
+
+#: Each generation makes the next in a session of its own and ends: none lives for longer than a fork takes.
+FORK_SETSID = """\
+#!/usr/bin/perl
+use POSIX;
+mkfifo("pipe", 0600);
+sysopen(P, "pipe", O_RDWR);
+$^F = 10;
+open(R, ">", "ready"); print R "\\n"; close(R);
+if (fork()) {{ select(undef, undef, undef, {seconds}); exit 0; }}
+while (1) {{ exit 0 if fork(); POSIX::setsid(); }}
+"""
+
+
+@pytest.mark.parametrize("way", ["stop", "end"])
+async def test_a_loop_of_forks_and_sessions_is_ended(rig: rigs.Rig, way: str) -> None:
+    seconds = 60 if way == "stop" else 0.2
+    run = await rig.start(FORK_SETSID.format(seconds=seconds))
+    await rig.written(run, "ready")
+    if way == "stop":
+        await rig.executor.stop(run.handle, grace=0.2)
+    await rig.ended(run)
+    assert not contract.is_held_open(rig.file(run, "pipe"))
 
 
 async def test_a_task_that_writes_its_exit_file_early_is_still_running(rig: rigs.Rig) -> None:
@@ -415,7 +428,7 @@ async def test_one_directory_that_is_gone_hides_no_other_run(rig: rigs.Rig) -> N
         path.rmdir() if path.is_dir() else path.unlink()
     Path(first.directory).rmdir()
     codes = {one.handle: one.exit_code for one in await rig.executor.list(rig.node)}
-    assert codes == {first.handle: runs.KILLED_FROM_OUTSIDE, second.handle: 4}
+    assert codes == {first.handle: 0, second.handle: 4}
 
 
 async def test_runs_of_another_system_are_left_alone_though_they_have_the_same_names(rig: rigs.Rig) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.executors.process import proc, records, tree
+from shared import metrics
+from shared.executors import base
+from shared.executors.process import earlier, ending, proc, records, runs, tree
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
 HERE, ELSEWHERE = "/shared/tasks/0/1", "/mnt/go-docker"
@@ -45,7 +47,7 @@ LEADER = process(WRAPPER, run=NAME)
     ],
 )
 def test_who_belongs_to_a_run(other: proc.Process, belongs: bool) -> None:
-    found = tree.members([LEADER, other], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
+    found = earlier.members([LEADER, other], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
     assert found == [LEADER, other] if belongs else found == [LEADER]
 
 
@@ -53,29 +55,29 @@ def test_a_wrapper_that_has_not_given_up_our_rights_yet_belongs_to_its_run() -> 
     early = process(WRAPPER, uid=0, start=START)
     given_away = process(WRAPPER, uid=0, start=START + 1)
     for leader, found in ((early, [early]), (given_away, [])):
-        assert tree.members([leader], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == found
+        assert earlier.members([leader], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == found
 
 
 def test_descendants_belong_to_a_run_however_deep() -> None:
     chain = [LEADER, *(process(pid, pid - 1) for pid in range(101, 120))]
-    found = tree.members(list(reversed(chain)), name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
+    found = earlier.members(list(reversed(chain)), name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
     assert {one.pid for one in found} == {one.pid for one in chain}
 
 
 def test_a_session_outlives_its_leader() -> None:
     left = process(101, 1, WRAPPER)
-    assert tree.members([left], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == [left]
+    assert earlier.members([left], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == [left]
 
 
 def test_a_pid_that_was_given_away_again_leads_another_session() -> None:
     new = process(WRAPPER, start=9999)
     child = process(101, WRAPPER, WRAPPER)
-    assert tree.members([new, child], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == []
+    assert earlier.members([new, child], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == []
 
 
 def test_without_a_pid_only_the_environment_counts() -> None:
     marked, other = process(101, run=NAME), process(102)
-    assert tree.members([marked, other], name=NAME, directory=HERE, uid=UID, wrapper=None, start=None) == [marked]
+    assert earlier.members([marked, other], name=NAME, directory=HERE, uid=UID, wrapper=None, start=None) == [marked]
 
 
 @pytest.fixture
@@ -102,29 +104,85 @@ def test_a_process_that_is_not_there_is_none() -> None:
     assert proc.arguments(gone.pid) == []
 
 
+def test_all_below_a_shim_belong_to_its_run_whatever_they_say_they_are() -> None:
+    shim = process(WRAPPER, uid=0)
+    hidden = process(101, WRAPPER, 101)  # a session of its own, and no environment
+    posing = process(102, 101, 102, run="god-9-9", directory=ELSEWHERE)
+    late, dead, other = process(99, 102), process(103, WRAPPER, state="Z"), process(104, 1, run=NAME, directory=HERE)
+    assert tree.below([late, shim, hidden, posing, dead, other], WRAPPER) == [late, hidden, posing]
+
+
 def test_a_draft_whose_writer_died_is_swept_and_one_whose_writer_lives_is_not(tmp_path: Path) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()
     dead = subprocess.Popen(["true"])
     dead.wait()
-    drafts = tmp_path / "runs" / records._NEW
+    drafts = tmp_path / "runs" / ending.NEW
     for pid in (dead.pid, os.getpid()):
         (drafts / f"god-1-1.{pid}.7").touch()
+        (drafts / f"god-1-1.{pid}").touch()
+        (drafts / f"god-2-1.{pid}").touch()
+    kept.update(records.Record(2, 1, UID, "/x", "boot", 1.5))
     kept.prepare()
-    assert os.listdir(drafts) == [f"god-1-1.{os.getpid()}.7"]
+    left = {f"god-1-1.{os.getpid()}.7", f"god-1-1.{os.getpid()}", f"god-2-1.{os.getpid()}"}
+    assert {*os.listdir(drafts)} == {*left, f"god-2-1.{dead.pid}"}, "the second copy of a record stays as long as that"
 
 
-def test_a_record_is_claimed_once_and_read_as_written(tmp_path: Path) -> None:
+WHOLE = records.Record(1, 2, UID, "/x", "boot", 1.5, 10, 20, gpus=["0"], ports=[[80, 10000]], form=records.SHIM)
+
+
+def test_a_record_is_read_as_written_whatever_a_later_version_adds(tmp_path: Path) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()
-    record = records.Record(1, 2, UID, "/x", "boot", 1.5, 10, 20)
-    assert kept.claim(record)
-    assert not kept.claim(record)
-    assert kept.read("god-1-2") == record
+    kept.update(WHOLE)
+    assert kept.read("god-1-2") == WHOLE
     assert list(kept.names()) == ["god-1-2"]
-    assert "gpus" not in json.loads((kept.directory / "god-1-2.json").read_bytes()), "an earlier version can read it"
-    (kept.directory / "god-3-1.json").write_text("{cut sho")
-    assert kept.read("god-3-1") is None
-    kept.delete("god-1-2")
-    kept.delete("god-1-2")
+    path = kept.directory / "god-1-2.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "later": 1}).ljust(2000))
+    assert kept.read("god-1-2") == WHOLE
+    for _ in range(2):
+        kept.delete("god-1-2")
     assert kept.read("god-1-2") is None
+
+
+TORN = [
+    b"",
+    b"{cut sho",
+    b"[]",
+    b"null",
+    b"17",
+    b"\0" * 4096,
+    b'{"task_id": 1}',
+    b'{"task_id":1,"attempt":2,"uid":1,"directory":"/x","boot":"b","started_at":"now"}',
+    b"\xff\xfe",
+]
+
+
+@pytest.mark.parametrize("torn", TORN)
+def test_a_record_that_cannot_be_read_is_counted_once_and_its_second_copy_counts(tmp_path: Path, torn: bytes) -> None:
+    kept = records.Records(tmp_path / "runs")
+    kept.prepare()
+    kept.update(WHOLE)
+    path = kept.directory / "god-1-2.json"
+    whole = path.read_bytes()
+    before = metrics.RECORDS_UNREADABLE._value.get()
+    (kept.directory / ending.NEW / "god-1-2.4711").write_bytes(whole.ljust(1000))
+    path.write_bytes(torn)
+    for _ in range(2):
+        assert kept.read("god-1-2") == WHOLE
+    assert metrics.RECORDS_UNREADABLE._value.get() == before + 1
+
+
+@pytest.mark.parametrize("torn", TORN)
+def test_a_record_that_cannot_be_read_at_all_is_not_absent(tmp_path: Path, torn: bytes) -> None:
+    kept = records.Records(tmp_path / "runs")
+    kept.prepare()
+    (kept.directory / "god-1-2.json").write_bytes(torn)
+    read = kept.read("god-1-2")
+    assert read is not None
+    assert (read.name, read.readable) == ("god-1-2", False)
+    found = runs.find(kept, "god-1-2")
+    assert found is not None
+    assert (found.state, found.code, found.lost) == (base.RunState.EXITED, 137, True)
+    assert found.reason is not None
+    assert "cannot be read" in found.reason

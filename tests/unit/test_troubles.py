@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
@@ -16,7 +17,7 @@ from services.scheduler.ailments import Ailments
 from services.scheduler.cluster import Cluster
 from services.scheduler.preparation import Preparer
 from shared import errors, troubles
-from shared.executors.process import spawn
+from shared.executors.process import request, server
 from shared.models.task import Place
 from shared.storage import beneath, directories
 from shared.storage.directories import TaskDirectories
@@ -109,8 +110,9 @@ def test_a_process_without_descriptors_says_so(tmp_path: Path) -> None:
     assert not [name for name in os.listdir(tmp_path / "tasks") if name.startswith(".probe")]
 
 
+@pytest.mark.parametrize("step", ["send", "fork", "record"])
 async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     rig = rigs.Rig("process", tmp_path)
     numbers = [errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOENT]
@@ -118,10 +120,15 @@ async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refuse
         for number in numbers:
             run = await rig.run("true")
 
-            def fail(_: object, number: int = number) -> None:
-                raise OSError(number, os.strerror(number))
+            def fail(
+                self: server.Server, asked: request.Request, loop: asyncio.AbstractEventLoop, number: int = number
+            ) -> None:
+                if step == "send":
+                    raise OSError(number, os.strerror(number))
+                answer = server.Answer(request.REFUSED, (step, str(number)))
+                loop.call_soon_threadsafe(self._waiting[asked.number].set_result, answer)
 
-            monkeypatch.setattr(spawn, "_popen", fail)
+            monkeypatch.setattr(server.Server, "send", fail)
             with pytest.raises(errors.NodeUnwell) as told:
                 await rig.executor.start(run)
             assert told.value.trouble == troubles.words(number)

@@ -223,6 +223,12 @@ OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because me
         (RUN, exited(137), None, True, Ending.EXITED, 137, OUTSIDE),
         # where it was not looked, the code is believed
         (RUN, exited(127), None, False, Ending.EXITED, 127, None),
+        # by who waits for the command itself: a signal is told from a code, and nobody else is asked
+        (RUN, exited(137, by_signal=False), None, False, Ending.EXITED, 137, None),
+        (RUN, exited(137, by_signal=True, reason="by a signal"), result(0), True, Ending.EXITED, 137, "by a signal"),
+        (RUN, exited(1, by_signal=False, reason="disk full"), None, False, Ending.EXITED, 1, "disk full"),
+        (RUN, exited(137, lost=True, reason="nobody saw"), result(0), True, Ending.LOST, 137, "nobody saw"),
+        (TO_KILL, exited(137, lost=True, reason="nobody saw"), None, False, Ending.KILLED, 137, KILLED_BY),
         # a second start found the attempt taken
         (RUN, exited(125), result(None), True, Ending.EXITED, 137, OUTSIDE),
         # removed by somebody else, which kills it first

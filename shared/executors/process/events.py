@@ -67,21 +67,31 @@ class _Following:
 
     def look(self, name: str) -> list[base.Event]:
         """What is new about a run since it was last looked at."""
-        record = self._records.read(name)
-        if record is None:
-            return self._removed(name)
         before = self._states.get(name, base.RunState.CREATED)
-        if before is base.RunState.EXITED or name in self._descriptors:
-            return []
-        found = runs.look(record)
+        if before is base.RunState.EXITED:
+            return [] if self._records.exists(name) else self._removed(name)
+        found = runs.find(self._records, name)
+        if found is None:
+            return self._removed(name)
         self._states[name] = found.state
-        handle = self._handles[name] = record.handle
+        handle = self._handles[name] = found.record.handle
         events = []
         if before is base.RunState.CREATED and found.state is not base.RunState.CREATED:
-            events.append(base.Event(records.NODE, base.EventKind.STARTED, handle, at=record.started_at))
+            events.append(base.Event(records.NODE, base.EventKind.STARTED, handle, at=found.record.started_at))
         if found.state is base.RunState.EXITED:
-            at = found.result.ended_at if found.result else None
-            events.append(base.Event(records.NODE, base.EventKind.EXITED, handle, found.exit_code, at or clock.now()))
+            at = found.ended_at or clock.now()
+            events.append(
+                base.Event(
+                    records.NODE,
+                    base.EventKind.EXITED,
+                    handle,
+                    found.code,
+                    at,
+                    reason=found.reason,
+                    by_signal=found.by_signal,
+                    lost=found.lost,
+                )
+            )
         elif found.process is not None:
             self._processes[name] = found.process
         return events
@@ -89,7 +99,11 @@ class _Following:
     def attend(self, name: str) -> None:
         """Have the end of a run's process put its name into `changed`."""
         process = self._processes.pop(name, None)
-        if process is None or name in self._descriptors:
+        if name in self._descriptors:
+            if process is None:
+                self._let_go(name)  # its record says how it ended, before its shim has
+            return
+        if process is None:
             return
         try:
             descriptor = os.pidfd_open(process.pid)

@@ -13,7 +13,8 @@ import psutil
 
 from shared import clock, errors, settings
 from shared.executors import base, watching
-from shared.executors.process import events, proc, records, runs, spawn, tree
+from shared.executors.process import earlier, events, proc, records, runs, spawn, tree
+from shared.executors.process.found import Found
 
 BEGIN_TIMEOUT = 1.0  #: seconds that a stop leaves a new run to take its attempt
 
@@ -34,7 +35,7 @@ class ProcessExecutor:
         self._owner = owner or base.Owner(config.instance)
         root = str(config.shared_dir.absolute())
         self._records = records.Records(config.data_dir / "runs" / records.NODE, owner=self._owner, root=root)
-        self._spawner = spawn.Spawner(self._records)
+        self._spawner = spawn.Spawner(self._records, spawn.Terms.of(config))
         self._scans = tree.Scans()
         self._watcher = watching.DirectoryWatcher()
         #: The last sample of a run: when, and the cpu seconds it had used by then.
@@ -70,11 +71,11 @@ class ProcessExecutor:
 
     async def list(self, node: str) -> Sequence[base.Observation]:
         self._check_node(node)
-        return await asyncio.to_thread(self._list, node)
+        return await asyncio.to_thread(self._list)
 
     async def inspect(self, handle: base.Handle) -> base.Observation | None:
         found = await self._look(handle)
-        return found.observation(handle.node) if found else None
+        return found.observation() if found else None
 
     def events(self, node: str) -> AsyncIterator[base.Event]:
         self._check_node(node)
@@ -86,30 +87,30 @@ class ProcessExecutor:
             return
         if found.process is not None:
             await self._terminate(found, found.process, grace)
-        await tree.kill(found.record, self._scans, wrapper=found.process)
+        await tree.kill(found, self._scans)
 
     async def pause(self, handle: base.Handle) -> None:
         found = await self._look(handle)
         if found is not None and found.process is not None:
-            await tree.freeze(found.record, self._scans, wrapper=found.process)
+            await tree.freeze(found, self._scans)
 
     async def resume(self, handle: base.Handle) -> None:
         found = await self._look(handle)
         if found is not None and found.process is not None:
-            tree.send(await tree.of(found.record, self._scans, wrapper=found.process), signal.SIGCONT)
+            tree.send(await tree.of(found, self._scans), signal.SIGCONT)
 
     async def remove(self, handle: base.Handle) -> None:
         found = await self._look(handle)
         if found is None:
             return
-        await tree.kill(found.record, self._scans, wrapper=found.process)
+        await tree.kill(found, self._scans)
         await asyncio.to_thread(self._records.delete, handle.name)
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:
         found = await self._look(handle)
         if found is None or found.process is None:
             return None
-        processes = await tree.of(found.record, self._scans, wrapper=found.process)
+        processes = await tree.of(found, self._scans)
         now, used = clock.now(), sum(process.cpu for process in processes) / proc.TICKS
         # One look has no rate: it is that since the last one, and at first that since the start.
         since, before = self._samples.get(handle.name, (found.record.started_at, 0.0))
@@ -128,39 +129,34 @@ class ProcessExecutor:
         self._spawner.close()
         self._watcher.close()
 
-    async def _terminate(self, found: runs.Found, process: proc.Process, grace: float) -> None:
-        """SIGTERM to the wrapper, and `grace` seconds for it to come to its end."""
-        await self._begun(found.record)
-        # To it alone, as in a container: it passes the signal on. Sent to the group, the command would get it twice, and a
-        # shell whose child dies of the same signal that interrupts its `wait` can lose the child's exit code (bash does).
+    async def _terminate(self, found: Found, process: proc.Process, grace: float) -> None:
+        """SIGTERM to all of the run, by who stands beside it, and `grace` seconds for all of it to come to its end."""
+        if found.record.form == records.WRAPPER:
+            await self._begun(found.record)
         tree.send([process], signal.SIGTERM)
-        if found.state is base.RunState.PAUSED:
-            tree.send(await tree.of(found.record, self._scans, wrapper=process), signal.SIGCONT)
+        if found.record.form == records.WRAPPER and found.state is base.RunState.PAUSED:
+            tree.send(await tree.of(found, self._scans), signal.SIGCONT)
         await tree.wait(process, timeout=grace)
 
     async def _begun(self, record: records.Record) -> None:
         # A shell that has not come to its trap yet would die of the signal, and leave nothing that says how it ended.
         deadline = clock.monotonic() + BEGIN_TIMEOUT
-        while not await asyncio.to_thread(runs.has_begun, record):
+        while not await asyncio.to_thread(earlier.has_begun, record):
             if clock.monotonic() > deadline:
                 return
             await asyncio.sleep(0.01)
 
-    async def _look(self, handle: base.Handle) -> runs.Found | None:
+    async def _look(self, handle: base.Handle) -> Found | None:
         self._check_node(handle.node)
-        return await asyncio.to_thread(self._look_now, handle.name)
+        return await asyncio.to_thread(runs.find, self._records, handle.name)
 
-    def _look_now(self, name: str) -> runs.Found | None:
-        record = self._records.read(name)
-        return runs.look(record) if record else None
-
-    def _list(self, node: str) -> Sequence[base.Observation]:
+    def _list(self) -> Sequence[base.Observation]:
         self._records.sweep()
         names = set(self._records.names())
         # What is no longer there is forgotten, so that this cannot grow for ever.
         self._samples = {name: sample for name, sample in self._samples.items() if name in names}
-        found = (self._look_now(name) for name in names)
-        return [one.observation(node) for one in found if one is not None]
+        found = (runs.find(self._records, name) for name in names)
+        return [one.observation() for one in found if one is not None]
 
     def _report(self) -> base.NodeReport:
         shared = self._config.shared_dir

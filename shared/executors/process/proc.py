@@ -54,6 +54,14 @@ def read(pid: int) -> Process | None:
         return None
 
 
+def recorded(pid: int | None, start: int | None, boot: str) -> Process | None:
+    """The process with this pid, if it is the one that was started then, and lives."""
+    if pid is None or boot != boot_id():
+        return None
+    process = read(pid)
+    return process if process and process.is_alive and process.start == start else None
+
+
 def snapshot() -> list[Process]:
     """
     All processes. `run` and `directory` are read for those that can be a task's. What is made while we look is looked at too,

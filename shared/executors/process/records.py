@@ -1,4 +1,4 @@
-"""The files that say which runs exist: one per run, written before its process is made."""
+"""The files that say which runs exist: one per run, written by its shim before the command begins, and once more at its end."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
+import pydantic
+import structlog
 
+from shared import errors, metrics
 from shared.executors import base
+from shared.executors.process.ending import NEW, SUFFIX
+
+log = structlog.get_logger(__name__)
 
 NODE = "localhost"  #: the only node of this executor
 
-_SUFFIX = ".json"
-_NEW = "new"  #: below the records: files that are being written, where nobody looks for records
+#: Of `Record.form`: a wrapper in a shell, which starters of earlier versions recorded; a shim, which records itself.
+WRAPPER, SHIM = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    One run. Without a `pid` it is an intent: the process may have been made or not, and the starter died before it
-    could say which, or is about to say it.
+    One run. One of an earlier version without a `pid` is an intent: its process may have been made or not, and the starter
+    died before it could say which.
     """
 
     task_id: int
@@ -32,11 +38,26 @@ class Record:
     directory: str
     boot: str  #: `proc.boot_id` at the start
     started_at: float  #: seconds since the epoch
-    pid: int | None = None
+    pid: int | None = None  #: of the shim, or of an earlier version's wrapper
     start: int | None = None  #: ticks after the boot
     gpus: Sequence[str] = ()
     ports: Sequence[Sequence[int]] = ()  #: of the run, and that of the node which is meant by it
     system: str | None = None  #: see `base.Handle`
+    form: int = WRAPPER
+    # What the shim adds.
+    command: int | None = None  #: pid of the command, which leads a session
+    command_start: int | None = None  #: ticks after the boot
+    # And what it adds at the end: see `ending.Ending`.
+    ended_at: float | None = None  #: seconds since the epoch
+    code: int | None = None
+    by_signal: bool = False
+    told: bool = False
+    killed: bool = False
+    step: str = ""
+    error: int = 0
+    full: bool = False  #: the disk of the task's directory had no room left
+    cpu: float = 0.0
+    readable: bool = True  #: false: there is a record, and nothing more can be said
 
     @property
     def handle(self) -> base.Handle:
@@ -58,55 +79,59 @@ class Records:
         self.directory = directory.absolute()
         self._owner = owner
         self._root = root
+        self._told: set[str] = set()  #: the unreadable ones that were logged
 
     def prepare(self) -> None:
-        (self.directory / _NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.directory / NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chmod(self.directory, 0o700)
         self.sweep()
 
     def sweep(self) -> None:
         """Remove the drafts of writers that died between the draft and its record."""
         try:
-            drafts = os.listdir(self.directory / _NEW)
+            drafts = os.listdir(self.directory / NEW)
         except FileNotFoundError:
             return
         for draft in drafts:
-            writer = draft.split(".")[-2:][0]
+            name, writer = draft.split(".")[:2] if draft.count(".") else (draft, "")
             if writer.isdigit() and not os.path.exists(f"/proc/{writer}"):
+                # Of a run that has a record it may be the second copy, which goes with it.
+                if draft.count(".") == 1 and self._path(name).exists():
+                    continue
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self.directory / _NEW / draft)
+                    os.unlink(self.directory / NEW / draft)
 
-    def claim(self, record: Record) -> bool:
-        """Write a new record; False where the run has one."""
-        new = self._write(record)
+    def exists(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def read(self, name: str) -> Record | None:
+        """
+        The record of a run; None where it has none. Where it cannot be read its second copy counts, as long as that is there,
+        and otherwise it says no more than that there is one. Raises `errors.NodeUnavailable`.
+        """
         try:
-            os.link(new, self._path(record.name))
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(new)
-        return True
+            content = self._path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise errors.NodeUnavailable(NODE, f"the record of {name} cannot be read: {error.strerror}") from error
+        record = _parsed(content) or self._unreadable(name)
+        return record if record is not None and self._is_ours(record) else None
 
     def update(self, record: Record) -> None:
         os.replace(self._write(record), self._path(record.name))
-
-    def read(self, name: str) -> Record | None:
-        try:
-            record = Record(**orjson.loads(self._path(name).read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
-        return record if self._is_ours(record) else None
 
     def _is_ours(self, record: Record) -> bool:
         if self._owner is None or record.system == self._owner.mark:
             return True
         # Made by a version without marks: a copy of the records has another system's directories in them.
         is_early = record.system is None and self._owner.earlier is not None
-        return is_early and base.is_beneath(record.directory, self._root)
+        return is_early and (not record.readable or base.is_beneath(record.directory, self._root))
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
+        self._told.discard(name)
 
     def names(self) -> Sequence[str]:
         try:
@@ -116,17 +141,49 @@ class Records:
         return [name for entry in entries if (name := run_name(entry))]
 
     def _path(self, name: str) -> Path:
-        return self.directory / f"{name}{_SUFFIX}"
+        return self.directory / f"{name}{SUFFIX}"
+
+    def _copies(self, name: str) -> list[Path]:
+        return list((self.directory / NEW).glob(f"{name}.*"))
+
+    def _unreadable(self, name: str) -> Record | None:
+        if name not in self._told:
+            self._told.add(name)
+            metrics.RECORDS_UNREADABLE.inc()
+            log.error("process.record_unreadable", run=name, path=str(self._path(name)))
+        for copy in self._copies(name):
+            with contextlib.suppress(OSError):
+                # It is not put in the other one's place: its shim does that, with the end, and would lose it to us.
+                if (record := _parsed(copy.read_bytes())) and record.name == name:
+                    return record
+        if not self.exists(name):
+            return None  # removed while we looked
+        parsed = base.parse_name(name)
+        assert parsed is not None
+        return Record(parsed[0], parsed[1], -1, "", "", 0.0, system=parsed[2], readable=False)
 
     def _write(self, record: Record) -> Path:
-        path = self.directory / _NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"
-        # What is not there is left out: an earlier version does not read a record with fields that it does not know.
-        fields = {name: value for name, value in asdict(record).items() if value not in ((), None)}
-        path.write_bytes(orjson.dumps(fields))
+        path = self.directory / NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, orjson.dumps(asdict(record)))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         return path
+
+
+_RECORD = pydantic.TypeAdapter(Record)
+
+
+def _parsed(content: bytes) -> Record | None:
+    try:
+        return _RECORD.validate_json(content)  # what a later version adds is left out
+    except pydantic.ValidationError:
+        return None
 
 
 def run_name(file_name: str) -> str | None:
     """The run that a file is the record of; None for other files."""
-    name = file_name.removesuffix(_SUFFIX)
+    name = file_name.removesuffix(SUFFIX)
     return name if name != file_name and base.parse_name(name) else None

@@ -1,109 +1,166 @@
-"""Make the process of a run: with the user's identity, and nothing of ours."""
+"""Have a run started: with the user's identity, and nothing of ours."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import errno
 import os
+import resource
 import socket
-import subprocess
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Self
 
+import orjson
 import structlog
 
-from shared import clock, errors, troubles
+from shared import clock, errors, settings, troubles
 from shared.executors import base, devices, wrapper
-from shared.executors.process import proc, records, runs
+from shared.executors.process import proc, records, request, runs, server
 
 log = structlog.get_logger(__name__)
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_UMASK = 0o077
+_UMASK = 0o022  #: as in containers; the task's directory is closed to others itself
+_BEGIN = 10.0  #: seconds in which a shim begins the run, or never does
+_ANSWER = 5.0  #: seconds more until one that did not answer counts as hanging
+_TRIES = 3  #: fork servers that are tried, where one dies
+#: Of the task's directory: what another attempt of it put in its place.
+_NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every run."""
+
+    processes: int  #: of a user, where we are root
+    open_files: int  #: of a process
+    drain: float  #: seconds, see `request.Request`
+    patience: float
+
+    @classmethod
+    def of(cls, config: settings.Settings) -> Self:
+        return cls(
+            processes=config.pids_limit,
+            open_files=config.process_open_files,
+            drain=config.output_grace,
+            patience=max(config.kill_grace, config.lifespan_grace) + config.output_grace,
+        )
+
+    def limits(self) -> list[tuple[int, int, int]]:
+        limits = [
+            (resource.RLIMIT_CORE, 0, 0),
+            (resource.RLIMIT_NOFILE, self.open_files, self.open_files),
+        ]
+        # It counts all processes of a user on the machine: where that is who runs us, also those that are none of ours.
+        return [*limits, (resource.RLIMIT_NPROC, self.processes, self.processes)] if os.geteuid() == 0 else limits
 
 
 class Spawner:
-    """Makes the processes, on a thread of its own, and collects the exit statuses of those that are our children."""
+    """Asks the fork server for runs. What waits for the system is done on a thread of its own."""
 
-    def __init__(self, kept: records.Records) -> None:
+    def __init__(self, kept: records.Records, terms: Terms) -> None:
         self._records = kept
+        self._terms = terms
+        self._server = server.Server(kept.directory)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="spawn")
-        self._children: dict[int, int] = {}  #: pidfd by pid
+        self._prepared = False
 
     async def start(self, run: base.Run) -> float:
         """See `base.Executor.start`."""
+        check(run)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._start, run, loop)
+        for _ in range(_TRIES):
+            number, coming = self._server.expect()
+            try:
+                found = await loop.run_in_executor(self._thread, self._ask, run, number, loop)
+                if found is not None:
+                    return found
+                async with asyncio.timeout(_BEGIN + _ANSWER):
+                    answer = await coming
+            except TimeoutError:
+                break
+            finally:
+                self._server.forget(number)
+            match answer.word:
+                case request.BEGAN:
+                    return float(answer.details[0])
+                case request.TAKEN:
+                    return await self._adopted(run.handle.name)
+                case request.REFUSED:
+                    raise _refusal(*answer.details)
+                case request.DIED if await asyncio.to_thread(self._records.exists, run.handle.name):
+                    return await self._adopted(run.handle.name)
+        # It was not begun, or is recorded: nothing begins later that nobody knows of.
+        raise errors.NodeUnavailable(records.NODE, f"{run.handle.name} was not begun within {_BEGIN:g} seconds")
 
     def close(self) -> None:
-        """The children live on; whoever inherits them collects their statuses."""
         self._thread.shutdown(wait=True)
-        for pid in list(self._children):
-            self._collect(asyncio.get_running_loop(), pid)
+        self._server.close()
 
-    def _start(self, run: base.Run, loop: asyncio.AbstractEventLoop) -> float:
-        check(run)
-        self._records.prepare()
+    async def _adopted(self, name: str) -> float:
+        record = await asyncio.to_thread(self._records.read, name)
+        if record is None:
+            raise errors.NodeUnavailable(records.NODE, f"{name} is being removed")
+        log.info("process.adopted", run=name)
+        return record.started_at
+
+    def _ask(self, run: base.Run, number: int, loop: asyncio.AbstractEventLoop) -> float | None:
+        """Send the request for a run, unless there is one: then return when that was started."""
+        if not self._prepared:
+            self._records.prepare()
+            self._prepared = True
+        name = run.handle.name
+        if self._records.exists(name) and (found := runs.find(self._records, name)) is not None:
+            if found.state is not base.RunState.CREATED:
+                log.info("process.adopted", run=name)
+                return found.record.started_at
+            self._records.delete(name)  # an earlier version's intent, and nothing more: its starter died
         port = taken_port(run)
-        # Asked before the record: one that listens already has one.
-        if port is not None and self._records.read(run.handle.name) is None:
+        if port is not None:
             raise errors.PortTaken(f"port {port} of {records.NODE} is in use there", port=port)
-        intent = records.Record(
-            run.handle.task_id,
-            run.handle.attempt,
-            run.uid,
-            run.directory,
-            proc.boot_id(),
-            clock.now(),
-            gpus=tuple(run.gpus),
-            ports=tuple((mapping.container, mapping.host) for mapping in run.ports),
-            system=run.handle.system,
-        )
-        if not self._records.claim(intent):
-            existing = self._records.read(intent.name)
-            if existing is None:
-                raise errors.NodeUnavailable(records.NODE, f"{intent.name} is being removed")
-            if runs.look(existing).state is not base.RunState.CREATED:
-                log.info("process.adopted", run=intent.name)
-                return existing.started_at
-            # An intent and nothing more: its starter died, or is between its two writes right now. Another wrapper
-            # does no harm, only the one that takes the attempt runs the command.
-        return self._spawn(run, intent, loop)
-
-    def _spawn(self, run: base.Run, intent: records.Record, loop: asyncio.AbstractEventLoop) -> float:
         try:
-            process = _popen(run)
+            self._server.send(self._request(run, number), loop)
         except OSError as error:
-            self._records.delete(intent.name)
-            if error.errno == errno.E2BIG:
-                raise errors.StartRefused(f"the process could not be made: {error.strerror}") from error
+            if not self._records.directory.is_dir():
+                self._prepared = False
             raise troubles.of_node(error) from error
-        except (ValueError, subprocess.SubprocessError) as error:
-            self._records.delete(intent.name)
-            raise errors.StartRefused(f"the process could not be made: {error}") from error
-        # The record goes with start time and boot, so that a pid that was given away again is not taken for the run.
-        seen = proc.read(process.pid)
-        self._records.update(replace(intent, pid=process.pid, start=seen.start if seen else -1))
-        process.returncode = 0  # ours to collect, not for Popen to warn of
-        loop.call_soon_threadsafe(self._watch_child, loop, process.pid)
-        return intent.started_at
+        return None
 
-    def _watch_child(self, loop: asyncio.AbstractEventLoop, pid: int) -> None:
-        try:
-            descriptor = os.pidfd_open(pid)
-        except OSError as error:
-            log.warning("process.not_collected", pid=pid, reason=str(error))
-            return
-        self._children[pid] = descriptor
-        loop.add_reader(descriptor, self._collect, loop, pid)
+    def _request(self, run: base.Run, number: int) -> request.Request:
+        known = {
+            "task_id": run.handle.task_id,
+            "attempt": run.handle.attempt,
+            "uid": run.uid,
+            "directory": run.directory,
+            "boot": proc.boot_id(),
+            "gpus": list(run.gpus),
+            "ports": [(mapping.container, mapping.host) for mapping in run.ports],
+            "form": records.SHIM,
+            "system": run.handle.system,
+        }
+        return request.Request(
+            number=number,
+            name=run.handle.name,
+            attempt=run.handle.attempt,
+            record=orjson.dumps(known).decode().removesuffix("}"),
+            until=clock.monotonic() + _BEGIN,
+            directory=run.directory,
+            argv=["./cmd.sh"] if run.shebang else ["/bin/sh", "./cmd.sh"],
+            environment=environment(run),
+            identity=(run.uid, run.gid, list(run.groups)) if os.geteuid() == 0 else None,
+            limits=self._terms.limits(),
+            umask=_UMASK,
+            drain=self._terms.drain,
+            patience=self._terms.patience,
+        )
 
-    def _collect(self, loop: asyncio.AbstractEventLoop, pid: int) -> None:
-        descriptor = self._children.pop(pid)
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+
+def _refusal(step: str, number: str) -> errors.StartFailed:
+    error = OSError(int(number), os.strerror(int(number)))
+    if step == "directory" and error.errno in _NOT_A_DIRECTORY:
+        return errors.StartRefused(f"the task's directory could not be entered: {error.strerror}")
+    return troubles.of_node(error)
 
 
 def check(run: base.Run) -> None:
@@ -115,29 +172,16 @@ def check(run: base.Run) -> None:
         raise errors.StartRefused("processes are not run as root")
     if os.geteuid() not in (0, run.uid):
         raise errors.StartRefused(f"GoDocker runs as uid {os.geteuid()} and cannot make processes of uid {run.uid}")
-
-
-def command(run: base.Run, *, as_root: bool) -> list[str]:
-    """
-    The command line: setpriv(1), which gives up our rights and all ways to new ones, then the wrapper, which first gives up its
-    core dumps for good. The rights are not given up between fork and exec: for that, all memory of this process would have to be
-    copied, which takes longer than everything else.
-    """
-    shell, option, program, *arguments = wrapper.argv(run)
-    return [*_rights(run, as_root=as_root), shell, option, f"ulimit -c 0\n{program}", *arguments]
-
-
-def _rights(run: base.Run, *, as_root: bool) -> list[str]:
-    if not as_root:
-        return ["setpriv", "--no-new-privs"]
-    groups = f"--groups={','.join(map(str, run.groups))}" if run.groups else "--clear-groups"
-    return ["setpriv", "--no-new-privs", f"--reuid={run.uid}", f"--regid={run.gid}", groups]
+    for name, value in run.environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise errors.StartRefused(
+                f"the process could not be made: no environment has a variable {name!r} like this"
+            )
 
 
 def environment(run: base.Run) -> dict[str, str]:
     """
-    Everything the process has in its environment: nothing is inherited from ours. While it gives up its rights it has it already,
-    so no name in it is the task's choice.
+    Everything the process has in its environment: nothing is inherited from ours.
     """
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
     # A process that is the user's may write there, too: only a mount can be read only.
@@ -163,18 +207,3 @@ def taken_port(run: base.Run) -> int | None:
             except OSError:
                 return mapping.host
     return None
-
-
-def _popen(run: base.Run) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(run, as_root=os.geteuid() == 0),
-        # Entered before the rights are given up: the folders above may be closed to the user.
-        cwd=run.directory,
-        env=environment(run),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        close_fds=True,
-        start_new_session=True,
-        umask=_UMASK,
-    )

@@ -9,7 +9,8 @@ import signal
 from collections.abc import Sequence
 
 from shared import clock, errors
-from shared.executors.process import proc, records
+from shared.executors.process import earlier, proc, records
+from shared.executors.process.found import Found
 
 KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
 FREEZE_TIMEOUT = 5.0  #: seconds until a run counts as one that cannot be paused
@@ -37,69 +38,58 @@ class Scans:
             return self._last
 
 
-def members(
-    processes: Sequence[proc.Process], *, name: str, directory: str, uid: int, wrapper: int | None, start: int | None
-) -> list[proc.Process]:
-    """
-    The living processes of a run: those of the wrapper's session, those whose environment names the run, and all
-    descendants of either. Only ever ones of its user, and none that another run is named in. A run of that name with another
-    directory is another system's on the same machine, in a container of its maybe. The wrapper is one of the run's also before it
-    has given up our rights.
-
-    `wrapper` is the wrapper's pid, whether it lives or not, `start` when it was started.
-    """
-
-    def is_named(process: proc.Process) -> bool:
-        return process.run == name and process.directory in (None, directory)
-
-    by_pid = {process.pid: process for process in processes}
-    # The kernel gives the pid of a session's leader to nobody else while the session has members. Where the pid has a
-    # process that is not the wrapper, the session is gone, and the number means another one.
-    leader = by_pid.get(wrapper) if wrapper is not None else None
-    is_wrapper = leader is not None and leader.start == start
-    session = wrapper if leader is None or is_wrapper else None
-    mine = {
-        process.pid
-        for process in processes
-        if is_named(process) or (session is not None and process.session == session and process.run is None)
-    }
+def below(processes: Sequence[proc.Process], root: int) -> list[proc.Process]:
+    """The living descendants of a process: all of a run, below its shim, whatever sessions and environments they made."""
+    mine = {root}
     grown = True
     while grown:
         more = {process.pid for process in processes if process.ppid in mine} - mine
         mine |= more
         grown = bool(more)
-    found = (by_pid[pid] for pid in mine)
-    return [
-        process
-        for process in found
-        if process.is_alive
-        and (process.uid == uid or (is_wrapper and process.pid == wrapper))
-        and (process.run is None or is_named(process))
-    ]
+    return [process for process in processes if process.pid in mine and process.pid != root and process.is_alive]
 
 
-async def of(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> list[proc.Process]:
-    """The living processes of a run, as of now. `wrapper`: the one that lives, where it is not the recorded one."""
-    pid, start = (wrapper.pid, wrapper.start) if wrapper else (record.pid, record.start)
+async def of(found: Found, scans: Scans) -> list[proc.Process]:
+    """The living processes of a run, as of now; a wrapper is one of them, a shim is not."""
+    record = found.record
+    if record.form == records.SHIM and found.process is not None:
+        return below(await scans.take(), found.process.pid)
+    # Without a shim, that of an earlier version or one that was killed, all that is left to go by is what a task can change.
+    wrapper = (record.command, record.command_start) if record.form == records.SHIM else (record.pid, record.start)
+    if found.process is not None:
+        wrapper = (found.process.pid, found.process.start)
     if record.boot != proc.boot_id():
-        pid = start = None
-    everybody = await scans.take()
-    return members(everybody, name=record.name, directory=record.directory, uid=record.uid, wrapper=pid, start=start)
+        wrapper = (None, None)
+    return earlier.members(
+        await scans.take(),
+        name=record.name,
+        directory=record.directory if record.readable else None,
+        uid=record.uid if record.readable else None,
+        wrapper=wrapper[0],
+        start=wrapper[1],
+    )
 
 
-async def kill(record: records.Record, scans: Scans, *, wrapper: proc.Process | None) -> None:
+async def kill(found: Found, scans: Scans) -> None:
     """SIGKILL to all of a run, until none is left. Raises `errors.NodeUnavailable` where one does not die."""
+    if found.record.form == records.SHIM and found.process is not None:
+        # It is the only one who knows for sure that nothing is left: then it ends itself.
+        send([found.process], signal.SIGUSR1)
+        send([found.process], signal.SIGCONT)
+        if not await wait(found.process, timeout=KILL_TIMEOUT):
+            raise errors.NodeUnavailable(records.NODE, f"processes of {found.record.name} do not die")
+        return
     deadline = clock.monotonic() + KILL_TIMEOUT
     rounds = empty = 0
     # Where there was something to kill, it must be seen more than once that nothing is left: a process that forks and ends while
     # we look is easily missed.
     while empty < (_CONFIRMATIONS if rounds else 1):
-        left = await of(record, scans, wrapper=wrapper)
+        left = await of(found, scans)
         if not left:
             empty += 1
             continue
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not die: {_first(left)}")
+            raise errors.NodeUnavailable(records.NODE, f"processes of {found.record.name} do not die: {_first(left)}")
         # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
         number = signal.SIGSTOP if freeze else signal.SIGKILL
@@ -124,16 +114,18 @@ def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) ->
                 os.killpg(group, number)
 
 
-async def freeze(record: records.Record, scans: Scans, *, wrapper: proc.Process) -> None:
+async def freeze(found: Found, scans: Scans) -> None:
     """SIGSTOP to all of a run, until none that runs is left. Raises `errors.NodeUnavailable` where one does not stop."""
     deadline = clock.monotonic() + FREEZE_TIMEOUT
     while True:
-        processes = await of(record, scans, wrapper=wrapper)
+        processes = await of(found, scans)
         running = [process for process in processes if not process.is_stopped]
         if not running:
             return
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(records.NODE, f"processes of {record.name} do not stop: {_first(running)}")
+            raise errors.NodeUnavailable(
+                records.NODE, f"processes of {found.record.name} do not stop: {_first(running)}"
+            )
         # Who waits in vfork(2), as most shells do for a command they start, stops only once its child has executed something: a
         # child that is stopped before would hold it for ever. It is let go on, and stopped after its parent.
         waiting = {process.pid for process in running if process.is_uninterruptible}

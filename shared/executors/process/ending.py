@@ -1,0 +1,212 @@
+"""How a run ended, as its shim writes it: the record taken at the beginning, with the end added, as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from shared.executors.process import descendants
+from shared.executors.process.request import Request
+
+NEW = "new"  #: below the records: files that are being written, where nobody looks for records
+SUFFIX = ".json"
+STATE = ".godocker"  #: below the task's directory, the same as of containers
+INFO = "god.info"
+
+_END = 512  #: bytes that an end needs, at most
+_AGAIN = 1.0  #: seconds until an end that could not be written is tried again
+
+
+class Ending:
+    """What is known of the end so far."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None  #: exit code, or the signal that ended the command
+        self.by_signal = False
+        self.at = 0.0
+        self.told = False  #: it was sent SIGTERM by us
+        self.killed = False  #: its command was alive when it was to be ended at once
+        self.error: tuple[str, int] | None = None  #: the step before the command that failed, and its error
+        self.cpu = 0.0  #: seconds, of all that was collected
+
+    def note(self, status: int, at: float) -> None:
+        """The command ended, with this status (wait(2))."""
+        self.by_signal = os.WIFSIGNALED(status)
+        self.number = os.WTERMSIG(status) if self.by_signal else os.WEXITSTATUS(status)
+        self.at = at
+
+    @property
+    def code(self) -> int | None:
+        """As shells say it: 128 and more for a signal."""
+        return None if self.number is None else self.number + 128 * self.by_signal
+
+
+class Room:
+    """The record of a run, and the room for its end, which is there before the command begins."""
+
+    def __init__(self, request: Request, records: int, home: int, child: int) -> None:
+        self._request = request
+        self._records = records
+        self._home = home
+        self._name = f"{request.name}{SUFFIX}"
+        self._started = f"started.{request.attempt}"
+        self._draft = f"{NEW}/{request.name}.{os.getpid()}"
+        me = os.getpid()
+        self.began_at = time.time()
+        self._text = (
+            f'{request.record},"pid":{me},"start":{descendants.start_of(me)},"command":{child},'
+            f'"command_start":{descendants.start_of(child)},"started_at":{self.began_at!r}'
+        )
+        self._size = len(self._text.encode()) + _END
+        self._descriptor = -1
+
+    def take(self) -> bool:
+        """
+        Take the attempt: False where it has a record. Raises OSError where there is no room for it.
+
+        The room for the end is a second copy of the record until then, for whoever finds the first one torn.
+        """
+        text = f"{self._text}}}".encode()
+        self._descriptor = self._make(self._draft, text.ljust(self._size))
+        first = f"{self._draft}.first"
+        try:
+            os.close(self._make(first, text))
+            os.link(first, self._name, src_dir_fd=self._records, dst_dir_fd=self._records)
+        except FileExistsError:
+            self._forget(self._draft)
+            return False
+        except OSError:
+            self._forget(self._draft)
+            raise
+        finally:
+            self._forget(first)
+        return True
+
+    def give_back(self) -> None:
+        self._forget(self._name)
+        self._forget(self._draft)
+
+    def is_second(self) -> bool:
+        """
+        Whether the attempt was begun before and its record was removed since: then its file stands in the task's directory. Where
+        we are root, only ours counts, which no task can make.
+        """
+        try:
+            return os.lstat(f"{STATE}/{self._started}", dir_fd=self._home).st_uid == os.geteuid()
+        except OSError:
+            return False
+
+    def leave_beginning(self) -> None:
+        """Say in the task's directory that the attempt has begun, as a container does. A disk that is full is no hindrance."""
+        try:
+            state = self._open_state()
+            try:
+                _write_new(state, self._started, f"{os.getpid()}\n", None)
+            finally:
+                os.close(state)
+            _write_new(self._home, INFO, f"{int(self.began_at)}\n", self._request.identity)
+        except OSError:
+            pass
+
+    def write(self, ending: Ending) -> None:
+        """
+        Write the end, for as long as that takes: who waited for the command is the only one who knows it. Where the record was
+        removed, nobody wants it any more.
+        """
+        if ending.error is None or ending.error[0] != "second":
+            self._leave_end(ending)
+        text = f"{self._text}{self._end(ending)}}}".encode().ljust(self._size)
+        while not self._write(text):
+            time.sleep(_AGAIN)
+
+    def _end(self, ending: Ending) -> str:
+        step, number = ending.error or ("", 0)
+        return (
+            f',"ended_at":{max(ending.at, self.began_at)!r},"code":{"null" if ending.code is None else ending.code},'
+            f'"by_signal":{str(ending.by_signal).lower()},"told":{str(ending.told).lower()},'
+            f'"killed":{str(ending.killed).lower()},"step":"{step}","error":{number},'
+            f'"full":{str(self._is_full()).lower()},"cpu":{ending.cpu:.3f}'
+        )
+
+    def _write(self, text: bytes) -> bool:
+        try:
+            os.stat(self._name, dir_fd=self._records)
+        except FileNotFoundError:
+            self._forget(self._draft)
+            return True
+        except OSError:
+            return False
+        try:
+            if os.fstat(self._descriptor).st_nlink == 0:
+                self._descriptor = self._make(self._draft, text)
+            os.pwrite(self._descriptor, text, 0)
+            os.fdatasync(self._descriptor)
+            os.replace(self._draft, self._name, src_dir_fd=self._records, dst_dir_fd=self._records)
+        except FileNotFoundError:
+            self._make_folder()
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _make_folder(self) -> None:
+        with contextlib.suppress(OSError):
+            os.mkdir(NEW, 0o700, dir_fd=self._records)
+
+    def _leave_end(self, ending: Ending) -> None:
+        """The same for the end, and for the beginning where the task removed it: nothing of it lives that could do so again."""
+        identity = self._request.identity
+        try:
+            state = self._open_state()
+            try:
+                _write_new(state, self._started, f"{os.getpid()}\n", None)
+                _write_new(state, f"exit.{self._request.attempt}", f"{ending.code}\n", identity)
+            finally:
+                os.close(state)
+            _write_new(self._home, INFO, f"{int(self.began_at)}\n{int(ending.at)}\n", identity)
+        except OSError:
+            pass
+
+    def _open_state(self) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        try:
+            return os.open(STATE, flags, dir_fd=self._home)
+        except FileNotFoundError:
+            os.mkdir(STATE, 0o700, dir_fd=self._home)
+            state = os.open(STATE, flags, dir_fd=self._home)
+            if self._request.identity is not None:
+                os.fchown(state, self._request.identity[0], self._request.identity[1])
+            return state
+
+    def _is_full(self) -> bool:
+        try:
+            found = os.statvfs(self._home)
+        except OSError:
+            return False
+        return found.f_bavail == 0 or (found.f_files > 0 and found.f_favail == 0)
+
+    def _make(self, name: str, content: bytes) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._records)
+        if os.write(descriptor, content) != len(content):
+            raise OSError(28, "written in part")
+        return descriptor
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=self._records)
+
+
+def _write_new(directory: int, name: str, text: str, identity: tuple[int, int, list[int]] | None) -> None:
+    """A new file in a directory that is the task's: what it planted under that name is removed, and never written to."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=directory)
+    try:
+        os.write(descriptor, text.encode())
+        os.fchmod(descriptor, 0o644)  # the directory itself is closed to others
+        if identity is not None:
+            os.fchown(descriptor, identity[0], identity[1])
+    finally:
+        os.close(descriptor)

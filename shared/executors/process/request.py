@@ -1,0 +1,71 @@
+"""A request to the fork server: all that a run's shim has to know, packed for a pipe between two processes of one program."""
+
+from __future__ import annotations
+
+import marshal
+
+HEADER = 8  #: bytes before a request that say how long it is
+
+BEGAN, TAKEN, LATE, REFUSED = "began", "taken", "late", "refused"
+#: The answers: `number word detail…`, each written at once, so that those of many shims do not mix (pipe(7), PIPE_BUF).
+DIED = "died"
+
+
+class Request:
+    """One start of a run."""
+
+    __slots__ = (
+        "argv",
+        "attempt",
+        "directory",
+        "drain",
+        "environment",
+        "identity",
+        "limits",
+        "name",
+        "number",
+        "patience",
+        "record",
+        "umask",
+        "until",
+    )
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        name: str,
+        attempt: int,
+        record: str,
+        until: float,
+        directory: str,
+        argv: list[str],
+        environment: dict[str, str],
+        identity: tuple[int, int, list[int]] | None,
+        limits: list[tuple[int, int, int]],
+        umask: int,
+        drain: float,
+        patience: float,
+    ) -> None:
+        self.number = number  #: of the request: the answer names it
+        self.name = name  #: of the run
+        self.attempt = attempt
+        self.record = record  #: what is known of the run so far: a JSON object without its closing brace
+        self.until = until  #: on the monotonic clock, after which the run is not begun any more
+        self.directory = directory
+        self.argv = argv
+        self.environment = environment
+        self.identity = identity  #: uid, gid and groups to become; None: those that we have
+        self.limits = limits  #: resource, soft and hard limit, for setrlimit(2)
+        self.umask = umask
+        self.drain = drain  #: seconds for what still holds the output once the command has ended
+        self.patience = patience  #: the same, once all of the run was told to end
+
+    def packed(self) -> bytes:
+        body = marshal.dumps({name: getattr(self, name) for name in self.__slots__})
+        return len(body).to_bytes(HEADER, "big") + body
+
+
+def unpacked(body: bytes) -> Request:
+    """The request in a pipe's bytes, without their header. They come from the executor that started this very process."""
+    return Request(**marshal.loads(body))
