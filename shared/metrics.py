@@ -28,7 +28,7 @@ FILES = CollectorRegistry()
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _CALLS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _WAITS = (*_SECONDS, 1800, 7200, 43200, 172800)
-_TRUTH = "; only the leading scheduler shows it, ask for max() where two may have been asked in turn"
+_TRUTH = "; exported by the leader only; aggregate with max()"
 
 # --- every service
 LOOP_LAG = Histogram(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from services.api import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
-from shared import addresses, errors, lifecycle
+from shared import addresses, errors, lifecycle, scripts
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
@@ -42,6 +42,7 @@ def admit(
         *_volume_problems(sent, owner, settings, features, volumes),
         *_root_problems(sent, owner, settings, features),
         *_status_problems(sent),
+        *_script_problems(sent),
     ]
     if problems:
         raise errors.InvalidInput(problems)
@@ -141,7 +142,7 @@ def _user_problems(owner: User, sent: submission.TaskIn, project: Project | None
         problems.append(FieldError("user.id", "must be a plain account name"))
     wanted = wanted_project(sent)
     if wanted != DEFAULT and (project is None or not project.has(owner.id)):
-        problems.append(FieldError("user.project", f"there is no project {wanted} that {owner.id} is in"))
+        problems.append(FieldError("user.project", f"{owner.id} is not a member of a project called {wanted}"))
     return problems
 
 
@@ -218,3 +219,8 @@ def _status_problems(sent: submission.TaskIn) -> list[FieldError]:
     if primary is not None and primary not in known:
         return [FieldError("status.primary", f"must be {TaskStatus.CREATED.value!r} or left out")]
     return []
+
+
+def _script_problems(sent: submission.TaskIn) -> list[FieldError]:
+    problem = scripts.never_works(sent.command.cmd)
+    return [FieldError("command.cmd", problem)] if problem else []

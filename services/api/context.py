@@ -11,6 +11,7 @@ from services.api import guests
 from services.api.attempts import LoginAttempts
 from services.api.files import FilesService
 from services.api.hints import Hints
+from services.api.known_nodes import KnownNodes
 from services.api.logins import Logins
 from services.api.pushed import Pushed
 from services.api.scheduler import LeadingScheduler
@@ -49,6 +50,7 @@ class Context:
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
     pushed: Pushed
+    nodes: KnownNodes
     silent: Silences
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[int, Verdict]:
@@ -113,6 +115,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         users=users,
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
+        nodes=KnownNodes(stores),
         silent=Silences(stores, grace=settings.node_grace),
     )
 

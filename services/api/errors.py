@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -84,17 +84,13 @@ async def _on_ours(_: Request, error: Exception) -> ProblemJson:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemJson:
     assert isinstance(error, RequestValidationError)
-    found = validation.problems(_within_body(error.errors()[:50]), _body_type(request))
+    said = error.errors()[:50]
+    in_body = [{**one, "loc": one["loc"][1:]} for one in said if one["loc"][:1] == ("body",)]
+    elsewhere = [one for one in said if one["loc"][:1] != ("body",)]  # after `query`, `path` or `header`
+    found = validation.problems(in_body, _body_type(request)) + validation.problems(elsewhere)
     fields = [{"path": field.path[:200] or "body", "rule": field.rule} for field in found]
     detail = "; ".join(f"{field['path']}: {field['rule']}" for field in fields[:3])
     return problem(422, "invalid_input", detail, fields=fields)
-
-
-def _within_body(found: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The errors with paths as clients know them: of a body without `body`, of others after `query`, `path` or `header`."""
-    for one in found:
-        location = one["loc"]
-        yield {**one, "loc": location[1:] if location[:1] == ("body",) else location}
 
 
 def _body_type(request: Request) -> Any:

@@ -84,7 +84,7 @@ def lifespan_problem(value: str | int, settings: Settings) -> str | None:
 def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
     """Fields that this version knows and cannot do: refused, never silently dropped. Their empty values are fine."""
     if sent.command.interactive:
-        yield FieldError("command.interactive", "is not carried out by this version: leave it out")
+        yield FieldError("command.interactive", "interactive tasks are not supported; leave this field out")
     wants = sent.requirements or submission.RequirementsIn()
     if wants.executor not in (None, "", settings.executor):
         yield FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here")
@@ -162,7 +162,12 @@ def _tmpstorage_problems(
 def _policy_problems(wants: submission.RequirementsIn, settings: Settings) -> Iterator[FieldError]:
     allowed = settings.failure_policy.strategy
     if (wants.failure_policy or 0) > allowed:
-        yield FieldError("requirements.failure_policy", f"must be at most {allowed} here")
+        rule = (
+            f"must be at most {allowed} here"
+            if allowed
+            else "must be 0: restarts after a failure of the node are off here"
+        )
+        yield FieldError("requirements.failure_policy", rule)
     if wants.maxlifespan and (problem := lifespan_problem(wants.maxlifespan, settings)):
         yield FieldError("requirements.maxlifespan", problem)
     share = wants.ticket_share

@@ -60,7 +60,9 @@ def refused(system: System, *arguments: str) -> str:
 
 
 def test_projects_are_made_and_changed_by_command(system: System, admin: httpx.Client) -> None:
-    assert "there is no user olga, mia" in refused(system, "project", "add", "lab", "--owner", "olga", "--member", "mia")
+    assert "there is no user olga, mia" in refused(
+        system, "project", "add", "lab", "--owner", "olga", "--member", "mia"
+    )
     for login in ("olga", "mia", "max"):
         system.add_user(login)
     said(system, "project", "add", "lab", "--owner", "olga", "--member", "mia", "--prio", "60", "--quota-cpu", "10")

@@ -457,3 +457,12 @@ async def test_a_wrong_type_is_told_in_words_of_ours(
     assert field["rule"].startswith(rule)
     of_many = await gateway.ask("POST", "/task/batch", alice, json=[samples.submission(), samples.submission() | part])
     assert of_many.json()["errors"] == [{"path": f"1.{path}", "rule": field["rule"]}]
+
+
+async def test_a_parameter_outside_of_the_body_has_its_place_before_its_name(gateway: Gateway, alice: User) -> None:
+    headers = {"Idempotency-Key": "tab\tin it"}
+    answer = await gateway.ask("POST", "/task?dry_run=perhaps", alice, json=samples.submission(), headers=headers)
+    assert {one["path"]: one["rule"] for one in answer.json()["errors"]} == {
+        "query.dry_run": "must be true or false",
+        "header.Idempotency-Key": "must be printable ASCII characters",
+    }

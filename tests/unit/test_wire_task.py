@@ -199,7 +199,7 @@ def test_a_verdict_is_only_shown_of_pending_tasks(status: TaskStatus) -> None:
 
 
 SILENCE = Silence(samples.NODE, NOW, NOW + 40, 40, 8, "gone")
-NOT_KNOWN = f"node {samples.NODE} has not answered since 2023-11-14 22:13:20 UTC: what became of it is not known"
+NOT_KNOWN = f"node {samples.NODE} has not responded since 2023-11-14 22:13:20 UTC; the state of this task is unknown"
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import Body, Request
 
-from services.api import idempotency, routers
+from services.api import idempotency, oddities, routers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
 from services.api.idempotency import SentKey
+from services.api.routes.creation import StrictAsked, warned
 from services.api.wire.answers import AddedMany, Json
 from services.api.wire.submission import TaskIn
 from shared import errors
+from shared.errors import FieldError
 from shared.models.task import Task
 from shared.settings import MOST_IN_BATCH
 
 router = routers.make("tasks")
 
+_AT_A_TIME = 50  #: tasks that are looked at before others have a turn
 _HELLO = {"container": {"image": "busybox:latest"}, "command": {"cmd": "echo hello from task $GODOCKER_JID"}}
 
 Batch = Annotated[
@@ -37,19 +41,33 @@ Batch = Annotated[
     responses=AUTHENTICATED | responses(403, 409, 413, 429),
     summary="Create several tasks, all or none",
 )
-async def create_tasks(sent: Batch, request: Request, here: Here, user: Caller, sent_key: SentKey = None) -> Json:
+async def create_tasks(
+    sent: Batch, request: Request, here: Here, user: Caller, sent_key: SentKey = None, strict: StrictAsked = False
+) -> Json:
     """
     A list of tasks, each as for `POST /task`; the answer has their numbers in the same order. If any of them breaks a rule, or a
-    limit does not hold all of them, none is created. How many may come at once is configured (`max_batch`).
+    limit does not hold all of them, none is created. How many may come at once is configured (`max_batch`). Each of `warnings`
+    begins with the place of its task in the list.
     """
+    documents, nodes = await request.json(), await here.nodes.get()
+    odd: list[FieldError] = []
+    for number, (one, document) in enumerate(zip(sent, documents, strict=True)):
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        if len(odd) > oddities.MOST:
+            break
+        odd += oddities.numbered(number, oddities.found(one, document, settings=here.settings, nodes=nodes))
 
     async def admit() -> list[Task]:
         await here.check_open()
         if len(sent) > here.settings.max_batch:
             raise errors.InvalidInput.of("body", f"must hold at most {here.settings.max_batch} tasks")
-        return await Arrivals(here, user).admit_all(sent)
+        tasks = await Arrivals(here, user).admit_all(sent)
+        if strict:
+            oddities.check(odd)
+        return tasks
 
     with refusals_counted():
         key = await idempotency.key_of(request, user, sent_key)
         ids = await idempotency.once(here, key, admit)
-    return Json({"msg": "Tasks added", "ids": ids})
+    return Json({"msg": "Tasks added", "ids": ids} | warned(odd))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from services.api import explanations, idempotency, routers
+from services.api import explanations, idempotency, oddities, routers
 from services.api.arrivals import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
@@ -14,11 +15,13 @@ from services.api.idempotency import SentKey
 from services.api.wire.answers import Added, Json
 from services.api.wire.explanation import DryRun
 from services.api.wire.submission import TaskIn
+from shared.errors import FieldError
 from shared.models.task import Task
 
 router = routers.make("tasks")
 
 DryRunAsked = Annotated[bool, Query(description="Store nothing; explain why the task would wait")]
+StrictAsked = Annotated[bool, Query(description="Refuse whatever would otherwise be answered with `warnings`")]
 
 
 @router.post(
@@ -28,19 +31,32 @@ DryRunAsked = Annotated[bool, Query(description="Store nothing; explain why the 
     summary="Create a task",
 )
 async def create_task(
-    sent: TaskIn, request: Request, here: Here, user: Caller, sent_key: SentKey = None, dry_run: DryRunAsked = False
+    sent: TaskIn,
+    request: Request,
+    here: Here,
+    user: Caller,
+    sent_key: SentKey = None,
+    dry_run: DryRunAsked = False,
+    strict: StrictAsked = False,
 ) -> Json:
     """
-    Once this answers, the task is stored for good. It runs when its turn has come and a node has room. Whoever gets no answer
-    can send it again under the same `Idempotency-Key`: it is created once.
+    Once this answers, the task is stored for good. It runs when its turn has come and a node has room. Without an answer, send it
+    again under the same `Idempotency-Key`: it is created once.
 
     `status.primary: "created"` holds the task back until `GET /task/{id}/pending`. With `?dry_run=true` nothing is stored: the
     answer says whether the task would be accepted, and why it would wait.
+
+    `warnings` names unknown fields with the nearest known name, amounts that no node has, and first lines of scripts that do not
+    work. With `?strict=true` the task is refused instead.
     """
+    odd = oddities.found(sent, await request.json(), settings=here.settings, nodes=await here.nodes.get())
 
     async def admit() -> Task:
         await here.check_open()
-        return await Arrivals(here, user).admit(sent)
+        task = await Arrivals(here, user).admit(sent)
+        if strict:
+            oddities.check(odd)
+        return task
 
     async def admit_whole() -> list[Task]:
         return [await admit()]
@@ -48,10 +64,17 @@ async def create_task(
     with refusals_counted():
         if dry_run:
             explanation = await explanations.of_unsent(here, await admit())
-            return Json({"msg": "Task would be added", "explanation": explanation})
+            odd = odd or oddities.of_verdict(explanation)
+            if strict:
+                oddities.check(odd)
+            return Json({"msg": "Task would be added", "explanation": explanation} | warned(odd))
         key = await idempotency.key_of(request, user, sent_key)
         if key is None:
             task_id = await here.submissions.submit(await admit())
         else:
             (task_id,) = await idempotency.once(here, key, admit_whole)
-    return Json({"msg": "Task added", "id": task_id})
+    return Json({"msg": "Task added", "id": task_id} | warned(odd))
+
+
+def warned(odd: Sequence[FieldError]) -> dict[str, Any]:
+    return {"warnings": oddities.sentences(odd)} if odd else {}

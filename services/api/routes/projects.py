@@ -137,4 +137,4 @@ async def get_project_billing(
 
 def _check_not_default(project: Project) -> None:
     if project.id == DEFAULT:
-        raise errors.Conflict("the project default is everybody's: it cannot be changed or deleted")
+        raise errors.Conflict("project `default` is built in and cannot be changed or deleted")

@@ -93,9 +93,7 @@ def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
     """Why it waits or how it ended; a task that waits always has one."""
     if silence is not None and task.status in PLACED:
         since = datetime.fromtimestamp(silence.since, UTC)
-        return (
-            f"node {silence.node} has not answered since {since:%Y-%m-%d %H:%M:%S} UTC: what became of it is not known"
-        )
+        return f"node {silence.node} has not responded since {since:%Y-%m-%d %H:%M:%S} UTC; the state of this task is unknown"
     if task.status is TaskStatus.PENDING:
         if task.waiting_on:
             return _waits_for(task.waiting_on)
