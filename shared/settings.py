@@ -315,7 +315,9 @@ class Settings(BaseSettings):
     pids_limit: Annotated[int, Field(ge=16)] = 4096  #: most processes of a task
     port_start: Annotated[int, Field(ge=1024, le=65535)] = 10000  #: first port of a node that tasks are given
     port_range: Annotated[int, Field(ge=1)] = 2000  #: how many ports, from `port_start` on
-    process_open_files: Annotated[int, Field(ge=64)] = 65536  #: most open files of each process of a task, without containers
+    process_open_files: Annotated[int, Field(ge=64)] = (
+        65536  #: most open files of each process of a task, without containers
+    )
     process_gpus: list[str] = []  #: devices of this machine for tasks that are processes
     #: most seconds that a task may run, whatever it asks for; not set: no limit
     maxlifespan: durations.Duration | None = None

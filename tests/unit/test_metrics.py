@@ -67,7 +67,7 @@ def test_no_metric_is_shown_twice_by_one_service() -> None:
 
 def test_what_is_true_of_the_whole_system_says_who_shows_it() -> None:
     for registry, metric in declared():
-        assert (registry == "SYSTEM") == ("only the leading scheduler" in metric.documentation), metric.name
+        assert (registry == "SYSTEM") == ("exported by the leader only" in metric.documentation), metric.name
 
 
 def test_what_is_true_of_the_whole_system_is_shown_by_the_leader_alone() -> None:
