@@ -15,6 +15,9 @@ from shared.settings import Settings
 from shared.store import stores
 
 ADMIN = "admin"
+MOST = 2**31 - 1  #: the highest uid and gid that an engine takes
+NOBODY = (65534, 65535)  #: the overflow uid of kernels and NFS, and the one that meant -1 in 16 bits
+FIRST_OF_PEOPLE = 1000  #: below are accounts of the system
 _HOME = re.compile(r"(/[\w.@+-]+)+")
 
 
@@ -26,6 +29,7 @@ class NewUser:
     admin: bool = False
     uid: int | None = None
     gid: int | None = None
+    shared_uid: bool = False  #: another user may have the uid already: their tasks can then change each other's files
     home: str | None = None
     email: str | None = None
     guest: bool = False
@@ -35,12 +39,22 @@ async def add(settings: Settings, new: NewUser) -> str:
     """
     Make a user and return the API key, which nobody can read again.
 
-    Raises `errors.InvalidInput` for a login that is no account name, `errors.Conflict` for one that exists.
+    Raises `errors.InvalidInput` for a login that is no account name and for numbers that nobody can have, `errors.Conflict` for a
+    login that exists and for a uid that is another user's.
     """
     if not USER_ID.fullmatch(new.login):
         raise errors.InvalidInput.of("login", f"must match {USER_ID.pattern}")
+    for name, number in (("uid", new.uid), ("gid", new.gid)):
+        if number is not None and not 0 <= number <= MOST:
+            raise errors.InvalidInput.of(name, f"must be between 0 and {MOST}, the highest that an engine takes")
     async with stores.connect(settings) as store:
         uid, gid = await _numbers(store, new, settings.uid_start)
+        other = await store.users.of_uid(uid)
+        if other not in (None, new.login) and not new.shared_uid:
+            raise errors.Conflict(
+                f"the uid {uid} is that of the user {other}: choose another with --uid, or say --shared-uid if the tasks of both "
+                "may change each other's files"
+            )
         key = apikeys.generate()
         user = User(
             id=new.login,
@@ -68,13 +82,29 @@ async def add_first(settings: Settings) -> str | None:
     return await add(settings, NewUser(ADMIN, admin=True, uid=ours[0], gid=ours[1]))
 
 
-async def replace_key(settings: Settings, login: str) -> str:
-    """A new API key of a user; the old one is void at once. Raises `errors.NotFound`."""
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """`staying` says what else of the user is still good, as a sentence; None where there is nothing."""
+
+    apikey: str
+    staying: str | None
+
+
+async def replace_key(settings: Settings, login: str, *, everything: bool = False) -> NewKey:
+    """
+    A new API key of a user; the old one is void at once, and with `everything` application tokens and shares of tasks as well.
+    Raises `errors.NotFound`.
+    """
     async with stores.connect(settings) as store:
         key = apikeys.generate()
         if not await store.users.set_apikey(login, key.stored):
             raise errors.NotFound(f"no user {login}")
-        return key.secret
+        if everything:
+            await store.app_tokens.remove_of(login)
+            await store.owned.end_shares(login)
+        shares = await store.owned.count_shares(login, at=clock.now())
+        app_tokens = await store.app_tokens.count(login)
+        return NewKey(key.secret, apikeys.staying(app_tokens=app_tokens, shares=shares))
 
 
 async def activate(settings: Settings, login: str, *, active: bool) -> None:
@@ -103,17 +133,28 @@ async def every(settings: Settings) -> list[User]:
 
 async def _numbers(store: stores.Stores, new: NewUser, start: int) -> tuple[int, int]:
     """
-    uid and gid: what was asked, else those of the system account of that name, else the next free number. Root's are
-    never taken over: being called `root` here gives no right over the hosts.
+    uid and gid: what was asked, else those of the system account of that name, else the next free number. Those of root and of
+    other accounts of the system are never taken over: being called `root` or `nobody` here gives no right over the hosts.
     """
     account = _account(new.login)
-    uid = new.uid if new.uid is not None else (account.pw_uid if account else 0) or None
+    uid = new.uid
+    if uid is None and account is not None and not _is_of_system(account.pw_uid):
+        uid = account.pw_uid
     if uid is None:
-        uid = await store.users.reserve_uid(start)
-        while _is_taken(uid):
-            uid = await store.users.reserve_uid(start)
-    gid = new.gid if new.gid is not None else (account.pw_gid if account and uid == account.pw_uid else 0) or uid
-    return uid, gid
+        uid = await store.users.reserve_uid(start, unusable=NOBODY)
+        while _is_taken(uid) or uid in NOBODY:
+            uid = await store.users.reserve_uid(start, unusable=NOBODY)
+    if new.gid is not None:
+        return uid, new.gid
+    theirs = account is not None and uid == account.pw_uid and not _is_of_system(account.pw_gid, group=True)
+    return uid, account.pw_gid if account is not None and theirs else uid
+
+
+def _is_of_system(number: int, *, group: bool = False) -> bool:
+    """
+    Whether a number is not a person's (login.defs(5), `UID_MIN`). A group may be: `users` has a low one, and people are in it.
+    """
+    return number in NOBODY or (number == 0 if group else number < FIRST_OF_PEOPLE)
 
 
 def _account(login: str) -> pwd.struct_passwd | None:

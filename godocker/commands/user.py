@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -29,6 +30,9 @@ def add(
     admin: Annotated[bool, typer.Option("--admin", help="May manage the tasks of all users.")] = False,
     uid: Annotated[int | None, _NUMBER] = None,
     gid: Annotated[int | None, _NUMBER] = None,
+    shared_uid: Annotated[
+        bool, typer.Option("--shared-uid", help="Allow a uid that another user has: their tasks share files.")
+    ] = False,
     home: Annotated[str | None, typer.Option(metavar="DIR", help="Home directory on the hosts.")] = None,
     email: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Mail address for notifications.")] = None,
     guest: Annotated[
@@ -43,7 +47,9 @@ def add(
         checked.line("home", home, most=4096)
     if email is not None:
         checked.email(email)
-    new = accounts.NewUser(login, admin=admin, uid=uid, gid=gid, home=home, email=email, guest=guest)
+    new = accounts.NewUser(
+        login, admin=admin, uid=uid, gid=gid, shared_uid=shared_uid, home=home, email=email, guest=guest
+    )
     apikey = asyncio.run(accounts.add(options.load(config, data_dir), new))
     print(json.dumps({"id": login, "apikey": apikey}))
 
@@ -59,10 +65,23 @@ def first(config: options.Config = None, data_dir: options.DataDir = None) -> No
 
 
 @app.command()
-def key(login: options.Login, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Replace the API key of a user and print the new one, which is shown only once. The old one stops working at once."""
-    apikey = asyncio.run(accounts.replace_key(options.load(config, data_dir), login))
-    print(json.dumps({"id": login, "apikey": apikey}))
+def key(
+    login: options.Login,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Revoke the application tokens and task shares of the user as well.")
+    ] = False,
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
+) -> None:
+    """
+    Replace the API key of a user and print the new one, which is shown only once.
+
+    The old one and all sessions stop working at once. Application tokens and task shares stay valid unless you pass --all.
+    """
+    new = asyncio.run(accounts.replace_key(options.load(config, data_dir), login, everything=everything))
+    print(json.dumps({"id": login, "apikey": new.apikey}))
+    if new.staying:
+        print(f"{new.staying}: --all ends these as well", file=sys.stderr)
 
 
 @app.command()

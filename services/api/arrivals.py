@@ -50,6 +50,8 @@ class Arrivals:
             features=self._here.features,
             now=self._now,
         )
+        if problem := await self._here.registries.problem_of(task.spec.image):
+            raise errors.InvalidInput.of("container.image", problem)
         task.request = requests.current()
         task.sent_by = self._caller.id if task.user.id != self._caller.id else None
         if task.spec.depends.ids:

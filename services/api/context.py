@@ -14,6 +14,7 @@ from services.api.hints import Hints
 from services.api.known_nodes import KnownNodes
 from services.api.logins import Logins
 from services.api.pushed import Pushed
+from services.api.registries import Registries
 from services.api.scheduler import LeadingScheduler
 from services.api.silences import Silences
 from services.api.submissions import Submissions
@@ -52,6 +53,7 @@ class Context:
     pushed: Pushed
     nodes: KnownNodes
     silent: Silences
+    registries: Registries
 
     async def verdicts(self, tasks: Sequence[Task]) -> dict[int, Verdict]:
         """The scheduler's latest verdict on each of `tasks` that is pending, by the task's id."""
@@ -81,6 +83,11 @@ class Context:
             return False
         project = await self.stores.projects.get(project_id)
         return project is not None and project.has(user.id)
+
+    async def is_active(self, user_id: str) -> bool:
+        """Whether a user is there and neither shut out nor being deleted: else nothing that they handed on is served."""
+        user = await self.users.ask(user_id)
+        return user is not None and user.active
 
     async def runs_as(self, owner: User) -> User:
         """`owner` with the numbers that their tasks run with. Raises `errors.NotAllowed` for a guest who may send none."""
@@ -117,6 +124,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         pushed=Pushed(),
         nodes=KnownNodes(stores),
         silent=Silences(stores, grace=settings.node_grace),
+        registries=Registries(settings),
     )
 
 

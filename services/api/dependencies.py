@@ -42,9 +42,14 @@ async def caller(
     user = await here.users.ask(session.user)
     if user is None or not user.active:
         raise errors.NotAuthenticated("the user of this token is not there any more, or not active")
-    if not hmac.compare_digest(tokens.fingerprint(user.apikey.hash), session.key):
-        raise errors.NotAuthenticated("the token was given for an API key that has been replaced")
+    # As bytes: texts with other letters than ASCII cannot be compared so.
+    if not hmac.compare_digest(tokens.fingerprint(user.apikey.hash, user.shut_outs).encode(), _bytes(session.key)):
+        raise errors.NotAuthenticated("the token is from before the user's API key was replaced, or they were shut out")
     return user
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 async def maybe_caller(
@@ -107,7 +112,7 @@ async def _role(here: Context, user: User | None, task: Task, share: str | None)
         role = permissions.role_towards_task(user, task, shares_project=shares_project)
         if role is not Role.OTHER:
             return role
-    if share is not None and shares.opens(share, task, now=clock.now()):
+    if share is not None and shares.opens(share, task, now=clock.now()) and await here.is_active(task.user.id):
         return Role.SHARED
     return Role.ANONYMOUS if user is None else Role.OTHER
 

@@ -15,6 +15,7 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 MAX_LENGTH = 255
+DEFAULT = "docker.io"  #: the registry of references that name none
 
 
 def problem_of(reference: str, *, allowed_registries: Sequence[str] | None) -> str | None:
@@ -38,16 +39,22 @@ def problem_of(reference: str, *, allowed_registries: Sequence[str] | None) -> s
     return None
 
 
+def registry_in(reference: str) -> str | None:
+    """The registry that a reference names; None for one that is none."""
+    match = _REFERENCE.fullmatch(reference)
+    return registry_of(match["domain"]) if match else None
+
+
 def registry_of(domain: str | None) -> str:
     """The registry a reference's first part means: a word without dot or port is a folder of the default one."""
     if domain and ("." in domain or ":" in domain or domain == "localhost"):
         return domain.lower()
-    return "docker.io"
+    return DEFAULT
 
 
 def _is_internal(registry: str) -> bool:
     host = registry.rsplit(":", 1)[0]
-    if host.endswith((".localhost", ".local", ".internal")):
+    if host.endswith((".localhost", ".local", ".internal")) or _spells_internal(host):
         return True
     if re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host):
         # Also the spellings of an address that only some resolvers understand: 127.1, 2130706433.
@@ -58,3 +65,26 @@ def _is_internal(registry: str) -> bool:
         return not address.is_global or address.is_multicast
     # A name without a dot (`localhost`, `mongo:27017`) is only known inside a network.
     return "." not in host
+
+
+#: Anybody may use names that lead to the address in them: `10.0.0.1.nip.io`, `app-10-0-0-1.sslip.io`, `7f000001.nip.io`.
+_SPELLED = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])")
+_SPELLED_HEX = re.compile(r"(?:^|[.-])([0-9a-f]{8})\.(?:nip|sslip|xip)\.io")
+
+
+def _spells_internal(host: str) -> bool:
+    """Whether a name holds an address inside a network, to which some servers of names let it lead."""
+    spelled = [".".join(quad) for quad in _SPELLED.findall(host)]
+    spelled += [str(ipaddress.IPv4Address(int(digits, 16))) for digits in _SPELLED_HEX.findall(host)]
+    return any(is_internal_address(address) for address in spelled)
+
+
+def is_internal_address(text: str) -> bool:
+    """Whether an address is of a private network, of this machine, or nobody's; False for what is no address."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and (inner := address.ipv4_mapped or address.sixtofour):
+        return is_internal_address(str(inner))
+    return not address.is_global or address.is_multicast

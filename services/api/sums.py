@@ -24,21 +24,24 @@ async def days(here: Context, subject: Subject, name: str, *, since: float = 0) 
 
 
 async def month(
-    here: Context, subject: Subject, name: str, *, year: int, month: int, force: bool
+    here: Context, subject: Subject, name: str, *, year: int, month: int, force: bool, since: float = 0
 ) -> list[dict[str, Any]]:
     """
     Sums of a month per user and project. A month that is past is remembered in Redis, and read anew with `force`; without
-    Redis it is read every time.
+    Redis it is read every time. `since`: nothing from before counts, and a month that began before is not remembered, nor
+    looked for among those that are: they may be of another that had the name then.
     """
     start, end = bounds(year, month)
-    past = end <= clock.now()
+    past = start >= since and end <= clock.now()
     if past and not force:
         try:
             if (remembered := await here.broker.billing(subject, name, f"{year:04}-{month:02}")) is not None:
                 return remembered
         except errors.BrokerUnavailable:
             log.warning("billing.not_remembered")
-    rows = [_row(asdict(sums)) for sums in await here.stores.usage.month(subject, name, start=start, end=end)]
+    rows = [
+        _row(asdict(sums)) for sums in await here.stores.usage.month(subject, name, start=max(start, since), end=end)
+    ]
     if past:
         try:
             await here.broker.remember_billing(subject, name, f"{year:04}-{month:02}", rows)

@@ -49,7 +49,9 @@ class Notifier:
     async def _write(self, task: Task) -> None:
         # The address as it is now: who moved since they sent the task is reached.
         owner = await self._stores.users.get(task.user.id)
-        if owner is not None and owner.email and addresses.is_address(owner.email):
+        if owner is not None and not owner.active:
+            log.info("notice.owner_shut_out", task_id=task.id, user=owner.id)
+        elif owner is not None and owner.email and addresses.is_address(owner.email):
             directory = str(self._directories.path(task.place))
             notices = [letters.notice(task, event, to=owner.email, directory=directory) for event in owed(task)]
             await self._stores.outbox.write(notices)

@@ -11,6 +11,7 @@ from shared.models.user import ApiKeyHash
 
 _BYTES = 32
 _HINT = 6
+_PLURAL = {"application token": "application tokens", "share of a task": "shares of tasks"}
 
 #: Compared with where there is no such user, so that both answers take the same work.
 NOBODY = ApiKeyHash(hash="0" * 64, hint="")
@@ -33,6 +34,13 @@ def generate() -> ApiKey:
 def matches(secret: str, stored: ApiKeyHash) -> bool:
     """Whether `secret` is the key that `stored` was made from."""
     return hmac.compare_digest(_digest(secret), stored.hash)
+
+
+def staying(*, app_tokens: int, shares: int) -> str | None:
+    """What else of a user is still good after the key was replaced, as a sentence; None where there is nothing."""
+    counted = ((app_tokens, "application token"), (shares, "share of a task"))
+    named = [f"{count} {name if count == 1 else _PLURAL[name]}" for count, name in counted if count]
+    return f"{' and '.join(named)} {'stays' if app_tokens + shares == 1 else 'stay'} good" if named else None
 
 
 def _digest(secret: str) -> str:

@@ -40,7 +40,7 @@ def check_bearer(bearer: str, token: str, *, secret: str) -> None:
         named = claims.get("app_token")
     except ExpiredSignatureError:
         raise errors.TokenExpired("the bearer has expired: sign a new one") from None
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise errors.NotAuthenticated("the bearer is not signed with the secret of applications") from None
     if not isinstance(named, str) or not hmac.compare_digest(digest(named), digest(token)):
         raise errors.NotAuthenticated("the bearer was made for another application token")

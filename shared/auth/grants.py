@@ -79,7 +79,7 @@ def read(token: str, *, key: str) -> Grant:
         return _grant(claims)
     except ExpiredSignatureError:
         raise errors.TokenExpired("the grant has expired: it is good for seconds, by clocks that agree") from None
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise errors.NotAuthenticated("the grant is not one of ours") from None
 
 

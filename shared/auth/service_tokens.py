@@ -47,5 +47,5 @@ def check(token: str, *, key: str, audience: str = SCHEDULER) -> None:
         raise errors.TokenExpired(
             "the service token has expired: it is good for seconds, by clocks that agree"
         ) from None
-    except JOSEError:
+    except (JOSEError, ValueError, TypeError, OverflowError):
         raise errors.NotAuthenticated("the service token is not one of ours") from None

@@ -1,8 +1,8 @@
 """
 Session tokens, and tasks as tokens for others: made and checked in this module alone, so that there is one place to get wrong.
 
-A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for: replacing the
-key ends every session of the old one.
+A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for, and to how
+often the user had been shut out by then: replacing the key, or shutting the user out, ends every session from before for good.
 """
 
 from __future__ import annotations
@@ -35,18 +35,21 @@ class Session:
     key: str
 
 
-def fingerprint(apikey_hash: str) -> str:
-    """What a session keeps of the key it was given for: enough to see that it changed, useless otherwise."""
-    return apikey_hash[:16]
+def fingerprint(apikey_hash: str, shut_outs: int = 0) -> str:
+    """
+    What a session keeps of the key it was given for, and of `shut_outs`, how often its user had been shut out: enough to see
+    that they changed, useless otherwise. A count and no time: it is the same whatever clock one looks at.
+    """
+    return f"{apikey_hash[:16]}.{shut_outs}" if shut_outs else apikey_hash[:16]
 
 
-def make_session(user: str, apikey_hash: str, *, secret: str, now: float, seconds: int) -> str:
-    """A token that is good for `seconds` from `now`."""
+def make_session(user: str, apikey_hash: str, *, secret: str, now: float, seconds: int, shut_outs: int = 0) -> str:
+    """A token that is good for `seconds` from `now`. `shut_outs`: see `fingerprint`."""
     claims = {
         "iss": ISSUER,
         "aud": SESSION,
         "sub": user,
-        "key": fingerprint(apikey_hash),
+        "key": fingerprint(apikey_hash, shut_outs),
         "iat": int(now),
         "exp": int(now) + seconds,
     }
@@ -61,7 +64,7 @@ def read_session(token: str, *, secret: str) -> Session:
         session, expires_at = _read(token, secret)
     except ExpiredSignatureError:
         raise errors.TokenExpired(_EXPIRED) from None
-    except (JOSEError, ValueError, TypeError, KeyError, AttributeError):
+    except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise errors.NotAuthenticated(_NOT_OURS) from None
     if expires_at < int(clock.now()):
         raise errors.TokenExpired(_EXPIRED)

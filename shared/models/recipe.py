@@ -13,7 +13,10 @@ RECIPE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 
 class Recipe(Stored):
-    """`spec` is what would create the task `task` again; it stays as it was when the recipe was made from it."""
+    """
+    `spec` is what would create the task `task` again; it stays as it was when the recipe was made from it. `author` is the user
+    whose task that was; None in a recipe of an earlier version.
+    """
 
     id: str = Field(alias="_id")
     description: str
@@ -21,4 +24,5 @@ class Recipe(Stored):
     public: bool = False
     owner: str
     spec: dict[str, Any]
+    author: str | None = None
     created_at: float

@@ -58,4 +58,5 @@ class User(Stored):
     apikey: ApiKeyHash
     created_at: float
     last: float | None = None  #: when they logged in last
+    shut_outs: int = 0  #: times they were shut out: sessions from before each are void for good
     deleting: bool = False  #: is being deleted: nothing makes them active again

@@ -29,6 +29,11 @@ class AppTokenStore:
         return [AppToken.model_validate(document) async for document in cursor]
 
     @connection.translated
+    async def count(self, user: str) -> int:
+        """How many tokens a user has."""
+        return int(await self._tokens.count_documents({"user": {"$eq": user}}))
+
+    @connection.translated
     async def by_hash(self, digest: str) -> AppToken | None:
         document = await self._tokens.find_one({"hash": {"$eq": digest}})
         return AppToken.model_validate(document) if document else None
@@ -41,5 +46,5 @@ class AppTokenStore:
 
     @connection.translated
     async def remove_of(self, user: str) -> None:
-        """Remove all tokens of a user who is deleted."""
+        """Remove all tokens of a user."""
         await self._tokens.delete_many({"user": {"$eq": user}})

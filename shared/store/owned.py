@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
-from shared.lifecycle import ACTIVE, ENDED, Intent
+from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
 from shared.models.task import Purge
 from shared.store import connection, wishes
 
@@ -33,6 +33,18 @@ class OwnedTasks:
             wish = wishes.written(Intent.KILL, at, by)
             await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
         return ids
+
+    @connection.translated
+    async def count_shares(self, user: str, *, at: float) -> int:
+        """How many tasks of a user are shared by a token that is good at that time."""
+        query = {"user.id": {"$eq": user}, "status": {"$ne": TaskStatus.ARCHIVED}, "share.until": {"$gte": at}}
+        return int(await self._tasks.count_documents(query))
+
+    @connection.translated
+    async def end_shares(self, user: str) -> None:
+        """End the share tokens of all tasks of a user."""
+        query = {"user.id": {"$eq": user}, "share": {"$ne": None}}
+        await self._tasks.update_many(query, {"$set": {"share": None}})
 
     @connection.translated
     async def count_unfinished(self, user: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -35,9 +35,9 @@ class RecipeStore:
         return Recipe.model_validate(document) if document else None
 
     @connection.translated
-    async def titles(self, user: str | None) -> list[tuple[str, str]]:
-        """Id and description of the public recipes and those of `user`, by name."""
-        query: dict[str, Any] = {"public": True}
+    async def titles(self, user: str | None, *, without: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Id and description of the public recipes, but for those of owners in `without`, and those of `user`, by name."""
+        query: dict[str, Any] = {"public": True, "owner": {"$nin": list(without)}}
         if user is not None:
             query = {"$or": [query, {"owner": {"$eq": user}}]}
         cursor = self._recipes.find(query, {"description": 1}).sort("_id", 1).limit(LISTED)

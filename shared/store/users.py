@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
@@ -46,12 +46,14 @@ class UserStore:
         return [User.model_validate(document) async for document in self._users.find().sort("_id", 1)]
 
     @connection.translated
-    async def reserve_uid(self, start: int) -> int:
+    async def reserve_uid(self, start: int, *, unusable: Collection[int] = ()) -> int:
         """
         A number that is at least `start`, above all that are in use from there on, and given to nobody else: not to one who is
-        made at the same moment, and not again once its user is deleted, whose files may still lie somewhere.
+        made at the same moment, and not again once its user is deleted, whose files may still lie somewhere. `unusable` are
+        passed over, and whoever has one of them does not count.
         """
-        highest = await self._users.find_one({"uid": {"$gte": start}}, {"uid": 1}, sort=[("uid", -1)])
+        in_use = {"uid": {"$gte": start, "$nin": list(unusable)}}
+        highest = await self._users.find_one(in_use, {"uid": 1}, sort=[("uid", -1)])
         least = int(highest["uid"]) + 1 if highest else start
         counted = await self._counters.find_one_and_update(
             {"_id": "uid"},
@@ -79,12 +81,20 @@ class UserStore:
         Set `fields` (dotted names of the model's) and return the user as they are now; None where there is no such user, or none
         that is not being deleted.
         """
+        update: dict[str, Any] = {"$set": dict(fields)}
+        if fields.get("active") is False:
+            update["$inc"] = {"shut_outs": 1}  # in the same write: no session from before is good in between
         document = await self._users.find_one_and_update(
             {"_id": {"$eq": user_id}, "deleting": {"$ne": True}},
-            {"$set": dict(fields)},
+            update,
             return_document=ReturnDocument.AFTER,
         )
         return User.model_validate(document) if document else None
+
+    @connection.translated
+    async def inactive(self) -> Sequence[str]:
+        """The ids of those who are shut out or being deleted."""
+        return [found["_id"] async for found in self._users.find({"active": False}, {"_id": 1})]
 
     @connection.translated
     async def note_login(self, user_id: str, *, at: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pwd
 
 import pytest
 
@@ -50,3 +51,76 @@ async def test_a_name_is_given_once(settings: Settings, opened: Stores) -> None:
     )
     assert [type(answer) for answer in made if isinstance(answer, Exception)] == [errors.Conflict] * 3
     assert len(await uids(opened)) == 1
+
+
+@pytest.mark.parametrize("unasked", [False, True])
+async def test_the_uid_of_another_user_is_taken_only_where_that_is_said(
+    settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, unasked: bool
+) -> None:
+    """`unasked`: it is that of the system account of the same name."""
+    await accounts.add(settings, accounts.NewUser("alice", uid=20500))
+    if unasked:
+        account(monkeypatch, "bob", 20500, 20500)
+    uid = None if unasked else 20500
+    with pytest.raises(errors.Conflict, match="20500 is that of the user alice"):
+        await accounts.add(settings, accounts.NewUser("bob", uid=uid))
+    assert "bob" not in await uids(opened)
+    await accounts.add(settings, accounts.NewUser("bob", uid=uid, shared_uid=True))
+    assert (await uids(opened))["bob"] == 20500
+
+
+@pytest.mark.parametrize("number", [1, 33, 999, 65534, 65535])
+async def test_numbers_of_the_system_are_never_taken_unasked(
+    settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    account(monkeypatch, "service", number, number)
+    await accounts.add(settings, accounts.NewUser("service"))
+    made = await opened.users.get("service")
+    assert made is not None
+    assert made.uid == made.gid >= settings.uid_start
+    assert made.home is None
+
+
+async def test_a_person_of_this_machine_keeps_uid_group_and_home(
+    settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account(monkeypatch, "carol", 1234, 100)
+    await accounts.add(settings, accounts.NewUser("carol"))
+    made = await opened.users.get("carol")
+    assert made is not None
+    assert (made.uid, made.gid, made.home) == (1234, 100, "/home/carol")
+
+
+async def test_whoever_is_nobody_does_not_push_the_numbers_up(settings: Settings, opened: Stores) -> None:
+    await accounts.add(settings, accounts.NewUser("nobody", uid=65534))
+    await accounts.add(settings, accounts.NewUser("former", uid=65535))
+    await accounts.add(settings, accounts.NewUser("alice"))
+    assert (await uids(opened))["alice"] == settings.uid_start
+
+
+async def test_the_numbers_of_nobody_are_passed_over(settings: Settings, opened: Stores) -> None:
+    await accounts.add(settings, accounts.NewUser("alice", uid=65533))
+    await accounts.add(settings, accounts.NewUser("bob"))
+    assert (await uids(opened))["bob"] == 65536
+
+
+@pytest.mark.parametrize("number", [-1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("field", ["uid", "gid"])
+async def test_a_number_that_nobody_can_have_is_refused(
+    settings: Settings, opened: Stores, field: str, number: int
+) -> None:
+    with pytest.raises(errors.InvalidInput, match=field):
+        await accounts.add(settings, accounts.NewUser("alice", **{field: number}))  # type: ignore[arg-type]
+    assert await uids(opened) == {}
+
+
+def account(monkeypatch: pytest.MonkeyPatch, login: str, uid: int, gid: int) -> None:
+    """A system account of this machine."""
+    entry = pwd.struct_passwd((login, "x", uid, gid, "", f"/home/{login}", "/bin/sh"))
+
+    def by_name(name: str) -> pwd.struct_passwd:
+        if name == login:
+            return entry
+        raise KeyError(name)
+
+    monkeypatch.setattr(accounts.pwd, "getpwnam", by_name)

@@ -167,3 +167,48 @@ def test_any_text_gets_an_answer_in_no_time(text: str) -> None:
 def test_the_grammar_does_not_backtrack() -> None:
     for text in ("a-" * 127, "a." * 127, "a/" * 127 + "!", "a" * 254 + "!", "a__" * 84 + "!"):
         assert images.problem_of(text, allowed_registries=None) is not None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1.nip.io",
+        "10.0.0.1.nip.io:5000",
+        "app.192.168.1.1.sslip.io",
+        "app-10-0-0-1.sslip.io",
+        "7f000001.nip.io",
+        "x-0a000001.nip.io",
+        "169.254.169.254.example.org",
+    ],
+)
+def test_a_name_that_spells_an_internal_address_is_one(host: str) -> None:
+    problem = images.problem_of(f"{host}/x", allowed_registries=None)
+    assert problem is not None
+    assert "internal" in problem
+    assert images.problem_of(f"{host}/x", allowed_registries=[host]) is None
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8.nip.io", "08080808.nip.io", "v1.2.3.example.org", "1.20.300.4.example.org"])
+def test_a_name_that_spells_another_address_or_none_is_as_good_as_any(host: str) -> None:
+    assert images.problem_of(f"{host}/x", allowed_registries=None) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "internal"),
+    [
+        ("10.1.2.3", True),
+        ("::1", True),
+        ("fe80::1%eth0", True),
+        ("fd00::1", True),
+        ("::ffff:192.168.0.1", True),
+        ("2002:7f00:1::", True),  # 6to4 of 127.0.0.1
+        ("0.0.0.0", True),
+        ("100.64.0.1", True),
+        ("169.254.169.254", True),
+        ("8.8.8.8", False),
+        ("2606:4700::1", False),
+        ("example.org", False),
+    ],
+)
+def test_addresses_of_networks_that_a_stranger_does_not_reach_are_internal(address: str, internal: bool) -> None:
+    assert images.is_internal_address(address) is internal

@@ -132,7 +132,9 @@ async def get_project_billing(
     here: Here,
     force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
 ) -> Json:
-    return Json(await sums.month(here, "project", project.id, year=year, month=month, force=force))
+    return Json(
+        await sums.month(here, "project", project.id, year=year, month=month, force=force, since=project.created_at)
+    )
 
 
 def _check_not_default(project: Project) -> None:

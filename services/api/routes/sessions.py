@@ -43,7 +43,12 @@ async def authenticate(credentials: Credentials, request: Request, here: Here) -
     user = await here.logins.log_in(credentials.user, credentials.apikey, address, now=now)
     secret = here.settings.secret_passphrase.get_secret_value()
     token = tokens.make_session(
-        user.id, user.apikey.hash, secret=secret, now=now, seconds=here.settings.session_timeout
+        user.id,
+        user.apikey.hash,
+        secret=secret,
+        now=now,
+        seconds=here.settings.session_timeout,
+        shut_outs=user.shut_outs,
     )
     await here.stores.users.note_login(user.id, at=now)
     return Json({"token": token})

@@ -8,9 +8,12 @@ from fastapi import Path
 from starlette.responses import RedirectResponse
 
 from services.api import offer, routers
-from services.api.dependencies import Here
+from services.api.context import Context
+from services.api.dependencies import Here, MaybeCaller
+from services.api.errors import AUTHENTICATED
 from services.api.wire.answers import Json, Message, NodeUsage
-from shared import serving
+from shared import errors, serving
+from shared.models.user import User
 from shared.store.work import GB
 
 router = routers.make("system")
@@ -34,14 +37,29 @@ async def get_config(here: Here) -> Json:
     return Json(offer.offered(here.settings, here.features, version=serving.VERSION))
 
 
-@router.get("/image", response_model=dict[str, int], summary="Count tasks by image")
-async def list_images(here: Here) -> Json:
+@router.get("/image", response_model=dict[str, int], responses=AUTHENTICATED, summary="Count tasks by image")
+async def list_images(here: Here, caller: MaybeCaller) -> Json:
+    """A session is needed only where the configuration says so (`images_public: false`)."""
+    _check_images_open(here, caller)
     return Json(await here.stores.views.images())
 
 
-@router.get("/image/{image:path}", response_model=dict[str, int], summary="Count the tasks of one image")
-async def get_image(image: Annotated[str, Path(description="Name of the image")], here: Here) -> Json:
+@router.get(
+    "/image/{image:path}",
+    response_model=dict[str, int],
+    responses=AUTHENTICATED,
+    summary="Count the tasks of one image",
+)
+async def get_image(
+    image: Annotated[str, Path(description="Name of the image")], here: Here, caller: MaybeCaller
+) -> Json:
+    _check_images_open(here, caller)
     return Json({image: await here.stores.views.image(image)})
+
+
+def _check_images_open(here: Context, caller: User | None) -> None:
+    if caller is None and not here.settings.images_public:
+        raise errors.NotAuthenticated("a token is needed: Authorization: Bearer <token>")
 
 
 @router.get("/usage", response_model=list[NodeUsage], summary="List what is used and what there is, node by node")

@@ -80,13 +80,34 @@ async def delete_user(user: Administered, here: Here, caller: Caller) -> Json:
 @router.delete(
     "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the API key of a user"
 )
-async def replace_api_key(user: Changed, here: Here, caller: Caller) -> Json:
-    """The old key, and every session that was begun with it, is void at once. The new one is shown this once."""
+async def replace_api_key(
+    user: Changed,
+    here: Here,
+    caller: Caller,
+    everything: Annotated[
+        bool, Query(alias="all", description="End application tokens and shares of tasks as well")
+    ] = False,
+) -> Json:
+    """
+    The old key, and every session that was begun with it, is void at once. The new one is shown this once.
+
+    Application tokens and the share tokens of the user's tasks stay good, and the answer says how many there are; with
+    `?all=true` they end as well.
+    """
     key = apikeys.generate()
     if not await here.stores.users.set_apikey(user.id, key.stored):
         raise errors.NotFound(f"no user {user.id}")
-    log.info("user.key_replaced", user=user.id, by=caller.id)
-    return Json({"apikey": key.secret})
+    if everything:
+        # After the key: whoever had the old one makes no new ones.
+        await here.stores.app_tokens.remove_of(user.id)
+        await here.stores.owned.end_shares(user.id)
+    log.info("user.key_replaced", user=user.id, by=caller.id, everything=everything)
+    stay = apikeys.staying(
+        app_tokens=await here.stores.app_tokens.count(user.id),
+        shares=await here.stores.owned.count_shares(user.id, at=clock.now()),
+    )
+    answer: dict[str, Any] = {"apikey": key.secret}
+    return Json(answer | {"warnings": [f"{stay}: ?all=true ends these as well"]} if stay else answer)
 
 
 @router.get(

@@ -79,4 +79,4 @@ def specification(task: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(exclude={"created_at"})
+    return recipe.model_dump(exclude={"created_at", "author"})

@@ -102,9 +102,12 @@ class UserOut(BaseModel):
 
 
 class ApiKeyOut(BaseModel):
-    """A new API key."""
+    """A new API key, with a warning where other tokens of the user are still good."""
 
     apikey: str = Field(description="API key; it is shown only now")
+    warnings: list[str] | None = Field(
+        None, description="Tokens that were given out before and are still good; absent where there are none"
+    )
 
 
 def shown(user: User) -> dict[str, Any]:
