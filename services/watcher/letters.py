@@ -7,6 +7,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 
+from services.watcher import subjects
 from shared.lifecycle import Ending
 from shared.models.notice import Notice, NoticeEvent, notice_id
 from shared.models.task import Task
@@ -41,7 +42,7 @@ def message(notice: Notice, *, sender: str) -> EmailMessage:
     The mail as it is sent. `EmailMessage` refuses line ends in a header; the identity is made of the notice's, so that a mail
     program can tell one that comes twice (RFC 5322, 3.6.4); and no machine is to answer it (RFC 3834).
     """
-    letter = EmailMessage()
+    letter = EmailMessage(subjects.POLICY)
     letter["From"] = Address("GoDocker", addr_spec=sender)
     letter["To"] = Address(addr_spec=notice.to)
     letter["Subject"] = notice.subject
