@@ -42,6 +42,7 @@ The tree of errors that GoDocker raises on purpose.
     │   └── StartRefused            the engine or the system refused, with its words
     ├── BackupFailed                a backup could not be made or loaded
     │   └── BackupUnusable          it is not whole, or none of ours
+    ├── LoopBroken                  a service's loop, which is begun again
     ├── TransferBroken              a file could not be sent to its end
     ├── MailRefused                 the mail server will never take this mail
     └── StorageError                a task's directory could not be made or read
@@ -297,6 +298,10 @@ class BackupUnusable(BackupFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the backup cannot be used: {reason}")
+
+
+class LoopBroken(GoDockerError):
+    """A part of the service broke, and was begun again."""
 
 
 class TransferBroken(GoDockerError):

@@ -11,13 +11,14 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import clock, errors, pulse
+from shared import breaks, clock, errors, pulse
 
 log = structlog.get_logger(__name__)
 
 Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 GRACE = 8.0  #: seconds a loop may take to finish what it is doing
+VITAL = frozenset({"http"})  #: loops without which a service is none: it ends with them, and is started again
 CANCEL_TIMEOUT = 3.0  #: seconds a cancelled loop may take to go
 
 
@@ -30,9 +31,16 @@ async def run_loops(
 ) -> None:
     """
     Run `loops` until `stop` is set or one of them ends; then let the others finish for `grace` seconds before they
-    are cancelled. Raises `BaseExceptionGroup` with what the loops raised.
+    are cancelled. One that breaks on something nobody thought of is begun again, later each time, and the others go on
+    meanwhile; not so those of `VITAL`, nor where the configuration is to blame. Raises `BaseExceptionGroup` with what was
+    raised.
     """
-    tasks = [asyncio.create_task(loop(stop), name=name) for name, loop in loops.items()]
+    if breaks.current.get() is None:
+        breaks.current.set(breaks.Breaks())
+    tasks = [
+        asyncio.create_task(loop(stop) if name in VITAL else _kept(name, loop, stop), name=name)
+        for name, loop in loops.items()
+    ]
     stopped = asyncio.create_task(stop.wait(), name="stop")
     try:
         done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -52,6 +60,22 @@ async def run_loops(
     failures = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
     if failures:
         raise BaseExceptionGroup("service loops failed", failures)
+
+
+async def _kept(name: str, loop: Loop, stop: asyncio.Event) -> None:
+    while True:
+        try:
+            await loop(stop)
+        except errors.ConfigurationError:
+            raise
+        except Exception as error:
+            if stop.is_set():
+                raise
+            known = breaks.current.get()
+            if not await pause(stop, known.note(name, error) if known else breaks.FIRST_PAUSE):
+                return
+        else:
+            return
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

@@ -61,6 +61,17 @@ RECORDS_UNREADABLE = Counter(
     "godocker_process_records_unreadable_total", "Records of the process executor that could not be read"
 )
 REDIS_ERRORS = Counter("godocker_redis_errors_total", "Calls that Redis did not answer, however often it was tried")
+REDIS_JUNK = Counter(
+    "godocker_redis_junk_total", "Things found in Redis that nobody of ours wrote, and passed over, by where", ["where"]
+)
+UNREADABLE_DOCUMENTS = Counter(
+    "godocker_unreadable_documents_total",
+    "Looks at a document of another collection than tasks that found something else in it, by collection",
+    ["collection"],
+)
+LOOPS_BROKEN = Counter(
+    "godocker_loops_broken_total", "Breaks of a service's loops that it survived, by the loop", ["loop"]
+)
 LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that this process wrote the end of, by how", ["ending"])
 

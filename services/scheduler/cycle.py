@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import structlog
@@ -28,6 +29,8 @@ from shared.store.work import Pending
 log = structlog.get_logger(__name__)
 
 PLACEMENTS = 500  #: in one plan: what one bulk write takes well
+LOSSES = 5  #: placements of a task in a row that were not written, before it is set aside
+_MOST_LOSERS = 10_000
 QUEUE_READ = 2000  #: ids taken from the queue at a time
 
 
@@ -54,6 +57,7 @@ class Cycle:
         self._policy = policy
         self._shares = shares
         self._verdicts = Verdicts()
+        self._losses: Counter[int] = Counter()  # placements in a row that were not written, by task
         #: The node that is kept for the head of the queue, as the last pass left it.
         self.reservation: Reservation | None = None
 
@@ -156,8 +160,24 @@ class Cycle:
         if lost:
             self._take_back(lost, before)
             self._book.give_back(lost)
-            self._book.add(await self._stores.work.pending_of([task.id for task in lost]))
+            again = self._worth_another([task.id for task in lost], won)
+            self._book.add(await self._stores.work.pending_of(again))
         return won
+
+    def _worth_another(self, lost: Sequence[int], won: Collection[int]) -> list[int]:
+        """
+        Those of `lost` that are entered again at once. One that loses again and again, because its document takes no such
+        write, waits for the audit to enter it: else there would be no end of cycles.
+        """
+        for task_id in won:
+            self._losses.pop(task_id, None)
+        self._losses.update(lost)
+        for task_id in lost:
+            if self._losses[task_id] == LOSSES:
+                log.error("task.not_placeable", task_id=task_id, losses=LOSSES)
+        if len(self._losses) > _MOST_LOSERS:
+            self._losses.clear()
+        return [task_id for task_id in lost if self._losses[task_id] < LOSSES]
 
     def _take_back(self, lost: Sequence[Pending], before: Mapping[int, Allocation | None]) -> None:
         """Release what these were to get. One that lost against a write of ours whose answer was lost holds what that gave it."""

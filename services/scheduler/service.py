@@ -24,7 +24,7 @@ from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from services.scheduler.situations import Situations
 from services.scheduler.storage import StorageProbe
-from shared import clock, errors, lifetime, metrics, serving
+from shared import breaks, clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
@@ -58,6 +58,7 @@ class SchedulerService:
         self._url: str | None = None  # where gateways can ask this one
         self._epoch_taken: int | None = None
         self._has_sizes = False  # those of an earlier scheduler
+        self._breaks = breaks.Breaks()
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
@@ -116,6 +117,7 @@ class SchedulerService:
         }
         if self._policy.needs_shares:
             loops["shares"] = self.watch_shares
+        breaks.current.set(self._breaks)
         try:
             await lifetime.run_loops(loops, stop=stop)
         finally:
@@ -124,7 +126,12 @@ class SchedulerService:
 
     def checks(self) -> dict[str, serving.Check]:
         """What the service depends on."""
-        return {"mongo": self._stores.ping, "redis": self._broker.ping, "nodes": self._check_nodes}
+        return {
+            "mongo": self._stores.ping,
+            "redis": self._broker.ping,
+            "nodes": self._check_nodes,
+            "loops": self._breaks.check,
+        }
 
     @property
     def leads(self) -> bool:
@@ -172,6 +179,10 @@ class SchedulerService:
                 # Whether its plan was written is not known. Trying it again would release the room of what was placed.
                 self._epoch_taken = None
                 await lifetime.pause(stop, 0.5)
+            except Exception:
+                self._epoch_taken = None  # the same; the loop is begun again
+                self._wakeup.set()
+                raise
 
     async def _lead(self, epoch: int) -> None:
         if self._epoch_taken != epoch:

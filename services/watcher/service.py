@@ -26,7 +26,7 @@ from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from services.watcher.silence import Patience
 from services.watcher.time_quotas import TimeQuotas
-from shared import clock, errors, lifetime, metrics, serving
+from shared import breaks, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
 from shared.hosts import Hosts
@@ -61,6 +61,7 @@ class WatcherService:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._held: dict[str, _Held] = {}
         self._forsaken: set[str] = set()  #: nodes that are not configured, with tasks
+        self._breaks = breaks.Breaks()
         self._wakeup = lifetime.Wakeup()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,11 +86,12 @@ class WatcherService:
         if self._settings.smtp_host is not None:
             notifier = Notifier(self._stores, self._directories, poll=self._settings.poll_seconds)
             loops |= {"notices": notifier.run, "mail": Mailer(self._stores, self._settings).run}
+        breaks.current.set(self._breaks)
         await lifetime.run_loops(loops, stop=stop)
 
     def checks(self) -> dict[str, serving.Check]:
         """What the service depends on."""
-        return {"mongo": self._stores.ping, "redis": self._broker.ping}
+        return {"mongo": self._stores.ping, "redis": self._broker.ping, "loops": self._breaks.check}
 
     # --- the loops ------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -13,13 +13,16 @@ from redis import asyncio as redis
 from redis import exceptions as driver_errors
 
 from shared import lifetime
-from shared.broker import connection, keys
+from shared.broker import connection, junk, keys
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 MAINTENANCE = "maintenance"  #: a hint to the scheduler
 RESYNC = "resync"  #: no service's hint: those that came before it may be missing
+_OTHER_KIND = ("WRONGTYPE", "not an integer")  #: in what Redis says of a key that holds something else
 RECONNECT = 0.5  #: seconds between two tries to subscribe
 LISTEN = 1.0  #: seconds of silence after which it is looked whether to stop
 
@@ -43,20 +46,28 @@ class Broker:
     @connection.translated
     async def enqueue(self, task_ids: Sequence[int]) -> None:
         """Tell the scheduler that these tasks are pending."""
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.rpush(self._keys.queue, *task_ids)
-        pipeline.ltrim(self._keys.queue, -keys.QUEUE_LENGTH, -1)
-        pipeline.publish(self._keys.scheduler, "queue")
-        await pipeline.execute()
+
+        async def push() -> None:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.rpush(self._keys.queue, *task_ids)
+            pipeline.ltrim(self._keys.queue, -keys.QUEUE_LENGTH, -1)
+            pipeline.publish(self._keys.scheduler, "queue")
+            await pipeline.execute()
+
+        await self._healed("queue", [self._keys.queue], push)
 
     @connection.translated
     async def dequeue(self, count: int) -> list[int]:
         """Take up to `count` ids from the queue. What is not a number is dropped: it cannot be one of ours."""
-        popped = await self._redis.lpop(self._keys.queue, count)
+
+        async def pop() -> Any:
+            return await self._redis.lpop(self._keys.queue, count)
+
+        popped = await self._healed("queue", [self._keys.queue], pop)
         items = popped if isinstance(popped, list) else []
-        ids = [int(item) for item in items if _is_number(str(item))]
+        ids = [number for item in items if (number := junk.number(item)) is not None]
         if len(ids) < len(items):
-            log.warning("broker.junk_in_queue", dropped=len(items) - len(ids))
+            junk.note("queue", len(items) - len(ids))
         return ids
 
     # --- wakeups -------------------------------------------------------------------------
@@ -106,36 +117,60 @@ class Broker:
     @connection.translated
     async def add_samples(self, samples: Mapping[int, Mapping[str, float | int]]) -> None:
         """Keep a sample of each of these tasks."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for task_id, sample in samples.items():
-            key = self._keys.samples(task_id)
-            pipeline.lpush(key, orjson.dumps(sample))
-            pipeline.ltrim(key, 0, keys.SAMPLES - 1)
-            pipeline.expire(key, keys.SAMPLES_TTL)
-        await pipeline.execute()
+
+        async def push() -> None:
+            pipeline = self._redis.pipeline(transaction=False)
+            for task_id, sample in samples.items():
+                key = self._keys.samples(task_id)
+                pipeline.lpush(key, orjson.dumps(sample))
+                pipeline.ltrim(key, 0, keys.SAMPLES - 1)
+                pipeline.expire(key, keys.SAMPLES_TTL)
+            await pipeline.execute()
+
+        await self._healed("samples", [self._keys.samples(task_id) for task_id in samples], push)
 
     @connection.translated
     async def samples(self, task_id: int) -> list[dict[str, float | int]]:
         """The last samples of a task, oldest first; empty where there are none, or no more."""
-        found = await self._redis.lrange(self._keys.samples(task_id), 0, -1)
-        return [orjson.loads(sample) for sample in reversed(found)]
+        key = self._keys.samples(task_id)
+
+        async def read() -> Any:
+            return await self._redis.lrange(key, 0, -1)
+
+        found = [junk.parsed(text) for text in reversed(await self._healed("samples", [key], read))]
+        samples = [sample for sample in found if junk.is_sample(sample)]
+        if len(samples) < len(found):
+            junk.note("samples", len(found) - len(samples))
+        return samples
 
     # --- bills of past months -----------------------------------------------------------------
 
     @connection.translated
     async def billing(self, subject: str, name: str, month: str) -> list[dict[str, Any]] | None:
         """The remembered bill of a past month (`2026-10`); None where there is none."""
-        text = await self._redis.hget(self._keys.billing(subject, name), month)
-        found: list[dict[str, Any]] | None = orjson.loads(text) if text else None
+        key = self._keys.billing(subject, name)
+
+        async def read() -> Any:
+            return await self._redis.hget(key, month)
+
+        text = await self._healed("billing", [key], read)
+        found: list[dict[str, Any]] | None = junk.parsed(text) if text else None
+        if text and not junk.is_bill(found):
+            junk.note("billing")
+            return None
         return found
 
     @connection.translated
     async def remember_billing(self, subject: str, name: str, month: str, rows: Sequence[Mapping[str, Any]]) -> None:
         key = self._keys.billing(subject, name)
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(key, month, orjson.dumps(list(rows)).decode())
-        pipeline.expire(key, keys.BILLING_TTL)
-        await pipeline.execute()
+
+        async def write() -> None:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hset(key, month, orjson.dumps(list(rows)).decode())
+            pipeline.expire(key, keys.BILLING_TTL)
+            await pipeline.execute()
+
+        await self._healed("billing", [key], write)
 
     @connection.translated
     async def forget_billing(self, subject: str, name: str) -> None:
@@ -147,18 +182,22 @@ class Broker:
     @connection.translated
     async def count_failures(self, of: Sequence[tuple[keys.Failures, int]]) -> dict[keys.Failures, int]:
         """Count one failed login in each of these windows, given with their seconds, and return how many there are now."""
-        pipeline = self._redis.pipeline(transaction=True)
-        for failures, seconds in of:
-            pipeline.incr(self._keys.failures(failures))
-            pipeline.expire(self._keys.failures(failures), 2 * seconds)
-        counts = (await pipeline.execute())[::2]
+
+        async def count() -> list[Any]:
+            pipeline = self._redis.pipeline(transaction=True)
+            for failures, seconds in of:
+                pipeline.incr(self._keys.failures(failures))
+                pipeline.expire(self._keys.failures(failures), 2 * seconds)
+            return list(await pipeline.execute())
+
+        counts = (await self._healed("failures", [self._keys.failures(one) for one, _ in of], count))[::2]
         return {failures: int(count) for (failures, _), count in zip(of, counts, strict=True)}
 
     @connection.translated
     async def failures(self, of: Sequence[keys.Failures]) -> dict[keys.Failures, int]:
         """How many logins failed in each of these windows. What is no number was not written by us, and counts as none."""
         found = await self._redis.mget([self._keys.failures(one) for one in of])
-        return {one: int(text) if text and _is_number(str(text)) else 0 for one, text in zip(of, found, strict=True)}
+        return {one: junk.number(text or 0) or 0 for one, text in zip(of, found, strict=True)}
 
     @connection.translated
     async def note_good(self, user: str, origin: str) -> None:
@@ -169,6 +208,20 @@ class Broker:
     async def was_good(self, user: str, origin: str) -> bool:
         """Whether somebody has logged in from there."""
         return bool(await self._redis.exists(self._keys.good(user, origin)))
+
+    async def _healed(self, where: str, at: Sequence[str], call: Callable[[], Awaitable[T]]) -> T:
+        """
+        What `call` gives. Where one of its keys holds something of another kind, it is put away first: nobody of ours wrote it,
+        and what belongs there would be refused for ever.
+        """
+        try:
+            return await call()
+        except driver_errors.ResponseError as error:
+            if not any(word in str(error) for word in _OTHER_KIND):
+                raise
+        junk.note(where)
+        await self._redis.delete(*at)
+        return await call()
 
 
 @asynccontextmanager
@@ -186,11 +239,7 @@ def parse_ended(hint: str) -> list[tuple[int, int]]:
     pairs = []
     for word in words[1:]:
         task_id, _, attempt = word.partition(":")
-        if _is_number(task_id) and _is_number(attempt):
-            pairs.append((int(task_id), int(attempt)))
+        numbers = junk.number(task_id), junk.number(attempt)
+        if numbers[0] is not None and numbers[1] is not None:
+            pairs.append((numbers[0], numbers[1]))
     return pairs
-
-
-def _is_number(word: str) -> bool:
-    # `isdigit` alone is also true of digits that `int` does not read, and `int` refuses very many of them.
-    return word.isascii() and word.isdigit() and len(word) < 19

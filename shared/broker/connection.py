@@ -36,6 +36,7 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
         retry_on_error=[driver_errors.ConnectionError, driver_errors.TimeoutError],
         health_check_interval=15,
         decode_responses=True,
+        encoding_errors="replace",  # what anybody put there is told from what is ours by its words, and ends nobody
         protocol=2,
     )
     try:

@@ -11,4 +11,4 @@ class Stored(BaseModel):
     What it holds, scripts and keys among it, is not repeated where it cannot be read: errors end up in logs.
     """
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, hide_input_in_errors=True, allow_inf_nan=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import errors
 from shared.models.app_token import AppToken
-from shared.store import connection
+from shared.store import connection, reading
 
 MOST = 100  #: tokens of one user
 
@@ -26,7 +26,7 @@ class AppTokenStore:
     async def of_user(self, user: str) -> list[AppToken]:
         """The tokens of a user, the oldest first."""
         cursor = self._tokens.find({"user": {"$eq": user}}).sort("created_at", 1)
-        return [AppToken.model_validate(document) async for document in cursor]
+        return await reading.each(AppToken.model_validate, cursor, of="app_tokens")
 
     @connection.translated
     async def count(self, user: str) -> int:
@@ -36,7 +36,7 @@ class AppTokenStore:
     @connection.translated
     async def by_hash(self, digest: str) -> AppToken | None:
         document = await self._tokens.find_one({"hash": {"$eq": digest}})
-        return AppToken.model_validate(document) if document else None
+        return reading.one(AppToken.model_validate, document, of="app_tokens")
 
     @connection.translated
     async def remove(self, user: str, token_id: str) -> bool:

@@ -11,7 +11,7 @@ from pymongo import errors as driver_errors
 from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Purge, Task, range_name
-from shared.store import connection, indexes, reading, wishes
+from shared.store import amounts, connection, indexes, reading, wishes
 from shared.store.indexes import ARRAYS, PARENTS
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
@@ -54,7 +54,7 @@ class ArrayStore:
         """The parent among whose children's ids is `task_id`, if there is one."""
         query = {"array.first_id": {"$lte": task_id}, **ARRAYS}
         document = await self._tasks.find_one(query, sort=[("array.first_id", -1)], session=session)
-        parent = Task.model_validate(document) if document else None
+        parent = reading.one(Task.model_validate, document)
         return parent if parent and arrays.array_of(parent).has(task_id) and parent.purge is not Purge.ALL else None
 
     @connection.translated
@@ -75,7 +75,8 @@ class ArrayStore:
         query: dict[str, Any] = {"$and": [PARENTS, indexes.active(ACTIVE)]}
         if user is not None:
             query["user.id"] = {"$eq": user}
-        left = {"$subtract": ["$array.count", "$array.made"]}
+        numbers = {"$and": [{"$isNumber": "$array.count"}, {"$isNumber": "$array.made"}]}
+        left = {"$cond": [numbers, {"$subtract": ["$array.count", "$array.made"]}, 0]}
         pipeline: list[dict[str, Any]] = [
             {"$match": query},
             {"$group": {"_id": None, "parents": {"$sum": 1}, "unmade": {"$sum": left}}},
@@ -180,7 +181,8 @@ class ArrayStore:
         ]
         counted: dict[int, dict[str, int]] = {parent: {} for parent in parents}
         async for row in self._tasks.aggregate(pipeline, hint="by_parent"):
-            counted[row["_id"]["parent"]][row["_id"]["status"]] = row["tasks"]
+            if isinstance(status := row["_id"].get("status"), str) and row["_id"]["parent"] in counted:
+                counted[row["_id"]["parent"]][status] = row["tasks"]
         return {parent: _tally(statuses) for parent, statuses in counted.items()}
 
     @connection.translated
@@ -201,11 +203,14 @@ class ArrayStore:
         """How the children ended, with the indices of at most `named` of those that failed."""
         query = {"member.parent": parent}
         failed = {**query, "exit_code": {"$ne": 0}}
+        started_at, ended_at = (
+            {"$cond": [{"$gt": [amounts.amount(field), 0]}, field, None]} for field in ("$started_at", "$ended_at")
+        )
         sums = {
             "tasks": {"$sum": 1},
             "succeeded": {"$sum": {"$cond": [{"$eq": ["$exit_code", 0]}, 1, 0]}},
-            "started": {"$min": "$started_at"},
-            "ended": {"$max": "$ended_at"},
+            "started": {"$min": started_at},
+            "ended": {"$max": ended_at},
         }
         pipeline: list[dict[str, Any]] = [{"$match": query}, {"$group": {"_id": None, **sums}}]
         rows = [row async for row in self._tasks.aggregate(pipeline)]
@@ -216,14 +221,14 @@ class ArrayStore:
             ended_at=total["ended"],
             succeeded=total["succeeded"],
             failures=total["tasks"] - total["succeeded"],
-            failed=[document["member"]["index"] async for document in cursor],
+            failed=[index for (index,) in await reading.each(reading.numbers("member.index"), cursor)],
         )
 
     @connection.translated
     async def children_over(self, parent: int) -> list[tuple[int, int]]:
         """Id and attempt of the children that are over and not archived."""
         query = {"member.parent": parent, "status": TaskStatus.OVER}
-        return [(found["_id"], found["attempt"]) async for found in self._tasks.find(query, {"attempt": 1})]
+        return await reading.each(reading.numbers("_id", "attempt"), self._tasks.find(query, {"attempt": 1}))
 
     @connection.translated
     async def set_dynamic_of_children(self, parent: int, dynamic: Mapping[str, str]) -> None:

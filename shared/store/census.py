@@ -28,7 +28,7 @@ class CensusStore:
         """How many tasks are in each status but the ends; the parent of an array is one of them."""
         group = {"$group": {"_id": "$status", "count": {"$sum": 1}}}
         cursor = self._tasks.aggregate([{"$match": indexes.active(ACTIVE)}, group])
-        found = {document["_id"]: document["count"] async for document in cursor}
+        found = {str(document["_id"]): document["count"] async for document in cursor}
         return {status: found.get(status, 0) for status in sorted(ACTIVE)}
 
     @connection.translated

@@ -21,8 +21,53 @@ Database = AsyncIOMotorDatabase[dict[str, Any]]
 
 CLOSE_TIMEOUT = 1.0  #: seconds for what is only polite at the end
 
-#: Server codes that say "not now" rather than "not so": no primary, shutting down, out of time.
-_PASSING_CODES = frozenset({50, 64, 89, 91, 189, 10107, 11600, 11601, 11602, 13435, 13436})
+#: Server codes that say "not so" rather than "not now" (src/mongo/base/error_codes.yml): what was asked is wrong, not allowed, or
+#: taken. Others, among them some that no list has, say something of the server: no primary, shutting down, out of time or disk.
+_LASTING_CODES = frozenset(
+    {
+        *(
+            2,
+            4,
+            9,
+            11,
+            13,
+            14,
+            15,
+            17,
+            18,
+            20,
+            22,
+            26,
+            27,
+            28,
+            31,
+            33,
+            35,
+            40,
+            48,
+            52,
+            53,
+            54,
+            55,
+            56,
+            57,
+            59,
+            66,
+            67,
+            68,
+        ),
+        *(72, 73, 85, 86, 115, 121, 168, 197, 225, 231, 238, 241, 303, 10334, 11000, 11001, 12582, 17280, 17419, 17420),
+    }
+)
+#: Of the driver: it was not even asked.
+_LASTING = (
+    driver_errors.ConfigurationError,
+    driver_errors.InvalidName,
+    driver_errors.InvalidOperation,
+    driver_errors.InvalidURI,
+    driver_errors.DocumentTooLarge,
+    driver_errors.CollectionInvalid,
+)
 
 
 def appname_of(settings: Settings) -> str:
@@ -66,12 +111,15 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same call may well work a little later."""
-    if isinstance(error, driver_errors.ConnectionFailure | driver_errors.WTimeoutError):
+    """Whether the same call may well work a little later: so it is of all that is not known to be otherwise."""
+    if not isinstance(error, driver_errors.PyMongoError) or isinstance(error, _LASTING):
+        return False
+    if error.timeout or isinstance(error, driver_errors.ConnectionFailure | driver_errors.WTimeoutError):
         return True
-    if isinstance(error, driver_errors.OperationFailure) and error.code in _PASSING_CODES:
-        return True
-    return isinstance(error, driver_errors.PyMongoError) and bool(error.timeout)
+    if isinstance(error, driver_errors.BulkWriteError):
+        codes = [item.get("code") for item in error.details.get("writeErrors", ())]
+        return not codes or any(code not in _LASTING_CODES for code in codes)
+    return not isinstance(error, driver_errors.OperationFailure) or error.code not in _LASTING_CODES
 
 
 @contextmanager
@@ -82,7 +130,9 @@ def translation() -> Iterator[None]:
     except driver_errors.PyMongoError as error:
         if is_passing(error):
             metrics.STORE_ERRORS.inc()
-            raise errors.StoreUnavailable(f"MongoDB does not answer ({type(error).__name__})") from error
+            code = getattr(error, "code", None)
+            said = type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"
+            raise errors.StoreUnavailable(f"MongoDB does not answer ({said})") from error
         raise
 
 

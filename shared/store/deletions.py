@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.models.deletion import Deletion
-from shared.store import connection
+from shared.store import connection, reading
 
 
 class DeletionStore:
@@ -22,7 +22,7 @@ class DeletionStore:
     async def list(self) -> list[Deletion]:
         """All of them, the oldest first."""
         cursor = self._deletions.find().sort("asked_at", 1)
-        return [Deletion.model_validate(document) async for document in cursor]
+        return await reading.each(Deletion.model_validate, cursor, of="deletions")
 
     @connection.translated
     async def done(self, user: str) -> None:

@@ -10,7 +10,7 @@ from pymongo import UpdateOne
 from shared.conditions import End, Waiting
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.task import Dependencies
-from shared.store import connection, reading
+from shared.store import connection, reading, typed
 from shared.store.arrays import ArrayStore
 from shared.store.indexes import GATED
 
@@ -74,10 +74,11 @@ class DependencyStore:
 
 
 def _waiting(document: Mapping[str, Any]) -> Waiting:
-    return Waiting(
+    found = Waiting(
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
         depends=Dependencies.model_validate(document["spec"].get("depends") or {}),
         waiting_on=tuple(document["waiting_on"]),
     )
+    return typed.checked(found)

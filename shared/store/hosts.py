@@ -9,7 +9,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.settings import Node
-from shared.store import connection
+from shared.store import connection, reading
 
 
 class HostStore:
@@ -38,7 +38,7 @@ class HostStore:
 
     @connection.translated
     async def list(self) -> list[Node]:
-        return [_node(document) async for document in self._hosts.find().sort("_id", 1)]
+        return await reading.each(_node, self._hosts.find().sort("_id", 1), of="hosts")
 
 
 def _node(document: dict[str, Any]) -> Node:

@@ -44,12 +44,14 @@ class LeaseStore:
         """
         asked_at = self._clock()
         same = {"$eq": ["$holder", holder]}
-        ended = {"$lt": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
-        free = {"$or": [same, {"$eq": [{"$type": "$expires_at"}, "missing"]}, ended]}
+        # What is no time, because somebody wrote it by hand, ends never, and would shut everybody out.
+        ended = {"$or": [{"$ne": [{"$type": "$expires_at"}, "date"]}, {"$lt": ["$expires_at", "$$NOW"]}]}
+        free = {"$or": [same, ended]}
+        epoch = {"$convert": {"input": "$epoch", "to": "long", "onError": 0, "onNull": 0}}
         until_then = {"$add": ["$$NOW", round(seconds * 1000)]}
         # One stage: every expression sees the document as it was before the update.
         update = {
-            "epoch": {"$cond": [same, "$epoch", {"$add": [{"$ifNull": ["$epoch", 0]}, {"$cond": [free, 1, 0]}]}]},
+            "epoch": {"$cond": [same, epoch, {"$add": [epoch, {"$cond": [free, 1, 0]}]}]},
             "holder": {"$cond": [free, holder, "$holder"]},
             "expires_at": {"$cond": [free, until_then, "$expires_at"]},
             "url": {"$cond": [free, url, "$url"]},

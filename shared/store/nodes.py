@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pymongo import DeleteOne, UpdateOne, WriteConcern
 
 from shared.models.node import Node, Verdict
-from shared.store import connection
+from shared.store import connection, reading
 
 _HINT = WriteConcern(w=1, j=False)  # made anew every few seconds: losing it loses nothing
 
@@ -38,7 +38,7 @@ class NodeStore:
 
     @connection.translated
     async def list(self) -> list[Node]:
-        return [Node.model_validate(document) async for document in self._nodes.find().sort("_id", 1)]
+        return await reading.each(Node.model_validate, self._nodes.find().sort("_id", 1), of="nodes")
 
 
 class VerdictStore:
@@ -61,4 +61,4 @@ class VerdictStore:
     @connection.translated
     async def get_many(self, shapes: Collection[str]) -> dict[str, Verdict]:
         cursor = self._verdicts.find({"_id": {"$in": list(shapes)}})
-        return {document["_id"]: Verdict.model_validate(document) async for document in cursor}
+        return {verdict.id: verdict for verdict in await reading.each(Verdict.model_validate, cursor, of="verdicts")}

@@ -17,6 +17,7 @@ from shared.models.notice import Notice
 from shared.models.task import Task
 from shared.store import connection, reading
 
+_TRIES = {"$convert": {"input": "$tries", "to": "int", "onError": 0, "onNull": 0}}
 KEEP = 7 * 24 * 3600  #: seconds that what was sent or given up is kept
 
 
@@ -58,11 +59,11 @@ class OutboxStore:
     async def claim(self, claim: str, *, seconds: float) -> Notice | None:
         """A mail that is due, for nobody else to try for `seconds`; the one that has waited longest first."""
         query = {"due": {"$type": "date"}, "$expr": {"$lte": ["$due", "$$NOW"]}}
-        update = [{"$set": {"due": _in(seconds), "claim": claim, "tries": {"$add": ["$tries", 1]}}}]
+        update = [{"$set": {"due": _in(seconds), "claim": claim, "tries": {"$add": [_TRIES, 1]}}}]
         document = await self._outbox.find_one_and_update(
             query, update, sort=[("due", 1), ("at", 1)], return_document=ReturnDocument.AFTER
         )
-        return Notice.model_validate(document) if document else None
+        return reading.one(Notice.model_validate, document, of="outbox")
 
     @connection.translated
     async def done(self, notice: Notice, outcome: str) -> None:

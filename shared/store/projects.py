@@ -11,7 +11,7 @@ from pymongo import errors as driver_errors
 from shared import errors
 from shared.models import project as model
 from shared.models.project import Project
-from shared.store import connection
+from shared.store import connection, reading
 
 
 class ProjectStore:
@@ -35,13 +35,13 @@ class ProjectStore:
         if project_id == model.DEFAULT:
             return model.everybody()
         document = await self._projects.find_one({"_id": {"$eq": project_id}})
-        return Project.model_validate(document) if document else None
+        return reading.one(Project.model_validate, document, of="projects")
 
     @connection.translated
     async def of_user(self, user: str) -> list[Project]:
         """The projects that a user is in, `default` first, then by name."""
         query = {"$or": [{"owner": {"$eq": user}}, {"members": {"$eq": user}}]}
-        found = [Project.model_validate(document) async for document in self._projects.find(query).sort("_id", 1)]
+        found = await reading.each(Project.model_validate, self._projects.find(query).sort("_id", 1), of="projects")
         return [model.everybody(), *found]
 
     @connection.translated
@@ -50,7 +50,7 @@ class ProjectStore:
         document = await self._projects.find_one_and_update(
             {"_id": {"$eq": project_id}}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
         )
-        return Project.model_validate(document) if document else None
+        return reading.one(Project.model_validate, document, of="projects")
 
     @connection.translated
     async def remove(self, project_id: str) -> bool:
@@ -68,4 +68,4 @@ class ProjectStore:
     async def list(self, *, owner: str | None = None) -> list[Project]:
         """All projects, or those of one owner, by name; without `default`."""
         query = {} if owner is None else {"owner": {"$eq": owner}}
-        return [Project.model_validate(document) async for document in self._projects.find(query).sort("_id", 1)]
+        return await reading.each(Project.model_validate, self._projects.find(query).sort("_id", 1), of="projects")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from shared.lifecycle import ENDED, PLACED
 from shared.models.project import DEFAULT
 from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
 from shared.models.usage import window_start
-from shared.store import connection, indexes
+from shared.store import amounts, connection, indexes
 from shared.store.tasks import TaskStore, Transition
 from shared.store.transactions import Transactions
 
@@ -53,9 +54,10 @@ class QuotaStore:
             if names is not None:
                 query["_id"] = {"$in": names}
             async for document in self._database[f"{kind}s"].find(query, [*fields, "usage_since"]):
-                quota = document["usage"] if kind is ScopeKind.USER else document
-                since = max(start, document.get("usage_since") or 0)
-                found[Scope(kind, document["_id"])] = Quota(_limit(quota), since)
+                quota = document.get("usage") if kind is ScopeKind.USER else document
+                since = max(start, _number(document.get("usage_since")))
+                if isinstance(quota, dict):
+                    found[Scope(kind, str(document["_id"]))] = Quota(_limit(quota), since)
         return found
 
     @connection.translated
@@ -108,25 +110,26 @@ class QuotaStore:
         return Taken(finished, held)
 
 
+_STARTED = {"$gt": [amounts.amount("$started_at"), 0]}
 _FINISHED: dict[str, Any] = {
     "$group": {
         "_id": None,
-        "cpu": {"$sum": "$cpu"},
-        "ram": {"$sum": "$ram"},
-        "gpus": {"$sum": "$gpus"},
-        "seconds": {"$sum": "$seconds"},
+        "cpu": {"$sum": amounts.amount("$cpu")},
+        "ram": {"$sum": amounts.amount("$ram")},
+        "gpus": {"$sum": amounts.amount("$gpus")},
+        "seconds": {"$sum": amounts.amount("$seconds")},
     }
 }
 _HELD: dict[str, Any] = {
     "$group": {
         "_id": None,
-        "cpu": {"$sum": "$spec.cpu"},
-        "ram": {"$sum": "$spec.ram"},
-        "gpus": {"$sum": "$spec.gpus"},
-        "started": {"$sum": {"$cond": [{"$gt": ["$started_at", None]}, 1, 0]}},
-        "starts": {"$sum": "$started_at"},
-        "ended": {"$sum": {"$cond": [{"$and": [{"$gt": ["$started_at", None]}, {"$gt": ["$ended_at", None]}]}, 1, 0]}},
-        "ends": {"$sum": {"$cond": [{"$gt": ["$started_at", None]}, "$ended_at", 0]}},
+        "cpu": {"$sum": amounts.amount("$spec.cpu")},
+        "ram": {"$sum": amounts.amount("$spec.ram")},
+        "gpus": {"$sum": amounts.amount("$spec.gpus")},
+        "started": {"$sum": {"$cond": [_STARTED, 1, 0]}},
+        "starts": {"$sum": amounts.amount("$started_at")},
+        "ended": {"$sum": {"$cond": [{"$and": [_STARTED, {"$gt": [amounts.amount("$ended_at"), 0]}]}, 1, 0]}},
+        "ends": {"$sum": {"$cond": [_STARTED, amounts.amount("$ended_at"), 0]}},
     }
 }
 
@@ -143,11 +146,16 @@ def _amounts(row: Mapping[str, Any], *, seconds: float) -> Amounts:
 
 def _limit(quota: Mapping[str, Any]) -> Amounts:
     return Amounts(
-        cpu=quota.get("quota_cpu") or 0,
-        ram=quota.get("quota_ram") or 0,
-        gpus=quota.get("quota_gpu") or 0,
-        seconds=quota.get("quota_time") or 0,
+        cpu=_number(quota.get("quota_cpu")),
+        ram=_number(quota.get("quota_ram")),
+        gpus=int(_number(quota.get("quota_gpu"))),
+        seconds=_number(quota.get("quota_time")),
     )
+
+
+def _number(value: Any) -> float:
+    """The limit; 0, which is none, for whatever else stands there."""
+    return value if type(value) in (int, float) and 0 < value < math.inf else 0
 
 
 def scopes_of(user: str, project: str) -> list[Scope]:

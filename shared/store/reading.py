@@ -1,4 +1,4 @@
-"""Read tasks one by one: a document that is none, because somebody wrote into the database by hand, stops nobody."""
+"""Read documents one by one: one that holds something else, because somebody wrote it by hand, stops nobody."""
 
 from __future__ import annotations
 
@@ -13,36 +13,75 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-_AGAIN = 600.0  #: seconds after which the same task is told of again: the loops look several times a second
+TASKS = "tasks"
+
+_AGAIN = 600.0  #: seconds after which the same document is told of again: the loops look several times a second
 _MOST_TOLD = 10_000
-_told: dict[int, float] = {}  #: when to tell of a task again
+_told: dict[tuple[str, str], float] = {}  #: when to tell of a document again
 
 #: What reading such a document raises, pydantic's errors among them.
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
-async def each(read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]]) -> list[T]:
-    """What `read` makes of each document, without those that it makes nothing of, which are told of."""
-    return [found async for found in one_by_one(read, documents)]
+async def each(
+    read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]], *, of: str = TASKS
+) -> list[T]:
+    """What `read` makes of each document of collection `of`, without those that it makes nothing of, which are told of."""
+    return [found async for found in one_by_one(read, documents, of=of)]
 
 
-async def one_by_one(read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]]) -> AsyncIterator[T]:
+async def one_by_one(
+    read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]], *, of: str = TASKS
+) -> AsyncIterator[T]:
     """The same, with one in memory at a time."""
     async for document in documents:
         try:
             found = read(document)
         except _UNREADABLE as error:
-            _tell(document, error)
+            _tell(of, document, error)
         else:
             yield found
 
 
-def _tell(document: Mapping[str, Any], error: Exception) -> None:
-    metrics.UNREADABLE.inc()
-    now, task_id = clock.monotonic(), document["_id"]
-    if now < _told.get(task_id, now):
+def one(read: Callable[[dict[str, Any]], T], document: dict[str, Any] | None, *, of: str = TASKS) -> T | None:
+    """What `read` makes of a document; None where there is none, and for one that it makes nothing of, which is told of."""
+    if document is None:
+        return None
+    try:
+        return read(document)
+    except _UNREADABLE as error:
+        _tell(of, document, error)
+        return None
+
+
+def numbers(*fields: str) -> Callable[[dict[str, Any]], Any]:
+    """What reads the whole numbers in these fields (dotted names) as a tuple."""
+
+    def read(document: dict[str, Any]) -> tuple[int, ...]:
+        found = []
+        for field in fields:
+            value: Any = document
+            for name in field.split("."):
+                value = value[name]
+            if type(value) is not int:
+                raise TypeError(f"{field} is of another type")
+            found.append(value)
+        return tuple(found)
+
+    return read
+
+
+def _tell(collection: str, document: Mapping[str, Any], error: Exception) -> None:
+    is_task = collection == TASKS
+    (metrics.UNREADABLE if is_task else metrics.UNREADABLE_DOCUMENTS.labels(collection)).inc()
+    now, name = clock.monotonic(), document.get("_id")
+    if now < _told.get((collection, str(name)), now):
         return
     if len(_told) >= _MOST_TOLD:
         _told.clear()
-    _told[task_id] = now + _AGAIN
-    log.error("task.unreadable", task_id=task_id, error=f"{type(error).__name__}: {error}")
+    _told[collection, str(name)] = now + _AGAIN
+    said = f"{type(error).__name__}: {error}"
+    if is_task:
+        log.error("task.unreadable", task_id=name, error=said)
+    else:
+        log.error("document.unreadable", collection=collection, id=str(name), error=said)

@@ -10,7 +10,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.recipe import Recipe
-from shared.store import connection
+from shared.store import connection, reading
 
 LISTED = 10_000  #: recipes in a list
 
@@ -32,7 +32,7 @@ class RecipeStore:
     @connection.translated
     async def get(self, recipe_id: str) -> Recipe | None:
         document = await self._recipes.find_one({"_id": {"$eq": recipe_id}})
-        return Recipe.model_validate(document) if document else None
+        return reading.one(Recipe.model_validate, document, of="recipes")
 
     @connection.translated
     async def titles(self, user: str | None, *, without: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ class RecipeStore:
         if user is not None:
             query = {"$or": [query, {"owner": {"$eq": user}}]}
         cursor = self._recipes.find(query, {"description": 1}).sort("_id", 1).limit(LISTED)
-        return [(found["_id"], found["description"]) async for found in cursor]
+        return await reading.each(lambda found: (str(found["_id"]), str(found["description"])), cursor, of="recipes")
 
     @connection.translated
     async def change(self, recipe_id: str, fields: Mapping[str, Any]) -> Recipe | None:
@@ -49,7 +49,7 @@ class RecipeStore:
         document = await self._recipes.find_one_and_update(
             {"_id": {"$eq": recipe_id}}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
         )
-        return Recipe.model_validate(document) if document else None
+        return reading.one(Recipe.model_validate, document, of="recipes")
 
     @connection.translated
     async def remove(self, recipe_id: str) -> bool:

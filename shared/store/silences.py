@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 
-from shared.store import connection
+from shared.store import connection, reading, typed
 
 TRIES = 3  #: in a row and in vain, before a node counts as lost
 
@@ -46,12 +46,14 @@ class SilenceStore:
         Note a try in vain. `unheard`: seconds since this watcher last heard of the node, for the first one. More than `gap`
         seconds between two tries are a gap in which nobody tried.
         """
-        passed = {"$subtract": [_NOW, "$at"]}
-        first = {"$eq": [{"$type": "$at"}, "missing"]}
+        # Whatever else stands there, because somebody wrote it by hand, is a first try too.
+        kept = {"$and": [{"$isNumber": f"${name}"} for name in ("at", "since", "seconds", "tries")]}
+        first = {"$not": [kept]}
+        passed = {"$cond": [kept, {"$subtract": [_NOW, "$at"]}, 0]}
         counted = {"$max": [0, {"$min": [passed, gap]}]}
         # One stage: every expression sees the document as it was before the update.
         update = {
-            "since": {"$ifNull": ["$since", {"$subtract": [_NOW, unheard]}]},
+            "since": {"$cond": [first, {"$subtract": [_NOW, unheard]}, "$since"]},
             "at": _NOW,
             "seconds": {"$cond": [first, min(unheard, gap), {"$add": ["$seconds", counted]}]},
             "tries": {"$cond": [{"$or": [first, {"$gt": [passed, gap]}]}, 1, {"$add": ["$tries", 1]}]},
@@ -69,11 +71,11 @@ class SilenceStore:
 
     @connection.translated
     async def list(self) -> list[Silence]:
-        return [_silence(document) async for document in self._silences.find()]
+        return await reading.each(_silence, self._silences.find(), of="silences")
 
 
 def _silence(document: dict[str, Any]) -> Silence:
-    return Silence(
+    found = Silence(
         node=document["_id"],
         since=document["since"],
         at=document["at"],
@@ -81,3 +83,4 @@ def _silence(document: dict[str, Any]) -> Silence:
         tries=document["tries"],
         reason=document["reason"],
     )
+    return typed.checked(found)

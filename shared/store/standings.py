@@ -9,7 +9,7 @@ from typing import Any
 import pymongo
 
 from shared.lifecycle import PLACED
-from shared.store import connection, indexes
+from shared.store import amounts, connection, indexes, reading, typed
 
 DAY = 86400  #: seconds
 SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window, which nobody waits for
@@ -55,22 +55,26 @@ class StandingStore:
         What attempts took that ended at `since` or later, by the first second of the UTC day in which they did; read from the
         index alone. A window with a million attempts takes a second or two.
         """
-        group = _sums("$seconds", cpu="$cpu", ram="$ram")
-        group["_id"]["day"] = {"$subtract": ["$ended_at", {"$mod": ["$ended_at", DAY]}]}
+        group = _sums(amounts.amount("$seconds"), cpu="$cpu", ram="$ram")
+        ended_at = amounts.amount("$ended_at")
+        group["_id"]["day"] = {"$subtract": [ended_at, {"$mod": [ended_at, DAY]}]}
         found: dict[float, list[Taken]] = defaultdict(list)
         with pymongo.timeout(SUMS_TIMEOUT):
             async for row in self._usage.aggregate([{"$match": {"ended_at": {"$gte": since}}}, {"$group": group}]):
-                found[row["_id"].pop("day")].append(_taken(row))
+                day = float(row["_id"].pop("day"))
+                if (taken := reading.one(_taken, row, of="usage")) is not None:
+                    found[day].append(taken)
         return dict(found)
 
     @connection.translated
     async def running(self, *, at: float) -> list[Taken]:
         """What those that start or run took until `at`."""
-        began = {"$ifNull": ["$started_at", "$status_at"]}
+        started_at, status_at = amounts.amount("$started_at"), amounts.amount("$status_at")
+        began = {"$cond": [{"$gt": [started_at, 0]}, started_at, {"$cond": [{"$gt": [status_at, 0]}, status_at, at]}]}
         group = _sums({"$max": [0, {"$subtract": [at, began]}]}, cpu="$spec.cpu", ram="$spec.ram", user="$user.id")
-        group |= {"cores": {"$sum": "$spec.cpu"}, "gb": {"$sum": "$spec.ram"}}
+        group |= {"cores": {"$sum": amounts.amount("$spec.cpu")}, "gb": {"$sum": amounts.amount("$spec.ram")}}
         pipeline = [{"$match": indexes.active(PLACED)}, {"$group": group}]
-        return [_taken(row) async for row in self._tasks.aggregate(pipeline)]
+        return await reading.each(_taken, self._tasks.aggregate(pipeline))
 
     @connection.translated
     async def priorities(self) -> Priorities:
@@ -78,9 +82,12 @@ class StandingStore:
         users = {found["_id"]: found async for found in self._users.find({}, {"usage.prio": 1})}
         projects = {found["_id"]: found async for found in self._projects.find({}, {"prio": 1})}
         return Priorities(
-            {name: _prio(found.get("usage") or {}) for name, found in users.items()},
+            {name: _prio(found.get("usage")) for name, found in users.items()},
             {name: _prio(found) for name, found in projects.items()},
         )
+
+
+_USUAL = 50.0
 
 
 def _sums(seconds: Any, *, cpu: str, ram: str, user: str = "$user") -> dict[str, Any]:
@@ -88,14 +95,16 @@ def _sums(seconds: Any, *, cpu: str, ram: str, user: str = "$user") -> dict[str,
         "_id": {"user": user, "project": "$project"},
         "tasks": {"$sum": 1},
         "time": {"$sum": seconds},
-        "cpu": {"$sum": {"$multiply": [cpu, seconds]}},
-        "ram": {"$sum": {"$multiply": [ram, seconds]}},
+        "cpu": {"$sum": {"$multiply": [amounts.amount(cpu), seconds]}},
+        "ram": {"$sum": {"$multiply": [amounts.amount(ram), seconds]}},
     }
 
 
 def _taken(row: dict[str, Any]) -> Taken:
-    return Taken(**row.pop("_id"), **row)
+    sums = {name: value for name, value in row.items() if name != "_id"}
+    return typed.checked(Taken(**row["_id"], **sums))
 
 
-def _prio(document: dict[str, Any]) -> float:
-    return float(document.get("prio", 50))
+def _prio(document: Any) -> float:
+    prio = document.get("prio", _USUAL) if isinstance(document, dict) else _USUAL
+    return float(prio) if type(prio) in (int, float) and 0 <= prio <= 100 else _USUAL

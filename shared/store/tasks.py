@@ -16,7 +16,7 @@ from pymongo import errors as driver_errors
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
-from shared.store import connection, indexes, wishes
+from shared.store import connection, indexes, reading, wishes
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +123,7 @@ class TaskStore:
             return None
         if document is not None:
             _tell([move])
-        return Task.model_validate(document) if document else None
+        return reading.one(Task.model_validate, document)
 
     @connection.translated
     async def transition_many(self, moves: Sequence[Transition]) -> set[int]:
@@ -171,7 +171,7 @@ class TaskStore:
         document = await self._tasks.find_one_and_update(
             query, [{"$set": wishes.written(intent, at, by)}], return_document=ReturnDocument.AFTER
         )
-        return Task.model_validate(document) if document else None
+        return reading.one(Task.model_validate, document)
 
     @connection.translated
     async def expire(self, task_id: int, attempt: int, cause: Cause, *, at: float) -> bool:
@@ -219,7 +219,7 @@ class TaskStore:
             {"$set": {"remark": remark}},
             return_document=ReturnDocument.AFTER,
         )
-        return Task.model_validate(document) if document else None
+        return reading.one(Task.model_validate, document)
 
     @connection.translated
     async def set_share(self, task_id: int, share: Share | None) -> bool:
@@ -236,7 +236,7 @@ class TaskStore:
             {"$set": {f"spec.dynamic.{name}": value}},
             return_document=ReturnDocument.AFTER,
         )
-        return Task.model_validate(document) if document else None
+        return reading.one(Task.model_validate, document)
 
     @connection.translated
     async def delete(self, task_ids: Sequence[int]) -> list[int]:
@@ -284,7 +284,13 @@ def _tell(moved: Sequence[Transition]) -> None:
 def _compare(move: Transition) -> dict[str, Any]:
     # `attempt` fences off a writer that still believes in an earlier run: status alone would let it finish the
     # task's second run.
-    query: dict[str, Any] = {"_id": move.task_id, "status": move.old, "attempt": move.attempt}
+    # What is no history takes no entry: it loses, rather than make the server refuse the moves of others in the same write.
+    query: dict[str, Any] = {
+        "_id": move.task_id,
+        "status": move.old,
+        "attempt": move.attempt,
+        "history": {"$type": "array"},
+    }
     if move.intents is not None:
         query["intent"] = {"$in": list(move.intents)}
     return query

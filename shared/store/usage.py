@@ -8,15 +8,15 @@ from typing import Any, Literal
 from pymongo import errors as driver_errors
 
 from shared.models.usage import DayUsage, MonthUsage, UsageRow
-from shared.store import connection
+from shared.store import amounts, connection, reading, typed
 
 Subject = Literal["user", "project"]  #: whose rows: the name of the row's field
 
 _SUMS: dict[str, Any] = {
-    "cpu": {"$sum": "$cpu"},
-    "ram": {"$sum": "$ram"},
-    "gpus": {"$sum": "$gpus"},
-    "seconds": {"$sum": "$seconds"},
+    "cpu": {"$sum": amounts.amount("$cpu")},
+    "ram": {"$sum": amounts.amount("$ram")},
+    "gpus": {"$sum": amounts.amount("$gpus")},
+    "seconds": {"$sum": amounts.amount("$seconds")},
 }
 
 
@@ -40,7 +40,7 @@ class UsageStore:
     @connection.translated
     async def of_task(self, task_id: int) -> list[UsageRow]:
         cursor = self._usage.find({"task": {"$eq": task_id}}).sort("attempt", 1)
-        return [UsageRow.model_validate(document) async for document in cursor]
+        return await reading.each(UsageRow.model_validate, cursor, of="usage")
 
     @connection.translated
     async def days(self, subject: Subject, name: str, *, since: float) -> list[DayUsage]:
@@ -50,7 +50,7 @@ class UsageStore:
             {"$group": {"_id": "$day", **_SUMS}},
             {"$sort": {"_id": -1}},
         ]
-        return [DayUsage(day=row.pop("_id"), **row) async for row in self._usage.aggregate(pipeline)]
+        return await reading.each(_day, self._usage.aggregate(pipeline), of="usage")
 
     @connection.translated
     async def month(self, subject: Subject, name: str, *, start: float, end: float) -> list[MonthUsage]:
@@ -60,10 +60,20 @@ class UsageStore:
             {"$group": {"_id": {"user": "$user", "project": "$project"}, **_SUMS}},
             {"$sort": {"_id.user": 1, "_id.project": 1}},
         ]
-        return [MonthUsage(**row.pop("_id"), **row) async for row in self._usage.aggregate(pipeline)]
+        return await reading.each(_month, self._usage.aggregate(pipeline), of="usage")
 
     @connection.translated
     async def remove_of(self, user: str) -> int:
         """Remove all rows of a user who is deleted, and return how many there were."""
         result = await self._usage.delete_many({"user": {"$eq": user}})
         return int(result.deleted_count)
+
+
+def _day(row: dict[str, Any]) -> DayUsage:
+    sums = {name: value for name, value in row.items() if name != "_id"}
+    return typed.checked(DayUsage(day=row["_id"], **sums))
+
+
+def _month(row: dict[str, Any]) -> MonthUsage:
+    sums = {name: value for name, value in row.items() if name != "_id"}
+    return typed.checked(MonthUsage(**row["_id"], **sums))

@@ -10,7 +10,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.user import ApiKeyHash, User
-from shared.store import connection
+from shared.store import connection, reading
 
 
 class UserStore:
@@ -32,18 +32,18 @@ class UserStore:
     @connection.translated
     async def get(self, user_id: str) -> User | None:
         document = await self._users.find_one({"_id": {"$eq": user_id}})
-        return User.model_validate(document) if document else None
+        return reading.one(User.model_validate, document, of="users")
 
     @connection.translated
     async def get_many(self, ids: Sequence[str]) -> list[User | None]:
         """The users of `ids` in their order, None for those that do not exist."""
         cursor = self._users.find({"_id": {"$in": list(set(ids))}})
-        found = {document["_id"]: User.model_validate(document) async for document in cursor}
+        found = {user.id: user for user in await reading.each(User.model_validate, cursor, of="users")}
         return [found.get(user_id) for user_id in ids]
 
     @connection.translated
     async def list(self) -> list[User]:
-        return [User.model_validate(document) async for document in self._users.find().sort("_id", 1)]
+        return await reading.each(User.model_validate, self._users.find().sort("_id", 1), of="users")
 
     @connection.translated
     async def reserve_uid(self, start: int, *, unusable: Collection[int] = ()) -> int:
@@ -89,7 +89,7 @@ class UserStore:
             update,
             return_document=ReturnDocument.AFTER,
         )
-        return User.model_validate(document) if document else None
+        return reading.one(User.model_validate, document, of="users")
 
     @connection.translated
     async def inactive(self) -> Sequence[str]:

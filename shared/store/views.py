@@ -8,7 +8,7 @@ from typing import Any
 from shared import arrays
 from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store import connection, indexes, reading
+from shared.store import amounts, connection, indexes, reading
 from shared.store.arrays import ArrayStore
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
@@ -47,7 +47,7 @@ class TaskViews:
 
     async def _stored(self, task_id: int) -> Task | None:
         document = await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED})
-        return Task.model_validate(document) if document else None
+        return reading.one(Task.model_validate, document)
 
     async def _unmade(self, task_id: int) -> Task | None:
         parent = await self._arrays.covering(task_id)
@@ -94,7 +94,9 @@ class TaskViews:
             {"$group": {"_id": "$spec.image", "tasks": {"$sum": 1}}},
             {"$sort": {"tasks": -1}},
         ]
-        return {row["_id"]: row["tasks"] async for row in self._tasks.aggregate(pipeline)}
+        return {
+            row["_id"]: row["tasks"] async for row in self._tasks.aggregate(pipeline) if isinstance(row["_id"], str)
+        }
 
     @connection.translated
     async def image(self, image: str) -> int:
@@ -104,9 +106,12 @@ class TaskViews:
     @connection.translated
     async def used(self) -> list[tuple[str, float, float]]:
         """Node, cores and GB in use on it, by what its placed tasks asked for."""
+        cpu, ram = ({"$sum": amounts.amount(field)} for field in ("$spec.cpu", "$spec.ram"))
         pipeline: list[dict[str, Any]] = [
             {"$match": indexes.active(PLACED)},
-            {"$group": {"_id": "$placement.node", "cpu": {"$sum": "$spec.cpu"}, "ram": {"$sum": "$spec.ram"}}},
+            {"$group": {"_id": "$placement.node", "cpu": cpu, "ram": ram}},
         ]
         cursor = self._tasks.aggregate(pipeline)
-        return [(row["_id"], float(row["cpu"]), float(row["ram"])) async for row in cursor]
+        return [
+            (row["_id"], float(row["cpu"]), float(row["ram"])) async for row in cursor if isinstance(row["_id"], str)
+        ]

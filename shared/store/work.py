@@ -10,7 +10,7 @@ from typing import Any
 from shared import durations
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
-from shared.store import connection, indexes, reading
+from shared.store import connection, indexes, reading, typed
 
 GB = 1024**3
 
@@ -109,11 +109,13 @@ class Ended:
     system: str | None = None  #: see `Placement.system`
 
 
+_ATTEMPT = ("attempt", "status", "settled")
 _INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
 
 _PENDING = (
     *(
         "attempt",
+        "intent",
         "user.id",
         "project",
         "shape",
@@ -198,10 +200,9 @@ class TaskWork:
     @connection.translated
     async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
         """Attempt, status and settled of those of `ids` that exist: whether a run that was found is wanted."""
-        cursor = self._tasks.find({"_id": {"$in": list(ids)}}, {"attempt": 1, "status": 1, "settled": 1})
-        return {
-            found["_id"]: (found["attempt"], TaskStatus(found["status"]), found["settled"]) async for found in cursor
-        }
+        cursor = self._tasks.find({"_id": {"$in": list(ids)}}, _ATTEMPT)
+        found = await reading.each(_attempt, cursor)
+        return {task_id: (attempt, status, settled) for task_id, attempt, status, settled in found}
 
     @connection.translated
     async def kills_of_waiting(self) -> list[Unwanted]:
@@ -229,7 +230,7 @@ class TaskWork:
         """Nodes on which something is placed, or was and is not counted and cleaned up yet."""
         placed = await self._tasks.distinct("placement.node", indexes.active(PLACED))
         unsettled = await self._tasks.distinct("placement.node", {"settled": False})
-        return {node for node in (*placed, *unsettled) if node is not None}
+        return {node for node in (*placed, *unsettled) if isinstance(node, str)}
 
     @connection.translated
     async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
@@ -241,15 +242,27 @@ class TaskWork:
     async def over_before(self, before: float, *, limit: int) -> list[tuple[int, int]]:
         """Id and attempt of tasks that ended before a time, are counted and cleaned up and not archived, the oldest first."""
         query = {"status": TaskStatus.OVER, "ended_at": {"$lt": before}, "settled": True, "purge": None}
-        cursor = self._tasks.find(query, {"attempt": 1}).sort("ended_at", 1).hint("over_by_age").limit(limit)
-        return [(found["_id"], found["attempt"]) async for found in cursor]
+        cursor = (
+            self._tasks.find(query, {"attempt": 1, "status": 1, "settled": 1})
+            .sort("ended_at", 1)
+            .hint("over_by_age")
+            .limit(limit)
+        )
+        return [(task_id, attempt) for task_id, attempt, *_ in await reading.each(_attempt, cursor)]
 
     @connection.translated
     async def to_purge(self, *, limit: int) -> list[tuple[int, Place, Purge]]:
         """Ended tasks whose files, or which altogether, are to be removed and whose runs are."""
         query = {"purge": {"$type": "string"}, "settled": True}
         cursor = self._tasks.find(query, {"purge": 1, "member": 1}).limit(limit)
-        return [(found["_id"], _place(found), Purge(found["purge"])) async for found in cursor]
+        return await reading.each(lambda found: (found["_id"], _place(found), Purge(found["purge"])), cursor)
+
+
+def _attempt(document: dict[str, Any]) -> tuple[int, int, TaskStatus, bool]:
+    attempt = document["attempt"]
+    if type(attempt) is not int:
+        raise TypeError("attempt is of another type")
+    return document["_id"], attempt, TaskStatus(document["status"]), bool(document["settled"])
 
 
 def _memory(document: dict[str, Any]) -> int:
@@ -258,7 +271,7 @@ def _memory(document: dict[str, Any]) -> int:
 
 def _place(document: dict[str, Any]) -> Place:
     member = document.get("member")
-    return Place(member["parent"], member["index"]) if member else Place(document["_id"])
+    return typed.checked(Place(member["parent"], member["index"]) if member else Place(document["_id"]))
 
 
 def pending_from(task: Task) -> Pending:
@@ -269,9 +282,11 @@ def pending_from(task: Task) -> Pending:
 def _pending(document: dict[str, Any]) -> Pending:
     # A book holds a million of them: what they have in common is held once.
     spec = document["spec"]
-    array = document.get("array")
+    array, intent = document.get("array"), document.get("intent")
+    if not isinstance(intent, str | None):
+        raise TypeError("intent is of another type")  # and no placement of it would ever be written
     member = document.get("member") or {}
-    return Pending(
+    found = Pending(
         id=document["_id"],
         attempt=document["attempt"],
         user=sys.intern(document["user"]["id"]),
@@ -291,12 +306,13 @@ def _pending(document: dict[str, Any]) -> Pending:
         array=Array.model_validate(array) if array else None,
         lifespan=_lifespan(spec),
     )
+    return typed.checked(found)
 
 
 def _placed(document: dict[str, Any]) -> Placed:
     intent, cause = document.get("intent"), document.get("cause")
     spec, placement, member = document["spec"], document["placement"], document.get("member") or {}
-    return Placed(
+    found = Placed(
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
@@ -323,10 +339,11 @@ def _placed(document: dict[str, Any]) -> Placed:
         intent_by=document.get("intent_by"),
         system=placement.get("system"),
     )
+    return typed.checked(found)
 
 
 def _unwanted(document: dict[str, Any]) -> Unwanted:
-    return Unwanted(
+    found = Unwanted(
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),
@@ -334,6 +351,7 @@ def _unwanted(document: dict[str, Any]) -> Unwanted:
         request=document.get("request"),
         intent_by=document.get("intent_by"),
     )
+    return typed.checked(found)
 
 
 def _lifespan(spec: dict[str, Any]) -> float | None:
@@ -343,7 +361,7 @@ def _lifespan(spec: dict[str, Any]) -> float | None:
 
 
 def _ended(document: dict[str, Any]) -> Ended:
-    return Ended(
+    found = Ended(
         id=document["_id"],
         attempt=document["attempt"],
         node=(document.get("placement") or {}).get("node"),
@@ -356,3 +374,4 @@ def _ended(document: dict[str, Any]) -> Ended:
         gpus=document["spec"].get("gpus", 0),
         system=(document.get("placement") or {}).get("system"),
     )
+    return typed.checked(found)

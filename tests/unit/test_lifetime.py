@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
-from shared import errors, lifetime
+from shared import breaks, errors, lifetime, metrics
 from tests.support import waiting
 
 
@@ -84,7 +86,7 @@ async def test_a_loop_that_ends_by_itself_ends_the_service() -> None:
 
 async def test_what_the_loops_raised_is_raised_together() -> None:
     async def breaks_first(stop: asyncio.Event) -> None:
-        raise ValueError("first")
+        raise errors.ConfigurationError("first")
 
     async def breaks_while_stopping(stop: asyncio.Event) -> None:
         await stop.wait()
@@ -94,7 +96,69 @@ async def test_what_the_loops_raised_is_raised_together() -> None:
         await lifetime.run_loops(
             {"first": breaks_first, "second": breaks_while_stopping, "third": until_stop}, stop=asyncio.Event()
         )
-    assert {type(error) for error in caught.value.exceptions} == {ValueError, KeyError}
+    assert {type(error) for error in caught.value.exceptions} == {errors.ConfigurationError, KeyError}
+
+
+@pytest.fixture
+def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[breaks.Breaks]:
+    """What is noted of the loops of this test, which begin again soon."""
+    monkeypatch.setattr(breaks, "FIRST_PAUSE", 0.01)
+    made = breaks.Breaks()
+    token = breaks.current.set(made)
+    yield made
+    breaks.current.reset(token)
+
+
+async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: breaks.Breaks) -> None:
+    stop, began, rounds = asyncio.Event(), 0, 0
+
+    async def breaks_thrice(stop: asyncio.Event) -> None:
+        nonlocal began
+        began += 1
+        if began <= 3:
+            raise TypeError("nobody thought of that")
+        await stop.wait()
+
+    async def other(stop: asyncio.Event) -> None:
+        nonlocal rounds
+        async for _ in lifetime.every(stop, 0.01):
+            rounds += 1
+
+    before = metrics.LOOPS_BROKEN.labels("odd")._value.get()
+    with structlog.testing.capture_logs() as events:
+        running = asyncio.create_task(lifetime.run_loops({"odd-1": breaks_thrice, "other": other}, stop=stop))
+        await waiting.until(lambda: began == 4 and rounds > 3, "the loop has begun for the fourth time")
+        with pytest.raises(errors.LoopBroken, match="odd-1: TypeError: nobody thought of that"):
+            await suffered.check()
+        assert not running.done()
+        stop.set()
+        await asyncio.wait_for(running, 5)
+    told = [event for event in events if event["event"] == "service.loop_broke" and event["log_level"] == "error"]
+    assert len(told) == 1
+    assert metrics.LOOPS_BROKEN.labels("odd")._value.get() == before + 3
+
+
+async def test_a_loop_that_was_well_for_a_while_is_well(
+    suffered: breaks.Breaks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert suffered.note("odd", ValueError()) == suffered.note("odd", KeyError())  # another break is a first one
+    monkeypatch.setattr(breaks, "WELL_AFTER", -1.0)
+    await suffered.check()
+
+
+def test_a_loop_that_breaks_for_ever_begins_again_less_and_less_often() -> None:
+    made = breaks.Breaks()
+    pauses = [made.note("odd", ValueError("x")) for _ in range(20)]
+    assert pauses[:3] == [0.5, 1.0, 2.0]
+    assert max(pauses) == pauses[-1] == breaks.LONGEST_PAUSE
+
+
+async def test_a_service_whose_server_breaks_ends() -> None:
+    async def http(stop: asyncio.Event) -> None:
+        raise OSError("gone")
+
+    with pytest.raises(BaseExceptionGroup):
+        await asyncio.wait_for(lifetime.run_loops({"http": http, "other": until_stop}, stop=asyncio.Event()), 5)
 
 
 async def test_a_service_that_is_cancelled_stops_its_loops_too() -> None:

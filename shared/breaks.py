@@ -1,0 +1,61 @@
+"""The loops of a service that break on something nobody thought of: told of once, counted, and shown by its health."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import structlog
+
+from shared import clock, errors, metrics
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE = 0.5  #: seconds after which a loop that broke begins again
+LONGEST_PAUSE = 30.0
+WELL_AFTER = 60.0  #: seconds without another break after which a loop counts as well
+_TOLD_AGAIN = 600.0  #: seconds after which the same break is told of with its traceback again
+
+
+@dataclass(slots=True)
+class _Break:
+    error: str
+    last_at: float
+    times: int = 1
+    told_at: float = 0.0
+
+
+class Breaks:
+    """The breaks of the loops of one service."""
+
+    def __init__(self) -> None:
+        self._by_loop: dict[str, _Break] = {}
+
+    def note(self, loop: str, error: Exception) -> float:
+        """Note that a loop broke, and return the seconds after which it should begin again."""
+        metrics.LOOPS_BROKEN.labels(loop.partition("-")[0]).inc()
+        now, said = clock.monotonic(), f"{type(error).__name__}: {error}"
+        known = self._by_loop.get(loop)
+        if known is None or now - known.last_at > WELL_AFTER or known.error != said:
+            known = self._by_loop[loop] = _Break(said, now)
+        else:
+            known.times += 1
+        known.last_at = now
+        if known.times == 1 or now - known.told_at > _TOLD_AGAIN:
+            known.told_at = now
+            log.error("service.loop_broke", loop=loop, exc_info=error)
+        else:
+            log.debug("service.loop_broke", loop=loop, error=said, times=known.times)
+        return float(min(FIRST_PAUSE * 2 ** min(known.times - 1, 10), LONGEST_PAUSE))
+
+    async def check(self) -> None:
+        """For the health of the service. Raises `errors.LoopBroken` while one of its loops keeps breaking."""
+        since = clock.monotonic() - WELL_AFTER
+        broken = {loop: known for loop, known in self._by_loop.items() if known.last_at > since}
+        if broken:
+            said = "; ".join(f"{loop}: {known.error[:200]}" for loop, known in broken.items())
+            raise errors.LoopBroken(f"it broke and was begun again: {said}")
+
+
+#: Those of the service whose loops run here; loops within loops share them.
+current: ContextVar[Breaks | None] = ContextVar("breaks", default=None)

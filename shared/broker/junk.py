@@ -1,0 +1,70 @@
+"""Read what is in Redis, where anybody may have put anything: what is not of ours is passed over, counted, told of at times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import structlog
+
+from shared import clock, metrics
+
+log = structlog.get_logger(__name__)
+
+_AGAIN = 60.0  #: seconds after which junk in the same place is told of again
+_told: dict[str, float] = {}
+
+_SAMPLE = frozenset({"timestamp", "cpu_percent", "memory", "memory_limit", "network_rx", "network_tx", "pids"})
+_BILL = frozenset({"_id", "cpu", "ram", "gpus", "totaltime"})
+_OF = frozenset({"user", "project"})
+_WHOLE = _SAMPLE - {"timestamp", "cpu_percent"}
+
+
+def note(where: str, count: int = 1) -> None:
+    """Count what was passed over."""
+    metrics.REDIS_JUNK.labels(where).inc(count)
+    now = clock.monotonic()
+    if now >= _told.get(where, now):
+        _told[where] = now + _AGAIN
+        log.warning("broker.junk", where=where, count=count)
+
+
+def number(word: object) -> int | None:
+    """The id that a word spells; None for one that spells none."""
+    text = str(word)
+    # `isdigit` alone is also true of digits that `int` does not read, and `int` refuses very many of them.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def parsed(text: object) -> Any:
+    """What a text holds as JSON; None where it is none."""
+    try:
+        return orjson.loads(str(text))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def is_sample(found: object) -> bool:
+    """Whether it is what a watcher writes of a task."""
+    if not isinstance(found, Mapping) or found.keys() != _SAMPLE:
+        return False
+    return all(_is_number(value) for value in found.values()) and all(type(found[name]) is int for name in _WHOLE)
+
+
+def is_bill(found: object) -> bool:
+    """Whether it is what a gateway writes of a month."""
+    return isinstance(found, list) and all(_is_row(row) for row in found)
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, Mapping) or row.keys() != _BILL:
+        return False
+    of = row["_id"]
+    names = isinstance(of, Mapping) and of.keys() == _OF and all(isinstance(name, str) for name in of.values())
+    return names and all(_is_number(row[name]) for name in _BILL - {"_id"}) and type(row["gpus"]) is int
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]

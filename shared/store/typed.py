@@ -1,0 +1,53 @@
+"""Check that what was read from a document has the types that it says: a dataclass believes whatever it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Test = Callable[[Any], bool]
+
+
+def checked(made: T) -> T:
+    """`made`, a dataclass, itself. Raises `TypeError` with the name of a field that holds something else than it says."""
+    kind: Any = type(made)
+    for name, test in _tests(kind):
+        if not test(getattr(made, name)):
+            raise TypeError(f"{name} is of another type")
+    return made
+
+
+@functools.cache
+def _tests(kind: Any) -> tuple[tuple[str, Test], ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple((field.name, _test(hints[field.name])) for field in dataclasses.fields(kind))
+
+
+def _test(hint: Any) -> Test:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is float:
+        return _is_number
+    if hint is int:
+        return lambda value: type(value) is int
+    if origin in (typing.Union, types.UnionType):
+        tests = [_test(one) for one in inner]
+        return lambda value: any(test(value) for test in tests)
+    if origin is tuple:
+        test = _test(inner[0])
+        return lambda value: isinstance(value, tuple) and all(test(one) for one in value)
+    if hint is types.NoneType:
+        return lambda value: value is None
+    if isinstance(hint, type):
+        return lambda value: isinstance(value, hint)
+    return lambda _: True
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
