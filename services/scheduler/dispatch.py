@@ -193,6 +193,7 @@ class Dispatcher:
                     directory=str(found.directory),
                     settings=self._settings,
                     data=str(found.data) if found.data else None,
+                    state=str(found.state),
                 )
             except errors.StorageError as error:
                 log.warning("start.directory_failed", error=str(error), tries_left=left)

@@ -17,9 +17,10 @@ _TOGETHER, _PARALLEL = 16, 4  #: a thread for each attempt would cost more than 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`directory` is the task's, `data` the personal storage of its user, where there is one."""
+    """`directory` is the task's, `state` its wrappers', `data` the personal storage of its user, where there is one."""
 
     directory: Path
+    state: Path
     data: Path | None
 
 
@@ -54,7 +55,8 @@ class Preparer:
                 uris=spec.uris,
                 attempt=task.attempt,
             )
-            return Prepared(directory, personal.existing(self._shared_dir, task.user.id))
+            state, data = self._directories.state(task.place), personal.existing(self._shared_dir, task.user.id)
+            return Prepared(directory, state, data)
         except (errors.StorageError, errors.StorageUnavailable) as error:
             return error
         except OSError as error:

@@ -11,10 +11,12 @@ from shared.store.work import GB
 DATA = "god-data"  #: the name of the personal storage among the mounts
 
 
-def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: str | None = None) -> Run:
+def run_of(
+    task: Task, *, node: str, directory: str, settings: Settings, data: str | None = None, state: str | None = None
+) -> Run:
     """
     The run of the task's current attempt. A root task gets every volume but its directory read only. `data` is the user's
-    personal storage, where there is one.
+    personal storage, where there is one; `state` the directory of the task's wrappers.
     """
     spec, placed = task.spec, task.placement
     given = placed.ports if placed else ()
@@ -42,6 +44,8 @@ def run_of(task: Task, *, node: str, directory: str, settings: Settings, data: s
         tmpstorage=TmpStorage(spec.tmpstorage.size, spec.tmpstorage.path) if spec.tmpstorage else None,
         root=spec.root,
         request=task.request,
+        login="root" if spec.root else task.user.id,
+        state=state,
     )
 
 
@@ -51,7 +55,12 @@ def _array(task: Task) -> dict[str, str]:
     if member is None:
         return {}
     told = {"ID": member.index, "FIRST": member.first, "LAST": member.last, "STEP": member.step}
-    return {f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()}
+    indices = range(member.first, member.last + 1, member.step)
+    return {
+        **{f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()},
+        "GODOCKER_TASK_COUNT": str(len(indices)),
+        "GODOCKER_TASK_IS_LAST": "1" if member.index == indices[-1] else "0",
+    }
 
 
 def _network(task: Task) -> str | None:

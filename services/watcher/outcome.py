@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from services.watcher import reasons
 from shared import durations, kills
 from shared.executors import wrapper
-from shared.executors.base import Boot, Observation
+from shared.executors.base import Boot, Circumstances, Observation
+from shared.executors.wrapper import Word
 from shared.lifecycle import STOPPING, Ending, Intent
 from shared.storage.directories import Result
 from shared.store.work import Placed
@@ -42,6 +44,16 @@ def is_doubtful(seen: Observation) -> bool:
     return seen.exit_code is None or seen.exit_code >= DOUBTFUL_FROM
 
 
+def may_never_have_begun(seen: Observation) -> bool:
+    """Whether it is to be asked if the image could run a shell: init ends with these codes where it could not."""
+    return seen.exit_code in (1, 126, 127)
+
+
+def may_be_anothers_doing(task: Placed, seen: Observation) -> bool:
+    """Whether it is to be asked what somebody else did with the run."""
+    return is_doubtful(seen) and not seen.out_of_memory and not seen.removed and task.intent not in STOPPING
+
+
 def may_be_the_node(task: Placed, seen: Observation, result: Result | None) -> bool:
     """Whether it has to be asked when the node last began anew, to tell its failure from the command's."""
     return (
@@ -62,12 +74,16 @@ def of_exit(
     now: float,
     boot: Boot | None = None,
     down: float = 0.0,
+    around: Circumstances = Circumstances(),
+    interpreter: str | None = None,
 ) -> Outcome:
     """
     The outcome of a run that ended. `result` is what its wrapper left, `looked` whether it was looked for (it need not
     be where the exit code is beyond doubt). `boot` is when its node last began anew, `down` the seconds before in which it
-    may have been on its way down.
+    may have been on its way down. `around` is what was seen of others' doing and of the image, `interpreter` what the first
+    line of its script names.
     """
+    result = _clamped(task, result, now)
     ended_at = min(now, seen.ended_at or (result.ended_at if result else None) or now)
     began = task.started_at or seen.started_at or (result.started_at if result else None)
     started_at = min(began, ended_at) if began is not None else ended_at
@@ -78,8 +94,11 @@ def of_exit(
         return _wanted(task, started_at, ended_at)
     if seen.lost:
         return Outcome(Ending.LOST, KILLED, seen.reason, started_at, ended_at)
-    if looked and result is None and (reason := _never_began(task, seen)):
-        return Outcome(Ending.START_FAILED, code, reason, None, ended_at)
+    if result is not None and Word.OUT_OF_MEMORY in result.words and code == KILLED and not seen.out_of_memory:
+        # Where a container ends just as memory runs out, its engine does not always tell.
+        seen = replace(seen, out_of_memory=True)
+    if looked and (reason := reasons.never_began(task, seen.exit_code, result, around, taken=wrapper.TAKEN)):
+        return Outcome(Ending.START_FAILED, seen.exit_code, reason, None, ended_at)
     if seen.out_of_memory and code != 0:
         reason = f"out of memory: it used more than the {_memory(task)} it asked for"
         return Outcome(Ending.OUT_OF_MEMORY, code, reason, started_at, ended_at)
@@ -88,13 +107,19 @@ def of_exit(
         return Outcome(Ending.NODE_FAILED, KILLED, reason, started_at, ended_at)
     if looked and seen.removed and is_doubtful(seen) and _own_word(result, cut_off=False) is None:
         return Outcome(Ending.LOST, KILLED, _REMOVED, started_at, ended_at)
-    # An executor that waits for the command itself has said all that there is to say.
-    reason = seen.reason if seen.by_signal is not None else _remarkable(task, seen, code)
+    reason = reasons.of_end(task, code, result, around, interpreter=interpreter)
+    if seen.by_signal is not None:
+        reason = seen.reason or reason  # an executor that waits for the command itself knows best
+    elif seen.exit_code == wrapper.TAKEN and result is not None and result.exit_code is None:
+        reason = reasons.second_start()
+    if seen.out_of_memory:
+        reason = f"it ended well, but a process of it was killed at its memory limit of {_memory(task)}"
     return Outcome(Ending.EXITED, code, reason, started_at, ended_at)
 
 
 def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | None = None) -> Outcome:
     """The outcome of a run that is not there any more, on a node that last began anew at `boot`."""
+    result = _clamped(task, result, now)
     began = task.started_at or (result.started_at if result else None)
     if task.intent in STOPPING:
         return _wanted(task, began, now)
@@ -110,6 +135,7 @@ def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | 
 
 def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -> Outcome:
     """The outcome of a run whose node has not answered for `silent` seconds, and is not waited for any longer."""
+    result = _clamped(task, result, now)
     began = task.started_at or (result.started_at if result else None)
     if (left := _own_word(result, cut_off=True)) is not None and task.intent is not Intent.RESCHEDULE:
         if task.intent is Intent.KILL and _is_after_wish(task, left.ended_at or now):
@@ -136,8 +162,8 @@ def _is_after_wish(task: Placed, ended_at: float) -> bool:
 
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:
-    """The command's exit code. The wrapper's word counts where the engine's is doubtful."""
-    if seen.by_signal is not None or (seen.exit_code is not None and seen.exit_code < DOUBTFUL_FROM):
+    """The command's exit code: that of who waited for it. The word it left counts where the engine may not have been told."""
+    if seen.by_signal is not None or seen.exit_code not in _ENGINE_CODES | {wrapper.TAKEN}:
         return seen.exit_code
     if result is not None and result.exit_code is not None:
         return result.exit_code
@@ -173,23 +199,17 @@ def _own_word(result: Result | None, *, cut_off: bool) -> Result | None:
     return result
 
 
-def _never_began(task: Placed, seen: Observation) -> str | None:
-    """Why a run whose wrapper left no trace never began; None where it may well have been killed first."""
-    if seen.exit_code == 127:
-        return f"the image {task.image} has no /bin/sh, which is needed to run the command"
-    if seen.exit_code == wrapper.TAKEN:
-        return "the task's directory could not be written to from the container"
-    return None
-
-
-def _remarkable(task: Placed, seen: Observation, code: int | None) -> str | None:
-    """What is to be said of a command that came to its end."""
-    if seen.out_of_memory:
-        return f"it ended well, but a process of it was killed at its memory limit of {_memory(task)}"
-    # Where a container ends just as memory runs out, its engine does not always tell.
-    return (
-        "ended by SIGKILL from outside: by somebody on its host, or because memory ran out" if code == KILLED else None
-    )
+def _clamped(task: Placed, result: Result | None, now: float) -> Result | None:
+    """
+    What the wrapper left, its times within those that we know of. The files are the user's: usage is not counted by what
+    anybody can write into them.
+    """
+    if result is None:
+        return None
+    since = min(now, task.started_at or task.status_at)
+    started_at = min(now, max(since, result.started_at))
+    ended_at = min(now, max(started_at, result.ended_at)) if result.ended_at is not None else None
+    return replace(result, started_at=started_at, ended_at=ended_at)
 
 
 def _memory(task: Placed) -> str:

@@ -13,9 +13,9 @@ from services.watcher.moves import about
 from services.watcher.outcome import Outcome
 from services.watcher.reconcile import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.settle import Settler
-from shared import clock, errors, metrics
+from shared import clock, errors, metrics, scripts
 from shared.broker.broker import Broker
-from shared.executors.base import Executor, Feature, Handle, Observation, RunState
+from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import STOPPING, TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
@@ -154,7 +154,8 @@ class Recorder:
             return outcome.of_missing(task, result, boot=boot, now=clock.now())
 
     async def _judge_exit(self, task: Placed, seen: Observation) -> Outcome | None:
-        looked = outcome.is_doubtful(seen) and Feature.IMAGES in self._executor.features()
+        doubtful = outcome.is_doubtful(seen) or outcome.may_never_have_begun(seen)
+        looked = doubtful and Feature.IMAGES in self._executor.features()
         looked = looked or (task.started_at is None and seen.started_at is None)
         if outcome.is_doubtful(seen) and not seen.out_of_memory:
             # An event says no more than the code; the engine also knows whether it was the memory, or somebody who removes it.
@@ -168,7 +169,31 @@ class Recorder:
             return None
         asked = outcome.may_be_the_node(task, seen, result)
         boot = await self._executor.booted(task.node) if asked else None
-        return outcome.of_exit(task, seen, result, looked=looked, boot=boot, down=self._down, now=clock.now())
+        around, interpreter = await self._circumstances(task, seen, result), await self._interpreter(task, seen)
+        return outcome.of_exit(
+            task,
+            seen,
+            result,
+            looked=looked,
+            boot=boot,
+            down=self._down,
+            around=around,
+            interpreter=interpreter,
+            now=clock.now(),
+        )
+
+    async def _circumstances(self, task: Placed, seen: Observation, result: Result | None) -> Circumstances:
+        shell = result is None and outcome.may_never_have_begun(seen)
+        if not shell and not outcome.may_be_anothers_doing(task, seen):
+            return Circumstances()
+        return await self._executor.circumstances(seen.handle, shell=shell)
+
+    async def _interpreter(self, task: Placed, seen: Observation) -> str | None:
+        """The program that the first line of its script names, where that may be why it ended."""
+        if seen.exit_code not in (126, 127):
+            return None
+        wholes = await self._stores.work.whole([task.id])
+        return scripts.interpreter(wholes[0].spec.cmd) if wholes else None
 
     async def _result(self, task: Placed) -> Result | None:
         if Feature.IMAGES not in self._executor.features():

@@ -21,6 +21,7 @@ from shared import errors, settings
 
 WORKDIR = "/mnt/go-docker"
 HOME = "/mnt/home"
+ATTEMPTS = "/mnt/god-attempts"  #: where the wrapper's files stand
 DATA = "/mnt/god-data"  #: the user's personal storage, read only, where it exists
 
 _NAME = re.compile(r"^god-(?:([a-z0-9]+)-)?(\d+)-(\d+)$")
@@ -160,6 +161,8 @@ class Run:
     tmpstorage: TmpStorage | None = None
     root: bool = False
     request: str | None = None  #: the id of the HTTP request that its task came with
+    login: str = ""  #: of whom it runs as; a name, not an account of the node
+    state: str | None = None  #: the directory on the host for the wrapper's files; None: `.godocker` in the task's
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,16 @@ class Observation:
     reason: str | None = None  #: what is to be said of its end, where the executor knows more than the code says
     by_signal: bool | None = None  #: whether a signal ended the command, and not an exit code of that number
     lost: bool = False  #: it is over, and nobody knows how its command ended
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Facts around the end of a run that its exit code does not tell."""
+
+    #: Why its image cannot run /bin/sh, as part of a sentence; None where it can, or where that is not known.
+    shell: str | None = None
+    #: Commands that somebody gave about it, `docker stop`, as far as they are remembered. Ours are among them.
+    commands: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +309,10 @@ class Executor(Protocol):
 
     async def inspect(self, handle: Handle) -> Observation | None:
         """The run as it is now; None where it does not exist."""
+        ...
+
+    async def circumstances(self, handle: Handle, *, shell: bool) -> Circumstances:
+        """Facts around how the run ended, `shell`: also whether its image has one. It is not removed yet."""
         ...
 
     def events(self, node: str) -> AsyncIterator[Event]:

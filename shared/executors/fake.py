@@ -194,6 +194,9 @@ class FakeExecutor:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} cannot be removed")
         self._drop(handle)
 
+    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+        return base.Circumstances()
+
     async def stats(self, handle: base.Handle) -> base.Stats | None:
         await self._called("stats", handle)
         if handle not in self.alive:

@@ -124,6 +124,9 @@ class SimulatedExecutor:
     async def remove(self, handle: base.Handle) -> None:
         self._of(handle.node).remove(handle.name)
 
+    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+        return base.Circumstances()
+
     async def stats(self, handle: base.Handle) -> base.Stats | None:
         observation = await self.inspect(handle)
         if observation is None or observation.state is base.RunState.EXITED:

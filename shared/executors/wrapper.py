@@ -21,7 +21,9 @@ hindrance; if it is not there at all, the attempt cannot be taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from enum import StrEnum
 
 from shared.executors import base
 
@@ -29,6 +31,17 @@ STATE = ".godocker"  #: below the task's directory: what the wrapper leaves, one
 
 #: Exit code of a wrapper that found its attempt taken. It says nothing about the command.
 TAKEN = 125
+
+
+class Word(StrEnum):
+    """A remark beside an exit code, in the same line."""
+
+    STOPPED = "stopped"  #: it was told to end
+    NO_INTERPRETER = "interpreter"  #: the first line of the script names a program that is not there
+    NO_EXEC = "noexec"  #: the task's directory is mounted so that nothing in it can be executed
+    NO_OUTPUT = "output"  #: god.log or god.err could not be opened, and the command did not begin
+    OUT_OF_MEMORY = "oom"  #: the kernel killed a process of it at its memory limit
+
 
 _PROGRAM = """\
 stop= child=
@@ -80,11 +93,19 @@ def environment(run: base.Run, *, workdir: str, home: str | None, data: str | No
         "GODOCKER_HOME": home or workdir,
         "HOME": home or workdir,
         "GODOCKER_RUN": run.handle.name,
+        "GODOCKER_CPUS": f"{run.cpus:g}",
+        "GODOCKER_MEMORY_MB": str(run.memory // 1024**2),
+        **({"USER": run.login, "LOGNAME": run.login} if run.login else {}),
         **({"GODOCKER_DATA": data} if data else {}),
         **({"GODOCKER_GPUS": ",".join(run.gpus)} if run.gpus else {}),
         **({"GODOCKER_PORTS": ",".join(str(port.host) for port in run.ports)} if run.ports else {}),
         **{f"GODOCKER_PORT_{port.container}": str(port.host) for port in run.ports},
     }
+
+
+def threads(cpus: float) -> int:
+    """`OMP_NUM_THREADS` of a run, where neither its owner nor its image says otherwise."""
+    return max(1, math.floor(cpus))
 
 
 def started_file(attempt: int) -> str:

@@ -19,6 +19,9 @@ SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
 _FOLDER = "tasks"
 _PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes: what a directory with its script takes at least
+#: Beside it, the wrappers' files: a task that tidies its directory does not make its attempt free to be taken again.
+_ATTEMPTS = "attempts"
+_LINE = 64  #: bytes of what a wrapper writes, at most
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
 
 
@@ -31,6 +34,8 @@ class Result:
     exit_code: int | None = None  #: None: it never came to its end, or the line was cut short
     pid: int | None = None
     told_to_end: bool = False  #: it was sent SIGTERM
+    began: bool = True  #: False: there was no room for the wrapper's own lines, and it did not begin the command
+    words: frozenset[wrapper.Word] = frozenset()
 
 
 class TaskDirectories:
@@ -38,6 +43,7 @@ class TaskDirectories:
 
     def __init__(self, shared_dir: Path) -> None:
         self._root = shared_dir.absolute() / _FOLDER
+        self._attempts = shared_dir.absolute() / _ATTEMPTS
 
     @staticmethod
     def relative(place: Place) -> str:
@@ -49,6 +55,10 @@ class TaskDirectories:
         """`<shared_dir>/tasks/<id // 1000>/<id>`; for a child of an array `<that of its parent>/<index>`."""
         own = self._root / str(place.task // _PER_FOLDER) / str(place.task)
         return own if place.index is None else own / str(place.index)
+
+    def state(self, place: Place) -> Path:
+        """The directory of the task's wrappers, made like its own."""
+        return self._attempts / self.path(place).relative_to(self._root)
 
     async def prepare(
         self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
@@ -70,8 +80,12 @@ class TaskDirectories:
         return 0
 
     async def read_result(self, place: Place, attempt: int) -> Result | None:
-        """See `read_result`."""
-        return await asyncio.to_thread(read_result, self.path(place), attempt)
+        """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
+        return await asyncio.to_thread(self._read_result, place, attempt)
+
+    def _read_result(self, place: Place, attempt: int) -> Result | None:
+        # First where it stands since wrappers have a directory of their own. In the task's, whoever owns it can write anything.
+        return _read_state(self.state(place), attempt) or read_result(self.path(place), attempt)
 
     async def remove(self, place: Place) -> None:
         """
@@ -82,6 +96,7 @@ class TaskDirectories:
 
     def _remove(self, place: Place) -> None:
         trees.remove(self.path(place))
+        trees.remove(self.state(place))
 
     def make(
         self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
@@ -90,7 +105,8 @@ class TaskDirectories:
         path = self.path(place)
         owner = self._owner(uid, gid)
         try:
-            self._make(path)
+            self._make(self._attempts, self.state(place))
+            self._make(self._root, path)
         except OSError as error:
             raise troubles.of_storage(error, "the task's directory could not be made") from error
         try:
@@ -98,13 +114,16 @@ class TaskDirectories:
             try:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(wrapper.STATE, 0o700, dir_fd=directory)
-                state = beneath.open_subdirectory(directory, wrapper.STATE)
+                states = [beneath.open_subdirectory(directory, wrapper.STATE)]
                 try:
+                    states.append(beneath.open_directory(str(self.state(place))))
                     if owner:
-                        os.fchown(state, *owner)
-                    outputs.keep(directory, state, attempt=attempt)
+                        for state in states:
+                            os.fchown(state, *owner)
+                    outputs.keep(directory, states, attempt=attempt)
                 finally:
-                    os.close(state)
+                    for state in states:
+                        os.close(state)
                 beneath.write_new(directory, SCRIPT, script.encode(), mode=0o700, owner=owner)
                 if uris:
                     text = "".join(f"{uri}\n" for uri in uris)
@@ -131,7 +150,8 @@ class TaskDirectories:
         except OSError as error:
             raise troubles.of_storage(error, "nothing can be written") from error
 
-    def _make(self, path: Path) -> None:
+    @staticmethod
+    def _make(root: Path, path: Path) -> None:
         # The task's own directory first: asking again and again for the folders above locks them for those beside us.
         try:
             with contextlib.suppress(FileExistsError):
@@ -139,8 +159,8 @@ class TaskDirectories:
         except FileNotFoundError:
             # Others may pass through the folders above, for the user's own directory, but not list them. That of an array is
             # one of these, and ours: what stands in it is mounted, so nobody may put anything else there.
-            between = [parent for parent in reversed(path.parents) if self._root in parent.parents]
-            for folder in (self._root, *between):
+            between = [parent for parent in reversed(path.parents) if root in parent.parents]
+            for folder in (root, *between):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
@@ -185,29 +205,60 @@ def read_result(directory: Path, attempt: int) -> Result | None:
     finally:
         os.close(task)
     try:
-        started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=32)
-        ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=32)
-        told = beneath.read_small(state, wrapper.stop_file(attempt).split("/")[1], limit=32)
+        return _read(state, attempt, took_room=False)
     except OSError as error:
         raise troubles.of_storage(error, "the task's directory could not be read") from error
     finally:
         os.close(state)
+
+
+def _read_state(directory: Path, attempt: int) -> Result | None:
+    """The same from the directory that is the wrappers' own."""
+    try:
+        state = beneath.open_directory(str(directory))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise troubles.of_storage(error, "the attempts of a task could not be read") from error
+    try:
+        return _read(state, attempt, took_room=True)
+    except OSError as error:
+        raise troubles.of_storage(error, "the attempts of a task could not be read") from error
+    finally:
+        os.close(state)
+
+
+def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
+    """`took_room`: the wrapper had room for the line of the end before it began the command."""
+    started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=_LINE)
+    ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=_LINE)
+    told = beneath.read_small(state, wrapper.stop_file(attempt).split("/")[1], limit=_LINE)
     if started is None:
         return None
-    code = _exit_code(ended[0]) if ended else None
+    code, words = _end(ended[0]) if ended else (None, frozenset())
     return Result(
         started_at=started[1],
         ended_at=ended[1] if ended and code is not None else None,
         exit_code=code,
         pid=_complete_number(started[0]),
-        told_to_end=told is not None,
+        told_to_end=told is not None or wrapper.Word.STOPPED in words,
+        began=started[0].endswith(b"\n") and (not took_room or (ended is not None and ended[0].endswith(b"\n"))),
+        words=words,
     )
 
 
-def _exit_code(line: bytes) -> int | None:
-    # The file belongs to the task: a number that no process can end with is not believed.
-    code = _complete_number(line)
-    return code if code is not None and code <= 255 else None
+def _end(lines: bytes) -> tuple[int | None, frozenset[wrapper.Word]]:
+    """The exit code and the words about it; no code where the line was cut short, or holds no more than room for it."""
+    line, newline, room = lines.partition(b"\n")
+    if room.strip(b"_\n"):
+        return None, frozenset()
+    first, *rest = line.split() or [b""]
+    # The file belongs to the task: a number that no process can end with is not believed, nor a word that we do not know.
+    code = _complete_number(first + newline)
+    if code is None or code > 255:
+        return None, frozenset()
+    said = {word.decode(errors="replace") for word in rest}
+    return code, frozenset(word for word in wrapper.Word if word in said)
 
 
 def _complete_number(line: bytes) -> int | None:

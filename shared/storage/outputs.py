@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from shared.executors import wrapper
 
 OUTPUTS = ("god.log", "god.err")
 
 
-def keep(directory: int, state: int, *, attempt: int) -> None:
+def keep(directory: int, states: Sequence[int], *, attempt: int) -> None:
     """
     Rename what `attempt` would write over to that of the attempt before: `god.log` to `god.log.1` before attempt 2 begins.
-    An attempt that has begun already writes its own, which stays. `directory` and `state` are descriptors of the task's
-    directory and of `.godocker` in it: nothing is renamed out of them, and no link is followed. Raises OSError.
+    An attempt that has begun already writes its own, which stays. `directory` and `states` are descriptors of the task's
+    directory and of those that its wrappers leave their files in: nothing is renamed out of them, and no link is followed.
+    Raises OSError.
     """
-    if attempt < 2 or _is_there(state, wrapper.started_file(attempt).split("/")[1]):
+    started = wrapper.started_file(attempt).split("/")[1]
+    if attempt < 2 or any(_is_there(state, started) for state in states):
         return
     for name in OUTPUTS:
         kept = _free_name(directory, f"{name}.{attempt - 1}")

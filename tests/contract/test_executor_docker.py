@@ -68,7 +68,7 @@ async def names(local: engine.LocalEngine) -> list[str]:
 
 NOTHING = (
     *("Binds", "CapAdd", "CgroupParent", "DeviceCgroupRules", "DeviceRequests", "Devices", "Dns", "DnsOptions"),
-    *("ExtraHosts", "Links", "OomKillDisable", "PidMode", "PortBindings", "Privileged", "PublishAllPorts", "Sysctls"),
+    *("Links", "OomKillDisable", "PidMode", "PortBindings", "Privileged", "PublishAllPorts", "Sysctls"),
     *("UTSMode", "UsernsMode", "VolumesFrom", "VolumeDriver", "Annotations", "StorageOpt", "Tmpfs", "AutoRemove"),
 )
 
@@ -89,7 +89,13 @@ async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_e
         "PidsLimit": rig.config.pids_limit,
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "SecurityOpt": ["no-new-privileges"],
-        "Ulimits": [{"Name": "core", "Hard": 0, "Soft": 0}],
+        "ShmSize": rigs.MEMORY,
+        "Ulimits": [
+            {"Name": "core", "Hard": 0, "Soft": 0},
+            {"Name": "nofile", "Hard": 16384, "Soft": 8192},
+            {"Name": "nproc", "Hard": 16384, "Soft": 16384},
+        ],
+        "ExtraHosts": [f"task-{run.handle.task_id}:127.0.0.1"],
     }
     config = found["HostConfig"]
     assert {key: config.get(key) for key in expected} == expected
@@ -102,10 +108,14 @@ async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_e
         **body.labels(run.handle, instance=rig.config.instance),
         body.DIRECTORY: run.directory,
     }
-    assert [(mount["Source"], mount["Destination"], mount["RW"]) for mount in found["Mounts"]] == [
-        (run.directory, base.WORKDIR, True)
-    ]
-    assert found["Mounts"][0]["Propagation"] == "rprivate"
+    mounts = {mount["Destination"]: (mount["Source"], mount["RW"], mount["Propagation"]) for mount in found["Mounts"]}
+    accounts = [mounts.pop(path) for path in ("/etc/passwd", "/etc/group")]
+    assert all(Path(source).parent == rig.config.shared_dir / "accounts" for source, _, _ in accounts)
+    assert {(writable, propagation) for _, writable, propagation in accounts} == {(False, "rprivate")}
+    assert mounts == {
+        base.WORKDIR: (run.directory, True, "rprivate"),
+        base.ATTEMPTS: (f"{run.directory}/.godocker", True, "rprivate"),
+    }
     assert list(found["NetworkSettings"]["Networks"]) == ["none"]
 
 
@@ -458,6 +468,7 @@ async def test_a_launch_takes_two_calls(rig: rigs.Rig, through: tuple[docker.Doc
     executor, between = through
     first = await rig.run("exit 0")
     await executor.prepare(first)
+    await executor.start(first)  # the first of an image: its users are read
     between.requests.clear()
     run = await rig.run("exit 0")
     await executor.prepare(run)

@@ -219,6 +219,19 @@ def test_a_child_is_told_which_one_it_is() -> None:
     run = runs.run_of(child, node="n1", directory="/x", settings=Settings())
     told = {"ID": "5", "FIRST": "2", "LAST": "20", "STEP": "3"}
     assert run.environment == {
-        f"{prefix}_TASK_{name}": value for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()
+        **{f"{prefix}_TASK_{name}": value for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()},
+        "GODOCKER_TASK_COUNT": "7",
+        "GODOCKER_TASK_IS_LAST": "0",
     }
     assert runs.run_of(samples.task(), node="n1", directory="/x", settings=Settings()).environment == {}
+
+
+@pytest.mark.parametrize(("asked", "count"), [("1:3", 3), ("0:10:4", 3), ("5:5", 1), ("2:20:3", 7)])
+def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -> None:
+    whole = parent(asked)
+    told = [
+        runs.run_of(arrays.child(whole, position, now=NOW), node="n1", directory="/x", settings=Settings()).environment
+        for position in range(count)
+    ]
+    assert [one["GODOCKER_TASK_IS_LAST"] for one in told] == ["0"] * (count - 1) + ["1"]
+    assert {one["GODOCKER_TASK_COUNT"] for one in told} == {str(count)}

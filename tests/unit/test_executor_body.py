@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.executors import base, wrapper
-from shared.executors.docker import body, observe
+from shared.executors import base
+from shared.executors.docker import body, limits, observe, program
 
+GB = 1024**3
 RUN = base.Run(
     handle=base.Handle("n1", 12, 3),
     image="debian",
@@ -51,11 +52,11 @@ def test_what_a_container_was_given_is_read_from_what_the_engine_says_of_it() ->
 
 
 def test_the_body_of_a_run() -> None:
-    argv = wrapper.argv(RUN)
+    argv = program.argv(RUN, state="/mnt/god-attempts", output_grace=0, grace=0)
     assert made_of(RUN) == {
         "Image": "debian:latest",
         "Entrypoint": ["/bin/sh"],
-        "Cmd": ["-c", argv[2], "god-12-3", "3", "shebang"],
+        "Cmd": ["-c", argv[2], "god-12-3", "3", "/mnt/god-attempts", "shebang", "1", "0", "0"],
         "WorkingDir": "/mnt/go-docker",
         "Env": [
             "GREETING=hello",
@@ -64,10 +65,14 @@ def test_the_body_of_a_run() -> None:
             "GODOCKER_HOME=/mnt/home",
             "HOME=/mnt/home",
             "GODOCKER_RUN=god-12-3",
+            "GODOCKER_CPUS=1.5",
+            "GODOCKER_MEMORY_MB=2048",
             "NVIDIA_VISIBLE_DEVICES=void",
+            "TINI_KILL_PROCESS_GROUP=1",
         ],
         "User": "20001:20002",
-        "StopSignal": "SIGTERM",
+        "Hostname": "task-12",
+        "StopSignal": "SIGURG",
         "Healthcheck": {"Test": ["NONE"]},
         "AttachStdin": False,
         "AttachStdout": False,
@@ -85,6 +90,7 @@ def test_the_body_of_a_run() -> None:
         "HostConfig": {
             "Mounts": [
                 bind("/opt/godshared/tasks/0/12", "/mnt/go-docker", read_only=False),
+                bind("/opt/godshared/tasks/0/12/.godocker", "/mnt/god-attempts", read_only=False),
                 bind("/home/ada", "/mnt/home", read_only=False),
                 bind("/db", "/db", read_only=True),
             ],
@@ -103,7 +109,13 @@ def test_the_body_of_a_run() -> None:
             "MemorySwap": 2147483648,
             "NanoCpus": 1500000000,
             "PidsLimit": 4096,
-            "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+            "ShmSize": 2147483648,
+            "ExtraHosts": ["task-12:127.0.0.1"],
+            "Ulimits": [
+                {"Name": "core", "Soft": 0, "Hard": 0},
+                {"Name": "nofile", "Soft": 8192, "Hard": 16384},
+                {"Name": "nproc", "Soft": 16384, "Hard": 16384},
+            ],
             "Init": True,
             "LogConfig": {"Type": "none", "Config": {}},
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
@@ -116,6 +128,9 @@ def test_a_run_that_asks_for_the_network_gets_the_configured_one_and_nothing_els
     plain, connected = made_of(RUN), made_of(replace(RUN, network="public"))
     assert connected["HostConfig"].pop("NetworkMode") == "bridge"
     plain["HostConfig"].pop("NetworkMode")
+    # Its name leads to its address in the network, not to itself alone.
+    assert plain["HostConfig"].pop("ExtraHosts") == ["task-12:127.0.0.1"]
+    assert connected["HostConfig"].pop("ExtraHosts") == []
     assert connected == plain
 
 
@@ -168,6 +183,7 @@ def test_root_gets_its_own_files_and_reads_the_rest() -> None:
     assert config["GroupAdd"] == []
     assert config["Mounts"] == [
         bind("/opt/godshared/tasks/0/12", "/mnt/go-docker", read_only=False),
+        bind("/opt/godshared/tasks/0/12/.godocker", "/mnt/god-attempts", read_only=False),
         bind("/home/ada", "/mnt/home", read_only=True, non_recursive=True),
         bind("/db", "/db", read_only=True, non_recursive=True),
     ]
@@ -217,3 +233,21 @@ def test_a_users_variables_never_stand_for_ours(environment: dict[str, str]) -> 
 )
 def test_an_image_without_a_tag_is_the_latest(image: str, reference: str) -> None:
     assert body.reference(image) == reference
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "expected"),
+    [
+        ((2.5, 4 * GB), None, (2.5, 4 * GB)),
+        ((2.5, 4 * GB), limits.Capacity(2, 3 * GB), (2, 3 * GB)),
+        ((0.5, GB), limits.Capacity(2, 3 * GB), (0.5, GB)),
+        ((0.001, GB), None, (0.01, GB)),
+    ],
+)
+def test_a_container_is_limited_to_what_its_engine_has(
+    asked: tuple[float, int], has: limits.Capacity | None, expected: tuple[float, int]
+) -> None:
+    run = replace(RUN, cpus=asked[0], memory=asked[1])
+    config = body.create_body(run, instance="lab", network="bridge", pids_limit=4096, has=has)["HostConfig"]
+    assert config["NanoCpus"] == expected[0] * 1e9
+    assert config["Memory"] == config["MemorySwap"] == config["ShmSize"] == expected[1]

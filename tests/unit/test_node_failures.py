@@ -86,7 +86,7 @@ THE_NODE, THE_COMMAND = Ending.NODE_FAILED, Ending.EXITED
         # memory is not the node's fault
         (exited(137, out_of_memory=True), left(), AFTER, Ending.OUT_OF_MEMORY, 137),
         # nor that there is no shell
-        (exited(127), None, AFTER, Ending.START_FAILED, 127),
+        (exited(125), None, AFTER, Ending.START_FAILED, 125),
     ],
 )  # fmt: skip
 def test_an_end_is_the_node_s_fault_or_the_command_s(

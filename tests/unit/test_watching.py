@@ -23,7 +23,8 @@ from services.watcher.reconcile import (
     reconcile,
 )
 from shared.broker import broker
-from shared.executors.base import Handle, Observation, RunState
+from shared.executors.base import Circumstances, Handle, Observation, RunState
+from shared.executors.wrapper import Word
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.storage.directories import Result
 from shared.store.work import Placed
@@ -184,19 +185,37 @@ def exited(code: int | None, **fields: Any) -> Observation:
 
 
 def result(code: int | None = None, **fields: Any) -> Result:
-    return Result(started_at=NOW + 1, ended_at=NOW + 9 if code is not None else None, exit_code=code, **fields)
+    times = {"started_at": NOW + 1, "ended_at": NOW + 9 if code is not None else None}
+    return Result(exit_code=code, **{**times, **fields})
+
+
+def said(code: int, *words: Word) -> Result:
+    return result(code, words=frozenset(words))
+
+
+def around(*commands: str, image: str | None = None) -> Circumstances:
+    return Circumstances(image, commands=commands)
 
 
 RUN = samples.placed()
+NO_BASH = "the image busybox:latest has no /bin/bash, which the first line of the script names"
+NO_EXEC = (
+    f"shared_dir is mounted noexec on {RUN.node}: scripts whose first line names an interpreter cannot be executed"
+)
+GAVE = f"somebody on {RUN.node} gave it"
+SEGV = "exit code 139, which shells give for an end by SIGSEGV: an access to memory that is not its own"
 TO_KILL = samples.placed(intent=Intent.KILL, intent_at=NOW + 5)
-NO_SHELL = "the image busybox:latest has no /bin/sh, which is needed to run the command"
 KILLED_BY = "killed by its owner or an admin"
 NO_WRITE = "the task's directory could not be written to from the container"
 MEMORY = "out of memory: it used more than the 1 GB it asked for"
 CHILD = "it ended well, but a process of it was killed at its memory limit of 1 GB"
 GONE = "its container was removed by somebody else while it ran"
 GONE_WITH_CODE = "its container was removed by somebody else; the exit code is the one it left in its directory"
-OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because memory ran out"
+TWICE = "its container was started a second time; how its first run ended is not known"
+NOT_EXECUTED = "exit code 126, which shells give for a program that cannot be executed; god.err may name it"
+NOT_FOUND = "exit code 127, which shells give for a program that was not found; god.err may name it"
+FULL = "the disk of shared_dir is full (or has no inodes left): there was no room for the end of the command"
+NO_OUTPUT = "god.log and god.err could not be opened in the task's directory"
 
 
 @pytest.mark.parametrize(
@@ -208,21 +227,28 @@ OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because me
         (RUN, exited(124), None, False, Ending.EXITED, 124, None),
         # codes that may be somebody else's: the wrapper's word counts
         (RUN, exited(125), result(125), True, Ending.EXITED, 125, None),
-        (RUN, exited(126), result(126), True, Ending.EXITED, 126, None),
-        (RUN, exited(127), result(127), True, Ending.EXITED, 127, None),
+        (RUN, exited(126), result(126), True, Ending.EXITED, 126, NOT_EXECUTED),
+        (RUN, exited(127), result(127), True, Ending.EXITED, 127, NOT_FOUND),
         (RUN, exited(255), result(255), True, Ending.EXITED, 255, None),
         (RUN, exited(143), result(143), True, Ending.EXITED, 143, None),
-        (RUN, exited(137), result(137), True, Ending.EXITED, 137, OUTSIDE),
+        (RUN, exited(137), result(137), True, Ending.EXITED, 137, None),
         (RUN, exited(137), result(0), True, Ending.EXITED, 0, None),
-        (RUN, exited(137), result(None), True, Ending.EXITED, 137, OUTSIDE),
+        (RUN, exited(137), result(None), True, Ending.EXITED, 137, None),
         (RUN, exited(None), result(4), True, Ending.EXITED, 4, None),
         (RUN, exited(None), None, True, Ending.EXITED, None, None),
         # the command never began
-        (RUN, exited(127), None, True, Ending.START_FAILED, 127, NO_SHELL),
+        (RUN, exited(125), result(None, began=False), True, Ending.START_FAILED, 125, FULL),
+        (RUN, exited(125), result(125, words=frozenset({Word.NO_OUTPUT})), True, Ending.START_FAILED, 125, NO_OUTPUT),
+        # whatever became of the files, it is not said that it did not begin unless that was seen
+        (RUN, exited(127), None, True, Ending.EXITED, 127, NOT_FOUND),
+        (RUN, exited(1), None, True, Ending.EXITED, 1, None),
+        # who waited for it knows better than what it wrote
+        (RUN, exited(3), result(0), True, Ending.EXITED, 3, None),
+        (RUN, exited(127), result(0), True, Ending.EXITED, 127, NOT_FOUND),
         (RUN, exited(125), None, True, Ending.START_FAILED, 125, NO_WRITE),
-        (RUN, exited(137), None, True, Ending.EXITED, 137, OUTSIDE),
+        (RUN, exited(137), None, True, Ending.EXITED, 137, None),
         # where it was not looked, the code is believed
-        (RUN, exited(127), None, False, Ending.EXITED, 127, None),
+        (RUN, exited(127), None, False, Ending.EXITED, 127, NOT_FOUND),
         # by who waits for the command itself: a signal is told from a code, and nobody else is asked
         (RUN, exited(137, by_signal=False), None, False, Ending.EXITED, 137, None),
         (RUN, exited(137, by_signal=True, reason="by a signal"), result(0), True, Ending.EXITED, 137, "by a signal"),
@@ -230,7 +256,7 @@ OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because me
         (RUN, exited(137, lost=True, reason="nobody saw"), result(0), True, Ending.LOST, 137, "nobody saw"),
         (TO_KILL, exited(137, lost=True, reason="nobody saw"), None, False, Ending.KILLED, 137, KILLED_BY),
         # a second start found the attempt taken
-        (RUN, exited(125), result(None), True, Ending.EXITED, 137, OUTSIDE),
+        (RUN, exited(125), result(None), True, Ending.EXITED, 137, TWICE),
         # removed by somebody else, which kills it first
         (RUN, exited(137, removed=True), result(None), True, Ending.LOST, 137, GONE),
         (RUN, exited(137, removed=True), None, True, Ending.LOST, 137, GONE),
@@ -242,6 +268,7 @@ OUTSIDE = "ended by SIGKILL from outside: by somebody on its host, or because me
         (RUN, exited(137, out_of_memory=True), result(137), True, Ending.OUT_OF_MEMORY, 137, MEMORY),
         (RUN, exited(1, out_of_memory=True), None, False, Ending.OUT_OF_MEMORY, 1, MEMORY),
         (RUN, exited(0, out_of_memory=True), None, False, Ending.EXITED, 0, CHILD),
+        (RUN, exited(137), result(137, words=frozenset({Word.OUT_OF_MEMORY})), True, Ending.OUT_OF_MEMORY, 137, MEMORY),
         # kills
         (TO_KILL, exited(143), result(143), True, Ending.KILLED, 137, KILLED_BY),
         (TO_KILL, exited(137), None, True, Ending.KILLED, 137, KILLED_BY),
@@ -273,6 +300,44 @@ def test_a_run_that_ended_has_its_outcome(
 
 
 @pytest.mark.parametrize(
+    ("seen", "left", "around", "interpreter", "ending", "reason"),
+    [
+        # the image, as it was looked at
+        (exited(127), None, around(image="has no /bin/sh"), None, Ending.START_FAILED, "the image busybox:latest has no /bin/sh"),
+        (exited(1), None, around(image="is for arm"), None, Ending.START_FAILED, "the image busybox:latest is for arm"),
+        (exited(126), None, around(image="has odd"), None, Ending.START_FAILED, "the image busybox:latest has odd"),
+        (exited(127), result(127), around(image="has no /bin/sh"), None, Ending.EXITED, NOT_FOUND),
+        # the first line of the script, as the wrapper saw it
+        (exited(127), said(127, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
+        (exited(126), said(126, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
+        (exited(126), said(126, Word.NO_EXEC), around(), "/bin/bash", Ending.EXITED, NO_EXEC),
+        (exited(126), said(126, Word.NO_EXEC), around(), None, Ending.EXITED, NOT_EXECUTED),
+        # somebody else
+        (exited(143), said(143, Word.STOPPED), around("docker stop"), None, Ending.EXITED, f"{GAVE}: docker stop"),
+        (exited(137), result(), around("docker kill (SIGKILL)"), None, Ending.EXITED, f"{GAVE}: docker kill (SIGKILL)"),
+        # nobody
+        (exited(143), result(143), around(), None, Ending.EXITED, None),
+        (exited(137), result(137), around(), None, Ending.EXITED, None),
+        # signals as what they are
+        (exited(139), result(139), around(), None, Ending.EXITED, SEGV),
+        (exited(130), result(130), around(), None, Ending.EXITED, "exit code 130, which shells give for an end by SIGINT"),
+        (exited(128), result(128), around(), None, Ending.EXITED, None),
+        (exited(254), result(254), around(), None, Ending.EXITED, None),
+    ],
+)  # fmt: skip
+def test_an_end_is_explained_by_what_was_seen_and_by_nothing_else(
+    seen: Observation,
+    left: Result | None,
+    around: Circumstances,
+    interpreter: str | None,
+    ending: Ending,
+    reason: str | None,
+) -> None:
+    found = outcome.of_exit(RUN, seen, left, looked=True, now=NOW + 20, around=around, interpreter=interpreter)
+    assert (found.ending, found.exit_code, found.reason) == (ending, seen.exit_code, reason)
+
+
+@pytest.mark.parametrize(
     ("recorded", "seen", "left", "looked", "started_at", "ended_at"),
     [
         (NOW, exited(0, started_at=NOW + 2), None, False, NOW, NOW + 10),
@@ -283,7 +348,11 @@ def test_a_run_that_ended_has_its_outcome(
         (NOW, exited(0, ended_at=None), None, False, NOW, NOW + 20),
         # clocks that disagree give no negative time
         (NOW + 50, exited(0), None, False, NOW + 10, NOW + 10),
-        (NOW, exited(127), None, True, None, NOW + 10),
+        (NOW, exited(125), None, True, None, NOW + 10),
+        # what the files say of times is the user's word: within those that we saw ourselves
+        (None, exited(0, started_at=None), result(0, started_at=5.0), True, NOW, NOW + 10),
+        (NOW, exited(0, ended_at=None), result(0, ended_at=5.0), True, NOW, NOW + 1),
+        (NOW, exited(0, ended_at=None), result(0, ended_at=NOW + 1e9), True, NOW, NOW + 20),
     ],
 )
 def test_the_times_of_a_run_are_the_best_that_are_known(

@@ -199,8 +199,18 @@ def test_a_planted_link_is_not_taken_for_an_attempt(wrapped: Wrapped, tmp_path: 
 
 
 def test_what_is_ours_in_the_environment_cannot_be_overridden() -> None:
-    names = ("GODOCKER_JID", "GODOCKER_PWD", "GODOCKER_HOME", "GODOCKER_RUN", "HOME")
-    run = base.Run(base.Handle("n1", 7, 2), "", 1, 1, (), 1, 1, "/x", False, environment=dict.fromkeys(names, "mine"))
+    names = (
+        "GODOCKER_JID",
+        "GODOCKER_PWD",
+        "GODOCKER_HOME",
+        "GODOCKER_RUN",
+        "GODOCKER_CPUS",
+        "GODOCKER_MEMORY_MB",
+        "HOME",
+    )
+    run = base.Run(
+        base.Handle("n1", 7, 2), "", 1, 1, (), 1, 2**29, "/x", False, environment=dict.fromkeys(names, "mine")
+    )
     made = wrapper.environment(run, workdir="/work", home="/home")
     assert made == {
         "GODOCKER_JID": "7",
@@ -208,6 +218,8 @@ def test_what_is_ours_in_the_environment_cannot_be_overridden() -> None:
         "GODOCKER_HOME": "/home",
         "HOME": "/home",
         "GODOCKER_RUN": "god-7-2",
+        "GODOCKER_CPUS": "1",
+        "GODOCKER_MEMORY_MB": "512",
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.executors import base, wrapper
-from shared.executors.docker import gpus
+from shared.executors.docker import gpus, limits, program
 
 INSTANCE = (
     "godocker.instance"  #: whose it is: the mark of a system, or what versions without marks were configured to say
@@ -30,18 +30,25 @@ def create_body(
     instance: str,
     network: str,
     pids_limit: int,
+    output_grace: float = 0.0,
+    grace: float = 0.0,
+    has: limits.Capacity | None = None,
+    rung: int = 0,
+    accounts: Mapping[str, str] | None = None,
     volumes: Sequence[Mapping[str, Any]] = (),
     tmpfs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """
     The body for `POST /containers/create`. `network` is what the engine calls the run's network, where it has one; `volumes` and
-    `tmpfs` are what its temporary room is made by.
+    `tmpfs` are what its temporary room is made by. `output_grace` and `grace` are seconds that processes are waited for after the
+    command's end; `has` is what the engine has, `rung` which resource limits it may give; `accounts` are files of the host by the
+    paths that they are mounted at.
     """
-    argv = wrapper.argv(run)
-    home = next((mount.target for mount in run.mounts if mount.name == "home"), None)
+    argv = program.argv(run, state=base.ATTEMPTS, output_grace=output_grace, grace=grace)
+    home = home_of(run)
     data = next((mount.target for mount in run.mounts if mount.target == base.DATA), None)
     environment = wrapper.environment(run, workdir=base.WORKDIR, home=home, data=data)
-    environment |= gpus.environment(run.gpus)
+    environment |= gpus.environment(run.gpus) | program.INIT_ENVIRONMENT
     return {
         "Image": reference(run.image),
         # The image's own entry point, command, user, stop signal and health check are all overridden.
@@ -50,7 +57,8 @@ def create_body(
         "WorkingDir": base.WORKDIR,
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "User": "0:0" if run.root else f"{run.uid}:{run.gid}",
-        "StopSignal": "SIGTERM",
+        "Hostname": hostname(run),
+        "StopSignal": program.STOP_SIGNAL,
         "Healthcheck": {"Test": ["NONE"]},
         "AttachStdin": False,
         "AttachStdout": False,
@@ -66,7 +74,9 @@ def create_body(
         "NetworkingConfig": {"EndpointsConfig": _endpoints(run, network=network)},
         "HostConfig": {
             **_host_config(run, network=network, pids_limit=pids_limit),
-            "Mounts": [*_mounts(run), *volumes],
+            **limits.of_run(run.cpus, run.memory, has),
+            "Ulimits": limits.ulimits(rung),
+            "Mounts": [*_mounts(run), *_files(accounts or {}), *volumes],
             "Tmpfs": dict(tmpfs or {}),
         },
     }
@@ -75,6 +85,16 @@ def create_body(
 def labels(handle: base.Handle, *, instance: str) -> dict[str, str]:
     """A container is known as ours by these, and as which attempt. `instance` is the mark of the system."""
     return {INSTANCE: instance, TASK: str(handle.task_id), ATTEMPT: str(handle.attempt)}
+
+
+def hostname(run: base.Run) -> str:
+    """The name that a task has for itself, whichever attempt it is; others in its network know it by the same."""
+    return f"task-{run.handle.task_id}"
+
+
+def home_of(run: base.Run) -> str | None:
+    """Where the run finds its user's home; None where it has none of its own."""
+    return next((mount.target for mount in run.mounts if mount.name == "home"), None)
 
 
 def reference(image: str) -> str:
@@ -96,11 +116,9 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
         "PortBindings": {_port(mapping): [{"HostIp": "", "HostPort": str(mapping.host)}] for mapping in run.ports},
         "Devices": gpus.paths(run.gpus),
         "DeviceRequests": gpus.requests(run.gpus),
-        "Memory": run.memory,
-        "MemorySwap": run.memory,  # the sum of both: no swap
-        "NanoCpus": round(run.cpus * 1e9),
+        # Engines enter an own name for an address of a network only, and without any it would mean nothing.
+        "ExtraHosts": [] if run.network else [f"{hostname(run)}:127.0.0.1"],
         "PidsLimit": pids_limit,
-        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
         "Init": True,
         "LogConfig": {"Type": "none", "Config": {}},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
@@ -111,7 +129,7 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
 def _endpoints(run: base.Run, *, network: str) -> dict[str, Any]:
     # Others in the network of a user or a project find it by its container's name and by this one, which no attempt changes.
     named = run.network is not None and run.network != base.PUBLIC
-    return {network: {"Aliases": [f"task-{run.handle.task_id}"]}} if named else {}
+    return {network: {"Aliases": [hostname(run)]}} if named else {}
 
 
 def _port(mapping: base.PortMapping) -> str:
@@ -120,13 +138,20 @@ def _port(mapping: base.PortMapping) -> str:
 
 def _mounts(run: base.Run) -> list[dict[str, Any]]:
     # `Mounts`, not `Binds`: for the latter the engine makes a missing source, as root.
-    mounts = [_bind(run.directory, base.WORKDIR, read_only=False, recursive=True)]
+    mounts = [
+        _bind(run.directory, base.WORKDIR, read_only=False, recursive=True),
+        _bind(run.state or f"{run.directory}/{wrapper.STATE}", base.ATTEMPTS, read_only=False, recursive=True),
+    ]
     for mount in run.mounts:
         # Read-only does not reach what is mounted below the source, on engines before 25. Where root runs, that is left out.
         mounts.append(
             _bind(mount.source, mount.target, read_only=mount.read_only or run.root, recursive=not run.root),
         )
     return mounts
+
+
+def _files(accounts: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [_bind(source, target, read_only=True, recursive=False) for target, source in accounts.items()]
 
 
 def _bind(source: str, target: str, *, read_only: bool, recursive: bool) -> dict[str, Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import ssl
+import tarfile
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiodocker
@@ -17,9 +20,25 @@ from shared import errors, settings
 POOL = 64  #: connections for short calls; more than that an engine does not do better at once
 KEEPALIVE = 300.0  #: seconds an idle connection is kept
 CONNECT_TIMEOUT = 5.0  #: seconds for a connection to be made
+_TAR_HEADERS = 4096  #: bytes before the content of an archive's first file, at most: long names have their own
 WORDS = 300  #: characters kept of what an engine says
 
 _CANNOT_CONNECT = 900  #: aiodocker's own status for a connection that was not made or broke
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file in a container, which need not run. `content` are its first bytes."""
+
+    mode: int
+    size: int
+    is_regular: bool
+    link: str  #: where a symbolic link leads; empty for anything else
+    content: bytes
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self.content) == self.size
 
 
 class Engine:
@@ -52,10 +71,19 @@ class Engine:
         `timeout` is in seconds. `long` calls get a connection of their own: a hundred of them do not keep a short one waiting.
         """
         limits = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=CONNECT_TIMEOUT)
-        async with self._request(self._client(long=long), method, path, params, body, limits) as response:
-            payload = await response.read()
-            is_json = response.content_type == "application/json"
-            return response.status, orjson.loads(payload) if payload and is_json else None
+        for is_last in (False, True):
+            client = self._client(long=long)
+            try:
+                async with self._request(client, method, path, params, body, limits) as response:
+                    payload = await response.read()
+                    is_json = response.content_type == "application/json"
+                    return response.status, orjson.loads(payload) if payload and is_json else None
+            except aiodocker.DockerError as error:
+                if is_last or not _is_of_another_version(error):
+                    raise
+                # It was upgraded behind its socket, and did nothing: what it takes is asked anew.
+                client.api_version = "auto"
+        raise AssertionError("unreachable")
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -66,8 +94,32 @@ class Engine:
         which the connection counts as dead.
         """
         limits = aiohttp.ClientTimeout(total=total, sock_read=silence, sock_connect=CONNECT_TIMEOUT)
-        async with self._request(self._client(long=True), method, path, params, None, limits) as response:
-            yield _json_lines(response)
+        client = self._client(long=True)
+        try:
+            async with self._request(client, method, path, params, None, limits) as response:
+                yield _json_lines(response)
+        except aiodocker.DockerError as error:
+            if _is_of_another_version(error):
+                client.api_version = "auto"  # for whoever tries again
+            raise
+
+    async def read_file(self, container: str, path: str, *, limit: int) -> ImageFile | None:
+        """The first `limit` bytes of a file in a container; None where there is none. Links are not followed."""
+        limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
+        try:
+            async with self._request(
+                self._client(long=True), "GET", f"containers/{container}/archive", {"path": path}, None, limits
+            ) as response:
+                data = bytearray()
+                async for chunk in response.content.iter_any():
+                    data += chunk
+                    if len(data) >= limit + _TAR_HEADERS:
+                        break
+        except aiodocker.DockerError as error:
+            if error.status == 404:
+                return None
+            raise
+        return _first_of(bytes(data), limit=limit)
 
     @contextlib.asynccontextmanager
     async def afresh(self) -> AsyncIterator[Engine]:
@@ -151,6 +203,23 @@ class Engine:
             url = f"{'https' if tls else 'http'}://{url.split('://', 1)[1]}"
         session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return aiodocker.Docker(url=url, connector=connector, session=session, timeout=timeout)
+
+
+def _first_of(archive: bytes, *, limit: int) -> ImageFile | None:
+    """The first file of a tar archive that may be cut off; None where it holds none."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            entry = opened.next()
+    except tarfile.TarError:
+        return None
+    if entry is None:
+        return None
+    content = archive[entry.offset_data :][: min(entry.size, limit)] if entry.isreg() else b""
+    return ImageFile(entry.mode, entry.size, entry.isreg(), entry.linkname if entry.issym() else "", content)
+
+
+def _is_of_another_version(error: aiodocker.DockerError) -> bool:
+    return error.status == 400 and "client version" in error.message.lower()
 
 
 def words(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -13,11 +14,12 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import client, events, host, images, launch, observe
+from shared.executors.docker import client, endings, events, host, images, launch, limits, observe, program
 
 log = structlog.get_logger(__name__)
 
 REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
+STOP_AGAIN = 0.5  #: seconds until a container that was told to end is told once more
 INSPECTS = 8  #: of ended containers at once
 
 _FEATURES = frozenset(
@@ -85,7 +87,11 @@ class DockerExecutor:
         return await asyncio.gather(*(self._report(one.node) for one in self._hosts.values()))
 
     async def prepare(self, run: base.Run) -> None:
-        await self._host(run.handle.node).images.ensure(run.image)
+        on = self._host(run.handle.node)
+        await on.images.ensure(run.image)
+        # What a start needs to know of both, asked here: a start is to take two calls.
+        await on.has()
+        await on.accounts.identify(run.image)
 
     async def start(self, run: base.Run) -> float:
         images.check_reference(run.image)
@@ -129,6 +135,19 @@ class DockerExecutor:
             async for event in events.watch(on.engine, owner=on.owner, root=on.root, seen=on.known, skew=on.skew):
                 yield event
         await asyncio.Event().wait()
+
+    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+        on = self._host(handle.node)
+        identifier = on.known.of(handle)
+        if identifier is None:
+            found = await self._find(handle)
+            if found is None:
+                return base.Circumstances()
+            identifier = found["Id"]
+        try:
+            return await endings.circumstances(on.engine, identifier, shell=shell, ahead=on.skew.ahead)
+        except aiodocker.DockerError as error:
+            raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
     async def stop(self, handle: base.Handle, *, grace: float) -> None:
         # By id: a name could by now be that of another one. One that was seen to be ours needs no look before.
@@ -213,6 +232,7 @@ class DockerExecutor:
         except aiodocker.DockerError as error:
             raise errors.NodeUnavailable(on.node.name, client.words(error.message)) from error
         answered_at = clock.now()
+        on.capacity = limits.capacity(info) or on.capacity
         if theirs := observe.timestamp(info.get("SystemTime")):
             on.skew.hear(theirs, asked_at=asked_at, answered_at=answered_at)
         return dict(info)
@@ -282,13 +302,28 @@ class DockerExecutor:
         """TERM, wait, KILL: the engine does all of it, and answers after it. False where there is no container of that id."""
         seconds = math.ceil(grace)
         path, timeout = f"containers/{identifier}/stop", seconds + self._config.docker_timeout
+        again = asyncio.create_task(self._tell_again(node, identifier, grace), name=f"stop {identifier[:12]} again")
         try:
             await self._engine(node).call("POST", path, params={"t": str(seconds)}, timeout=timeout, long=True)
         except aiodocker.DockerError as error:
             if error.status not in (404, 409):
                 raise errors.NodeUnavailable(node, client.words(error.message)) from error
             return error.status == 409  # somebody else is removing it
+        finally:
+            again.cancel()
         return True
+
+    async def _tell_again(self, node: str, identifier: str, grace: float) -> None:
+        """
+        The stop signal once more, for a container that began within the last milliseconds: its init, or the wrapper, may not
+        have been ready for the first. Those that were ignore the second.
+        """
+        await asyncio.sleep(STOP_AGAIN)
+        if grace <= STOP_AGAIN:
+            return
+        with contextlib.suppress(aiodocker.DockerError, errors.NodeUnavailable):
+            params = {"signal": program.STOP_SIGNAL}
+            await self._engine(node).call("POST", f"containers/{identifier}/kill", params=params)
 
     async def _delete(self, node: str, identifier: str) -> bool:
         """Remove a container with all it holds. False where there is none of that id."""

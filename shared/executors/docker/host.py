@@ -11,7 +11,7 @@ import structlog
 
 from shared import errors, settings
 from shared.executors import base
-from shared.executors.docker import client, images, known, networks, observe, scratch, skew
+from shared.executors.docker import accounts, client, images, known, limits, networks, observe, scratch, skew
 
 log = structlog.get_logger(__name__)
 
@@ -27,12 +27,26 @@ class Host:
         self.images = images.Images(self.engine, pull_timeout=config.pull_timeout)
         self.networks = networks.Networks(self.engine, instance=owner.mark, configured=config.docker_network)
         self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=owner.mark)
+        self.accounts = accounts.Accounts(self.engine, config.shared_dir)
+        #: What the engine has, as it last said; None: it was not asked yet.
+        self.capacity: limits.Capacity | None = None
+        self.rung = 0  #: of `limits.ULIMITS`, the first that its daemon was not seen to refuse
         self.known = known.Known()
         self.skew = skew.Skew(node.name)
         #: What never changes again: ended containers by their id.
         self.ended: dict[str, base.Observation] = {}
         #: The last sample of a container by its id: when, and the cpu seconds it had used by then.
         self.samples: dict[str, tuple[float, float]] = {}
+
+    async def has(self) -> limits.Capacity | None:
+        """What the engine has. It is asked once, and whoever asks it for anything else keeps that up to date."""
+        if self.capacity is None:
+            try:
+                _, info = await self.engine.call("GET", "info")
+            except aiodocker.DockerError as error:
+                raise errors.NodeUnavailable(self.node.name, client.words(error.message)) from error
+            self.capacity = limits.capacity(info)
+        return self.capacity
 
     def is_reached_as(self, node: settings.Node) -> bool:
         """Whether this is the host that `node` says, if it may have another size or other labels."""

@@ -10,7 +10,7 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, host, observe, refusals
+from shared.executors.docker import body, client, host, limits, observe, refusals
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +25,7 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
     deadline = clock.monotonic() + config.start_timeout
     while clock.monotonic() < deadline:
         await on.networks.ensure(run.network)
+        rung = on.rung
         identifier = await _create(on, run, config, deadline)
         if identifier is None:
             found = await _taken(on, run.handle)
@@ -36,7 +37,7 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
                 log.info("container.adopted", run=run.handle.name, node=on.engine.name)
                 return _started_at(on, found)
             identifier = str(found["Id"])
-        started = await _start(on, run, identifier, config)
+        started = await _start(on, run, identifier, config, rung)
         if started is not None:
             on.known.note(run.handle, identifier)
             return started
@@ -45,13 +46,19 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
 
 async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadline: float) -> str | None:
     """The new container's id; None where its name is taken."""
-    looked = False
+    looked = asked_again = False
     while True:
+        mounts = await on.accounts.mounts(run, home=body.home_of(run) or base.WORKDIR)
         content = body.create_body(
             run,
             instance=on.owner.mark_of(run.handle),
             network=on.networks.name_of(run.network),
             pids_limit=config.pids_limit,
+            output_grace=config.output_grace,
+            grace=max(config.kill_grace, config.lifespan_grace),
+            has=await on.has(),
+            rung=on.rung,
+            accounts=mounts,
             volumes=on.scratch.volumes(run),
             tmpfs=on.scratch.tmpfs(run),
         )
@@ -63,12 +70,22 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
                 body=content,
                 timeout=config.start_timeout,
             )
-            return str(created["Id"])
+            identifier = str(created["Id"])
+            if mounts is None:
+                # The first of its image. It has to be made again where the image lacks its user.
+                await on.accounts.learn(run, identifier)
+                if await on.accounts.mounts(run, home=body.home_of(run) or base.WORKDIR):
+                    await _discard(on.engine, identifier)
+                    continue
+            return identifier
         except aiodocker.DockerError as error:
             if error.status == 409:
                 return None
             if clock.monotonic() < deadline and on.networks.was_lost(run.network, error.message):
                 await on.networks.ensure(run.network)
+                continue
+            if limits.is_refused_cpus(error.message) and on.capacity is not None and not asked_again:
+                on.capacity, asked_again = None, True  # it has become smaller
                 continue
             if run.tmpstorage is not None and on.scratch.is_refused_quota(error.message):
                 continue
@@ -114,19 +131,26 @@ def _whose(on: host.Host, found: dict[str, Any]) -> str:
     return f"the GoDocker system {mark}"
 
 
-async def _start(on: host.Host, run: base.Run, identifier: str, config: settings.Settings) -> float | None:
+async def _start(on: host.Host, run: base.Run, identifier: str, config: settings.Settings, rung: int) -> float | None:
     """When it started; None where it could not be because the container or its network was removed meanwhile."""
     engine = on.engine
     try:
         await on.scratch.hand_over(run, identifier)
         status, _ = await engine.call("POST", f"containers/{identifier}/start", timeout=config.start_timeout)
     except aiodocker.DockerError as error:
-        if error.status == 404 and "no such container" in error.message.lower():
+        lower = error.message.lower()
+        if (error.status == 404 and "no such container" in lower) or "marked for removal" in lower:
             return None
         if on.networks.was_lost(run.network, error.message):
             return None
+        refused = limits.is_refused_ulimit(error.message)
         if not await _discard(engine, identifier):
             return await _when_started(on, run.handle)
+        if refused:
+            log.warning("node.limits_refused", node=engine.name, reason=client.words(error.message))
+            # Others that began with the same have found it too.
+            on.rung = min(max(on.rung, rung + 1), len(limits.ULIMITS) - 1)
+            return None  # to be made again, with lower ones
         raise refusals.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
         return await _when_started(on, run.handle)

@@ -106,6 +106,9 @@ class ProcessExecutor:
         await tree.kill(found, self._scans)
         await asyncio.to_thread(self._records.delete, handle.name)
 
+    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+        return base.Circumstances()
+
     async def stats(self, handle: base.Handle) -> base.Stats | None:
         found = await self._look(handle)
         if found is None or found.process is None:

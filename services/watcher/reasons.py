@@ -1,0 +1,82 @@
+"""Sentences about how a command ended, for its owner: pure. None of them says more than was seen."""
+
+from __future__ import annotations
+
+import signal
+
+from shared.executors.base import Circumstances
+from shared.executors.wrapper import Word
+from shared.storage.directories import Result
+from shared.store.work import Placed
+
+#: Signals that a process brings on itself, as a rule, and by what.
+_OWN_FAULTS = {
+    signal.SIGILL: "an instruction that the processor does not have",
+    signal.SIGTRAP: "a breakpoint that nobody waited for",
+    signal.SIGABRT: "the program gave itself up",
+    signal.SIGBUS: "an access to memory that is not there, as when a file that it has mapped was cut short",
+    signal.SIGFPE: "an arithmetic operation without a result",
+    signal.SIGSEGV: "an access to memory that is not its own",
+    signal.SIGSYS: "a system call that is not allowed",
+}
+#: Of signals that somebody sends: without anybody who was seen to, their codes are the command's own.
+_SENT = (signal.SIGKILL, signal.SIGTERM)
+
+
+def never_began(
+    task: Placed, code: int | None, result: Result | None, around: Circumstances, *, taken: int
+) -> str | None:
+    """Why a run that ended did so before its command began; None where the command did. `taken`: the wrapper's own code."""
+    if result is None and around.shell is not None:
+        return f"the image {task.image} {around.shell}"
+    if code != taken:
+        return None
+    if result is None:
+        return "the task's directory could not be written to from the container"
+    if not result.began:
+        return "the disk of shared_dir is full (or has no inodes left): there was no room for the end of the command"
+    if Word.NO_OUTPUT in result.words:
+        return "god.log and god.err could not be opened in the task's directory"
+    return None
+
+
+def of_end(
+    task: Placed, code: int | None, result: Result | None, around: Circumstances, *, interpreter: str | None
+) -> str | None:
+    """What is to be said of a command that came to its end. `interpreter`: what the first line of its script names."""
+    if around.commands:
+        return f"somebody on {task.node} gave it: {', '.join(around.commands)}"
+    words = result.words if result else frozenset()
+    if Word.NO_INTERPRETER in words and interpreter:
+        return f"the image {task.image} has no {_shown(interpreter)}, which the first line of the script names"
+    if Word.NO_EXEC in words and interpreter:
+        return f"shared_dir is mounted noexec on {task.node}: scripts whose first line names an interpreter cannot be executed"
+    return of_code(code)
+
+
+def of_code(code: int | None) -> str | None:
+    """What a code means by convention of shells (POSIX XCU 2.8.2); None for one that is the command's own."""
+    match code:
+        case 126:
+            return "exit code 126, which shells give for a program that cannot be executed; god.err may name it"
+        case 127:
+            return "exit code 127, which shells give for a program that was not found; god.err may name it"
+    try:
+        number = signal.Signals(code - 128) if code is not None and 128 < code < 128 + signal.SIGRTMIN else None
+    except ValueError:
+        number = None
+    if number is None or number in _SENT:
+        return None
+    if fault := _OWN_FAULTS.get(number):
+        return f"exit code {code}, which shells give for an end by {number.name}: {fault}"
+    return f"exit code {code}, which shells give for an end by {number.name}"
+
+
+def second_start() -> str:
+    """Of a run whose attempt was found taken by its own wrapper, and that left no end."""
+    return "its container was started a second time; how its first run ended is not known"
+
+
+def _shown(path: str) -> str:
+    plain = "".join(char if char.isprintable() else "?" for char in path)
+    return plain if len(plain) <= 100 else f"{plain[:99]}…"

@@ -1,0 +1,80 @@
+"""Facts around the end of a container that its exit code does not tell: asked of the engine while it still has it."""
+
+from __future__ import annotations
+
+import posixpath
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from shared import clock
+from shared.executors import base
+from shared.executors.docker import client, elf, program
+
+SHELL = "/bin/sh"
+_LINKS = 8  #: that are followed
+_HEADER = 64 * 1024  #: bytes of a program that are read
+_SETTLED = 0.1  #: seconds of events after now that are waited for: the engine's clock is not quite ours
+
+
+async def circumstances(
+    engine: client.Engine, identifier: str, *, shell: bool, ahead: float = 0.0
+) -> base.Circumstances:
+    """See `base.Executor.circumstances`. `ahead`: seconds by which the engine's clock is ahead of ours."""
+    return base.Circumstances(
+        shell=await _why_no_shell(engine, identifier) if shell else None,
+        commands=await _commands(engine, identifier, until=clock.now() + ahead + _SETTLED),
+    )
+
+
+async def _commands(engine: client.Engine, identifier: str, *, until: float) -> list[str]:
+    filters = orjson.dumps({"type": ["container"], "container": [identifier], "event": ["kill"]}).decode()
+    parameters = {"since": "0", "until": f"{until:.9f}", "filters": filters}
+    found: list[str] = []
+    async with engine.stream(
+        "GET", "events", params=parameters, total=client.CONNECT_TIMEOUT, silence=None
+    ) as messages:
+        async for message in messages:
+            named = command(message.get("Actor", {}).get("Attributes", {}))
+            if named not in found:
+                found.append(named)
+    return found
+
+
+def command(attributes: Mapping[str, Any]) -> str:
+    """What somebody did who sent the signal that an engine's event tells of."""
+    said = str(attributes.get("signal", ""))
+    try:
+        name = signal.Signals(int(said)).name if said.isdigit() else said
+    except ValueError:
+        name = f"signal {said}"
+    return "docker stop" if name in (program.STOP_SIGNAL, "SIGTERM") else f"docker kill ({name})"
+
+
+async def _why_no_shell(engine: client.Engine, identifier: str) -> str | None:
+    found = await _resolved(engine, identifier, SHELL)
+    if found is None:
+        return "has no /bin/sh, which is needed to run the command"
+    if not found.is_regular or not found.mode & 0o111:
+        return "has a /bin/sh that is not executable"
+    header = elf.parse(found.content)
+    if header is None:
+        return None if found.content.startswith(b"#!") else "has a /bin/sh that is no program"
+    _, info = await engine.call("GET", "info")
+    if not header.runs_on(str(info.get("Architecture", header.machine))):
+        return f"is for another processor: its /bin/sh is one for {header.machine}, the node is {info['Architecture']}"
+    if header.loader and await _resolved(engine, identifier, header.loader) is None:
+        return f"has a /bin/sh that needs {client.words(header.loader)}, which is not there"
+    return None
+
+
+async def _resolved(engine: client.Engine, identifier: str, path: str) -> client.ImageFile | None:
+    """A file of a container with the links followed that lead to it; those on the way are followed by the engine."""
+    for _ in range(_LINKS):
+        found = await engine.read_file(identifier, path, limit=_HEADER)
+        if found is None or not found.link:
+            return found
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), found.link))
+    return None
