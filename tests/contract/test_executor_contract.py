@@ -148,7 +148,8 @@ async def test_what_one_process_started_another_one_sees_and_ends(rig: rigs.Rig)
 
 
 async def test_events_begin_with_a_resync_and_tell_of_start_end_and_removal(rig: rigs.Rig) -> None:
-    await rig.ended(await rig.start("exit 0"))  # the first container of an image may be made twice
+    if rig.kind == "docker":
+        await rig.ended(await rig.start("exit 0"))  # the first container of an image may be made twice
     async with rig.watched() as events:
         assert events[0].kind is base.EventKind.RESYNC
         run = await rig.start("exit 9")
@@ -158,7 +159,7 @@ async def test_events_begin_with_a_resync_and_tell_of_start_end_and_removal(rig:
             lambda: base.EventKind.REMOVED in kinds(events, run.handle), "the removal is told of", timeout=5
         )
     assert kinds(events, run.handle) == [base.EventKind.STARTED, base.EventKind.EXITED, base.EventKind.REMOVED]
-    [ended] = [event for event in events if event.kind is base.EventKind.EXITED]
+    [ended] = [event for event in events if event.kind is base.EventKind.EXITED and event.handle == run.handle]
     assert ended.exit_code == 9
     assert ended.at == pytest.approx(time.time(), abs=10)
 
