@@ -24,7 +24,7 @@ async def kill_waiting(stores: Stores) -> int:
     killed = await stores.tasks.transition_many(moves)
     metrics.ENDED.labels(ending=Ending.KILLED).inc(len(killed))
     if killed:
-        log.info("tasks.killed_waiting", count=len(killed))
+        log.debug("tasks.killed_waiting", count=len(killed))
     return len(killed)
 
 

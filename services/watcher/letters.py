@@ -30,6 +30,7 @@ def notice(task: Task, event: NoticeEvent, *, to: str, directory: str) -> Notice
     running = event is NoticeEvent.RUNNING
     return Notice(
         id=notice_id(task.id, task.attempt, event),
+        user=task.user.id,
         to=to,
         subject=f"Task {task.id}{_named(task)} {'is running' if running else _how(task)}",
         text=_running(task, directory) if running else _over(task, directory),

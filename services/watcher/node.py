@@ -238,7 +238,10 @@ class NodeWatch:
             self._reconciled("node_unavailable")
         if self._answers != (error is None):
             self._answers = error is None
-            log.warning("node.answers" if self._answers else "node.silent", node=self._node, error=str(error or ""))
+            if self._answers:
+                log.info("node.answers", node=self._node)
+            else:
+                log.warning("node.silent", node=self._node, error=str(error))
 
     # --- intents --------------------------------------------------------------------------
 

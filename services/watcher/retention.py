@@ -70,6 +70,7 @@ class Retention:
         await self._stores.recipes.remove_of(user)
         await self._stores.app_tokens.remove_of(user)
         await self._stores.receipts.remove_of(user)
+        await self._stores.outbox.remove_of(user)
         await self._forget_bills(user)
         await self._stores.users.remove(user)
         await self._stores.deletions.done(user)

@@ -25,6 +25,7 @@ class Notice(Stored):
     """`at` is when it happened, in seconds since the epoch: that a mail server was away does not change the letter's date."""
 
     id: str = Field(alias="_id")
+    user: str | None = None  #: whose task it is about; None in one of an earlier version
     to: str
     subject: str
     text: str

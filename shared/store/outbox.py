@@ -75,6 +75,11 @@ class OutboxStore:
         """Let a mail be tried again in `seconds`."""
         await self._update(notice, {"due": _in(seconds), "claim": None, "reason": {"$literal": reason}})
 
+    @connection.translated
+    async def remove_of(self, user: str) -> None:
+        """Remove the mails of a user who is deleted, sent or not."""
+        await self._outbox.delete_many({"user": {"$eq": user}})
+
     async def _update(self, notice: Notice, fields: dict[str, Any]) -> None:
         await self._outbox.update_one({"_id": notice.id, "claim": notice.claim}, [{"$set": fields}])
 

@@ -97,6 +97,19 @@ def test_a_script_creates_a_task_waits_for_it_and_reads_its_log_where_it_lies(sc
     assert script.json("GET", f"task/{task_id}/status")["status"]["primary"] == "over"
 
 
+def test_fifty_commands_in_a_row_as_one_user_are_let_in(system: System) -> None:
+    """The original command line has no sessions: each of its commands logs in, and asks for one thing."""
+    key = system.add_user("carol")
+    credentials = json.dumps({"user": "carol", "apikey": key})
+    plain = {"Content-type": "application/json", "Accept": "application/json"}
+    for command in range(50):
+        answer = requests.post(f"{system.base_url}/api/1.0/authenticate", credentials, headers=plain, timeout=30)
+        assert answer.status_code == 200, f"command {command}: {answer.text}"
+        headers = {"Authorization": f"Bearer {answer.json()['token']}", **plain}
+        answer = requests.get(f"{system.base_url}/api/1.0/task/active", headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+
+
 def test_a_script_tells_a_listing_from_a_file_by_the_content_type(script: Script) -> None:
     over = script.wait_over(script.create(task("echo hello; mkdir results; echo 1 > results/one")))
     listing = script.call("GET", f"task/{over['id']}/files/")

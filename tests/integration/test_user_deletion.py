@@ -15,6 +15,7 @@ from shared import clock, errors, lifetime
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
+from shared.models.notice import Notice
 from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
@@ -51,6 +52,8 @@ async def world(gateway: Gateway) -> Gateway:
         await gateway.stores.app_tokens.add(token)
         receipt = RequestKey(name, "key", "body").receipt([1], now=samples.NOW)
         await gateway.stores.database["receipts"].insert_one(receipt.model_dump(by_alias=True))
+        mail = Notice(id=f"{number}-1-over", user=name, to=f"{name}@lab.test", subject="x", text="x", at=samples.NOW)
+        await gateway.stores.outbox.write([mail])
         await gateway.add_project(f"of-{name}", owner=name, members=["alice", "bob"])
     await gateway.stores.deletions.ask(Deletion(id="alice", asked_by="admin", asked_at=samples.NOW))
     return gateway
@@ -105,6 +108,7 @@ async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
         "usage": await database["usage"].count_documents({"user": name}),
         "recipes": await database["recipes"].count_documents({"owner": name}),
         "app_tokens": await database["app_tokens"].count_documents({"user": name}),
+        "outbox": await database["outbox"].count_documents({"user": name}),
         "receipts": await database["receipts"].count_documents({"_id": {"$regex": f"^{name}:"}}),
         "owned": await database["projects"].count_documents({"owner": name}),
         "member": await database["projects"].count_documents({"members": name}),
@@ -119,6 +123,7 @@ ALL_OF_BOB = {
     "usage": 1,
     "recipes": 1,
     "app_tokens": 1,
+    "outbox": 1,
     "receipts": 1,
     "owned": 1,
     "member": 2,
@@ -149,6 +154,7 @@ STEPS = (
     ("recipes", "remove_of"),
     ("app_tokens", "remove_of"),
     ("receipts", "remove_of"),
+    ("outbox", "remove_of"),
     ("users", "remove"),
     ("deletions", "done"),
 )

@@ -42,11 +42,12 @@ async def watch(
     failures = 0
     since: int | None = None  # timeNano of the last event seen
     while not engine.is_closed:
-        connected_at = clock.monotonic()
+        connected_at, quiet, connected = clock.monotonic(), False, False
         try:
             async with engine.stream(
                 "GET", "events", params=_parameters(owner, since), total=None, silence=silence
             ) as messages:
+                connected = True
                 yield base.Event(engine.name, base.EventKind.RESYNC)
                 async for message in messages:
                     since = message.get("timeNano", since)
@@ -59,11 +60,15 @@ async def watch(
             reason = "the engine ended the stream"
         except errors.NodeUnavailable as error:
             reason = str(error)
+            quiet = connected and isinstance(error.__cause__, TimeoutError)
         except aiodocker.DockerError as error:
             reason = client.words(error.message)
         lasted = clock.monotonic() - connected_at
         failures = 0 if lasted >= HEALTHY else failures + 1
-        log.info("events.reconnect", node=engine.name, reason=reason, lasted=round(lasted, 1), failures=failures)
+        if quiet:  # nothing happened there for a while: nobody has to do anything about it
+            log.debug("events.quiet", node=engine.name, lasted=round(lasted, 1))
+        else:
+            log.info("events.reconnect", node=engine.name, reason=reason, lasted=round(lasted, 1), failures=failures)
         # Spread out: many watchers see the same engine go away at the same moment.
         await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
 
