@@ -120,3 +120,24 @@ def test_what_cannot_be_json_is_written_as_text(written: io.StringIO) -> None:
 def test_a_level_that_is_not_asked_for_is_not_written(written: io.StringIO) -> None:
     structlog.get_logger("test").debug("details")
     assert written.getvalue() == ""
+
+
+def test_lines_of_ours_and_of_libraries_come_in_the_order_in_which_they_were_said(written: io.StringIO) -> None:
+    for number in range(3):
+        structlog.get_logger("test").info("ours", number=number)
+        logging.getLogger("some.library").warning("theirs")
+    events = [orjson.loads(line)["event"] for line in written.getvalue().splitlines()]
+    assert events == ["ours", "theirs"] * 3
+
+
+def test_a_log_that_nobody_can_take_ends_nothing(written: io.StringIO) -> None:
+    written.close()
+    structlog.get_logger("test").info("ours")
+
+
+def test_at_a_level_for_a_moment(written: io.StringIO) -> None:
+    logs.set_level("error")
+    with logs.at_level("info"):
+        structlog.get_logger("test").info("said")
+    structlog.get_logger("test").info("not said")
+    assert orjson.loads(written.getvalue())["event"] == "said"
