@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from shared import clock, errors
 from shared.auth import apikeys
 from shared.models.deletion import Deletion
+from shared.models.user import DOCKER_MOST as MOST
 from shared.models.user import USER_ID, User
 from shared.settings import Settings
 from shared.store import stores
 
 ADMIN = "admin"
-MOST = 2**31 - 1  #: the highest uid and gid that an engine takes
 NOBODY = (65534, 65535)  #: the overflow uid of kernels and NFS, and the one that meant -1 in 16 bits
 FIRST_OF_PEOPLE = 1000  #: below are accounts of the system
 _HOME = re.compile(r"(/[\w.@+-]+)+")

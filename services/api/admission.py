@@ -13,7 +13,7 @@ from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
 from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
-from shared.models.user import USER_ID, User
+from shared.models.user import USER_ID, User, highest_number
 from shared.settings import Settings, Volume
 
 
@@ -36,7 +36,7 @@ def admit(
     problems = [
         *requirements.problems(sent, owner=owner, settings=settings, features=features),
         *_mail_problems(sent, owner, settings),
-        *_user_problems(owner, sent, project),
+        *_user_problems(owner, sent, project, settings),
         *_resource_problems(sent, settings),
         *_image_problems(sent, settings),
         *_volume_problems(sent, owner, settings, features, volumes),
@@ -54,7 +54,7 @@ def admit(
         status_at=now,
         submitted_at=now,
         queued_at=now,
-        user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=owner.sgids, home=owner.home),
+        user=TaskUser(id=owner.id, uid=owner.uid, gid=owner.gid, groups=_groups(owner, settings), home=owner.home),
         project=project.id if project else DEFAULT,
         spec=spec,
         array=arrays.wanted(sent),
@@ -62,6 +62,11 @@ def admit(
         told=-1 if spec.notify_email else None,
         history=[{"at": now, "status": status, "attempt": 0, "note": None}],
     )
+
+
+def _groups(owner: User, settings: Settings) -> list[int]:
+    """The further groups of a task: of its owner's those that the executor takes, told at the owner's login."""
+    return [number for number in owner.sgids if number <= highest_number(settings.executor)]
 
 
 def wanted_project(sent: submission.TaskIn) -> str:
@@ -136,10 +141,18 @@ def _mail_problems(sent: submission.TaskIn, owner: User, settings: Settings) -> 
     return []
 
 
-def _user_problems(owner: User, sent: submission.TaskIn, project: Project | None) -> list[FieldError]:
+def _user_problems(
+    owner: User, sent: submission.TaskIn, project: Project | None, settings: Settings
+) -> list[FieldError]:
     problems = []
     if not USER_ID.fullmatch(owner.id):
         problems.append(FieldError("user.id", "must be a plain account name"))
+    most = highest_number(settings.executor)
+    for name, number in (("uid", owner.uid), ("gid", owner.gid)):
+        if number > most:
+            problems.append(
+                FieldError("user.id", f"has {name} {number}, above {most}, the highest that a task can run with")
+            )
     wanted = wanted_project(sent)
     if wanted != DEFAULT and (project is None or not project.has(owner.id)):
         problems.append(FieldError("user.project", f"{owner.id} is not a member of a project called {wanted}"))

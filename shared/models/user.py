@@ -13,6 +13,15 @@ from shared.models.stored import Stored
 USER_ID = re.compile(r"^[a-z_][a-z0-9_.-]{0,31}$")
 
 
+DOCKER_MOST = 2**31 - 1  #: uid or gid: an engine refuses a container with a higher one, or with a further group's
+KERNEL_MOST = 2**32 - 2  #: the next one means nobody at all
+
+
+def highest_number(executor: str) -> int:
+    """The highest uid and gid with which an executor runs tasks."""
+    return DOCKER_MOST if executor == "docker" else KERNEL_MOST
+
+
 class ApiKeyHash(Stored):
     """`hash` is the SHA-256 of the key in hexadecimal, `hint` its first characters, to tell keys apart."""
 

@@ -450,3 +450,18 @@ def _check_admitted(task: Task) -> None:
     assert (task.user.id, task.user.uid, task.attempt, task.id) == ("alice", 20001, 0, 0)
     assert {volume.name for volume in task.spec.volumes} <= {"home", "data", "scratch"}
     orjson.dumps(task.document())
+
+
+@pytest.mark.parametrize("field", ["uid", "gid"])
+def test_a_number_that_no_engine_takes_is_told_when_the_task_is_sent(field: str) -> None:
+    owner = samples.user(**{field: 2**31})
+    docker, process = configured(executor="docker"), configured(executor="process")
+    found = refused(samples.submission(), owner=owner, settings=docker)
+    assert f"{field} 2147483648, above 2147483647" in found["user.id"]
+    assert admitted(samples.submission(), owner=owner, settings=process).user.model_dump()[field] == 2**31
+
+
+def test_a_further_group_that_no_engine_takes_is_left_out() -> None:
+    owner = samples.user(sgids=[31001, 2**31])
+    assert admitted(samples.submission(), owner=owner, settings=configured(executor="docker")).user.groups == [31001]
+    assert len(admitted(samples.submission(), owner=owner, settings=configured(executor="process")).user.groups) == 2

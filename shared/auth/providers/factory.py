@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from shared.auth.providers.base import Find, Provider
 from shared.auth.providers.directory import Directory
-from shared.auth.providers.ldap import Ldap, highest_number
+from shared.auth.providers.ldap import Ldap
 from shared.auth.providers.local import Local
+from shared.models.user import highest_number
 from shared.settings import Settings
 from shared.store.users import UserStore
 

@@ -13,24 +13,16 @@ import structlog
 from shared import addresses, clock, errors
 from shared.auth import apikeys
 from shared.auth.providers.directory import Directory, Person
-from shared.models.user import USER_ID, Source, User
+from shared.models.user import DOCKER_MOST, USER_ID, Source, User
 from shared.store.users import UserStore
 
 log = structlog.get_logger(__name__)
-
-DOCKER_MOST = 2**31 - 1  #: uid or gid: an engine refuses a container with a higher one, or with a further group's
-KERNEL_MOST = 2**32 - 2  #: the next one means nobody at all
 
 REFUSAL = 0.5  #: seconds that a refusal takes at least, so that its time tells nothing of its reason
 _THREADS = 8  #: of our own: a directory that hangs takes none that others need
 _HOME = re.compile(r"(/[\w.@+-]+)+")
 
 _UNUSABLE = "your account of the directory cannot be used here: {}. An administrator can help"
-
-
-def highest_number(executor: str) -> int:
-    """The highest uid and gid with which an executor runs tasks."""
-    return DOCKER_MOST if executor == "docker" else KERNEL_MOST
 
 
 class Ldap:
