@@ -93,7 +93,14 @@ def _own(parent: Task, position: int, now: float) -> dict[str, Any]:
     array = array_of(parent)
     index = array.indices[position]
     killed = parent.intent is Intent.KILL or array.wants_killed(index)
-    member = Member(parent=parent.id, index=index, first=array.start, last=array.end, step=array.step)
+    member = Member(
+        parent=parent.id,
+        index=index,
+        first=array.start,
+        last=array.end,
+        step=array.step,
+        count=array.count if array.parts else None,
+    )
     return {
         "_id": array.id_of(position),
         "member": member.model_dump(),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from services.api.wire import submission
+from shared import indices
 from shared.errors import FieldError
 from shared.models.task import Array
 from shared.settings import Settings
@@ -14,7 +15,6 @@ MAX_CONCURRENT = "array.max_concurrent"  #: the requirement of an array that may
 MAX_INDEX = 10**15 - 1  #: of any child: a directory bears its name
 _MOST_RANGES = 1000  #: of children, in one request
 
-_VALUES = re.compile(r"[0-9]{1,15}(?::[0-9]{1,15}){0,2}")
 _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
 
 
@@ -23,9 +23,18 @@ def wanted(sent: submission.TaskIn) -> Array | None:
     asked = _asked(sent)
     if asked is None:
         return None
-    start, end, step = parse(asked.values or 0)
-    count = (end - start) // step + 1
-    return Array(start=start, end=end, step=step, count=count, first_id=0, max_concurrent=asked.max_concurrent or None)
+    ranges = indices.parse(asked.values or 0)
+    first, last = ranges[0], ranges[-1]
+    return Array(
+        start=first.start,
+        end=last.stop - 1,
+        # A list has no step; what its children are told is the one that no arithmetic stumbles over.
+        step=first.step if len(ranges) == 1 else 1,
+        count=sum(map(len, ranges)),
+        first_id=0,
+        parts=[(part.start, part[-1], part.step) for part in ranges] if len(ranges) > 1 else [],
+        max_concurrent=asked.max_concurrent or None,
+    )
 
 
 def problems(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
@@ -34,30 +43,12 @@ def problems(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError
     if asked is None:
         return
     try:
-        start, end, step = parse(asked.values or 0)
+        count = sum(map(len, indices.parse(asked.values or 0)))
     except ValueError as error:
         yield FieldError("requirements.array.values", str(error))
         return
-    count = (end - start) // step + 1
     if count > settings.max_array:
         yield FieldError("requirements.array.values", f"makes {count} tasks, at most {settings.max_array} are allowed")
-
-
-def parse(values: str | int) -> tuple[int, int, int]:
-    """
-    First index, end and step of `start:end:step`, `start:end` or `n`, which is `1:n:1`. The end is the last index where a step
-    lands on it. Raises ValueError with the rule that is broken.
-    """
-    text = str(values).strip()
-    if not _VALUES.fullmatch(text):
-        raise ValueError("must be start:end:step, start:end, or how many, in whole numbers from 0 to 999999999999999")
-    numbers = [int(number) for number in text.split(":")]
-    start, end, step = (1, *numbers, 1) if len(numbers) == 1 else (*numbers, 1)[:3]
-    if step < 1:
-        raise ValueError("the step must be at least 1")
-    if end < start:
-        raise ValueError("must be at least 1" if len(numbers) == 1 else "the end must not be before the start")
-    return start, end, step
 
 
 def parse_limit(value: str) -> int | None:

@@ -13,6 +13,8 @@ from shared import clock, errors
 from shared.models import usage as model
 from shared.store.usage import Subject
 
+_PRODUCTS = frozenset({"core_seconds", "gb_seconds", "gpu_seconds"})  #: of amounts and times, task by task
+
 log = structlog.get_logger(__name__)
 
 
@@ -20,7 +22,7 @@ async def days(here: Context, subject: Subject, name: str, *, since: float = 0) 
     """One entry per UTC day of the window that has any usage, newest first. `since`: nothing from before counts."""
     start = model.window_start(clock.now(), days=here.settings.user_reset_usage_duration)
     found = await here.stores.usage.days(subject, name, since=max(start, since))
-    return [{"date": day.day, "cpu": day.cpu, "ram": day.ram, "time": day.seconds, "gpus": day.gpus} for day in found]
+    return [_of_day(asdict(day)) for day in found]
 
 
 async def month(
@@ -35,7 +37,9 @@ async def month(
     past = start >= since and end <= clock.now()
     if past and not force:
         try:
-            if (remembered := await here.broker.billing(subject, name, f"{year:04}-{month:02}")) is not None:
+            remembered = await here.broker.billing(subject, name, f"{year:04}-{month:02}")
+            # What an earlier version remembered lacks the products: it is summed anew.
+            if remembered is not None and all(row.keys() >= _PRODUCTS for row in remembered):
                 return remembered
         except errors.BrokerUnavailable:
             log.warning("billing.not_remembered")
@@ -56,6 +60,17 @@ def bounds(year: int, month: int) -> tuple[float, float]:
     return datetime(year, month, 1, tzinfo=UTC).timestamp(), datetime(*following, 1, tzinfo=UTC).timestamp()
 
 
+def _of_day(sums: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "date": sums["day"],
+        "cpu": sums["cpu"],
+        "ram": sums["ram"],
+        "time": sums["seconds"],
+        "gpus": sums["gpus"],
+        **{name: sums[name] for name in sorted(_PRODUCTS)},
+    }
+
+
 def _row(sums: dict[str, Any]) -> dict[str, Any]:
     of = {"user": sums["user"], "project": sums["project"]}
     return {
@@ -64,4 +79,5 @@ def _row(sums: dict[str, Any]) -> dict[str, Any]:
         "ram": sums["ram"],
         "gpus": sums["gpus"],
         "totaltime": sums["seconds"],
+        **{name: sums[name] for name in sorted(_PRODUCTS)},
     }

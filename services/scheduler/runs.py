@@ -56,10 +56,11 @@ def _array(task: Task) -> dict[str, str]:
         return {}
     told = {"ID": member.index, "FIRST": member.first, "LAST": member.last, "STEP": member.step}
     indices = range(member.first, member.last + 1, member.step)
+    count, last = (len(indices), indices[-1]) if member.count is None else (member.count, member.last)
     return {
         **{f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()},
-        "GODOCKER_TASK_COUNT": str(len(indices)),
-        "GODOCKER_TASK_IS_LAST": "1" if member.index == indices[-1] else "0",
+        "GODOCKER_TASK_COUNT": str(count),
+        "GODOCKER_TASK_IS_LAST": "1" if member.index == last else "0",
     }
 
 

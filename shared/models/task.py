@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from shared import indices
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.stored import Stored
 
@@ -107,6 +108,8 @@ class Array(Stored):
     step: int
     count: int
     first_id: int
+    #: First, last and step of each range where the indices are a list (`3,7-9,20:40:5`); `start` and `end` are those of all.
+    parts: list[tuple[int, int, int]] = []
     made: int = 0
     max_concurrent: int | None = None  #: children that hold resources at a time, at most
     over: int = 0  #: children that came to their end, when they were last counted
@@ -114,9 +117,18 @@ class Array(Stored):
     killed_by: dict[str, str] = {}  #: users who asked for that, by `range_name`
 
     @property
-    def indices(self) -> range:
+    def indices(self) -> Sequence[int]:
         """Those of its children, in the order of their ids."""
+        if self.parts:
+            return indices.listed(tuple(self.parts))
         return range(self.start, self.start + self.count * self.step, self.step)
+
+    @property
+    def values(self) -> str:
+        """The indices as they can be sent."""
+        if self.parts:
+            return indices.shown([range(first, last + 1, step) for first, last, step in self.parts])
+        return f"{self.start}:{self.end}:{self.step}"
 
     def id_of(self, position: int) -> int:
         """The id of the child at a position, counted from 0."""
@@ -145,6 +157,7 @@ class Member(Stored):
     first: int
     last: int
     step: int
+    count: int | None = None  #: of all children, where the indices are a list; None: `first`, `last` and `step` say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +210,14 @@ class Purge(StrEnum):
 
 
 class Share(Stored):
-    """Lets whoever holds the token see the task. Only its hash is kept."""
+    """
+    Lets whoever holds the token see the task. The token itself is not kept: only its hash, and the `nonce` that a gateway, which
+    has the secret for it, makes it of again.
+    """
 
     hash: str
     until: float
+    nonce: str | None = None  #: None: of a version that could not
 
 
 class Task(Stored):

@@ -40,6 +40,9 @@ class DayUsage:
     ram: float
     gpus: int
     seconds: float
+    core_seconds: float  #: of each attempt its cores × its seconds; likewise of memory and GPUs
+    gb_seconds: float
+    gpu_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class MonthUsage:
     ram: float
     gpus: int
     seconds: float
+    core_seconds: float
+    gb_seconds: float
+    gpu_seconds: float
 
 
 def window_start(now: float, *, days: int) -> float:

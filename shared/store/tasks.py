@@ -229,6 +229,13 @@ class TaskStore:
         return result.matched_count == 1
 
     @connection.translated
+    async def replace_share(self, task_id: int, share: Share, *, old: Share | None) -> bool:
+        """`set_share`, unless somebody else was faster: then, or where there is no such task, False."""
+        seen = {"share.hash": old.hash} if old else {"share": None}
+        result = await self._tasks.update_one({"_id": task_id, **seen}, {"$set": {"share": share.model_dump()}})
+        return result.matched_count == 1
+
+    @connection.translated
     async def set_dynamic(self, task_id: int, name: str, value: str) -> Task | None:
         """Change a dynamic requirement of a task that is not over. `name` is one of the configuration's."""
         document = await self._tasks.find_one_and_update(

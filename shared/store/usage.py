@@ -17,6 +17,9 @@ _SUMS: dict[str, Any] = {
     "ram": {"$sum": amounts.amount("$ram")},
     "gpus": {"$sum": amounts.amount("$gpus")},
     "seconds": {"$sum": amounts.amount("$seconds")},
+    "core_seconds": {"$sum": {"$multiply": [amounts.amount("$cpu"), amounts.amount("$seconds")]}},
+    "gb_seconds": {"$sum": {"$multiply": [amounts.amount("$ram"), amounts.amount("$seconds")]}},
+    "gpu_seconds": {"$sum": {"$multiply": [amounts.amount("$gpus"), amounts.amount("$seconds")]}},
 }
 
 

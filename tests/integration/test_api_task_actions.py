@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -129,6 +130,48 @@ async def test_a_share_token_opens_one_task_until_it_is_taken_back(gateway: Gate
     assert refused(await gateway.ask("GET", f"/task/2?share={token}"), 404)
     assert good(await gateway.ask("GET", "/task/1/unshare", alice)) == {"msg": "Task is not shared any more"}
     assert refused(await gateway.ask("GET", f"/task/1?share={token}"), 404)
+
+
+async def test_a_share_token_stays_the_same_until_a_new_one_is_wanted(gateway: Gateway, alice: User) -> None:
+    await gateway.add_task(1)
+    first, again = [good(await gateway.ask("GET", "/task/1/share", alice)) for _ in range(2)]
+    assert again == first
+    assert abs(first["expires"] - clock.now() - gateway.settings.share_timeout) < 60
+    assert good(await gateway.http.get(first["url"]))["id"] == 1
+    assert first["files_url"] == f"/api/1.0/task/1/share/{first['token']}/files/"
+    new = good(await gateway.ask("GET", "/task/1/share?new=true", alice))
+    assert new["token"] != first["token"]
+    assert refused(await gateway.http.get(first["url"]), 404)
+    assert good(await gateway.http.get(new["url"]))["id"] == 1
+    stored = await gateway.stores.database["tasks"].find_one({"_id": 1})
+    assert new["token"] not in str(stored)
+
+
+async def test_two_who_share_a_task_at_once_are_given_one_token(gateway: Gateway, alice: User) -> None:
+    await gateway.add_task(1)
+    answers = await asyncio.gather(*(gateway.ask("GET", "/task/1/share", alice) for _ in range(3)))
+    (token,) = {good(answer)["token"] for answer in answers}
+    assert good(await gateway.ask("GET", f"/task/1?share={token}"))["id"] == 1
+
+
+@pytest.mark.parametrize("share", [{"nonce": None}, {"until": 5.0}, {"nonce": "made with another secret"}])
+async def test_a_token_that_cannot_be_made_again_gives_way_to_a_new_one(
+    gateway: Gateway, alice: User, share: dict[str, Any]
+) -> None:
+    await gateway.add_task(1)
+    old = good(await gateway.ask("GET", "/task/1/share", alice))["token"]
+    changes = {f"share.{name}": value for name, value in share.items()}
+    await gateway.stores.database["tasks"].update_one({"_id": 1}, {"$set": changes})
+    new = good(await gateway.ask("GET", "/task/1/share", alice))["token"]
+    assert new != old
+    assert good(await gateway.ask("GET", f"/task/1?share={new}"))["id"] == 1
+
+
+@pytest.mark.parametrize("path", ["/task/1/archive", "/archive/0"])
+async def test_files_are_archived_by_post_as_well(gateway: Gateway, alice: User, path: str) -> None:
+    await add_over(gateway, 1, days=1)
+    assert (await gateway.ask("POST", path, alice)).status_code == 200
+    assert str((await gateway.task(1)).status) == "archived"
 
 
 async def test_a_task_as_a_token_says_what_the_task_is(gateway: Gateway, alice: User) -> None:

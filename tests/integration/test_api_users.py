@@ -221,6 +221,11 @@ async def test_the_projects_of_a_user_begin_with_default(gateway: Gateway, alice
     assert (answer.json()[0]["prio"], answer.json()[0]["quota_time"]) == (50, 0)
 
 
+def products(core: float, gb: float, gpu: float) -> dict[str, float]:
+    """Amounts × times, summed task by task: no product of the sums beside them."""
+    return {"core_seconds": core, "gb_seconds": gb, "gpu_seconds": gpu}
+
+
 async def test_usage_is_summed_by_day_over_the_window_newest_first(gateway: Gateway, alice: User) -> None:
     now = clock.now()
     await gateway.add_usage(1, user="alice", at=now)
@@ -230,8 +235,8 @@ async def test_usage_is_summed_by_day_over_the_window_newest_first(gateway: Gate
     await gateway.add_usage(5, user="bob", at=now)
     answer = await gateway.ask("GET", "/user/alice/usage", alice)
     assert answer.json() == [
-        {"date": clock.day(now), "cpu": 3.0, "ram": 6.0, "time": 20.0, "gpus": 1},
-        {"date": clock.day(now - 5 * DAY), "cpu": 2.0, "ram": 3.0, "time": 10.0, "gpus": 0},
+        {"date": clock.day(now), "cpu": 3.0, "ram": 6.0, "time": 20.0, "gpus": 1} | products(30, 60, 10),
+        {"date": clock.day(now - 5 * DAY), "cpu": 2.0, "ram": 3.0, "time": 10.0, "gpus": 0} | products(20, 30, 0),
     ]
     assert (await gateway.ask("GET", "/user/bob/usage", alice)).status_code == 403
 
@@ -247,8 +252,10 @@ async def test_a_bill_is_a_months_sums_per_project(gateway: Gateway, alice: User
     await gateway.add_usage(5, user="bob", at=NOVEMBER)
     answer = await gateway.ask("GET", "/user/alice/billing/2023/11", alice)
     assert answer.json() == [
-        {"_id": {"user": "alice", "project": "default"}, "cpu": 2.0, "ram": 3.0, "gpus": 0, "totaltime": 10.0},
-        {"_id": {"user": "alice", "project": "lab"}, "cpu": 4.0, "ram": 6.0, "gpus": 2, "totaltime": 20.0},
+        {"_id": {"user": "alice", "project": "default"}, "cpu": 2.0, "ram": 3.0, "gpus": 0, "totaltime": 10.0}
+        | products(20, 30, 0),
+        {"_id": {"user": "alice", "project": "lab"}, "cpu": 4.0, "ram": 6.0, "gpus": 2, "totaltime": 20.0}
+        | products(40, 60, 20),
     ]
     assert (await gateway.ask("GET", "/user/bob/billing/2023/11", alice)).status_code == 403
 
@@ -265,6 +272,14 @@ async def test_a_past_month_is_remembered_until_it_is_counted_anew(gateway: Gate
     assert await seconds("?force=0") == 10
     assert await seconds("?force=1") == 20
     assert await seconds() == 20
+
+
+async def test_a_month_that_an_earlier_version_remembered_is_counted_anew(gateway: Gateway, alice: User) -> None:
+    row = {"_id": {"user": "alice", "project": "default"}, "cpu": 2.0, "ram": 3.0, "gpus": 0, "totaltime": 10.0}
+    await gateway.here.broker.remember_billing("user", "alice", "2023-11", [row])
+    await gateway.add_usage(1, user="alice", at=NOVEMBER)
+    answer = await gateway.ask("GET", "/user/alice/billing/2023/11", alice)
+    assert answer.json() == [row | products(20, 30, 0)]
 
 
 async def test_the_month_that_runs_is_counted_every_time(gateway: Gateway, alice: User) -> None:

@@ -61,6 +61,11 @@ def parent(values: str = "1:10:1", **fields: Any) -> Task:
         (" 4:6 ", [4, 5, 6]),
         ("007:010", [7, 8, 9, 10]),
         ("999999999999998:999999999999999", [999999999999998, 999999999999999]),
+        ("3,7-9,20:40:5", [3, 7, 8, 9, 20, 25, 30, 35, 40]),
+        ("9, 3", [3, 9]),
+        ("7-9", [7, 8, 9]),
+        ("3-3", [3]),
+        ("0,5", [0, 5]),
     ],
 )
 def test_the_indices_of_an_array(values: Any, indices: list[int]) -> None:
@@ -75,7 +80,7 @@ def test_without_values_there_is_no_array(values: Any) -> None:
     assert (made(values), refusals(values)) == (None, [])
 
 
-_FORM = "must be start:end:step, start:end, or how many, in whole numbers from 0 to 999999999999999"
+_FORM = "must be start:end:step, start:end, how many, or a list like 3,7-9,20:40:5, in whole numbers from 0 to 999999999999999"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +231,9 @@ def test_a_child_is_told_which_one_it_is() -> None:
     assert runs.run_of(samples.task(), node="n1", directory="/x", settings=Settings()).environment == {}
 
 
-@pytest.mark.parametrize(("asked", "count"), [("1:3", 3), ("0:10:4", 3), ("5:5", 1), ("2:20:3", 7)])
+@pytest.mark.parametrize(
+    ("asked", "count"), [("1:3", 3), ("0:10:4", 3), ("5:5", 1), ("2:20:3", 7), ("3,7-9,20:40:5", 9)]
+)
 def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -> None:
     whole = parent(asked)
     told = [
@@ -235,3 +242,65 @@ def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -
     ]
     assert [one["GODOCKER_TASK_IS_LAST"] for one in told] == ["0"] * (count - 1) + ["1"]
     assert {one["GODOCKER_TASK_COUNT"] for one in told} == {str(count)}
+
+
+# --- lists of indices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ("3,3", "the ranges 3 and 3 must not overlap"),
+        ("1-5,5-9", "the ranges 1:5:1 and 5:9:1 must not overlap"),
+        ("1:9:4,3", "the ranges 1:9:4 and 3 must not overlap"),
+        ("3,", _FORM),
+        (",3", _FORM),
+        ("3,7-", _FORM),
+        ("3,-7", _FORM),
+        ("3,9-7", "the end must not be before the start"),
+        ("3,1:9:0", "the step must be at least 1"),
+        ("1,3-1000000", "makes 999999 tasks, at most 100000 are allowed"),
+        (",".join(map(str, range(2000))), "must be at most 1000 indices and ranges"),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused_with_its_rule(values: str, rule: str) -> None:
+    assert refusals(values) == [rule]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(1, 5)), min_size=1, max_size=8))
+def test_a_list_is_the_indices_of_its_ranges_and_is_shown_as_it_can_be_sent(parts: list[tuple[int, int, int]]) -> None:
+    begin, text, expected = 0, [], []
+    for gap, more, step in parts:
+        first = begin + gap
+        one = range(first, first + more + 1, step)
+        text.append(f"{first}:{first + more}:{step}")
+        expected += one
+        begin = one[-1] + 1
+    array = made(",".join(text))
+    assert array is not None
+    indices = array.indices
+    assert ([*indices], len(indices), array.count) == (expected, len(expected), len(expected))
+    assert (indices[0], indices[-1]) == (expected[0], expected[-1])
+    assert indices[1:3] == expected[1:3] or isinstance(indices, range)
+    with pytest.raises(IndexError):
+        indices[len(expected)]
+    again = made(array.values)
+    assert again is not None
+    assert [*again.indices] == expected
+    assert Array.model_validate(array.model_dump()) == array
+
+
+def test_children_of_a_list_keep_their_indices() -> None:
+    array = made("3,7-9")
+    assert array is not None
+    parent = samples.task(10, array=array.model_copy(update={"first_id": 11}))
+    children = [arrays.child(parent, position, now=1.0) for position in range(4)]
+    assert [(child.id, child.member.index) for child in children if child.member] == [
+        (11, 3),
+        (12, 7),
+        (13, 8),
+        (14, 9),
+    ]
+    assert [(child.member.first, child.member.last, child.member.step) for child in children[:1] if child.member] == [
+        (3, 9, 1)
+    ]

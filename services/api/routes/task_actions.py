@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import structlog
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, arrays, requirements, routers, strict, task_answers
+from services.api import array_actions, arrays, requirements, routers, sharing, strict, task_answers
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, Message, Token
+from services.api.wire.answers import Json, Message, Shared, Token
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
-from shared.auth import shares, tokens
+from shared.auth import tokens
 from shared.executors.base import Feature
 from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
 from shared.models.task import Task
@@ -131,23 +132,25 @@ async def change_task(sent: Change, task: Managed, here: Here, user: Caller) -> 
     return Json({"name": field.name, "value": sent.value})
 
 
+NewAsked = Annotated[bool, Query(description="Make a new token, which ends the one before")]
+
+
 @router.get(
     "/task/{task_id}/share",
-    response_model=Token,
+    response_model=Shared,
     responses=_RESPONSES | responses(403, 409),
     summary="Share a task and its files by a token",
 )
 @strict.changes
-async def share_task(task: Owned, here: Here, user: Caller) -> Json:
+async def share_task(task: Owned, here: Here, user: Caller, new: NewAsked = False) -> Json:
     """
-    Sent as `?share=` or in the header `X-GODOCKER-SHARE`. An earlier token of the task ends with it. That of an array also opens
-    the directories of its children, which are below its own, but not these tasks.
+    Anybody who sends the token, as `?share=` or in the header `X-GODOCKER-SHARE`, sees the task. Asked again, the answer is the
+    same until the token expires; `?new=true` ends it and makes another. The token of an array also opens the directories of its
+    children, which are below its own, but not these tasks.
     """
-    made = shares.generate(now=clock.now(), seconds=here.settings.share_timeout)
-    if not await here.stores.tasks.set_share(task.id, made.stored):
-        raise array_actions.not_stored(task)
+    token = await sharing.token_of(here, task, anew=new)
     log.info("task.shared", task_id=task.id, user=task.user.id, by=user.id)
-    return Json({"token": made.secret})
+    return Json(sharing.shown(task, token))
 
 
 @router.get(

@@ -96,6 +96,7 @@ class Shared(BaseModel):
 
     token: str = Field(description="Token that lets anybody see the task and its files")
     url: str = Field(description="Path of the task on this server, with the token in it")
+    files_url: str = Field(description="Path of its files on this server, with the token in it")
     expires: float = Field(description="End of the token, seconds since the epoch (UTC)")
 
 

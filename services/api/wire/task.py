@@ -168,9 +168,8 @@ def _array(task: Task) -> dict[str, Any]:
     array, member = task.array, task.member
     if array is not None:
         children = range(array.first_id, array.first_id + min(array.count, _LISTED))
-        values = f"{array.start}:{array.end}:{array.step}"
         return {
-            "values": values,
+            "values": array.values,
             "task_id": None,
             "nb_tasks": array.count,
             "nb_tasks_over": array.over,

@@ -1,0 +1,131 @@
+"""The user guide is true: its examples run as they stand, one after the other, against a real system, and answer as it says."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from services.api import admission
+from services.api.wire.submission import TaskIn
+from shared.executors.base import Feature
+from shared.models.project import Project
+from shared.settings import Settings
+from tests.support import samples
+from tests.support.mailbox import Mailbox
+from tests.support.system import running_system
+
+PAGE = Path(__file__).parents[2] / "docs" / "user-guide.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+MARK = "=== block "
+
+
+@dataclass(frozen=True)
+class Example:
+    """A block of the page that is run, and the lines that it prints (`…` stands for anything)."""
+
+    number: int
+    section: str
+    script: str
+    prints: tuple[str, ...]
+
+
+def blocks() -> Iterator[tuple[str, str, str]]:
+    """Section, language and text of each block."""
+    text = PAGE.read_text()
+    for found in BLOCK.finditer(text):
+        section = [heading[1] for heading in SECTION.finditer(text, 0, found.start())][-1]
+        yield section, found[1], found[2]
+
+
+def examples() -> list[Example]:
+    made: list[Example] = []
+    for section, language, text in blocks():
+        if language == "sh":
+            made.append(Example(len(made), section, text, ()))
+        elif language == "output":
+            before = made.pop()
+            assert before.section == section
+            made.append(Example(before.number, section, before.script, tuple(text.splitlines())))
+    return made
+
+
+def test_every_block_is_run_or_checked() -> None:
+    assert {language for _, language, _ in blocks()} == {"sh", "output", "json"}
+
+
+@pytest.mark.parametrize("text", [text for _, language, text in blocks() if language == "json"])
+def test_a_task_of_the_page_is_accepted_where_there_is_all_that_it_asks_for(text: str) -> None:
+    admission.admit(
+        TaskIn.model_validate(json.loads(text)),
+        owner=samples.user(),
+        settings=Settings(),
+        features=frozenset(Feature),
+        now=0.0,
+        project=Project(id="genomics", members=["alice"]),
+    )
+
+
+def prints(expected: str, output: str) -> bool:
+    """Whether a line of the output is as the page shows it."""
+    pattern = re.sub(r"([\[\]?*])", r"[\1]", expected).replace("…", "*")
+    return any(fnmatch.fnmatchcase(line, pattern) for line in output.splitlines())
+
+
+@pytest.mark.stores
+@pytest.mark.timeout(240)
+def test_the_examples_run_one_after_the_other_and_print_what_the_page_shows(tmp_path: Path, mailbox: Mailbox) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o777)
+    home.chmod(0o777)
+    tmp_path.chmod(0o755)
+    values = {**mailbox.settings(), "process_gpus": ["0"], "poll_seconds": 0.2}
+    environment = {
+        f"GODOCKER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+    }
+    all_examples = examples()
+    with running_system(environment=environment) as system:
+        key = system.add_user("alice", "--home", str(home))
+        script = tmp_path / "guide.sh"
+        script.write_text(
+            "set -eu\n"
+            + "".join(f"echo; echo {shlex.quote(MARK + str(one.number))}\n{one.script}" for one in all_examples)
+        )
+        folder = tmp_path / "work"
+        folder.mkdir()
+        done = subprocess.run(
+            ["sh", str(script)],
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "API": f"{system.base_url}/api/1.0",
+                "LOGIN": "alice",
+                "KEY": key,
+                "no_proxy": "*",
+            },
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    parts = [part.partition("\n") for part in done.stdout.split(MARK)[1:]]
+    printed = {int(number): text for number, _, text in parts}
+    assert done.returncode == 0, f"in block {max(printed, default=None)}: {done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    wrong = [
+        f"{one.section}: {line!r} is not in {printed[one.number]!r}"
+        for one in all_examples
+        for line in one.prints
+        if not prints(line, printed[one.number])
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert "alice@example.org" in str([letter["To"] for letter in mailbox.letters])
