@@ -59,9 +59,10 @@ def test_a_generated_client_sends_a_task_waits_and_reads_a_file(
     client, models = importlib.import_module(PACKAGE), importlib.import_module(f"{PACKAGE}.models")
     options = {"base_url": system.base_url, "httpx_args": {"trust_env": False}}
 
-    session = operation("session.authenticate").sync(
-        client=client.Client(**options), body=models.Credentials(user="admin", apikey=system.admin_key)
-    )
+    with client.Client(**options) as nobody:
+        session = operation("session.authenticate").sync(
+            client=nobody, body=models.Credentials(user="admin", apikey=system.admin_key)
+        )
     with client.AuthenticatedClient(token=session.token, **options) as god:
         added = operation("tasks.create_task").sync(
             client=god,

@@ -84,17 +84,21 @@ def prints(expected: str, output: str) -> bool:
 @pytest.mark.stores
 @pytest.mark.timeout(240)
 def test_the_examples_run_one_after_the_other_and_print_what_the_page_shows(tmp_path: Path, mailbox: Mailbox) -> None:
-    home = tmp_path / "home"
-    home.mkdir(mode=0o777)
-    home.chmod(0o777)
-    tmp_path.chmod(0o755)
-    values = {**mailbox.settings(), "process_gpus": ["0"], "poll_seconds": 0.2}
+    values = {
+        **mailbox.settings(),
+        "process_gpus": ["0"],
+        "poll_seconds": 0.2,
+        "volumes": [{"name": "home", "acl": "rw"}],
+    }
     environment = {
         f"GODOCKER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in values.items()
     }
     all_examples = examples()
     with running_system(environment=environment) as system:
+        home = system.data_dir.parent / "home"  # tasks of other users can pass through
+        home.mkdir()
+        home.chmod(0o777)
         key = system.add_user("alice", "--home", str(home))
         script = tmp_path / "guide.sh"
         script.write_text(
