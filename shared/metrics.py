@@ -72,6 +72,13 @@ UNREADABLE_DOCUMENTS = Counter(
 LOOPS_BROKEN = Counter(
     "godocker_loops_broken_total", "Breaks of a service's loops that it survived, by the loop", ["loop"]
 )
+CLOCK_AHEAD = Gauge(
+    "godocker_clock_ahead_seconds",
+    "By how much a clock is ahead, 0 where both may be right: `machine`, this service's host, of MongoDB's server, whose time "
+    "counts; `files`, the files service's, of the gateway's",
+    ["kind"],
+    multiprocess_mode="mostrecent",
+)
 LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that this process wrote the end of, by how", ["ending"])
 

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared import lifetime, live, logs
+from shared import lifetime, live, logs, timekeeping
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.hosts import Hosts
 from shared.settings import Settings
+from shared.storage.directories import TaskDirectories
 from shared.store import stores
 
 log = structlog.get_logger(__name__)
@@ -40,7 +41,8 @@ async def _serve(settings: Settings, work: Work) -> None:
         try:
             # Before anything else: a node that is not known yet would be taken for one that is none any more.
             await lifetime.until_done(stop, Hosts(settings, opened, executor).read)
-            await work(settings, opened, hints, executor, stop)
+            async with timekeeping.kept(opened, TaskDirectories(settings.shared_dir)):
+                await work(settings, opened, hints, executor, stop)
         finally:
             await executor.close()
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import errors, lifetime, live, logs, serving, settings
+from shared import errors, lifetime, live, logs, serving, settings, timekeeping
 from shared.broker import broker
 from shared.executors import factory
 from shared.store import stores
@@ -40,7 +40,8 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
 
         async def prepare(stop: asyncio.Event) -> None:
             await lifetime.until_done(stop, opened.prepare)
-            await stop.wait()
+            async with timekeeping.kept(opened):
+                await stop.wait()
 
         try:
             await lifetime.run_loops({"http": http, "hints": here.hints.run, "prepare": prepare}, stop=stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote_from_bytes
 
 import httpx
@@ -10,8 +11,8 @@ import structlog
 from starlette.responses import Response
 
 from services.api.fetching import Fetched, Fetcher
-from shared import clock, errors, streaming
-from shared.auth import grants
+from shared import clock, errors, metrics, streaming
+from shared.auth import grants, moments
 from shared.auth.grants import Grant
 from shared.settings import Settings
 
@@ -44,6 +45,7 @@ class FilesService:
 
     def __init__(self, settings: Settings) -> None:
         self._key = grants.key(settings.secret_passphrase.get_secret_value())
+        self._ahead = 0.0  # seconds by which the service's clock is ahead of ours: it judges grants by its own
         self._fetcher = Fetcher(settings.files_base_url)
         self._client = httpx.AsyncClient(
             base_url=settings.files_base_url,
@@ -79,35 +81,71 @@ class FilesService:
         What the service answers to `method` on `path` below the granted directory, streamed. Raises
         `errors.FilesUnavailable`, and what `body` raises.
         """
-        sent = {
-            "Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}",
-            **{name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")},
-        }
+        sent = {name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")}
         url = f"/files?path={quote_from_bytes(path, safe='/')}"
+        answer = await self._ask(method, grant, url, sent, body)
+        if answer.status == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers) and body is None:
+            await answer.release()
+            answer = await self._ask(method, grant, url, sent, None)
+        return await self._shown(method, answer)
+
+    async def _ask(
+        self, method: str, grant: Grant, url: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
+    ) -> Fetched:
+        sent = {"Authorization": f"Bearer {self._token(grant)}", **headers}
         if method in _READS:
-            return await self._shown(method, await self._fetcher.ask(method, url, sent))
+            return await self._fetcher.ask(method, url, sent)
         request = self._client.build_request(method, url, headers=sent, content=body)
         try:
             answer = await self._client.send(request, stream=True)
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
-        return await self._shown(method, Fetched(answer.status_code, answer.headers, _pieces(answer), answer.aclose))
+        return Fetched(answer.status_code, answer.headers, _pieces(answer), answer.aclose)
 
     async def check_room(self, grant: Grant, size: int) -> None:
         """
         Raises `errors.QuotaExceeded` where a file of `size` bytes has no room in the granted directory: before its client has
         sent, or was told to send, any of it. And `errors.FilesUnavailable`.
         """
-        headers = {"Authorization": f"Bearer {grants.make(grant, key=self._key, now=clock.now())}"}
-        try:
-            answer = await self._client.get("/room", params={"size": size}, headers=headers)
-        except httpx.HTTPError as error:
-            raise _unavailable(error) from error
+        answer = await self._room(grant, size)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers):
+            answer = await self._room(grant, size)
         if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
             raise errors.QuotaExceeded(str(answer.json()["detail"]))
 
-    @staticmethod
-    async def _shown(method: str, answer: Fetched) -> Response:
+    async def _room(self, grant: Grant, size: int) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self._token(grant)}"}
+        try:
+            return await self._client.get("/room", params={"size": size}, headers=headers)
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+
+    def _token(self, grant: Grant) -> str:
+        return grants.make(grant, key=self._key, now=clock.now() + self._ahead)
+
+    def _learns_time(self, headers: Mapping[str, str]) -> bool:
+        """
+        Take note of the service's clock, which found a grant too old or from the future. True if it differs from what was known.
+        Whoever answers in the service's name learns no more by that than the grant that it was sent.
+        """
+        try:
+            theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
+        except (ValueError, OverflowError):
+            return False
+        ahead = theirs - clock.now()
+        if abs(ahead - self._ahead) < moments.LEEWAY:
+            return False
+        self._ahead = ahead if abs(ahead) >= moments.LEEWAY else 0.0
+        metrics.CLOCK_AHEAD.labels("files").set(self._ahead)
+        log.warning("files.clock_differs", ahead=round(self._ahead), told=f"clocks differ by {abs(round(ahead))} s")
+        return True
+
+    async def _shown(self, method: str, answer: Fetched) -> Response:
+        if answer.status == httpx.codes.UNAUTHORIZED and self._ahead:
+            await answer.release()
+            raise errors.FilesUnavailable(
+                f"the clocks of the gateway and of the files service differ by {abs(round(self._ahead))} s: try again"
+            )
         if answer.status not in _PASSED_ON:
             await answer.release()
             log.error("files.not_understood", status=answer.status, method=method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -30,17 +31,21 @@ class Audit:
         self._cluster = cluster
         self._dispatcher = dispatcher
         self._looked_at = 0.0
-        self._full_at = 0.0
+        self._full_at = float("-inf")  # on the monotonic clock
+        self._idle_since: dict[
+            tuple[int, int], float
+        ] = {}  # starts that nobody works on, and since when; the same clock
         self._maintenance = asyncio.Lock()
 
     async def take_over(self) -> None:
         """Fill book and allocations from nothing, and go on with the starts that an earlier leader began."""
         self._book.clear()
         self._cluster.clear()
-        self._looked_at = self._full_at = 0.0
+        self._looked_at, self._full_at = 0.0, float("-inf")
         await self.check_maintenance()
         await self.check_allocations(forgotten=0.0)
         await self.check_book()
+        await self.check_owners()
 
     async def check_maintenance(self) -> bool:
         """Read what is in maintenance: nothing is placed there. True if some of it has ended."""
@@ -49,26 +54,39 @@ class Audit:
             return self._cluster.maintain(await self._stores.maintenance.names())
 
     async def check_book(self) -> int:
-        """Enter the pending tasks that are missing, and now and then drop those that are not pending. Return the finds."""
+        """Enter the pending tasks that are missing, and drop those that are not pending any more. Return the finds."""
         now = clock.now()
-        full = now - self._full_at >= FULL
+        full = clock.monotonic() - self._full_at >= FULL
         ids = await self._stores.work.pending_ids(since=0 if full else self._looked_at - OVERLAP)
         missing = self._book.unknown(ids)
         if missing:
             self._book.add(await self._stores.work.pending_of(missing))
+        if not full and len(self._book):
+            self._book.discard(await self._stores.work.ended_unplaced(since=self._looked_at - OVERLAP))
         self._looked_at = now
         if full:
-            self._full_at = now
+            self._full_at = clock.monotonic()
             dropped = self._book.keep_only(set(ids) | set(missing))
             log.info("audit.book", pending=len(self._book), entered=len(missing), dropped=dropped)
         return len(missing)
+
+    async def check_gone(self, task_ids: Sequence[int]) -> None:
+        """Drop those of `task_ids` that are not pending any more: whoever told of it may have been mistaken."""
+        pending = {task.id for task in await self._stores.work.pending_of(task_ids)}
+        self._book.discard([task_id for task_id in task_ids if task_id not in pending])
+
+    async def check_owners(self) -> bool:
+        """Look of whom nothing is to be started. True if some of it has ended."""
+        owners = {(key.user, key.project) for key in self._book.lanes}
+        self._dispatcher.owners.keep_only(owners)
+        return await self._dispatcher.owners.look(owners)
 
     async def check_allocations(self, *, forgotten: float = FORGOTTEN) -> None:
         """Derive what is taken anew, and begin the starts again that nobody works on for `forgotten` seconds."""
         self._cluster.begin_audit()
         placed = await self._stores.work.placed()
         differences = self._cluster.end_audit(placed)
-        stale = [task for task in placed if self._is_forgotten(task, forgotten)]
+        stale = self._forgotten(placed, forgotten)
         if stale:
             log.info("audit.starts_adopted", count=len(stale))
             for whole in await self._stores.work.whole([task.id for task in stale]):
@@ -76,9 +94,16 @@ class Audit:
         if differences:
             log.info("audit.allocations", differences=differences, placed=len(placed))
 
-    def _is_forgotten(self, task: Placed, seconds: float) -> bool:
-        return (
-            task.status is TaskStatus.STARTING
-            and (task.id, task.attempt) not in self._dispatcher.under_way
-            and clock.now() - task.status_at >= seconds
-        )
+    def _forgotten(self, placed: Sequence[Placed], seconds: float) -> list[Placed]:
+        """
+        The starts that nobody was seen to work on for `seconds`. By our own clock: who wrote that they are starting may have
+        had another one.
+        """
+        now, under_way = clock.monotonic(), self._dispatcher.under_way
+        idle = {
+            (task.id, task.attempt): task
+            for task in placed
+            if task.status is TaskStatus.STARTING and (task.id, task.attempt) not in under_way
+        }
+        self._idle_since = {key: self._idle_since.get(key, now) for key in idle}
+        return [task for key, task in idle.items() if now - self._idle_since[key] >= seconds]

@@ -62,7 +62,7 @@ def _guessed(task: Pending, nodes: Sequence[NodeState], rules: Rules, last: Rese
     twice as long.
     """
     kept = next((node for node in nodes if last and last.start is None and node.name == last.node), None)
-    if last is not None and kept is not None and rules.now - last.since < last.patience:
+    if last is not None and kept is not None and 0 <= rules.now - last.since < last.patience:
         node, since, patience = kept, last.since, last.patience
     else:
         node = min(nodes, key=lambda node: (_guess(task, node, rules.now), _lack(task, node), node.name))

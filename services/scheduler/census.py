@@ -8,6 +8,7 @@ from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE, Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.nodes import NodeState
+from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
 from services.scheduler.quotas import QuotaGate
 from shared import clock, metrics
@@ -30,12 +31,15 @@ _OF_TASKS = (metrics.TASKS, metrics.PENDING, metrics.OLDEST_PENDING)
 class Census:
     """Counts the leader's book, its nodes and what is stored."""
 
-    def __init__(self, store: CensusStore, book: Book, cluster: Cluster, cycle: Cycle, quotas: QuotaGate) -> None:
+    def __init__(
+        self, store: CensusStore, book: Book, cluster: Cluster, cycle: Cycle, quotas: QuotaGate, owners: Owners
+    ) -> None:
         self._store = store
         self._book = book
         self._cluster = cluster
         self._cycle = cycle
         self._quotas = quotas
+        self._owners = owners
 
     def forget(self) -> None:
         """Somebody else leads: what this one counted is old."""
@@ -59,6 +63,7 @@ class Census:
             refused=self._cycle.waiting,
             placed=self._cluster.children(self._book.limits),
             is_held=self._quotas.is_held,
+            is_shut_out=self._owners.is_held,
             reservation=self._cycle.reservation,
         )
         for wait, waiting in found.items():

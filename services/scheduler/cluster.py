@@ -188,6 +188,7 @@ class Cluster:
             task.user,
             task.project,
             task.parent,
+            task.suspended,
         )
 
     def _state(self, report: NodeReport) -> NodeState:

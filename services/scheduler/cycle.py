@@ -21,7 +21,7 @@ from services.scheduler.shares import Shares
 from services.scheduler.verdicts import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
-from shared.models.node import Verdict, verdict_ids
+from shared.models.node import Verdict, owner_id, verdict_ids
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.work import Pending
@@ -117,6 +117,8 @@ class Cycle:
     def _plan(self, nodes: Sequence[NodeState]) -> placement.Plan:
         now = clock.now()
         self._book.ripen(now)
+        if self.reservation is not None and self.reservation.task_id not in self._book:
+            self.reservation = None  # of one that was killed, for example
         self._cluster.forgive(now)
         self._dispatcher.quotas.let_go()
         policy = self._policy.begin(self._book.lanes, self._shares.view(now))
@@ -131,8 +133,11 @@ class Cycle:
             ranking=RANKINGS[self._settings.placement],
             rules=Rules(now, self._settings.reserve_after, self._settings.maxlifespan, self.reservation),
             arrays=Arrays(limits, self._cluster.children(limits)),
-            is_held=self._dispatcher.quotas.is_held,
+            is_held=self._is_held,
         )
+
+    def _is_held(self, task: Pending) -> bool:
+        return self._dispatcher.quotas.is_held(task) or self._dispatcher.owners.is_held(task)
 
     async def _commit(self, placements: Sequence[placement.Placement], epoch: int) -> set[int]:
         if not placements:
@@ -188,15 +193,19 @@ class Cycle:
                 self._cluster.release([(task.id, task.attempt + 1)])
 
     def _is_room_back(self, placements: Sequence[placement.Placement], won: Collection[int]) -> bool:
-        """Whether a quota did not let some be placed: others have the room, and are held by nothing."""
-        is_held = self._dispatcher.quotas.is_held
-        return any(is_held(placed.task) for placed in placements if placed.task.id not in won)
+        """Whether some were not let through after all: others have the room, and are held by nothing."""
+        return any(self._is_held(placed.task) for placed in placements if placed.task.id not in won)
 
     def _reasons_of_held(self, held: Sequence[Pending]) -> dict[str, str]:
-        """Why lanes wait whatever room there is: a quota of their owners is full, or their array has as many placed as it may."""
+        """
+        Why lanes wait whatever room there is: nothing of their owners is started, a quota of theirs is full, or their array has
+        as many placed as it may.
+        """
         reasons = {scope.key: reason for scope, reason in self._dispatcher.quotas.held.items()}
         for task in held:
-            if task.parent in self._book.limits and not self._dispatcher.quotas.is_held(task):
+            if hold := self._dispatcher.owners.why(task):
+                reasons[owner_id(task.user, task.project)] = f"cannot be placed yet: {hold.text}"
+            elif task.parent in self._book.limits and not self._dispatcher.quotas.is_held(task):
                 most = self._book.limits[task.parent]
                 reasons[f"array {task.parent}"] = (
                     f"{most} children of array {task.parent} are placed, as many as may be"

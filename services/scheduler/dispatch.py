@@ -9,6 +9,7 @@ import structlog
 
 from services.scheduler import preparation, retries, runs
 from services.scheduler.ailments import EVERYWHERE, Ailments
+from services.scheduler.owners import Owners
 from services.scheduler.placement import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
 from services.scheduler.storage import StorageProbe
@@ -61,6 +62,7 @@ class Dispatcher:
         self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
         self.quotas = QuotaGate(stores)
+        self.owners = Owners(stores)
         #: Attempts that hold no resources after all; taken out by the cycle.
         self.released: list[tuple[int, int]] = []
         #: Tasks whose starts were undone, so that they are pending again; entered into the book by the cycle.
@@ -77,13 +79,17 @@ class Dispatcher:
 
     async def commit(self, placements: Sequence[Placement], *, epoch: int) -> set[int]:
         """
-        Write the placements and begin to start those that were won. Return the ids of the winners; the others were
-        moved by somebody else, killed for example, or exceed a quota. Raises `errors.StoreUnavailable`.
+        Write the placements and begin to start those that were won. Return the ids of the winners; the others were moved by
+        somebody else, killed for example, exceed a quota, or are of somebody of whom nothing is started. Raises
+        `errors.StoreUnavailable`.
         """
+        # Not by what was known when it was planned: nothing starts of somebody who is disabled by now.
+        await self.owners.look((placement.task.user, placement.task.project) for placement in placements)
+        placements = [placement for placement in placements if not self.owners.is_held(placement.task)]
         now = clock.now()
         moves = [self._placing(placement, epoch, now) for placement in placements]
         wanted = [Wanted(placement.task, move) for placement, move in zip(placements, moves, strict=True)]
-        winners = await self.quotas.place(wanted)
+        winners = await self.quotas.place(wanted) if wanted else set()
         metrics.PLACED.inc(len(winners))
         metrics.PLACEMENTS_LOST.inc(len(moves) - len(winners))
         for task in await self._stores.work.whole(sorted(winners)):

@@ -9,6 +9,7 @@ from typing import Any
 from services.scheduler import judgement
 from services.scheduler.judgement import Judgement, Outcome
 from services.scheduler.nodes import NodeState
+from services.scheduler.owners import Hold
 from services.scheduler.policies.view import Score
 from services.scheduler.reservation import Reservation
 from shared import durations
@@ -39,6 +40,7 @@ class Situation:
     offered: int
     before: int | None = None
     score: Score | None = None
+    hold: Hold | None = None
     in_maintenance: bool = False
     predecessors: Mapping[int, str] = field(default_factory=dict)
     excesses: Sequence[Excess] = ()
@@ -74,6 +76,8 @@ def explain(task: Pending, situation: Situation) -> dict[str, Any]:
 
 def _gates(task: Pending, situation: Situation) -> Iterable[dict[str, Any]]:
     """What keeps it from being offered to any node."""
+    if situation.hold is not None:
+        yield _reason(situation.hold.code, situation.hold.text, situation.hold.unblock)
     for task_id in task.waiting_on:
         where = situation.predecessors.get(task_id, "not made by its array yet")
         yield _reason(

@@ -120,6 +120,9 @@ def _lack(code: Code, node: NodeState, need: float, have: float, total: float, u
         text, unblock = f"{node.name} has {number(total)} {unit} in all", None
     else:
         text, unblock = f"{node.name} has {number(have)} of {number(total)} {unit} free", f"tasks on {node.name} end"
+        if suspended := sum(held.suspended for held in node.held):
+            text += f"; {tasks_are(suspended)} suspended there and {'keep' if suspended > 1 else 'keeps'} the room"
+            unblock += ", or suspended ones are resumed or killed"
     return Reason(code, text, need, have, total, unit, unblock)
 
 
@@ -130,6 +133,10 @@ def _label_text(condition: Condition, node: NodeState) -> str:
     if condition.equal:
         return f"{node.name} has {condition.name}={value}, not {condition.value}"
     return f"{node.name} has {condition.name}={value}"
+
+
+def tasks_are(count: int) -> str:
+    return "1 task is" if count == 1 else f"{count} tasks are"
 
 
 def number(value: float) -> str:

@@ -26,6 +26,7 @@ class Allocation:
     user: str = ""
     project: str = ""
     parent: int | None = None  #: the array it is a child of
+    suspended: bool = False
 
     @property
     def leases(self) -> list[str]:

@@ -24,6 +24,8 @@ def of_node(task: Pending, node: NodeState) -> str:
         if reason.code in _MEASURED
     ]
     free = [f"{node.name} has {listed(lacks)} free"] if lacks else []
+    if lacks and (suspended := sum(held.suspended for held in node.held)):
+        free[0] += f" ({feasibility.tasks_are(suspended)} suspended there)"
     return ", ".join([*free, *(reason.text for reason in reasons if reason.code not in _MEASURED)])
 
 

@@ -77,7 +77,9 @@ class SchedulerService:
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
         census_store = CensusStore(stores.database)
-        self._census = Census(census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas)
+        self._census = Census(
+            census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas, self._dispatcher.owners
+        )
 
         self._situations = Situations(
             settings,
@@ -88,6 +90,7 @@ class SchedulerService:
             self._policy,
             self._shares,
             self._dispatcher.quotas,
+            self._dispatcher.owners,
             leads=lambda: self._has_taken_over,
         )
 
@@ -162,6 +165,8 @@ class SchedulerService:
             if ended := hints.parse_ended(hint):
                 self._cluster.release(ended)
                 self._relations.note_ended(task_id for task_id, _ in ended)
+            if gone := hints.parse_gone(hint):
+                await self._drop(gone)
             if hint in (hints.RESYNC, hints.MAINTENANCE):
                 await self._look_at_maintenance()
             self._wakeup.set()
@@ -214,6 +219,7 @@ class SchedulerService:
                 ended = await self._audit.check_maintenance()
                 await self._audit.check_allocations()
                 found = await self._audit.check_book()
+                ended |= await self._audit.check_owners()
             except errors.Unavailable as error:
                 log.warning("audit.failed", error=str(error))
                 continue
@@ -317,6 +323,14 @@ class SchedulerService:
             self._wakeup.set()
         else:
             log.warning("lease.lost")
+
+    async def _drop(self, task_ids: Sequence[int]) -> None:
+        if not self._has_taken_over:
+            return
+        try:
+            await self._audit.check_gone(task_ids)
+        except errors.Unavailable as error:
+            log.warning("gone.not_looked_at", error=str(error))  # the next audit finds them
 
     async def _look_at_maintenance(self) -> None:
         try:

@@ -10,13 +10,16 @@ from services.scheduler import explanation, quotas
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.explanation import Situation
+from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
 from services.scheduler.quotas import QuotaGate
 from services.scheduler.shares import Shares
-from shared import clock, errors
+from shared import arrays, clock, errors
+from shared.lifecycle import ACTIVE, Remark
 from shared.models.quota import Excess, excesses
+from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
@@ -36,6 +39,7 @@ class Situations:
         policy: Policy,
         shares: Shares,
         gate: QuotaGate,
+        owners: Owners,
         leads: Callable[[], bool],
     ) -> None:
         """`leads`: whether this scheduler does, and has filled its book; another one knows nothing."""
@@ -47,6 +51,7 @@ class Situations:
         self._policy = policy
         self._shares = shares
         self._gate = gate
+        self._owners = owners
         self._leads = leads
 
     async def explain(self, task_id: int) -> dict[str, Any] | None:
@@ -73,6 +78,7 @@ class Situations:
     async def _of(self, task: Pending) -> Situation:
         now = clock.now()
         view = self._shares.view(now)
+        await self._owners.look([(task.user, task.project)])
         array = task.id if task.array is not None else task.parent
         limit = self._book.limits.get(array) if array is not None else None
         placed = self._cluster.children([array]) if array is not None and limit is not None else {}
@@ -84,6 +90,7 @@ class Situations:
             offered=sum(map(len, self._book.lanes.values())),
             before=self._before(task),
             score=self._policy.score(task, view),
+            hold=self._owners.why(task),
             in_maintenance=self._cluster.is_in_maintenance,
             predecessors=await self._predecessors(task),
             # What was found to be full a moment ago is not offered yet, whatever has ended or was changed since.
@@ -103,8 +110,7 @@ class Situations:
     async def _predecessors(self, task: Pending) -> dict[int, str]:
         if not task.waiting_on:
             return {}
-        found = await self._stores.work.attempts(task.waiting_on)
-        return {task_id: status.value for task_id, (_, status, _) in found.items()}
+        return {found.id: _where(found) for found in await self._stores.work.whole(task.waiting_on)}
 
     async def _excesses(self, task: Pending) -> list[Excess]:
         limits = await self._stores.quotas.limits(scopes_of(task.user, task.project))
@@ -113,3 +119,8 @@ class Situations:
         taken = await self._stores.quotas.taken(limits)
         need = quotas.need_of(task)
         return [excess for scope, quota in limits.items() for excess in excesses(scope, quota, taken[scope], need)]
+
+
+def _where(task: Task) -> str:
+    suspended = task.remark is Remark.SUSPENDED and task.status in ACTIVE
+    return "suspended" if suspended or (task.array is not None and arrays.is_suspended(task)) else task.status.value

@@ -24,7 +24,7 @@ class StorageProbe:
         self._seconds = 2 * every + TIMEOUT
         self._directories = directories
         self._ailments = ailments
-        self._look: asyncio.Task[None] | None = None
+        self._look: asyncio.Task[float] | None = None
         self._is_well = True
 
     async def is_well(self) -> bool:

@@ -12,6 +12,7 @@ from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.lanes import LaneKey
 from services.scheduler.nodes import NodeState
 from services.scheduler.pending import Book
+from services.scheduler.placement import nobody_is_held
 from services.scheduler.reservation import Reservation
 from shared.store.work import Pending
 
@@ -28,6 +29,7 @@ class Wait(StrEnum):
     NEVER = "never"  #: no node could take it, empty and well
     NOT_READY = "not_ready"  #: no node that could take it is ready, or there is none
     MAINTENANCE = "maintenance"  #: the same, and some of them are in maintenance
+    OWNER = "owner"  #: its user is disabled, or left its project
     QUOTA = "quota"  #: of its user or project
     ARRAY = "array"  #: as many children of its array are placed as may be
     DEPENDENCY = "dependency"  #: on tasks that are not over
@@ -65,14 +67,16 @@ def sort(
     refused: Collection[str],
     placed: Mapping[int, int],
     is_held: Callable[[Pending], bool],
+    is_shut_out: Callable[[Pending], bool] = nobody_is_held,
     reservation: Reservation | None = None,
 ) -> dict[Wait, Waiting]:
     """
     What stands in `book`, every reason named. `refused` are the shapes that found no room, `placed` says how many children of
-    limited arrays hold resources, `is_held` whether a quota has no room for as much as this task needs.
+    limited arrays hold resources, `is_held` whether a quota has no room for as much as this task needs, `is_shut_out` whether
+    nothing of its owner is started.
     """
     found = dict.fromkeys(Wait, Waiting())
-    for wait, waiting in _entries(book, nodes, refused, placed, is_held, reservation):
+    for wait, waiting in _entries(book, nodes, refused, placed, is_held, is_shut_out, reservation):
         found[wait] += waiting
     return found
 
@@ -83,11 +87,14 @@ def _entries(
     refused: Collection[str],
     placed: Mapping[int, int],
     is_held: Callable[[Pending], bool],
+    is_shut_out: Callable[[Pending], bool],
     reservation: Reservation | None,
 ) -> Iterator[tuple[Wait, Waiting]]:
     judged = _Judged(nodes, reservation)
     for key, lane in book.lanes.items():
-        if is_held(lane[0]):
+        if is_shut_out(lane[0]):
+            wait = Wait.OWNER
+        elif is_held(lane[0]):
             wait = Wait.QUOTA
         elif _is_full(key, book.limits, placed):
             wait = Wait.ARRAY

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from services.watcher.outcome import KILLED
-from shared import clock, kills, metrics
+from shared import clock, errors, kills, metrics
+from shared.broker.broker import Broker
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.store.stores import Stores
 from shared.store.tasks import Transition
@@ -13,8 +16,10 @@ from shared.store.work import Unwanted
 
 log = structlog.get_logger(__name__)
 
+_TOLD = 1000  #: ids in one hint
 
-async def kill_waiting(stores: Stores) -> int:
+
+async def kill_waiting(stores: Stores, broker: Broker | None = None) -> int:
     """
     End the waiting tasks that are to be killed, and return how many that were. Nothing of them runs, and nothing will: a
     placement needs a task that nobody wants killed. Raises `errors.StoreUnavailable`.
@@ -23,6 +28,8 @@ async def kill_waiting(stores: Stores) -> int:
     moves = [_end(task, now) for task in await stores.work.kills_of_waiting()]
     killed = await stores.tasks.transition_many(moves)
     metrics.ENDED.labels(ending=Ending.KILLED).inc(len(killed))
+    if killed and broker is not None:
+        await _tell(broker, sorted(killed))
     if killed:
         log.debug("tasks.killed_waiting", count=len(killed))
     return len(killed)
@@ -50,3 +57,12 @@ def _end(task: Unwanted, now: float) -> Transition:
         intents=[Intent.KILL],
         about=about,
     )
+
+
+async def _tell(broker: Broker, task_ids: Sequence[int]) -> None:
+    """A scheduler that does not know keeps a node for one of them, and tells others that it is before them."""
+    try:
+        for first in range(0, len(task_ids), _TOLD):
+            await broker.tell_scheduler_gone(task_ids[first : first + _TOLD])
+    except errors.BrokerUnavailable:
+        log.warning("kills.not_told", count=len(task_ids))  # the scheduler's audit finds them

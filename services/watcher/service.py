@@ -129,7 +129,7 @@ class WatcherService:
         """End waiting tasks that are to be killed."""
         while await self._wakeup.wait(stop, poll=self._settings.poll_seconds):
             try:
-                await intents.kill_waiting(self._stores)
+                await intents.kill_waiting(self._stores, self._broker)
             except errors.Unavailable as error:
                 log.warning("waiting.failed", error=str(error))
 

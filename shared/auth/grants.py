@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Any
 
 from jose import jwt
-from jose.exceptions import ExpiredSignatureError, JOSEError
+from jose.exceptions import JOSEError
 
-from shared import errors
+from shared import clock, errors
+from shared.auth import moments
 
 ALGORITHM = "HS256"
 ISSUER = "godocker"
@@ -74,13 +75,13 @@ def read(token: str, *, key: str) -> Grant:
     try:
         # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
         claims: dict[str, Any] = jwt.decode(
-            token, key, algorithms=[ALGORITHM], audience=FILES, issuer=ISSUER, options=_REQUIRED
+            token, key, algorithms=[ALGORITHM], audience=FILES, issuer=ISSUER, options={**_REQUIRED, **moments.NOT_HERE}
         )
-        return _grant(claims)
-    except ExpiredSignatureError:
-        raise errors.TokenExpired("the grant has expired: it is good for seconds, by clocks that agree") from None
+        granted, moment = _grant(claims), (claims["iat"], claims["exp"])
     except (JOSEError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise errors.NotAuthenticated("the grant is not one of ours") from None
+    moments.check(*moment, now=clock.now(), what="the grant")
+    return granted
 
 
 def _grant(claims: dict[str, Any]) -> Grant:

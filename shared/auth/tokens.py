@@ -15,6 +15,7 @@ from jose import jwt
 from jose.exceptions import ExpiredSignatureError, JOSEError
 
 from shared import clock, errors
+from shared.auth import moments
 
 ALGORITHM = "HS256"
 ISSUER = "godocker"
@@ -79,10 +80,16 @@ def _read(token: str, secret: str) -> tuple[Session, int]:
     """
     # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
     claims: dict[str, Any] = jwt.decode(
-        token, secret, algorithms=[ALGORITHM], audience=SESSION, issuer=ISSUER, options=_REQUIRED
+        token,
+        secret,
+        algorithms=[ALGORITHM],
+        audience=SESSION,
+        issuer=ISSUER,
+        options={**_REQUIRED, **moments.NOT_HERE},
     )
     user, key = claims.get("sub"), claims.get("key")
-    if not isinstance(user, str) or not isinstance(key, str):
+    # None of ours says from when on it is good.
+    if not isinstance(user, str) or not isinstance(key, str) or "nbf" in claims:
         raise ValueError("claims")
     return Session(user, key), int(claims["exp"])
 

@@ -79,6 +79,11 @@ class Broker:
         await self._redis.publish(self._keys.scheduler, f"ended {text}")
 
     @connection.translated
+    async def tell_scheduler_gone(self, task_ids: Sequence[int]) -> None:
+        """These tasks wait no longer, and were not placed."""
+        await self._redis.publish(self._keys.scheduler, f"gone {' '.join(map(str, task_ids))}")
+
+    @connection.translated
     async def tell_scheduler_maintenance(self) -> None:
         """Maintenance began or ended somewhere."""
         await self._redis.publish(self._keys.scheduler, MAINTENANCE)
@@ -243,3 +248,10 @@ def parse_ended(hint: str) -> list[tuple[int, int]]:
         if numbers[0] is not None and numbers[1] is not None:
             pairs.append((numbers[0], numbers[1]))
     return pairs
+
+
+def parse_gone(hint: str) -> list[int]:
+    """The ids of a `gone` hint; empty for any other. What is no number is left out."""
+    words = hint.split(" ")
+    numbers = map(junk.number, words[1:]) if words[0] == "gone" else ()
+    return [number for number in numbers if number is not None]

@@ -34,7 +34,7 @@ class Keys:
     def scheduler(self) -> str:
         """
         Channel. `queue`: something is in the queue; `ended <id>:<attempt> …`: these attempts hold no
-        resources any more; `maintenance`: it began or ended somewhere.
+        resources any more; `gone <id> …`: these wait no longer, and were not placed; `maintenance`: it began or ended somewhere.
         """
         return f"{self.prefix}:wakeup:scheduler"
 

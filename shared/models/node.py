@@ -29,7 +29,7 @@ class Node(Stored):
 class Verdict(Stored):
     """
     Why tasks could not be placed when they were last looked at: those of one shape, or of one array (`array 12`), or those that
-    count against one quota (`user alice`).
+    count against one quota (`user alice`), or those of a user in a project of whom nothing is started (`owner alice lab`).
     """
 
     id: str = Field(alias="_id")  #: whom it is about, see `verdict_ids`
@@ -37,6 +37,17 @@ class Verdict(Stored):
     at: float
 
 
+def owner_id(user: str, project: str) -> str:
+    """The id of the verdict on all tasks of a user in a project."""
+    return f"owner {user} {project}"
+
+
 def verdict_ids(shape: str, user: str, project: str, array: int | None) -> list[str]:
     """The ids of the verdicts that concern a task; of those that there are, the latest counts."""
-    return [shape, f"user {user}", f"project {project}", *([f"array {array}"] if array is not None else [])]
+    return [
+        shape,
+        f"user {user}",
+        f"project {project}",
+        owner_id(user, project),
+        *([f"array {array}"] if array is not None else []),
+    ]

@@ -274,9 +274,15 @@ class Task(Stored):
         return self.model_dump(by_alias=True, mode="python")
 
 
+def _exact(size: float) -> str:
+    """As short as it can be, and no other size: of two that look the same one may fit where the other does not."""
+    short = f"{size:g}"
+    return short if float(short) == size else repr(size)
+
+
 def shape_of(spec: Spec, *, avoid: Sequence[str] = ()) -> str:
     """The key under which tasks with the same needs share a verdict, e.g. `cpu=1 ram=2 gpus=1 labels=storage==ssd`."""
-    needs = [f"cpu={spec.cpu:g}", f"ram={spec.ram:g}"]
+    needs = [f"cpu={_exact(spec.cpu)}", f"ram={_exact(spec.ram)}"]
     if spec.gpus:
         needs.append(f"gpus={spec.gpus}")
     if spec.labels:

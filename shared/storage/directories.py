@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import errors, troubles
+from shared import clock, errors, troubles
 from shared.executors import wrapper
 from shared.models.task import Place
 from shared.storage import beneath, outputs, trees
@@ -136,14 +136,18 @@ class TaskDirectories:
             raise troubles.of_storage(error, "the task's directory could not be prepared", own=True) from error
         return path
 
-    def probe(self) -> None:
-        """Write a little, where directories of tasks are made, and remove it. Raises `errors.StorageUnavailable`."""
+    def probe(self) -> float:
+        """
+        Write a little, where directories of tasks are made, and remove it. Returns when that was, on the clock of the file
+        system. Raises `errors.StorageUnavailable`.
+        """
         try:
             self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(prefix=_PROBE, dir=self._root)
             try:
                 os.write(descriptor, b"\0" * _PROBE_SIZE)
                 os.fsync(descriptor)  # some file systems only notice by then
+                return os.fstat(descriptor).st_mtime
             finally:
                 os.unlink(name)
                 os.close(descriptor)
@@ -237,8 +241,8 @@ def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
         return None
     code, words = _end(ended[0]) if ended else (None, frozenset())
     return Result(
-        started_at=started[1],
-        ended_at=ended[1] if ended and code is not None else None,
+        started_at=clock.of_file(started[1]),
+        ended_at=clock.of_file(ended[1]) if ended and code is not None else None,
         exit_code=code,
         pid=_complete_number(started[0]),
         told_to_end=told is not None or wrapper.Word.STOPPED in words,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import builtins
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -36,6 +37,13 @@ class ProjectStore:
             return model.everybody()
         document = await self._projects.find_one({"_id": {"$eq": project_id}})
         return reading.one(Project.model_validate, document, of="projects")
+
+    @connection.translated
+    async def get_many(self, ids: Collection[str]) -> builtins.list[Project]:
+        """Those of `ids` that are stored, in no order."""
+        return [
+            Project.model_validate(document) async for document in self._projects.find({"_id": {"$in": sorted(ids)}})
+        ]
 
     @connection.translated
     async def of_user(self, user: str) -> list[Project]:

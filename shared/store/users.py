@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,12 @@ class UserStore:
         cursor = self._users.find({"_id": {"$in": list(set(ids))}})
         found = {user.id: user for user in await reading.each(User.model_validate, cursor, of="users")}
         return [found.get(user_id) for user_id in ids]
+
+    @connection.translated
+    async def shut_out_among(self, ids: Collection[str]) -> builtins.list[User]:
+        """Those of `ids` that are disabled or being deleted."""
+        query = {"_id": {"$in": sorted(ids)}, "$or": [{"active": {"$eq": False}}, {"deleting": {"$eq": True}}]}
+        return [User.model_validate(document) async for document in self._users.find(query)]
 
     @connection.translated
     async def list(self) -> list[User]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import durations
-from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
+from shared.lifecycle import ENDED, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.store import connection, indexes, reading, typed
 
@@ -72,6 +72,7 @@ class Placed:
     cause: Cause | None = None
     request: str | None = None  #: see `Task.request`
     intent_by: str | None = None  #: the user who asked for the intent
+    suspended: bool = False
     system: str | None = None  #: see `Placement.system`
 
     @property
@@ -143,6 +144,7 @@ _PLACED = (
         "user.id",
         "project",
         "request",
+        "remark",
     ),
     *("member", "failure.count", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan", "spec.restarts"),
     "spec.dynamic.maxlifespan",
@@ -164,6 +166,13 @@ class TaskWork:
         """The ids of all that is pending, or that became so at `since` or later; read from the index alone."""
         query = {"status": TaskStatus.PENDING, "status_at": {"$gte": since}}
         cursor = self._tasks.find(query, {"_id": 1}).hint("pending_by_age").batch_size(10_000)
+        return [document["_id"] async for document in cursor]
+
+    @connection.translated
+    async def ended_unplaced(self, *, since: float) -> list[int]:
+        """The ids of the tasks that ended at `since` or later and had not been placed: killed while they waited, most likely."""
+        query = {"status": TaskStatus.OVER, "ended_at": {"$gte": since}, "placement": None}
+        cursor = self._tasks.find(query, {"_id": 1}).hint("over_by_age").batch_size(10_000)
         return [document["_id"] async for document in cursor]
 
     @connection.translated
@@ -338,6 +347,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         request=document.get("request"),
         intent_by=document.get("intent_by"),
         system=placement.get("system"),
+        suspended=document.get("remark") == Remark.SUSPENDED,
     )
     return typed.checked(found)
 

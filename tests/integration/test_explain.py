@@ -211,6 +211,16 @@ async def _raise_project_quota(world: World) -> None:
     await world.stores.projects.change("lab", {"quota_ram": 4})
 
 
+async def _left(world: World) -> None:
+    await world.gateway.add_project("lab", members=["alice"])
+    await world.stores.projects.change("lab", {"members": []})
+    await world.add(project="lab")
+
+
+async def _take_in(world: World) -> None:
+    await world.stores.projects.change("lab", {"members": ["alice"]})
+
+
 async def _avoided(world: World) -> None:
     await world.add(avoid=[samples.NODE], shape="avoiding")
 
@@ -245,6 +255,7 @@ SITUATIONS: dict[str, tuple[Step, set[str], str, Step | None]] = {
     "it is too early after a failure": (_delayed, {"delayed"}, "waiting", _delay_is_over),
     "its user's quota is held": (_quota, {"user_quota"}, "waiting", _raise_quota),
     "its project's quota is held": (_project_quota, {"project_quota"}, "waiting", _raise_project_quota),
+    "its user left the project": (_left, {"not_in_project"}, "waiting", _take_in),
     "every node failed it": (_avoided, {"never", "avoided"}, "never", _forgive),
     FRAGMENTED: (_fragmented, {"fragmented", "cpu"}, "waiting", _kill_blocker),
 }

@@ -161,7 +161,7 @@ class Stepped:
         return self.watcher._held[node].watch
 
     async def _watch(self) -> None:
-        await intents.kill_waiting(self.stores)
+        await intents.kill_waiting(self.stores, self.broker)
         await TimeQuotas(self.stores, self.broker, self.settings, holder="stepped").look()
         for node in self.executor.reports.keys() - self.executor.faults.down.keys():
             watch = self._watch_of(node)

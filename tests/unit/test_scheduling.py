@@ -574,3 +574,11 @@ def test_clearing_forgets_what_is_taken_and_keeps_the_nodes(cluster: Cluster) ->
     cluster.begin_audit()
     cluster.end_audit([])
     assert free(cluster) == 8.0
+
+
+@pytest.mark.parametrize("sizes", [(1234.5671, 1234.5679), (0.1, 0.1 + 1e-9), (2.0, 2.0000001)])
+def test_sizes_that_differ_at_all_have_shapes_that_differ(sizes: tuple[float, float]) -> None:
+    for field in ("cpu", "ram"):
+        shapes = {samples.task(**{field: size}).shape for size in sizes}
+        assert len(shapes) == 2
+    assert samples.task(cpu=2.0, ram=0.5).shape == "cpu=2 ram=0.5", "those that are short stay as they were"
