@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from godocker import limits, processes, signals, supervisor
-from shared import errors
+from shared import binding
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise binding.refused(host, port, error) from None
 
 
 def shared_metrics(folder: Path, workers: int) -> dict[str, str]:

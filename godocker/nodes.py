@@ -35,7 +35,7 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
     """
     if settings.executor == "process":
         raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
-    _check_tls(node)
+    _check_tls(node, read=check)
     said = _ask(node) if check else Said("not asked")
     if said.surplus and not force:
         raise errors.Conflict(
@@ -53,13 +53,18 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
     return said
 
 
-def _check_tls(node: Node) -> None:
+def _check_tls(node: Node, *, read: bool) -> None:
     for name in ("tls_ca", "tls_cert", "tls_key"):
         path = getattr(node, name)
         if path is not None and not path.is_absolute():
             raise errors.InvalidInput.of(
                 name, f"{path} must be an absolute path: services read it, wherever they were started"
             )
+        if path is not None and read:
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise errors.InvalidInput.of(name, f"{path} cannot be read: {error.strerror}") from None
     if (node.tls_cert is None) != (node.tls_key is None):
         raise errors.InvalidInput.of("tls_cert, tls_key", "a certificate and its key belong together")
 

@@ -17,6 +17,7 @@ FIRST_DELAY = 0.2  #: seconds before a dead process is started again; doubles wi
 LONGEST_DELAY = 10.0
 STEADY = 30.0  #: seconds of life after which the next death counts as the first
 _STEP = 0.05
+_REFUSED = 1  #: the exit code of a command that says why in its last line
 
 
 @dataclass(slots=True)
@@ -68,7 +69,8 @@ class Supervisor:
             watched.delay, pause = next_delay(watched.delay, lived=now - watched.started_at)
             watched.due = now + pause
             watched.deaths += 1
-            log.warning("process.died", name=child.name, status=child.exit_status(), again_in=pause)
+            said = _last_words(child)
+            log.warning("process.died", name=child.name, status=child.exit_status(), again_in=pause, said=said)
         if now < watched.due:
             return watched.due - now
         try:
@@ -102,6 +104,13 @@ class Supervisor:
                 child.forget()
                 log.info("process.ended", name=child.name, status=child.exit_status())
         self._watched.clear()
+
+
+def _last_words(child: processes.Child) -> str | None:
+    """The last line of the log of one that ended by itself because of something it found wrong: it says what."""
+    if child.exit_status() != _REFUSED:
+        return None
+    return processes.tail(child.program.log, 1).removeprefix("godocker: ") or None
 
 
 def next_delay(delay: float, *, lived: float) -> tuple[float, float]:

@@ -12,11 +12,13 @@ import structlog
 
 from godocker import (
     accounts,
+    announcements,
     embedded,
     gateways,
     leftovers,
     limits,
     ports,
+    preflight,
     processes,
     readiness,
     signals,
@@ -31,7 +33,7 @@ from shared.settings import Settings
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT = 60.0  #: seconds for everything to answer
-_HOPELESS = 5  #: deaths during the start after which waiting longer is no use
+_HOPELESS = 3  #: deaths during the start after which waiting longer is no use
 _LOOK = 0.1
 
 
@@ -59,12 +61,14 @@ class _System:
         self._asked = asked
         self._supervisor = supervisor.Supervisor()
         self._listening: socket.socket | None = None
+        self._started: Settings | None = None
 
     def start(self) -> None:
         given = settings_module.load(self._options.config)
         executor = surroundings.choose_executor(self._options.executor, given, os.environ)
         host = self._options.host or given.host
         surroundings.check_public(executor.name, host, given)
+        preflight.check(given, executor)
         os.environ.update(surroundings.decide(self._options, given, self._directory, executor))
         self._listen(host, given.port if self._options.port is None else self._options.port)
         settings_module.check_secrets(settings_module.load())
@@ -77,9 +81,12 @@ class _System:
         self._directory.keep_environment(os.environ)
         self._start_services()
         if apikey := asyncio.run(accounts.add_first(settings)):
-            _say_first_user(apikey)
+            announcements.say_first_user(apikey)
         self._wait_ready(settings)
-        print(f"GoDocker is ready at {readiness.shown_url(settings.host, settings.port)}", flush=True)
+        self._started = settings
+        announcements.say_ready(settings, self._directory.path)
+        if not apikey:
+            announcements.say_known_user(self._directory.path)
 
     def watch(self) -> None:
         """Start again what dies, and pass on that settings are to be read anew, until we are asked to stop."""
@@ -89,6 +96,8 @@ class _System:
         # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
         if self._listening is not None:
             self._listening.close()
+        if self._started is not None:
+            announcements.say_left(self._started, self._directory.path)
         order = [
             [*gateways.names(self._options.workers), "files"],
             ["scheduler"],
@@ -174,11 +183,6 @@ def _say_remarks(executor: surroundings.Executor) -> None:
             file=sys.stderr,
             flush=True,
         )
-
-
-def _say_first_user(apikey: str) -> None:
-    print(f"API key of the user {accounts.ADMIN}, shown this once: {apikey}")
-    print('  It is exchanged for a token by POST /api/1.0/authenticate {"user": "admin", "apikey": …}', flush=True)
 
 
 def _end_of(log_file: Path) -> str:

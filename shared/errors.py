@@ -235,6 +235,7 @@ class NodeUnavailable(Unavailable):
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"node {node} does not answer: {reason}")
         self.node = node
+        self.reason = reason
 
 
 class StartFailed(GoDockerError):

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from shared import errors, exposition, protocol
+from shared import binding, errors, exposition, protocol
 
 VERSION = metadata.version("godocker")
 
@@ -144,15 +144,15 @@ async def serve(
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises `errors.ConfigurationError` where the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        opened.bind((host, port))
     except OSError as error:
-        listening.close()
-        raise errors.ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-    listening.listen(2048)
-    return listening
+        opened.close()
+        raise binding.refused(host, port, error) from None
+    opened.listen(2048)
+    return opened
 
 
 def url_of(listening: socket.socket, host: str) -> str:

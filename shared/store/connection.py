@@ -11,7 +11,7 @@ import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import errors as driver_errors
 
-from shared import clock, errors, metrics
+from shared import clock, errors, metrics, urls
 from shared.settings import Settings
 
 P = ParamSpec("P")
@@ -68,6 +68,7 @@ _LASTING = (
     driver_errors.DocumentTooLarge,
     driver_errors.CollectionInvalid,
 )
+_LOGIN_CODES = frozenset({13, 18})  #: Unauthorized, AuthenticationFailed
 
 
 def appname_of(settings: Settings) -> str:
@@ -89,7 +90,7 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
     login: dict[str, Any] = (
         {"username": settings.mongo_user, "password": password.get_secret_value()} if password else {}
     )
-    client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(
+    client: AsyncIOMotorClient[dict[str, Any]] = _client(
         settings.mongo_url,
         **login,
         w="majority",
@@ -103,11 +104,38 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
         uuidRepresentation="standard",
     )
     try:
-        yield client[settings.mongo_db]
+        with _address(urls.mongo_hosts(settings.mongo_url)):
+            yield client[settings.mongo_db]
     finally:
         # It says goodbye to the server, and without a server would wait for one as long as an operation.
         with pymongo.timeout(CLOSE_TIMEOUT):
             client.close()
+
+
+def _client(url: str, **options: Any) -> AsyncIOMotorClient[dict[str, Any]]:
+    """The driver's client. Raises `errors.ConfigurationError` for what it does not take, such as an option in the address."""
+    try:
+        return AsyncIOMotorClient(url, **options)
+    except (driver_errors.PyMongoError, ValueError, TypeError) as error:
+        login = url.partition("://")[2].rpartition("@")[0]
+        secret = any(part and part in str(error) for part in login.split(":"))
+        raise errors.ConfigurationError(f"mongo_url cannot be used: {'it is malformed' if secret else error}") from None
+
+
+@contextmanager
+def _address(hosts: str) -> Iterator[None]:
+    """Say which MongoDB it was, where an error ends the use of it."""
+    try:
+        yield
+    except errors.StoreUnavailable as error:
+        raise errors.StoreUnavailable(str(error).replace("MongoDB", f"MongoDB at {hosts}", 1)) from error
+    except driver_errors.OperationFailure as error:
+        if error.code not in _LOGIN_CODES:
+            raise
+        said = (error.details or {}).get("errmsg", "not authorized")
+        raise errors.ConfigurationError(
+            f"MongoDB at {hosts} refuses the login ({said}): check mongo_url, mongo_user and mongo_password"
+        ) from None
 
 
 def is_passing(error: Exception) -> bool:

@@ -93,5 +93,33 @@ def test_what_can_change_changes_in_all_services_and_what_cannot_changes_nothing
         assert system.stop() == 0
 
 
+def test_the_command_says_who_took_what_and_asks_nobody_to_read_what_cannot_be_used(tmp_path: Path) -> None:
+    file = tmp_path / "god.yaml"
+    with reloadable(file, {"nodes": [node("n1")]}) as running:
+        system = running.system
+        write(file, {"nodes": [node("n1")], "max_cpu": 2, "log_level": "error"})
+        assert took(system) == {service: (["log_level", "max_cpu"], None) for service in SERVICES}
+        assert took(system) == {service: ([], None) for service in SERVICES}
+        assert "nothing has changed" in system.run("reload").stdout
+
+        write(file, {"nodes": [node("n1")], "max_cpu": 4, "log_level": "error", "lease_seconds": 30})
+        for changed, error in took(system, code=1).values():
+            assert changed == []
+            assert "lease_seconds cannot change while the service runs" in str(error)
+
+        write(file, {"nodes": [node("n1")], "max_cpu": "many"})
+        refused = system.run("reload")
+        assert refused.returncode == 1
+        assert "nothing was reloaded" in refused.stderr
+        assert f'max_cpu: must be a number, not "many" ({file}:1)' in refused.stderr
+        assert system.stop() == 0
+
+
+def took(system: System, *, code: int = 0) -> dict[str, tuple[list[str], str | None]]:
+    answer = system.run("reload", "--json")
+    assert answer.returncode == code, answer.stderr
+    return {one["service"]: (sorted(one["changed"]), one["error"]) for one in orjson.loads(answer.stdout)}
+
+
 def node(name: str, **fields: object) -> dict[str, object]:
     return {"name": name, "cpus": 8, "memory": 16, **fields}

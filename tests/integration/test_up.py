@@ -11,7 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.support import hanging, waiting
+from tests.acceptance.client import Client
+from tests.support import hanging, samples, waiting
 from tests.support.system import COMMAND, System, running_system
 
 pytestmark = pytest.mark.stores
@@ -29,6 +30,9 @@ def test_it_says_once_that_it_is_ready_and_gives_the_first_key(system: System) -
     assert system.stdout().count("GoDocker is ready at ") == 1
     assert system.admin_key
     assert system.token()
+    assert f"{system.base_url}/docs" in system.stdout()
+    assert str(system.data_dir) in system.stdout()
+    assert "Ctrl-C stops it" in system.stdout()
 
 
 def test_it_leaves_a_pid_file_and_a_log_of_every_process(system: System) -> None:
@@ -86,8 +90,21 @@ def test_it_stops_cleanly_and_goes_on_where_it_stopped() -> None:
         assert not list((system.data_dir / "run").glob("*.pid"))
         system.start()
         assert "shown this once" not in system.stdout()
+        assert "tasks keep running;" not in system.stdout(), "there are none"
+        assert f"godocker user key admin --data-dir {system.data_dir}" in system.stdout()
         assert (system.data_dir / "run" / "ports.json").read_text() == ports
         assert system.token("dave", key)
+
+
+def test_at_its_end_it_says_how_many_tasks_keep_running() -> None:
+    with running_system(executor="process") as system:
+        with system.client(system.token()) as http:
+            client = Client(http)
+            ids = [client.submit(samples.submission(**{"command.cmd": "exec sleep 300"})) for _ in range(2)]
+            for task_id in ids:
+                client.wait(task_id, "running")
+        assert system.stop() == 0
+        assert f"2 tasks keep running; the next godocker up --data-dir {system.data_dir}" in system.stdout()
 
 
 def test_a_killed_up_takes_its_services_down_and_the_next_one_takes_over() -> None:

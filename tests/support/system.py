@@ -60,7 +60,7 @@ class System:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**_clean_environment(), **self._environment},
+                env={**clean_environment(), **self._environment},
                 # Its own group, or a Ctrl-C at pytest would reach it too.
                 start_new_session=True,
             )
@@ -158,7 +158,7 @@ class System:
             text=True,
             timeout=timeout,
             check=False,
-            env={**_clean_environment(), **self._environment},
+            env={**clean_environment(), **self._environment},
         )
 
     def add_user(self, login: str, *options: str) -> str:
@@ -228,7 +228,8 @@ def running_system(
             system.clean_up()
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
+    """Ours, without settings of GoDocker."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GODOCKER_")}
 
 

@@ -1,0 +1,69 @@
+"""Look at everything that `godocker up` was given, before it starts anything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from godocker import configuration, engines, surroundings
+from shared import errors, serving
+from shared.broker import broker
+from shared.settings import Settings
+from shared.store import stores
+
+
+def check(given: Settings, executor: surroundings.Executor) -> None:
+    """Raise `errors.ConfigurationError` where services would not come up. `given` is what was configured, `up` adds to it."""
+    if problems := configuration.policy_problems(given):
+        raise errors.ConfigurationError("; ".join(problems))
+    if executor.name == "docker":
+        _check_engines(given)
+    _check_ports(given)
+    asyncio.run(_check_stores(given))
+
+
+def _check_engines(given: Settings) -> None:
+    """The engine that is taken where none is configured must answer; of those that are, one may be down for now."""
+    if "nodes" not in given.model_fields_set:
+        node = engines.configured(os.environ)
+        try:
+            engines.ask(node, "/version")
+        except errors.NodeUnavailable as error:
+            raise errors.ConfigurationError(
+                f"no Docker Engine answers at {node.url}: {error.reason}. Start it, or run tasks as processes: --executor process"
+            ) from None
+        return
+    for node in given.nodes:
+        try:
+            engines.ask(node, "/version")
+        except errors.NodeUnavailable as error:
+            print(f"godocker: warning: {error}", file=sys.stderr, flush=True)
+
+
+def _check_ports(given: Settings) -> None:
+    """Ports that are configured for the services must be free; `up` finds the others itself."""
+    for name in surroundings.SERVICES:
+        field = f"{name}_port"
+        if field in given.model_fields_set and (port := getattr(given, field)):
+            try:
+                serving.bind(given.internal_host, port).close()
+            except errors.ConfigurationError as error:
+                raise errors.ConfigurationError(f"{field}: {error}") from None
+
+
+async def _check_stores(given: Settings) -> None:
+    """Stores that are configured must answer; `up` starts the others itself."""
+    if "mongo_url" in given.model_fields_set:
+        try:
+            async with stores.connect(given) as store:
+                await store.ping()
+        except errors.StoreUnavailable as error:
+            raise errors.ConfigurationError(f"{error}. It is configured as mongo_url") from None
+    if {"redis_host", "redis_socket"} & given.model_fields_set:
+        try:
+            async with broker.connect(given) as hints:
+                await hints.ping()
+        except errors.BrokerUnavailable as error:
+            said = str(error.__cause__).rstrip(".")
+            raise errors.ConfigurationError(f"Redis does not answer: {said}. It is configured as redis_host") from None
