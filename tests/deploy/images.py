@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ LOCK = REPOSITORY / "requirements.lock"
 PIP_TIMEOUT = 300.0  #: seconds
 TAR_TIMEOUT = 60.0
 _PIECE = 64 * 1024  #: bytes
+_VERSION = re.compile(r"^[\w.-]+==[^ ]+", re.MULTILINE)  #: of a package in the lock file
 
 _FORM = "1"  #: another one where this file or rootfs.py makes other images than before
 
@@ -51,7 +53,20 @@ def _with_wheels(root: Path) -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     # The last one is needed by Debian's Python 3.11.2, and perhaps not by the one that we are.
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "async-timeout"]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--constraint", str(LOCK)]
+    constraints = root / "tmp" / "constraints.txt"
+    constraints.parent.mkdir(exist_ok=True)
+    constraints.write_text("\n".join(_VERSION.findall(LOCK.read_text())))
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        "--constraint",
+        str(constraints),
+    ]
     done = subprocess.run(
         [*command, "--dest", str(root / "opt/wheels"), *wanted],
         check=False,
@@ -59,6 +74,7 @@ def _with_wheels(root: Path) -> None:
         text=True,
         timeout=PIP_TIMEOUT,
     )
+    constraints.unlink()
     assert done.returncode == 0, f"pip could not fetch the wheels: {done.stderr[-500:]}"
     (root / "etc/pip.conf").write_text("[global]\nno-index = true\nfind-links = /opt/wheels\n")
 
