@@ -183,10 +183,10 @@ class Recorder:
         )
 
     async def _circumstances(self, task: Placed, seen: Observation, result: Result | None) -> Circumstances:
-        shell = result is None and outcome.may_never_have_begun(seen)
-        if not shell and not outcome.may_be_anothers_doing(task, seen):
+        image = result is None and outcome.may_never_have_begun(seen)
+        if not image and not outcome.may_be_anothers_doing(task, seen):
             return Circumstances()
-        return await self._executor.circumstances(seen.handle, shell=shell)
+        return await self._executor.circumstances(seen.handle, image=image)
 
     async def _interpreter(self, task: Placed, seen: Observation) -> str | None:
         """The program that the first line of its script names, where that may be why it ended."""

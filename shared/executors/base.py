@@ -311,8 +311,8 @@ class Executor(Protocol):
         """The run as it is now; None where it does not exist."""
         ...
 
-    async def circumstances(self, handle: Handle, *, shell: bool) -> Circumstances:
-        """Facts around how the run ended, `shell`: also whether its image has one. It is not removed yet."""
+    async def circumstances(self, handle: Handle, *, image: bool) -> Circumstances:
+        """Facts around how the run ended, `image`: also whether that can run a shell. It is not removed yet."""
         ...
 
     def events(self, node: str) -> AsyncIterator[Event]:

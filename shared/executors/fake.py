@@ -194,7 +194,7 @@ class FakeExecutor:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} cannot be removed")
         self._drop(handle)
 
-    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
         return base.Circumstances()
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:

@@ -124,7 +124,7 @@ class SimulatedExecutor:
     async def remove(self, handle: base.Handle) -> None:
         self._of(handle.node).remove(handle.name)
 
-    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
         return base.Circumstances()
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:

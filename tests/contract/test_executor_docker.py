@@ -114,7 +114,7 @@ async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_e
     assert {(writable, propagation) for _, writable, propagation in accounts} == {(False, "rprivate")}
     assert mounts == {
         base.WORKDIR: (run.directory, True, "rprivate"),
-        base.ATTEMPTS: (f"{run.directory}/.godocker", True, "rprivate"),
+        base.ATTEMPTS: (run.state, True, "rprivate"),
     }
     assert list(found["NetworkSettings"]["Networks"]) == ["none"]
 

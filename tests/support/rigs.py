@@ -65,6 +65,7 @@ class Rig:
             "memory": MEMORY,
             "directory": str(path),
             "shebang": script.startswith("#!"),
+            "state": str(self.tasks.state(Place(task_id))),
         }
         run = base.Run(**{**values, **fields})
         self.started.append(run.handle)

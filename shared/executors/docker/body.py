@@ -106,7 +106,7 @@ def reference(image: str) -> str:
 
 def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, Any]:
     return {
-        "GroupAdd": [] if run.root else [str(group) for group in run.groups],
+        "GroupAdd": [] if run.root else [str(group) for group in run.groups if group <= limits.MOST_ID],
         "CapDrop": ["ALL"],
         "CapAdd": list(ROOT_CAPABILITIES) if run.root else [],
         "SecurityOpt": ["no-new-privileges"],

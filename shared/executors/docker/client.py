@@ -85,6 +85,13 @@ class Engine:
                 client.api_version = "auto"
         raise AssertionError("unreachable")
 
+    @property
+    def api(self) -> tuple[int, ...] | None:
+        """The version of the API that it was last spoken to with; None: it was not asked yet."""
+        spoken = self._short.api_version.removeprefix("v") if self._short is not None else ""
+        numbers = spoken.split(".")
+        return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else None
+
     @contextlib.asynccontextmanager
     async def stream(
         self, method: str, path: str, *, params: Mapping[str, str], total: float | None, silence: float | None

@@ -20,16 +20,16 @@ _SETTLED = 0.1  #: seconds of events after now that are waited for: the engine's
 
 
 async def circumstances(
-    engine: client.Engine, identifier: str, *, shell: bool, ahead: float = 0.0
+    engine: client.Engine, identifier: str, *, image: bool, ahead: float = 0.0
 ) -> base.Circumstances:
     """See `base.Executor.circumstances`. `ahead`: seconds by which the engine's clock is ahead of ours."""
     return base.Circumstances(
-        shell=await _why_no_shell(engine, identifier) if shell else None,
+        shell=await _why_no_shell(engine, identifier) if image else None,
         commands=await _commands(engine, identifier, until=clock.now() + ahead + _SETTLED),
     )
 
 
-async def _commands(engine: client.Engine, identifier: str, *, until: float) -> list[str]:
+async def _commands(engine: client.Engine, identifier: str, *, until: float) -> tuple[str, ...]:
     filters = orjson.dumps({"type": ["container"], "container": [identifier], "event": ["kill"]}).decode()
     parameters = {"since": "0", "until": f"{until:.9f}", "filters": filters}
     found: list[str] = []
@@ -40,7 +40,7 @@ async def _commands(engine: client.Engine, identifier: str, *, until: float) -> 
             named = command(message.get("Actor", {}).get("Attributes", {}))
             if named not in found:
                 found.append(named)
-    return found
+    return tuple(found)
 
 
 def command(attributes: Mapping[str, Any]) -> str:

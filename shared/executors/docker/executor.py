@@ -136,7 +136,7 @@ class DockerExecutor:
                 yield event
         await asyncio.Event().wait()
 
-    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
         on = self._host(handle.node)
         identifier = on.known.of(handle)
         if identifier is None:
@@ -145,7 +145,7 @@ class DockerExecutor:
                 return base.Circumstances()
             identifier = found["Id"]
         try:
-            return await endings.circumstances(on.engine, identifier, shell=shell, ahead=on.skew.ahead)
+            return await endings.circumstances(on.engine, identifier, image=image, ahead=on.skew.ahead)
         except aiodocker.DockerError as error:
             raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
@@ -202,6 +202,7 @@ class DockerExecutor:
         try:
             on = self._host(node.name)
             info = await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
+            on.tell_of_overcommitment()
             return observe.report(
                 info,
                 name=node.name,
@@ -210,6 +211,7 @@ class DockerExecutor:
                 memory=memory,
                 configured_gpus=node.gpus,
                 ahead=on.skew.ahead,
+                api=on.engine.api,
             )
         except errors.NodeUnavailable as error:
             return base.NodeReport(

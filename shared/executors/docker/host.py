@@ -30,6 +30,7 @@ class Host:
         self.accounts = accounts.Accounts(self.engine, config.shared_dir)
         #: What the engine has, as it last said; None: it was not asked yet.
         self.capacity: limits.Capacity | None = None
+        self._overcommitted: str | None = None
         self.rung = 0  #: of `limits.ULIMITS`, the first that its daemon was not seen to refuse
         self.known = known.Known()
         self.skew = skew.Skew(node.name)
@@ -47,6 +48,14 @@ class Host:
                 raise errors.NodeUnavailable(self.node.name, client.words(error.message)) from error
             self.capacity = limits.capacity(info)
         return self.capacity
+
+    def tell_of_overcommitment(self) -> None:
+        """Say once, in the log, that the node is configured to have more than there is. That is allowed."""
+        beyond = limits.overcommitment(self.node.cpus, self.node.memory, self.capacity) if self.capacity else None
+        if beyond != self._overcommitted:
+            self._overcommitted = beyond
+            if beyond:
+                log.warning("node.overcommitted", node=self.node.name, configured=beyond)
 
     def is_reached_as(self, node: settings.Node) -> bool:
         """Whether this is the host that `node` says, if it may have another size or other labels."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+GB = 1024**3
+MOST_ID = 2**31 - 1  #: of users and groups, for engines
 LEAST_CPUS = 0.01  #: that an engine takes
 
 #: Soft and hard (setrlimit(2)) by name. Set by us, or each node's daemon has its own. They are modest, since a daemon without
@@ -43,6 +45,16 @@ def of_run(cpus: float, memory: int, has: Capacity | None) -> dict[str, int]:
         # All of it: what is in /dev/shm counts as memory, and too much of it is out of memory like anywhere else.
         "ShmSize": memory,
     }
+
+
+def overcommitment(cpus: float | None, memory: float | None, has: Capacity) -> str | None:
+    """What a node is configured to have beyond what its engine has; `memory` in GB. None where that is nothing."""
+    beyond = []
+    if cpus is not None and cpus > has.cpus:
+        beyond.append(f"{cpus:g} cores where the engine has {has.cpus}")
+    if memory is not None and memory > has.memory / GB:
+        beyond.append(f"{memory:g} GB of memory where it has {has.memory / GB:.1f}")
+    return " and ".join(beyond) or None
 
 
 def ulimits(rung: int) -> list[dict[str, Any]]:

@@ -11,6 +11,8 @@ from shared.executors.docker import body, gpus
 
 Json = Mapping[str, Any]
 
+OLDEST_API = (1, 41)  #: of Docker 20.10
+
 _STATES = {
     "created": base.RunState.CREATED,
     "running": base.RunState.RUNNING,
@@ -173,13 +175,20 @@ def report(
     memory: int | None,
     configured_gpus: Sequence[str] = (),
     ahead: float = 0.0,
+    api: tuple[int, ...] | None = None,
 ) -> base.NodeReport:
     """
     A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, GPUs) stands above
-    what the engine says.
+    what the engine says. `api` is the version of the API that it speaks.
     """
     reason = None
-    if info.get("OSType", "linux") != "linux":
+    if api is not None and api < OLDEST_API:
+        spoken, needed = (".".join(map(str, version)) for version in (api, OLDEST_API))
+        reason = (
+            f"its engine, Docker {info.get('ServerVersion', 'of an unknown version')}, speaks API version {spoken}, "
+            f"and GoDocker needs {needed}, which Docker 20.10 brought"
+        )
+    elif info.get("OSType", "linux") != "linux":
         reason = f"its containers are {info['OSType']} ones, not Linux"
     return base.NodeReport(
         name=name,

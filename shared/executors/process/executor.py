@@ -106,7 +106,7 @@ class ProcessExecutor:
         await tree.kill(found, self._scans)
         await asyncio.to_thread(self._records.delete, handle.name)
 
-    async def circumstances(self, handle: base.Handle, *, shell: bool) -> base.Circumstances:
+    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
         return base.Circumstances()
 
     async def stats(self, handle: base.Handle) -> base.Stats | None:
