@@ -53,12 +53,18 @@ gateway has one table from error to HTTP status (`services/api/errors.py`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 class GoDockerError(Exception):
     """Something went wrong that GoDocker knows about."""
+
+
+def word_of(error: Exception) -> str:
+    """The name of an error as metrics and logs spell it, `image_not_found`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
 
 
 class ConfigurationError(GoDockerError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -82,10 +83,15 @@ CLOCK_AHEAD = Gauge(
 LEASE_CHANGES = Counter("godocker_lease_changes_total", "Leases that this process took or lost", ["change"])
 ENDED = Counter("godocker_tasks_ended_total", "Attempts that this process wrote the end of, by how", ["ending"])
 
+BUILD = Gauge(
+    "godocker_build_info", "Always 1; `version` is that of the service", ["version"], multiprocess_mode="mostrecent"
+)
+BUILD.labels(metadata.version("godocker")).set(1)
+
 # --- gateway
 TASKS_ADMITTED = Counter("godocker_tasks_admitted_total", "Tasks that were accepted", registry=API)
 TASKS_REFUSED = Counter(
-    "godocker_tasks_refused_total", "Tasks that were refused, by the name of the rule's error", ["code"], registry=API
+    "godocker_tasks_refused_total", "Tasks that were refused, by the `code` of the answer", ["code"], registry=API
 )
 HINTS_LOST = Counter(
     "godocker_hints_lost_total", "Hints that Redis did not take; a poll finds what they said", registry=API

@@ -64,14 +64,14 @@ ROUTERS = (
 
 _TAGS = [
     {"name": "session", "description": "Log in."},
-    {"name": "tasks", "description": "Create, look at, list, steer and share tasks."},
-    {"name": "archive", "description": "Put away what is over."},
-    {"name": "files", "description": "What tasks leave behind, and what users keep."},
-    {"name": "users", "description": "Users, their keys, their usage and bills; guests."},
-    {"name": "projects", "description": "Users who work on one thing, and what they may take together."},
-    {"name": "marketplace", "description": "Specifications of tasks to start from."},
-    {"name": "application tokens", "description": "Let an application ask who its user is."},
-    {"name": "system", "description": "What there is and how it is."},
+    {"name": "tasks", "description": "Create, inspect, list, steer and share tasks."},
+    {"name": "archive", "description": "Archive or delete finished tasks."},
+    {"name": "files", "description": "Files of tasks, and the personal storage of users."},
+    {"name": "users", "description": "Users, their keys, usage and bills; guests."},
+    {"name": "projects", "description": "Projects: users who share quotas, volumes and usage."},
+    {"name": "marketplace", "description": "Recipes: specifications of tasks to start from."},
+    {"name": "application tokens", "description": "Tokens that let an application ask who its user is."},
+    {"name": "system", "description": "Configuration, nodes, health, metrics and maintenance."},
 ]
 
 

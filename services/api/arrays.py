@@ -1,4 +1,4 @@
-"""Which tasks an array stands for, as it is asked for: pure."""
+"""Read the array that a client asks for, and the parts of one to act on: pure."""
 
 from __future__ import annotations
 

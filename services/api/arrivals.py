@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from services.api import admission, predecessors, requests
+from services.api import errors as api_errors
 from services.api.context import Context
 from services.api.wire.submission import TaskIn
 from shared import clock, conditions, errors, metrics
@@ -141,5 +142,5 @@ def refusals_counted() -> Iterator[None]:
     try:
         yield
     except errors.GoDockerError as error:
-        metrics.TASKS_REFUSED.labels(code=type(error).__name__).inc()
+        metrics.TASKS_REFUSED.labels(code=api_errors.code_of(error)).inc()
         raise

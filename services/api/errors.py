@@ -54,17 +54,24 @@ def problem(
 
 def answer(error: errors.GoDockerError) -> ProblemJson:
     """What a caller is told of an error of ours."""
-    for kind in type(error).__mro__:
-        if kind in TABLE:
-            status, code = TABLE[kind]
-            break
-    else:
-        raise error
+    status, code = _row(error)
     fields = None
     if isinstance(error, errors.InvalidInput):
         fields = [{"path": field.path, "rule": field.rule} for field in error.fields]
     detail = str(error) or (type(error).__doc__ or "").strip()
     return problem(status, code, detail, fields=fields, retry_after=getattr(error, "retry_after", None))
+
+
+def code_of(error: errors.GoDockerError) -> str:
+    """The stable name of an error, as answers and metrics tell it."""
+    return _row(error)[1]
+
+
+def _row(error: errors.GoDockerError) -> tuple[int, str]:
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            return TABLE[kind]
+    raise error
 
 
 def install(app: FastAPI) -> None:

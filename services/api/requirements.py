@@ -1,4 +1,4 @@
-"""What a task needs beyond cores and memory: which rules it breaks, and how it is stored. Pure."""
+"""Requirements of a task beyond cores and memory: the rules they break, and how they are stored. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What usage and billing answer: sums of the usage rows, those of past months remembered."""
+"""Answer usage and billing: sums of the usage rows, those of past months remembered."""
 
 from __future__ import annotations
 

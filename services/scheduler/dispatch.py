@@ -157,7 +157,7 @@ class Dispatcher:
         except retries.PASSING as error:
             await self._put_back(task, node, error)
         except (errors.StartFailed, errors.StorageError) as error:
-            await self._fail(task, str(error), type(error).__name__)
+            await self._fail(task, str(error), errors.word_of(error))
         else:
             await self._note_running(task, started_at)
 
@@ -254,7 +254,7 @@ class Dispatcher:
         # Where nothing can be started for now, the task waits for that alone.
         delay = 0.0 if await self._is_ailing(node, error) else self._retries.again_in(task.id, error)
         if delay is None:
-            await self._fail(task, f"tried {retries.MOST + 1} times: {error}", type(error).__name__)
+            await self._fail(task, f"tried {retries.MOST + 1} times: {error}", errors.word_of(error))
             return
         now = clock.now()
         log.info("start.undone", reason=str(error), again_in=delay)

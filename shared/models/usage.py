@@ -1,4 +1,4 @@
-"""What one attempt of one task used: counted once, whoever crashed when."""
+"""Usage of one attempt of one task: counted once, safe against a crash at any step."""
 
 from __future__ import annotations
 

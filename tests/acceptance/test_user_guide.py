@@ -21,8 +21,9 @@ from shared.models.project import Project
 from shared.settings import Settings
 from tests.support import samples
 from tests.support.mailbox import Mailbox
-from tests.support.system import running_system
+from tests.support.system import System, running_system
 
+README = Path(__file__).parents[2] / "README.md"
 PAGE = Path(__file__).parents[2] / "docs" / "user-guide.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -81,6 +82,17 @@ def prints(expected: str, output: str) -> bool:
     return any(fnmatch.fnmatchcase(line, pattern) for line in output.splitlines())
 
 
+def first_task(system: System) -> str:
+    """The first task of the README, with this system's address and key; it is waited for before its output is read."""
+    text = README.read_text().split("## A first task")[1]
+    (block, *_) = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ready = 'until curl -s $API/task/1/status -H "Authorization: Bearer $TOKEN" | grep -q over; do sleep 0.2; done\n'
+    *lines, last = block.splitlines(keepends=True)
+    assert "files/god.log" in last
+    script = "".join([*lines, ready, last])
+    return script.replace("http://127.0.0.1:6543", system.base_url).replace("THE KEY", system.admin_key)
+
+
 @pytest.mark.stores
 @pytest.mark.timeout(240)
 def test_the_examples_run_one_after_the_other_and_print_what_the_page_shows(tmp_path: Path, mailbox: Mailbox) -> None:
@@ -96,6 +108,10 @@ def test_the_examples_run_one_after_the_other_and_print_what_the_page_shows(tmp_
     }
     all_examples = examples()
     with running_system(environment=environment) as system:
+        first = subprocess.run(
+            ["sh", "-euc", first_task(system)], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert first.stdout.endswith("Hello from task 1\n")
         home = system.data_dir.parent / "home"  # tasks of other users can pass through
         home.mkdir()
         home.chmod(0o777)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from prometheus_client.core import Metric
 
+from services.api import arrivals
 from services.watcher.missed import Missed
-from shared import exposition, metrics
+from shared import errors, exposition, metrics
 from shared.executors.base import Handle
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -21,6 +23,8 @@ LABELS = {
     *("action", "change", "code", "direction", "effect", "ending", "kind", "operation", "outcome", "reason", "status"),
     *("handler", "method"),  # of routes; what none of them matches is "none"
     *("store", "node"),
+    "version",  # of the service
+    *("collection", "loop", "where"),
     *("name", "host"),  # of what is pushed: see services/api/pushed.py for how many
 }
 
@@ -97,3 +101,17 @@ def test_an_end_is_missed_when_no_event_told_of_it_from_one_list_to_the_next() -
     missed.tell(late)
     assert missed.find([]) == 1
     assert missed.find([]) == 0
+
+
+def test_the_version_of_a_service_is_shown_by_each() -> None:
+    for service in ("api", "scheduler", "watcher", "files"):
+        assert (
+            f'godocker_build_info{{version="{metadata.version("godocker")}"}} 1.0' in exposition.text(service).decode()
+        )
+
+
+def test_an_error_is_spelt_in_labels_as_in_answers() -> None:
+    assert errors.word_of(errors.ImageNotFound()) == "image_not_found"
+    with pytest.raises(errors.InMaintenance), arrivals.refusals_counted():
+        raise errors.InMaintenance()
+    assert b'godocker_tasks_refused_total{code="in_maintenance"}' in exposition.text("api")

@@ -1,4 +1,4 @@
-"""What the system offers and how it is: configuration, images, usage of the nodes, ping."""
+"""Show the system: configuration, images, usage of the nodes, ping, health."""
 
 from __future__ import annotations
 
