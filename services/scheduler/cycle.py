@@ -78,7 +78,8 @@ class Cycle:
         await self._record_reasons({**reasons, **self._reasons_of_held(plan.held)}, plan.placements)
         metrics.CYCLE_SECONDS.observe(clock.monotonic() - began)
         if plan.placements or reasons:
-            log.info(
+            # That something waits is said where it is asked for, and not again in each cycle.
+            (log.info if plan.placements else log.debug)(
                 "cycle.done",
                 placed=len(won),
                 lost=len(plan.placements) - len(won),
