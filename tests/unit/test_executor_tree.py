@@ -168,6 +168,7 @@ def test_a_record_that_cannot_be_read_is_counted_once_and_its_second_copy_counts
     before = metrics.RECORDS_UNREADABLE._value.get()
     (kept.directory / ending.NEW / "god-1-2.4711").write_bytes(whole.ljust(1000))
     path.write_bytes(torn)
+    os.utime(path, (1, 1))
     for _ in range(2):
         assert kept.read("god-1-2") == WHOLE
     assert metrics.RECORDS_UNREADABLE._value.get() == before + 1
@@ -177,7 +178,9 @@ def test_a_record_that_cannot_be_read_is_counted_once_and_its_second_copy_counts
 def test_a_record_that_cannot_be_read_at_all_is_not_absent(tmp_path: Path, torn: bytes) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()
-    (kept.directory / "god-1-2.json").write_bytes(torn)
+    path = kept.directory / "god-1-2.json"
+    path.write_bytes(torn)
+    os.utime(path, (1, 1))
     read = kept.read("god-1-2")
     assert read is not None
     assert (read.name, read.readable) == ("god-1-2", False)
@@ -186,3 +189,14 @@ def test_a_record_that_cannot_be_read_at_all_is_not_absent(tmp_path: Path, torn:
     assert (found.state, found.code, found.lost) == (base.RunState.EXITED, 137, True)
     assert found.reason is not None
     assert "cannot be read" in found.reason
+
+
+def test_a_record_that_is_being_written_is_that_of_its_copy_and_nothing_to_tell_of(tmp_path: Path) -> None:
+    kept = records.Records(tmp_path / "runs")
+    kept.prepare()
+    kept.update(WHOLE)
+    path, before = kept.directory / "god-1-2.json", metrics.RECORDS_UNREADABLE._value.get()
+    (kept.directory / ending.NEW / "god-1-2.4711").write_bytes(path.read_bytes().ljust(1000))
+    path.write_bytes(b"")
+    assert kept.read("god-1-2") == WHOLE
+    assert metrics.RECORDS_UNREADABLE._value.get() == before

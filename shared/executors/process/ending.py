@@ -60,6 +60,7 @@ class Room:
         )
         self._size = len(self._text.encode()) + _END
         self._descriptor = -1
+        self._info = -1
 
     def take(self) -> bool:
         """
@@ -69,18 +70,15 @@ class Room:
         """
         text = f"{self._text}}}".encode()
         self._descriptor = self._make(self._draft, text.ljust(self._size))
-        first = f"{self._draft}.first"
         try:
-            os.close(self._make(first, text))
-            os.link(first, self._name, src_dir_fd=self._records, dst_dir_fd=self._records)
+            # Whoever finds it before it is written waits a moment, or reads the copy.
+            os.close(self._make(self._name, text))
         except FileExistsError:
             self._forget(self._draft)
             return False
         except OSError:
-            self._forget(self._draft)
+            self.give_back()
             raise
-        finally:
-            self._forget(first)
         return True
 
     def give_back(self) -> None:
@@ -105,7 +103,7 @@ class Room:
                 _write_new(state, self._started, f"{os.getpid()}\n", None)
             finally:
                 os.close(state)
-            _write_new(self._home, INFO, f"{int(self.began_at)}\n", self._request.identity)
+            self._info = _make_new(self._home, INFO, f"{int(self.began_at)}\n", self._request.identity)
         except OSError:
             pass
 
@@ -160,11 +158,15 @@ class Room:
         try:
             state = self._open_state()
             try:
-                _write_new(state, self._started, f"{os.getpid()}\n", None)
+                if not self.is_second():
+                    _write_new(state, self._started, f"{os.getpid()}\n", None)
                 _write_new(state, f"exit.{self._request.attempt}", f"{ending.code}\n", identity)
             finally:
                 os.close(state)
-            _write_new(self._home, INFO, f"{int(self.began_at)}\n{int(ending.at)}\n", identity)
+            if self._info >= 0 and os.fstat(self._info).st_nlink:
+                os.write(self._info, f"{int(ending.at)}\n".encode())
+            else:
+                _write_new(self._home, INFO, f"{int(self.began_at)}\n{int(ending.at)}\n", identity)
         except OSError:
             pass
 
@@ -187,7 +189,7 @@ class Room:
         return found.f_bavail == 0 or (found.f_files > 0 and found.f_favail == 0)
 
     def _make(self, name: str, content: bytes) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(name, flags, 0o600, dir_fd=self._records)
         if os.write(descriptor, content) != len(content):
             raise OSError(28, "written in part")
@@ -199,14 +201,22 @@ class Room:
 
 
 def _write_new(directory: int, name: str, text: str, identity: tuple[int, int, list[int]] | None) -> None:
+    os.close(_make_new(directory, name, text, identity))
+
+
+def _make_new(directory: int, name: str, text: str, identity: tuple[int, int, list[int]] | None) -> int:
     """A new file in a directory that is the task's: what it planted under that name is removed, and never written to."""
-    with contextlib.suppress(FileNotFoundError):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(name, flags, 0o644, dir_fd=directory)
+    except FileExistsError:
         os.unlink(name, dir_fd=directory)
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644, dir_fd=directory)
+        descriptor = os.open(name, flags, 0o644, dir_fd=directory)
     try:
         os.write(descriptor, text.encode())
-        os.fchmod(descriptor, 0o644)  # the directory itself is closed to others
         if identity is not None:
             os.fchown(descriptor, identity[0], identity[1])
-    finally:
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor

@@ -34,10 +34,11 @@ async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> As
         yield base.Event(records.NODE, base.EventKind.RESYNC)
         following.on_file(None)
         while True:
-            try:
-                name = await asyncio.wait_for(following.changed.get(), look)
-            except TimeoutError:
-                name = None
+            name = None
+            # Not by `wait_for`: until Python 3.12 that can swallow being cancelled, and this would go on for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(look):
+                    name = await following.changed.get()
             for one in [name] if name else await asyncio.to_thread(following.all_names):
                 for event in await asyncio.to_thread(following.look, one):
                     yield event

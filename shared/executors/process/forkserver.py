@@ -28,7 +28,7 @@ def main(directory: str) -> None:
         os._exit(0)  # whoever started us does not have to wait for us
     os.setsid()
     os.chdir("/")
-    os.umask(0o077)
+    os.umask(0o022)
     _put_signals_to_their_defaults()
     kernel.become_subreaper()
     kernel.set_name("god-forkserver")

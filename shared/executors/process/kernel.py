@@ -51,7 +51,12 @@ def oom_score() -> int | None:
 def set_oom_score(score: int) -> None:
     """Only root may lower it. Where it cannot be set, it stays as it is."""
     try:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(str(score).encode())
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(descriptor, str(score).encode())
     except OSError:
         pass
+    finally:
+        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +14,15 @@ import orjson
 import pydantic
 import structlog
 
-from shared import errors, metrics
+from shared import clock, errors, metrics
 from shared.executors import base
 from shared.executors.process.ending import NEW, SUFFIX
 
 log = structlog.get_logger(__name__)
 
 NODE = "localhost"  #: the only node of this executor
+
+_WRITE_TIME, _LOOKS = 2.0, 40  #: seconds, in so many looks, until what was made is surely written
 
 #: Of `Record.form`: a wrapper in a shell, which starters of earlier versions recorded; a shim, which records itself.
 WRAPPER, SHIM = 1, 2
@@ -143,24 +146,48 @@ class Records:
     def _path(self, name: str) -> Path:
         return self.directory / f"{name}{SUFFIX}"
 
-    def _copies(self, name: str) -> list[Path]:
-        return list((self.directory / NEW).glob(f"{name}.*"))
-
     def _unreadable(self, name: str) -> Record | None:
+        """What is known of a run whose record says nothing: it is made before it is written, and has a copy by then."""
+        for look in range(_LOOKS):
+            try:
+                age = clock.now() - self._path(name).stat().st_mtime
+            except FileNotFoundError:
+                return None  # removed while we looked
+            if copy := self._copy(name):
+                if age > _WRITE_TIME:
+                    self._tell(name)
+                return copy
+            if age > _WRITE_TIME:
+                break
+            if look:
+                time.sleep(_WRITE_TIME / _LOOKS)
+            # Its shim may have put the copy in its place between the two looks.
+            if record := _parsed(self._bytes(name)):
+                return record
+        self._tell(name)
+        parsed = base.parse_name(name)
+        assert parsed is not None
+        return Record(parsed[0], parsed[1], -1, "", "", 0.0, system=parsed[2], readable=False)
+
+    def _bytes(self, name: str) -> bytes:
+        try:
+            return self._path(name).read_bytes()
+        except OSError:
+            return b""
+
+    def _copy(self, name: str) -> Record | None:
+        """The second copy. It is not put in the place of the first: its shim does that, with the end, and would lose it to us."""
+        for path in (self.directory / NEW).glob(f"{name}.*"):
+            with contextlib.suppress(OSError):
+                if (record := _parsed(path.read_bytes())) and record.name == name:
+                    return record
+        return None
+
+    def _tell(self, name: str) -> None:
         if name not in self._told:
             self._told.add(name)
             metrics.RECORDS_UNREADABLE.inc()
             log.error("process.record_unreadable", run=name, path=str(self._path(name)))
-        for copy in self._copies(name):
-            with contextlib.suppress(OSError):
-                # It is not put in the other one's place: its shim does that, with the end, and would lose it to us.
-                if (record := _parsed(copy.read_bytes())) and record.name == name:
-                    return record
-        if not self.exists(name):
-            return None  # removed while we looked
-        parsed = base.parse_name(name)
-        assert parsed is not None
-        return Record(parsed[0], parsed[1], -1, "", "", 0.0, system=parsed[2], readable=False)
 
     def _write(self, record: Record) -> Path:
         path = self.directory / NEW / f"{record.name}.{os.getpid()}.{threading.get_native_id()}"

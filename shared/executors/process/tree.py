@@ -166,7 +166,8 @@ async def wait(process: proc.Process, *, timeout: float) -> bool:
             return True
         loop.add_reader(descriptor, ended.set)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await ended.wait()
         return ended.is_set()
     finally:
         loop.remove_reader(descriptor)
