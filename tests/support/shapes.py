@@ -16,7 +16,7 @@ GO_ON = "go-on"  #: makes the program end by itself
 _PROGRAM = """\
 cat > prog <<'EOF'
 #!/bin/sh
-trap 'trap "" TERM; sleep 0.2; echo saved > saved; exit 0' TERM
+trap 'sleep 0.2; echo saved > saved; exit 0' TERM
 echo > ready
 while [ ! -e go-on ]; do sleep 0.05; done
 exit 7

@@ -168,10 +168,12 @@ class _Watch:
             return
         self._ending.told = True
         self._until = time.monotonic() + self._request.patience
-        stopped = descendants.stop_all(self._me)
-        for number in (signal.SIGTERM, signal.SIGCONT):
-            for pid, start in stopped.items():
-                descendants.send(pid, start, number)
+        descendants.stop_all(self._me)
+        # Children go on before their parents: of one that ends, the kernel ends groups that have a stopped process, by SIGHUP.
+        stopped = reversed(descendants.below(self._me).items())
+        for pid, start in stopped:
+            descendants.send(pid, start, signal.SIGTERM)
+            descendants.send(pid, start, signal.SIGCONT)
 
     def _holds_output(self) -> bool:
         return any(descendants.holds(pid, self._outputs) for pid in descendants.below(self._me))
