@@ -112,9 +112,8 @@ class TaskDirectories:
         try:
             directory = beneath.open_directory(str(path))
             try:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(wrapper.STATE, 0o700, dir_fd=directory)
-                states = [beneath.open_subdirectory(directory, wrapper.STATE)]
+                outputs.open_to_owner(directory)
+                states = [outputs.folder(directory, wrapper.STATE)]
                 try:
                     states.append(beneath.open_directory(str(self.state(place))))
                     if owner:

@@ -1,12 +1,15 @@
-"""Keep the output of an attempt under a name of its own before the next attempt begins."""
+"""Make room in a task's directory for its next attempt: what the one before left there is kept, and does not hinder."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Sequence
 
 from shared.executors import wrapper
+from shared.storage import beneath
 
 OUTPUTS = ("god.log", "god.err")
 
@@ -26,6 +29,33 @@ def keep(directory: int, states: Sequence[int], *, attempt: int) -> None:
         # A link that a task planted is renamed itself: rename(2) follows none at the end of a path.
         with contextlib.suppress(FileNotFoundError):
             os.rename(name, kept, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+def folder(directory: int, name: str) -> int:
+    """
+    A descriptor of a folder of ours in the task's directory, made if need be. What an attempt put in its place, a file or a link,
+    is renamed and followed nowhere: it does not keep later attempts from running. Raises OSError.
+    """
+    for _ in range(2):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=directory)
+        try:
+            found = beneath.open_subdirectory(directory, name)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            os.rename(name, _free_name(directory, f"{name}.1"), src_dir_fd=directory, dst_dir_fd=directory)
+        else:
+            open_to_owner(found)
+            return found
+    raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def open_to_owner(directory: int) -> None:
+    """Give the owner back the rights that an attempt took from its directory. Raises OSError."""
+    mode = stat.S_IMODE(os.fstat(directory).st_mode)
+    if mode & stat.S_IRWXU != stat.S_IRWXU:
+        os.fchmod(directory, mode | stat.S_IRWXU)
 
 
 def _free_name(directory: int, wanted: str) -> str:

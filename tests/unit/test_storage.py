@@ -201,10 +201,30 @@ async def test_a_link_in_place_of_a_directory_is_not_followed(
     replaced = path / what
     os.rename(replaced if what != "." else path, tmp_path / "moved")
     (path if what == "." else replaced).symlink_to(elsewhere)
-    with pytest.raises(errors.StorageError):
+    if what == ".":
+        with pytest.raises(errors.StorageError):
+            await prepared(tasks)
+    else:
         await prepared(tasks)
+        assert replaced.is_dir()
+        assert not replaced.is_symlink()
     assert list(elsewhere.iterdir()) == []
     assert elsewhere.stat().st_uid == owner
+
+
+async def test_what_an_attempt_made_of_its_directory_keeps_no_later_one_from_running(
+    tasks: directories.TaskDirectories,
+) -> None:
+    path = await prepared(tasks)
+    (path / wrapper.STATE).rmdir()
+    (path / wrapper.STATE).write_text("mine")
+    path.chmod(0)
+    await prepared(tasks)
+    assert (path / wrapper.STATE).is_dir()
+    assert (path / f"{wrapper.STATE}.1").read_text() == "mine"
+    (path / wrapper.STATE).chmod(0)
+    await prepared(tasks)
+    assert (mode(path), mode(path / wrapper.STATE)) == (0o700, 0o700)
 
 
 async def test_nothing_planted_is_read_as_a_result(tasks: directories.TaskDirectories, tmp_path: Path) -> None:
