@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from shared import errors
-from shared.executors import base
+from shared.executors import base, wrapper
 from shared.executors.process import events, proc, records, tree
 from shared.executors.process import executor as process
 from shared.executors.process.found import KILLED
@@ -329,6 +329,134 @@ async def test_a_process_sees_the_gpus_it_was_given(rig: rigs.Rig, gpus: tuple[s
     run = await rig.start('echo "$CUDA_VISIBLE_DEVICES"', gpus=gpus)
     await rig.ended(run)
     assert rig.file(run, "god.log").read_text() == f"{visible}\n"
+
+
+@pytest.mark.parametrize(("given", "threads"), [({}, "2"), ({"OMP_NUM_THREADS": "7"}, "7")])
+async def test_a_process_is_told_who_it_is_and_what_it_may_use(
+    rig: rigs.Rig, given: dict[str, str], threads: str
+) -> None:
+    script = 'echo "$USER $LOGNAME $GODOCKER_CPUS $GODOCKER_MEMORY_MB $OMP_NUM_THREADS"'
+    run = await rig.start(script, cpus=2.5, memory=3 * 1024**3, login="alice", environment=given)
+    await rig.ended(run)
+    assert rig.file(run, "god.log").read_text().split() == ["alice", "alice", "2.5", "3072", threads]
+
+
+async def test_a_process_has_limits(rig: rigs.Rig) -> None:
+    rig.executor = rig.another(process_open_files=200, pids_limit=300)
+    run = await rig.start("ulimit -c; ulimit -n; ulimit -Hn; ulimit -p")
+    await rig.ended(run)
+    assert rig.file(run, "god.log").read_text().split() == ["0", "200", "200", "300" if rigs.ROOT else "unlimited"]
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "word"),
+    [
+        ("#!/no/such/program\n", 127, "No such file"),
+        ("#!/bin/sh\r\nexit 0\r\n", 127, "No such file"),
+        ("#!/etc\nexit 0\n", 126, "Permission denied"),
+    ],
+)
+async def test_a_script_that_cannot_be_executed_says_why(rig: rigs.Rig, script: str, code: int, word: str) -> None:
+    seen = await rig.ended(await rig.start(script))
+    assert seen.exit_code == code
+    assert seen.reason is not None
+    assert word in seen.reason
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "by_signal", "told"),
+    [
+        ("exit 137", 137, False, None),
+        ("exit 143", 143, False, None),
+        ("kill -KILL $$", 137, True, "SIGKILL"),
+        ("kill -SEGV $$", 139, True, None),
+    ],
+)
+async def test_a_signal_is_told_from_an_exit_code(
+    rig: rigs.Rig, script: str, code: int, by_signal: bool, told: str | None
+) -> None:
+    seen = await rig.ended(await rig.start(script))
+    assert (seen.exit_code, seen.by_signal) == (code, by_signal)
+    assert (seen.reason is None) if told is None else (told in (seen.reason or ""))
+
+
+async def test_what_a_task_writes_about_its_end_and_its_times_is_not_believed(rig: rigs.Rig) -> None:
+    forging = "echo 0 > .godocker/exit.1; touch -d @1 .godocker .godocker/exit.1 god.info; kill -KILL $$"
+    before = time.time()
+    seen = await rig.ended(await rig.start(forging))
+    assert seen.exit_code == 137
+    assert seen.started_at is not None
+    assert seen.ended_at is not None
+    assert before - 1 < seen.started_at <= seen.ended_at <= time.time()
+
+
+async def test_a_run_that_somebody_stops_is_shown_as_paused(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.start("echo > ready; sleep 60")
+    await rig.written(run, "ready")
+    command = (await shim_of(kept, run)).command
+    assert command is not None
+    os.kill(command, signal.SIGSTOP)
+    assert await rig.state(run) is base.RunState.PAUSED
+    await rig.executor.stop(run.handle, grace=10)
+    assert (await rig.ended(run)).exit_code == 143
+
+
+def start_as_an_earlier_version(kept: records.Records, run: base.Run, *, with_pid: bool = True) -> records.Record:
+    """A run with a wrapper in a shell, recorded by its starter."""
+    identity = {"user": run.uid, "group": run.gid, "extra_groups": []} if rigs.ROOT else {}
+    made = subprocess.Popen(
+        wrapper.argv(run),
+        cwd=run.directory,
+        env={"PATH": "/usr/bin:/bin", **wrapper.environment(run, workdir=run.directory, home=None)},
+        start_new_session=True,
+        **identity,  # type: ignore[arg-type]
+    )
+    seen = proc.read(made.pid)
+    assert seen is not None
+    made.returncode = 0  # nobody waits for it, as nobody does after an upgrade
+    record = records.Record(
+        run.handle.task_id, run.handle.attempt, run.uid, run.directory, proc.boot_id(), time.time(),
+        pid=made.pid if with_pid else None, start=seen.start if with_pid else None, system=run.handle.system,
+    )  # fmt: skip
+    kept.prepare()
+    kept.update(record)
+    return record
+
+
+@pytest.mark.parametrize("with_pid", [True, False])
+@pytest.mark.parametrize("way", ["end", "stop", "pause", "remove"])
+async def test_a_run_of_an_earlier_version_is_followed_to_its_end(
+    rig: rigs.Rig, kept: records.Records, way: str, with_pid: bool
+) -> None:
+    run = await rig.run("mkfifo pipe; exec 9<> pipe; echo > ready; while [ ! -e go ]; do sleep 0.05; done; exit 4")
+    start_as_an_earlier_version(kept, run, with_pid=with_pid)
+    await rig.written(run, "ready")
+    assert await rig.state(run) is base.RunState.RUNNING
+    await rig.executor.start(run)
+    if way == "pause":
+        await rig.executor.pause(run.handle)
+        assert await rig.state(run) is base.RunState.PAUSED
+        await rig.executor.resume(run.handle)
+    if way in ("end", "pause"):
+        rig.file(run, "go").touch()
+        assert (await rig.ended(run)).exit_code == 4
+    elif way == "stop":
+        await rig.executor.stop(run.handle, grace=10)
+        assert (await rig.ended(run)).exit_code == 143
+    await rig.executor.remove(run.handle)
+    assert not contract.is_held_open(rig.file(run, "pipe"))
+    assert await rig.executor.inspect(run.handle) is None
+
+
+async def test_an_intent_of_an_earlier_version_is_started(rig: rigs.Rig, kept: records.Records) -> None:
+    run = await rig.run("exit 4")
+    kept.prepare()
+    kept.update(
+        records.Record(run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0, system=run.handle.system)
+    )
+    assert await rig.state(run) is base.RunState.CREATED
+    await rig.executor.start(run)
+    assert (await rig.ended(run)).exit_code == 4
 
 
 async def test_the_machine_has_the_gpus_of_the_configuration(rig: rigs.Rig) -> None:

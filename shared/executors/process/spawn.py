@@ -189,6 +189,8 @@ def environment(run: base.Run) -> dict[str, str]:
     return {
         "PATH": _PATH,
         "LANG": "C.UTF-8",
+        # All cores are seen, and nothing keeps a process from them; its owner may say otherwise.
+        "OMP_NUM_THREADS": str(wrapper.threads(run.cpus)),
         **wrapper.environment(run, workdir=run.directory, home=home, data=data),
         # Without it, programs take all that there are. Numbers are counted as `nvidia-smi` does.
         "CUDA_VISIBLE_DEVICES": ",".join(devices.names(run.gpus)),
