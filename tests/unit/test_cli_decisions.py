@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -145,6 +146,17 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
         watching.stop([[stubborn.name]], grace=0.2, asked=asked)
     assert stubborn.exit_status() == -9
     assert not stubborn.program.pid_file.exists()
+
+
+def test_a_process_that_refuses_to_start_is_logged_with_its_last_words(tmp_path: Path) -> None:
+    watching = supervisor.Supervisor()
+    refusing = _child(tmp_path, "import sys; print('earlier'); sys.exit('godocker: there is no policy fare')")
+    with structlog.testing.capture_logs() as logged:
+        watching.start(refusing)
+        waiting.until_blocking(lambda: not refusing.is_running(), "it has ended")
+        watching.look(time.monotonic())
+    (died,) = [line for line in logged if line["event"] == "process.died"]
+    assert (died["status"], died["said"]) == (1, "there is no policy fare")
 
 
 def test_whoever_asks_twice_does_not_wait(tmp_path: Path) -> None:

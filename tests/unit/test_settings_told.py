@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import errors as driver_errors
 
 from shared import errors, settings, settings_problems, settings_yaml, urls
 from shared.settings import Settings
+from shared.store import connection
 
 
 @pytest.fixture(autouse=True)
@@ -284,6 +286,25 @@ def test_a_malformed_address_of_mongodb_is_one_sentence_without_its_password(
 )
 def test_the_servers_of_an_address_are_shown_without_the_login(url: str, hosts: str) -> None:
     assert urls.mongo_hosts(url) == hosts
+
+
+def test_an_error_that_ends_the_use_of_mongodb_names_its_servers() -> None:
+    with (
+        pytest.raises(errors.StoreUnavailable, match=r"^MongoDB at a:1 does not answer \(X\)$"),
+        connection._address("a:1"),
+    ):
+        raise errors.StoreUnavailable("MongoDB does not answer (X)")
+    with (
+        pytest.raises(errors.ConfigurationError, match=r"MongoDB at a:1 refuses the login \(bad\)"),
+        connection._address("a:1"),
+    ):
+        raise driver_errors.OperationFailure("bad", 18, {"errmsg": "bad"})
+
+
+def test_what_the_driver_does_not_take_is_one_sentence_without_the_password() -> None:
+    with pytest.raises(errors.ConfigurationError, match="mongo_url cannot be used") as caught:
+        connection._client("mongodb://u:hunter2@host:1/?tls=true&tlsInsecure=true&tlsAllowInvalidCertificates=true")
+    assert "hunter2" not in str(caught.value)
 
 
 def _written(file: Path, text: str) -> Path:
