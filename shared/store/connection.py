@@ -99,6 +99,7 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
         retryReads=True,
         timeoutMS=int(settings.mongo_timeout * 1000),
         connectTimeoutMS=2000,
+        heartbeatFrequencyMS=2000,  # with the time to connect, what it takes to see that a server hangs; 10 s where none is said
         maxPoolSize=32,
         appname=appname or appname_of(settings),
         uuidRepresentation="standard",

@@ -303,6 +303,10 @@ def test_a_file_that_shrinks_while_it_is_read_ends_the_connection(server: FileSe
     assert set(content) == {ord("a")}
     assert len(content) <= size // 2, "no byte is made up"
     assert "transfer.broken" in server.log()
+    # Nothing that an operator should look for: somebody's file became shorter.
+    assert '"level":"error"' not in server.log().replace('"level": "error"', '"level":"error"')
+    assert "Traceback" not in server.log()
+    assert "ASGI" not in server.log()
 
 
 def test_the_system_call_that_keeps_us_inside_is_there() -> None:
