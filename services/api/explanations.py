@@ -28,7 +28,10 @@ async def of_task(here: Context, task: Task) -> dict[str, Any]:
 async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
     now = clock.now()
     verdicts = await here.verdicts([task])
-    text = wire.reason(task, verdict=verdicts.get(task.id)) or f"the task is {task.status.value}"
+    silences = await here.silences([task])
+    silence = silences.get(task.placement.node) if task.placement else None
+    # The words of the status, so that nobody is told two things of one task.
+    text = wire.reason(task, verdict=verdicts.get(task.id), silence=silence) or f"the task is {task.status.value}"
     return {
         "id": task.id,
         "status": wire.status(task, verdict=None)["primary"],

@@ -19,6 +19,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 _BATCH = 250  #: tasks in one insert
+_LOOKED_AT, _NAMED = 1000, 10  #: waiting tasks of a user who has too many, and how many of them are named
 _TRIES = 3  #: when numbers turn out to be taken, after the counter was lost
 
 
@@ -40,7 +41,21 @@ class Submissions:
         The number of the task, which is then on the disks of a majority. Raises `errors.TooManyRequests` and
         `errors.StoreUnavailable`; after the latter the task may or may not be stored.
         """
-        return await self._batcher.ask(task)
+        try:
+            return await self._batcher.ask(task)
+        except errors.TooManyRequests as error:
+            raise await self._with_never(error, task.user.id) from None
+
+    async def _with_never(self, error: errors.TooManyRequests, user: str) -> errors.TooManyRequests:
+        """The refusal, naming those of the user's waiting tasks that only they can do something about."""
+        waiting = await self._stores.views.some_pending(user, at_most=_LOOKED_AT)
+        found = await self._stores.verdicts.get_many({shape for _, shape in waiting})
+        never = [task_id for task_id, shape in waiting if shape in found and found[shape].is_never]
+        if not never:
+            return error
+        named = ", ".join(map(str, never[:_NAMED])) + (" …" if len(never) > _NAMED else "")
+        said = f"{len(never)} of those of {user} can never run here (tasks {named}): kill or change them"
+        return errors.TooManyRequests(f"{error}; {said}", retry_after=error.retry_after)
 
     async def submit_whole(self, tasks: Sequence[Task], key: RequestKey | None = None) -> list[int] | None:
         """
@@ -54,6 +69,8 @@ class Submissions:
             try:
                 stored = await self._stores.admissions.admit_whole(tasks, self._limits, receipt=receipt)
                 break
+            except errors.TooManyRequests as error:
+                raise await self._with_never(error, tasks[0].user.id) from None
             except errors.Conflict:
                 if last_try:
                     raise

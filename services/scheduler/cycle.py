@@ -21,7 +21,7 @@ from services.scheduler.shares import Shares
 from services.scheduler.verdicts import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
-from shared.models.node import Verdict, owner_id, verdict_ids
+from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.work import Pending
@@ -205,7 +205,7 @@ class Cycle:
         reasons = {scope.key: reason for scope, reason in self._dispatcher.quotas.held.items()}
         for task in held:
             if hold := self._dispatcher.owners.why(task):
-                reasons[owner_id(task.user, task.project)] = f"cannot be placed yet: {hold.text}"
+                reasons[owner_id(task.user, task.project)] = hold.text
             elif task.parent in self._book.limits and not self._dispatcher.quotas.is_held(task):
                 most = self._book.limits[task.parent]
                 reasons[f"array {task.parent}"] = (
@@ -215,9 +215,14 @@ class Cycle:
 
     async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[placement.Placement]) -> None:
         now = clock.now()
-        verdicts = [Verdict(id=whose, reason=reason, at=now) for whose, reason in reasons.items()]
+        verdicts = [Verdict(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
         tasks = [placed.task for placed in placements]
         concerned = {name for task in tasks for name in verdict_ids(task.shape, task.user, task.project, task.parent)}
         gone = concerned - reasons.keys() - self._verdicts.waiting.keys()
         if verdicts or gone:
             await self._stores.verdicts.put(verdicts, placed=gone)
+
+
+def _told(reason: str) -> str:
+    """The reason as it stands beside `rejected by scheduler`, which sounds as if there was nothing to wait for."""
+    return reason if reason.startswith(NEVER) else f"cannot be placed yet: {reason}"

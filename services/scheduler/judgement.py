@@ -15,6 +15,7 @@ from services.scheduler.feasibility import Reason
 from services.scheduler.labels import LabelIndex, conditions
 from services.scheduler.nodes import NodeState
 from services.scheduler.reservation import EPSILON, Reservation
+from shared.models.node import NEVER
 from shared.store.work import Pending
 
 _NAMED = 3  #: nodes a sentence names before it counts the rest
@@ -108,7 +109,7 @@ class Explainer:
         if outcome is Outcome.NO_NODES:
             return f"{needs}, and there are no nodes"
         if outcome is Outcome.NEVER:
-            return f"can never run here: {needs}, but {self._why_never(task)}"
+            return f"{NEVER}: {needs}, but {self._why_never(task)}"
         suitable = self._suitable_for(task)
         unseen = self._unseen_for(task) if outcome is Outcome.NOT_READY else []
         named = suitable.roomiest(task, _NAMED) or unseen[:_NAMED]

@@ -10,6 +10,7 @@ from services.scheduler import explanation, quotas
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.explanation import Situation
+from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
 from services.scheduler.policies.base import Policy
@@ -24,6 +25,8 @@ from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 from shared.store.work import Pending
+
+JUDGED = 500  #: shapes that are looked at for one question
 
 
 class Situations:
@@ -87,9 +90,11 @@ class Situations:
             looked_at=self._cluster.observed_at or now,
             nodes=self._cluster.snapshot(),
             policy=self._policy_name,
-            offered=sum(map(len, self._book.lanes.values())),
+            # One that is not sent yet would be the last of them.
+            offered=sum(map(len, self._book.lanes.values())) + (not task.id),
             before=self._before(task),
-            score=self._policy.score(task, view),
+            # Of fifo it would be the age, and says nothing that the position does not.
+            score=self._policy.score(task, view) if self._policy_name != "fifo" else None,
             hold=self._owners.why(task),
             in_maintenance=self._cluster.is_in_maintenance,
             predecessors=await self._predecessors(task),
@@ -105,7 +110,22 @@ class Situations:
         lanes, view = self._book.lanes, self._shares.view(clock.now())
         if task.id and self._book.get(task.id) is None:
             return None
-        return position(self._policy, task.id, lanes, view) if task.id else sum(map(len, lanes.values()))
+        may_run = self._may_run()
+        if task.id:
+            return position(self._policy, task.id, lanes, view, may_run=may_run)
+        return sum(len(lane) for lane in lanes.values() if may_run(lane[0]))
+
+    def _may_run(self) -> Callable[[Pending], bool]:
+        """Whether others wait behind a task: not behind one that no node could ever take, or whose owner is shut out."""
+        explainer = Explainer(self._cluster.snapshot())
+        never: dict[str, bool] = {}
+
+        def may_run(task: Pending) -> bool:
+            if task.shape not in never and len(never) < JUDGED:
+                never[task.shape] = explainer.outcome(task) is Outcome.NEVER
+            return not never.get(task.shape, False) and not self._owners.is_held(task)
+
+        return may_run
 
     async def _predecessors(self, task: Pending) -> dict[int, str]:
         if not task.waiting_on:

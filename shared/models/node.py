@@ -6,6 +6,8 @@ from pydantic import Field
 
 from shared.models.stored import Stored
 
+NEVER = "can never run here"  #: how the reason begins of what no node could ever take
+
 
 class Node(Stored):
     """Sizes in cores and bytes. `seen_at` is when it last answered, seconds since the epoch."""
@@ -35,6 +37,11 @@ class Verdict(Stored):
     id: str = Field(alias="_id")  #: whom it is about, see `verdict_ids`
     reason: str
     at: float
+
+    @property
+    def is_never(self) -> bool:
+        """Whether no node that was seen could ever take such tasks."""
+        return self.reason.startswith(NEVER)
 
 
 def owner_id(user: str, project: str) -> str:

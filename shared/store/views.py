@@ -74,6 +74,13 @@ class TaskViews:
         return await self._tasks.count_documents({"intent": {"$eq": Intent.KILL, "$type": "string"}})
 
     @connection.translated
+    async def some_pending(self, user: str, *, at_most: int) -> list[tuple[int, str]]:
+        """Ids and shapes of pending tasks of a user, in no order."""
+        query = {**indexes.active([TaskStatus.PENDING]), "user.id": {"$eq": user}}
+        cursor = self._tasks.find(query, {"shape": 1}).limit(at_most)
+        return [(found["_id"], str(found.get("shape"))) async for found in cursor]
+
+    @connection.translated
     async def count_waiting(self, user: str | None, *, at_most: int, session: Any = None) -> int:
         """
         How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most` or a little beyond. An

@@ -300,6 +300,19 @@ async def test_a_limit_on_pending_tasks_answers_when_to_come_again(settings: Set
         assert await gateway.stores.database["tasks"].count_documents({}) == 3
 
 
+async def test_who_has_too_many_waiting_is_told_which_of_them_can_never_run(settings: Settings) -> None:
+    async with gateways.opened(settings.model_copy(update={"rate_limit": 2})) as gateway:
+        alice = await gateway.add_user("alice")
+        ids = [(await submit(gateway, alice)) for _ in range(2)]
+        task = await gateway.task(1)
+        verdict = Verdict(id=task.shape, reason="can never run here: needs 64 cpu", at=clock.now())
+        await gateway.stores.verdicts.put([verdict], placed=[])
+        answer = await gateway.ask("POST", "/task", alice, json=samples.submission())
+        detail = assert_problem(answer, 429, "too_many_requests")["detail"]
+        assert "alice has 2 tasks waiting" in detail
+        assert f"{len(ids)} of those of alice can never run here (tasks 1, 2): kill or change them" in detail
+
+
 # --- the rest ---------------------------------------------------------------------------------------
 
 

@@ -240,6 +240,8 @@ def test_a_position_is_the_number_of_turns_before(policy: Policy) -> None:
     assert position(policy, turns[5], book.lanes, EMPTY, furthest=6) == 5
     assert position(policy, turns[5], book.lanes, EMPTY, furthest=5) is None
     assert position(policy, 99, book.lanes, EMPTY) is None
+    others = {turns[1], turns[3]}  # they can never run
+    assert position(policy, turns[5], book.lanes, EMPTY, may_run=lambda task: task.id not in others) == 3
 
 
 # --- against a look at everything ------------------------------------------------------------------
