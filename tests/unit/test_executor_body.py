@@ -251,3 +251,23 @@ def test_a_container_is_limited_to_what_its_engine_has(
     config = body.create_body(run, instance="lab", network="bridge", pids_limit=4096, has=has)["HostConfig"]
     assert config["NanoCpus"] == expected[0] * 1e9
     assert config["Memory"] == config["MemorySwap"] == config["ShmSize"] == expected[1]
+
+
+def test_a_group_that_no_engine_takes_is_left_out() -> None:
+    assert made_of(replace(RUN, groups=(5, 2**31, 2**32 - 2)))["HostConfig"]["GroupAdd"] == ["5"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "said"),
+    [
+        (None, None, None),
+        (2, 3, None),
+        (8, None, "8 cores where the engine has 2"),
+        (None, 16, "16 GB of memory where it has 3.0"),
+        (8, 16, "8 cores where the engine has 2 and 16 GB of memory where it has 3.0"),
+    ],
+)
+def test_what_a_node_is_configured_to_have_beyond_its_engine_is_told(
+    cpus: float | None, memory: float | None, said: str | None
+) -> None:
+    assert limits.overcommitment(cpus, memory, limits.Capacity(2, 3 * GB)) == said
