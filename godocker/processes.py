@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import BinaryIO
 
 from godocker import tether
 
-LOG_LIMIT = 20 * 1024 * 1024  #: bytes; a log larger than that is moved to `.1` when its process starts
+LOG_LIMIT = 20 * 1024 * 1024  #: bytes; what a log has beyond that goes to `.1`, whose content is lost with that
 TAIL_LINES = 15
 
 
@@ -99,6 +100,18 @@ class Child:
             self._process.kill()
             self._process.wait(30)
 
+    def bound_log(self) -> None:
+        """Keep its log from growing for ever. Raises OSError."""
+        path = self.program.log
+        if path is None or not path.exists() or path.stat().st_size <= LOG_LIMIT:
+            return
+        # The process has the file open and goes on to write to it, at its end wherever that is. What it writes between the two
+        # calls is lost.
+        draft = path.with_name(f"{path.name}.new")
+        shutil.copyfile(path, draft)
+        os.truncate(path, 0)
+        draft.replace(_older(path))
+
     def forget(self) -> None:
         if self.program.pid_file is not None:
             self.program.pid_file.unlink(missing_ok=True)
@@ -142,5 +155,9 @@ def _open_log(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO |
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > LOG_LIMIT:
-            path.replace(path.with_name(path.name + ".1"))
+            path.replace(_older(path))
     return path.open("ab")
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(path.name + ".1")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pymongo
 from pymongo import errors as mongo_errors
@@ -22,26 +24,29 @@ class Login:
     password: str
 
 
-def make_ready(port: int, login: Login | None, *, host: str | None = None) -> bool:
+Address = Path | int  #: of the server: its socket, or its port on this machine
+
+
+def make_ready(address: Address, login: Login | None, *, host: str | None = None) -> bool:
     """
     Take the next step towards a writable primary that knows `login`; True once it is one. Each step looks at what
-    is there, so that a start that was cut short at any point is finished by the next. `host` is where others reach the server,
-    and it reaches itself; None: nobody does from another machine.
+    is there, so that a start that was cut short at any point is finished by the next. `host` is where others reach the port of
+    the server, and it reaches itself; None: nobody does from another machine.
     """
-    with contextlib.suppress(mongo_errors.PyMongoError), _connect(port, None) as client:
+    with contextlib.suppress(mongo_errors.PyMongoError), _connect(address, None) as client:
         if not client.admin.command("hello").get("isWritablePrimary"):
-            _become_primary(client, port, login, host or ports.LOOPBACK)
+            _become_primary(client, address, login, member_of(address, host))
             return False
-        return login is None or _knows(port, login) or _create_user(client, login)
+        return login is None or _knows(address, login) or _create_user(client, login)
     return False
 
 
-def allow(port: int, login: Login, new: Login, *, database: str) -> bool:
+def allow(address: Address, login: Login, new: Login, *, database: str) -> bool:
     """
     Make `new`, who may read and write `database` and nothing else, with the rights of `login`; one who is there stays as
     they are. False where the server did not answer.
     """
-    with contextlib.suppress(mongo_errors.PyMongoError), _connect(port, login) as client:
+    with contextlib.suppress(mongo_errors.PyMongoError), _connect(address, login) as client:
         if not client.admin.command("usersInfo", new.user)["users"]:
             roles = [{"role": "readWrite", "db": database}]
             client.admin.command("createUser", new.user, pwd=new.password, roles=roles)
@@ -49,17 +54,22 @@ def allow(port: int, login: Login, new: Login, *, database: str) -> bool:
     return False
 
 
-def _become_primary(client: Any, port: int, login: Login | None, host: str) -> None:
+def member_of(address: Address, host: str | None) -> str:
+    """By what name the server is a member of its set."""
+    return str(address) if isinstance(address, Path) else f"{host or ports.LOOPBACK}:{address}"
+
+
+def _become_primary(client: Any, address: Address, login: Login | None, name: str) -> None:
     hello = client.admin.command("hello")
     if hello.get("setName"):
         return  # it is about to elect itself
-    member = {"_id": 0, "host": f"{host}:{port}"}
+    member = {"_id": 0, "host": name}
     try:
         client.admin.command("replSetInitiate", {"_id": NAME, "members": [member]})
     except mongo_errors.OperationFailure:
-        # It has a configuration already. With another port in it than today's, the node does not find itself in its own
+        # It has a configuration already. With another port or socket in it than today's, the node does not find itself in its own
         # set and stays out of it until that is corrected by force.
-        with _connect(port, login) as admin:
+        with _connect(address, login) as admin:
             config = admin.admin.command("replSetGetConfig")["config"]
             if config["members"][0]["host"] != member["host"]:
                 config["members"][0]["host"] = member["host"]
@@ -67,9 +77,9 @@ def _become_primary(client: Any, port: int, login: Login | None, host: str) -> N
                 admin.admin.command("replSetReconfig", config, force=True)
 
 
-def _knows(port: int, login: Login) -> bool:
+def _knows(address: Address, login: Login) -> bool:
     try:
-        with _connect(port, login) as client:
+        with _connect(address, login) as client:
             client.admin.command("ping")
     except mongo_errors.OperationFailure as error:
         if error.code == _AUTHENTICATION_FAILED:
@@ -84,10 +94,10 @@ def _create_user(client: Any, login: Login) -> bool:
     return True
 
 
-def _connect(port: int, login: Login | None) -> Any:
+def _connect(address: Address, login: Login | None) -> Any:
+    where = quote(str(address), safe="") if isinstance(address, Path) else f"{ports.LOOPBACK}:{address}"
     return pymongo.MongoClient(
-        ports.LOOPBACK,
-        port,
+        f"mongodb://{where}",
         directConnection=True,
         serverSelectionTimeoutMS=_TIMEOUT_MS,
         connectTimeoutMS=1000,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from godocker import embedded, leftovers
 from godocker.directory import DataDirectory
@@ -22,11 +21,10 @@ def database(settings: Settings) -> Iterator[None]:
     `errors.ConfigurationError`.
     """
     directory = DataDirectory(settings.data_dir)
-    port = _own_port(settings, directory)
     with contextlib.ExitStack() as until_then:
-        if port is not None and _holds(directory, until_then):
+        if _is_own(settings, directory) and _holds(directory, until_then):
             leftovers.end(directory.run, directory.path)
-            server = embedded.mongod(directory.path, port, password=directory.secret("store_password"))
+            server = embedded.mongod(directory.path, password=directory.secret("store_password"))
             server.child.start()
             until_then.callback(server.child.stop, embedded.STOP_GRACE)
             embedded.wait_ready([server], timeout=START_TIMEOUT)
@@ -42,15 +40,8 @@ def _holds(directory: DataDirectory, until_then: contextlib.ExitStack) -> bool:
     return True
 
 
-def _own_port(settings: Settings, directory: DataDirectory) -> int | None:
-    """The port of the mongod that `up` starts for this directory; None where the database is somebody else's."""
+def _is_own(settings: Settings, directory: DataDirectory) -> bool:
+    """Whether the database is that of the mongod which `up` starts for this directory."""
     if not directory.has_environment():
-        return None
-    try:
-        port = urlsplit(settings.mongo_url).port
-    except ValueError:
-        return None  # it names several hosts
-    if port is None:
-        return None
-    own = embedded.mongo_url(port, password=directory.secret("store_password"))
-    return port if settings.mongo_url == own else None
+        return False
+    return settings.mongo_url == embedded.mongo_url(directory.path, password=directory.secret("store_password"))

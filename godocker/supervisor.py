@@ -63,6 +63,10 @@ class Supervisor:
 
     def _look_at(self, watched: _Watched, now: float) -> float:
         child = watched.child
+        try:
+            child.bound_log()
+        except OSError as error:
+            log.warning("process.log_not_bounded", name=child.name, error=str(error))
         if watched.due is None:
             if child.is_running():
                 return LONGEST_DELAY

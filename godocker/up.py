@@ -17,7 +17,6 @@ from godocker import (
     gateways,
     leftovers,
     limits,
-    ports,
     preflight,
     processes,
     readiness,
@@ -25,6 +24,7 @@ from godocker import (
     supervisor,
     surroundings,
 )
+from godocker.checks import stores as store_checks
 from godocker.directory import DataDirectory
 from shared import clock, errors
 from shared import settings as settings_module
@@ -84,6 +84,8 @@ class _System:
             announcements.say_first_user(apikey)
         self._wait_ready(settings)
         self._started = settings
+        for finding in asyncio.run(store_checks.faults(settings)):
+            print(f"Warning: {finding}", file=sys.stderr, flush=True)
         announcements.say_ready(settings, self._directory.path)
         if not apikey:
             announcements.say_known_user(self._directory.path)
@@ -113,21 +115,16 @@ class _System:
         os.environ["GODOCKER_PORT"] = str(self._listening.getsockname()[1])
 
     def _start_stores(self, given: Settings) -> None:
-        wanting = {
-            name
-            for name, field in ((embedded.MONGOD, "mongo_url"), (embedded.REDIS, "redis_host"))
-            if field not in given.model_fields_set
-        }
-        numbers = ports.reserve(self._directory.ports, sorted(wanting))
+        configured, path = given.model_fields_set, self._directory.path
         password = self._directory.secret("store_password")
         servers = []
-        if port := numbers.get(embedded.MONGOD):
-            servers.append(embedded.mongod(self._directory.path, port, password=password))
-            os.environ["GODOCKER_MONGO_URL"] = embedded.mongo_url(port, password=password)
-        if port := numbers.get(embedded.REDIS):
-            servers.append(embedded.redis_server(self._directory.path, port, password=password))
-            os.environ["GODOCKER_REDIS_HOST"] = ports.LOOPBACK
-            os.environ["GODOCKER_REDIS_PORT"] = str(port)
+        if "mongo_url" not in configured:
+            servers.append(embedded.mongod(path, password=password))
+            os.environ["GODOCKER_MONGO_URL"] = embedded.mongo_url(path, password=password)
+        if not {"redis_host", "redis_socket"} & configured:
+            server = embedded.redis_server(path, password=password)
+            servers.append(server)
+            os.environ["GODOCKER_REDIS_SOCKET"] = str(server.socket)
             os.environ["GODOCKER_REDIS_PASSWORD"] = password
         for server in servers:
             self._supervisor.start(server.child)

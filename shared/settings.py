@@ -201,6 +201,7 @@ class Settings(BaseSettings):
     mongo_timeout: Annotated[float, Field(gt=0)] = 5.0  #: seconds that a request waits for MongoDB, retries included
     redis_host: HostName = "127.0.0.1"  #: the Redis, which carries hints between services
     redis_port: Annotated[int, Field(ge=1, le=65535)] = 6379  #: port of Redis
+    redis_socket: Path | None = None  #: socket of Redis, instead of host and port
     redis_db: Annotated[int, Field(ge=0)] = 0  #: number of its database
     redis_password: SecretStr | None = None  #: its password, if it wants one
     redis_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")] = "god"  #: prefix of the names of all keys

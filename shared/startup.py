@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared import lifetime, live, logs, timekeeping
+from shared import errors, lifetime, live, logs, timekeeping
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
@@ -35,6 +35,7 @@ async def _serve(settings: Settings, work: Work) -> None:
     await factory.build(settings).close()  # what is wrong with the settings is said at once, not when the stores answer
     async with stores.connect(settings) as opened, broker.connect(settings) as hints:
         owner = await _prepared(opened, stop)
+        await _warn_of_faults(opened, hints)
         if owner is None:
             return
         executor = factory.build(settings, owner)
@@ -45,6 +46,18 @@ async def _serve(settings: Settings, work: Work) -> None:
                 await work(settings, opened, hints, executor, stop)
         finally:
             await executor.close()
+
+
+async def _warn_of_faults(opened: stores.Stores, hints: broker.Broker) -> None:
+    """Say which known faults the stores have that somebody may get to."""
+    for ask in (opened.faults, hints.faults):
+        try:
+            found = await ask()
+        except errors.Unavailable:
+            continue  # whoever needs it says so
+        for fault in found:
+            if not fault.is_closed:
+                log.warning("store.known_fault", fault=str(fault))
 
 
 async def _prepared(opened: stores.Stores, stop: asyncio.Event) -> Owner | None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from godocker.checks import findings
+from shared import known_faults
 
-#: Fixes the escapes of 2025 (CVE-2025-31133, CVE-2025-52565, CVE-2025-52881).
-_SAFE_RUNC = (1, 2, 8)
 _OLDEST_API = (1, 41)  #: of Docker 20.10: the first with cgroup v2
 _SLOW_DRIVERS = ("vfs", "devicemapper", "aufs")
 _LOCAL = ("127.0.0.0/8", "::1/128")  #: registries on the host itself, which every engine trusts without TLS
@@ -19,6 +18,7 @@ def judge(part: str, version: Mapping[str, Any], info: Mapping[str, Any]) -> lis
     return [
         judge_api(part, version),
         judge_runc(part, version),
+        *judge_faults(part, version, info),
         judge_live_restore(part, info),
         judge_user_namespaces(part, info),
         judge_seccomp(part, info),
@@ -40,14 +40,15 @@ def judge_runc(part: str, version: Mapping[str, Any]) -> findings.Finding:
     runc = components.get("runc")
     if runc is None:
         return findings.warning(part, "does not say which runc it uses")
-    if findings.version(runc) < _SAFE_RUNC:
-        wanted = ".".join(map(str, _SAFE_RUNC))
-        return findings.warning(
-            part,
-            f"runc {runc} is older than {wanted}: see whether your distribution has ported back the fixes of "
-            "CVE-2024-21626, CVE-2025-31133, CVE-2025-52565 and CVE-2025-52881",
-        )
+    for fault in known_faults.of(known_faults.RUNC, runc):
+        return findings.warning(part, str(fault))
     return findings.well(part, f"runc {runc}")
+
+
+def judge_faults(part: str, version: Mapping[str, Any], info: Mapping[str, Any]) -> list[findings.Finding]:
+    plugins = (info.get("Plugins") or {}).get("Authorization")
+    closed = () if plugins else (known_faults.NO_PLUGINS,)
+    return findings.faults(part, known_faults.of(known_faults.DOCKER, str(version.get("Version", "")), closed=closed))
 
 
 def judge_live_restore(part: str, info: Mapping[str, Any]) -> findings.Finding:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from shared import known_faults
 
 
 class State(StrEnum):
@@ -33,14 +36,9 @@ def bad(part: str, detail: str) -> Finding:
     return Finding(part, State.BAD, detail)
 
 
-def version(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version, to compare: `1.1.5+ds1` is (1, 1, 5)."""
-    numbers: list[int] = []
-    for word in text.split("."):
-        digits = word[: next((at for at, character in enumerate(word) if not character.isdigit()), len(word))]
-        if not digits:
-            break
-        numbers.append(int(digits))
-        if digits != word:
-            break
-    return tuple(numbers)
+def faults(part: str, found: Sequence[known_faults.Found]) -> list[Finding]:
+    """Known faults of a version: those that nobody gets to are well."""
+    return [(well if fault.is_closed else warning)(part, str(fault)) for fault in found]
+
+
+version = known_faults.parse

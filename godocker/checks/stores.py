@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
 from godocker.checks import clocks, findings
-from shared import clock, errors
+from shared import clock, errors, known_faults
+from shared.broker import broker
 from shared.broker import connection as broker_connection
 from shared.settings import Node, Settings
 from shared.store import stores
@@ -26,6 +28,7 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
             hello = await store.database.command("hello")
             answered_at = clock.now()
             build = await store.database.command("buildInfo")
+            faults = await store.faults()
             options = await _options(store)
     except errors.GoDockerError as error:
         return [findings.bad(part, str(error))]
@@ -34,10 +37,23 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
     theirs = hello["localTime"].replace(tzinfo=UTC).timestamp()
     return [
         judge_version(part, str(build["version"]), _OLDEST_MONGO),
+        *findings.faults(part, faults),
         judge_replica_set(hello),
         judge_journal(options),
         clocks.judge("MongoDB", theirs, asked_at, answered_at),
     ]
+
+
+async def faults(settings: Settings) -> list[known_faults.Found]:
+    """The known faults of both stores that somebody may get to; of one that does not say its version, none."""
+    found: list[known_faults.Found] = []
+    with contextlib.suppress(Exception):  # the drivers', too: it is said elsewhere
+        async with stores.connect(settings) as store:
+            found += await store.faults()
+    with contextlib.suppress(Exception):
+        async with broker_connection.client(settings) as client:
+            found += await broker.Broker(client, settings.redis_prefix).faults()
+    return [fault for fault in found if not fault.is_closed]
 
 
 async def added_hosts(settings: Settings) -> list[Node]:
@@ -59,9 +75,11 @@ async def redis(settings: Settings) -> list[findings.Finding]:
                 options = await broker_connection.translated(client.config_get)("*")
             except errors.BrokerUnavailable:
                 options = {}  # CONFIG is often closed on hosted ones
+            faults = await broker.Broker(client, settings.redis_prefix).faults()
     except errors.GoDockerError as error:
         return [findings.bad(part, f"{error}: {error.__cause__}")]
-    return [judge_version(part, str(server["redis_version"]), _OLDEST_REDIS), *judge_redis(options)]
+    answers = judge_version(part, str(server["redis_version"]), _OLDEST_REDIS)
+    return [answers, *findings.faults(part, faults), *judge_redis(options)]
 
 
 def judge_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.Finding:

@@ -12,7 +12,7 @@ import structlog
 from redis import asyncio as redis
 from redis import exceptions as driver_errors
 
-from shared import lifetime
+from shared import known_faults, lifetime
 from shared.broker import connection, junk, keys
 from shared.settings import Settings
 
@@ -40,6 +40,16 @@ class Broker:
     @connection.translated
     async def ping(self) -> None:
         await self._redis.ping()
+
+    @connection.translated
+    async def faults(self) -> list[known_faults.Found]:
+        """The known faults of the Redis server."""
+        version = str((await self._redis.info("server"))["redis_version"])
+        try:
+            await self._redis.eval("return 1", 0)
+        except driver_errors.ResponseError:
+            return known_faults.of(known_faults.REDIS, version, closed=(known_faults.NO_SCRIPTS,))
+        return known_faults.of(known_faults.REDIS, version)
 
     # --- the queue of pending tasks --------------------------------------------------
 

@@ -28,6 +28,7 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
     connection = redis.Redis(
         host=settings.redis_host,
         port=settings.redis_port,
+        unix_socket_path=str(settings.redis_socket) if settings.redis_socket else None,
         db=settings.redis_db,
         password=settings.redis_password.get_secret_value() if settings.redis_password else None,
         socket_timeout=settings.redis_timeout,

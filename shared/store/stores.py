@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from shared import clock
+from shared import clock, known_faults
 from shared.settings import Settings
 from shared.store import (
     admissions,
@@ -85,6 +85,14 @@ class Stores:
         """The time of the MongoDB server, seconds since the epoch."""
         told: datetime = (await self.database.command("hello"))["localTime"]
         return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+
+    @connection.translated
+    async def faults(self) -> list[known_faults.Found]:
+        """The known faults of the MongoDB server."""
+        admin = self.database.client.admin
+        version = str((await admin.command("buildInfo"))["version"])
+        agreed = (await admin.command("hello", compression=["snappy", "zstd", "zlib"])).get("compression")
+        return known_faults.of(known_faults.MONGOD, version, closed=() if agreed else (known_faults.NO_COMPRESSION,))
 
     async def prepare(self) -> None:
         """

@@ -228,6 +228,7 @@ class Faults:
         client = redis.Redis(
             host=self._settings.redis_host,
             port=self._settings.redis_port,
+            unix_socket_path=str(self._settings.redis_socket),
             password=password.get_secret_value() if password else None,
         )
         client.flushall()

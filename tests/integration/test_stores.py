@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+import psutil
 import pymongo
 import pytest
 from pymongo import errors as mongo_errors
 from pymongo.write_concern import WriteConcern
 
-from godocker import embedded, ports, processes
-from shared import errors
+from godocker import embedded, ports, processes, programs, replica, sockets, supervisor
+from godocker.checks import stores
+from shared import clock, errors, known_faults
+from shared.broker import connection
+from shared.broker.broker import Broker
 from shared.settings import Settings
+from shared.store.stores import connect
 from tests.support import waiting
 from tests.support.stores import START_TIMEOUT, StoreServer
 
 pytestmark = pytest.mark.stores
+
+OP_MSG, OP_COMPRESSED, ZLIB = 2013, 2012, 2
 
 
 def test_a_majority_write_survives_the_kill_of_mongod(settings: Settings, mongo_server: StoreServer) -> None:
@@ -35,48 +49,183 @@ def test_redis_keeps_its_append_only_file_over_a_restart(redis_server: StoreServ
     _ask(redis_server, "DEL kept")
 
 
-def test_a_replica_set_follows_its_mongod_to_another_port(tmp_path: Path) -> None:
-    first, second = ports.reserve(tmp_path / "ports.json", ["a", "b"]).values()
-    for port in (first, second):
-        server = StoreServer(embedded.mongod(tmp_path, port, password="a-password"))
+def test_a_replica_set_follows_its_mongod_to_another_directory(tmp_path: Path) -> None:
+    place = tmp_path / "first"
+    for another in ("second", None):
+        server = StoreServer(embedded.mongod(place, password="a-password"))
         try:
             server.start()
-            with pymongo.MongoClient(embedded.mongo_url(port, password="a-password")) as client:
-                client.test.things.insert_one({"port": port})
+            with pymongo.MongoClient(embedded.mongo_url(place, password="a-password")) as client:
+                client.test.things.insert_one({"at": str(place)})
         finally:
             server.stop()
-    assert not (tmp_path / "run" / "mongod.pid").exists()
+        assert not (place / "run" / "mongod.pid").exists()
+        if another:
+            place = place.rename(tmp_path / another)
 
 
-def test_stores_with_a_password_refuse_those_who_do_not_know_it(tmp_path: Path) -> None:
-    mongo_port, redis_port = ports.reserve(tmp_path / "ports.json", ["mongod", "redis"]).values()
-    mongod = StoreServer(embedded.mongod(tmp_path, mongo_port, password="a-password"))
-    redis = StoreServer(embedded.redis_server(tmp_path, redis_port, password="a-password"))
+def test_a_replica_set_of_a_version_with_ports_is_taken_over(tmp_path: Path) -> None:
+    port = ports.reserve(tmp_path / "ports.json", ["mongod"])["mongod"]
+    (tmp_path / "mongo").mkdir()
+    before = on_port(tmp_path, port)
+    login = replica.Login(embedded.USER, "a-password")
     try:
-        mongod.start()
-        redis.start()
-        assert b"NOAUTH" in _ask(redis, "GET anything")
-        with (
-            pymongo.MongoClient(embedded.mongo_url(mongo_port)) as client,
-            pytest.raises(mongo_errors.OperationFailure, match="requires authentication"),
-        ):
-            client.test.things.find_one()
+        waiting.until_blocking(lambda: replica.make_ready(port, login), "it is a set that knows us by its port")
     finally:
-        mongod.stop()
-        redis.stop()
+        before.stop(embedded.STOP_GRACE)
+    server = StoreServer(embedded.mongod(tmp_path, password="a-password"))
+    try:
+        server.start()
+        with pymongo.MongoClient(embedded.mongo_url(tmp_path, password="a-password")) as client:
+            assert client.admin.command("hello")["hosts"] == [str(server.socket)]
+    finally:
+        server.stop()
+
+
+def on_port(directory: Path, port: int, *options: str) -> processes.Child:
+    """A mongod as versions before this one started it, running."""
+    argv = [
+        *(str(programs.mongod()), "--dbpath", str(directory / "mongo"), "--replSet", replica.NAME, "--nounixsocket"),
+        *("--bind_ip", ports.LOOPBACK, "--port", str(port), "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
+        *options,
+    ]
+    child = processes.Child(processes.Program("mongod", argv, directory / "log" / "before.log"))
+    child.start()
+    return child
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> Iterator[tuple[StoreServer, StoreServer]]:
+    """Both stores, with a password."""
+    made = [StoreServer(make(tmp_path, password="a-password")) for make in (embedded.mongod, embedded.redis_server)]
+    try:
+        for server in made:
+            server.start()
+        yield made[0], made[1]
+    finally:
+        for server in made:
+            server.stop()
+
+
+def test_stores_with_a_password_refuse_those_who_do_not_know_it(
+    locked: tuple[StoreServer, StoreServer], tmp_path: Path
+) -> None:
+    assert b"NOAUTH" in _ask(locked[1], "GET anything")
+    with (
+        pymongo.MongoClient(embedded.mongo_url(tmp_path)) as client,
+        pytest.raises(mongo_errors.OperationFailure, match="requires authentication"),
+    ):
+        client.test.things.find_one()
+
+
+def test_stores_listen_on_sockets_that_nobody_else_gets_to_and_on_no_port(
+    locked: tuple[StoreServer, StoreServer],
+) -> None:
+    for server in locked:
+        process = psutil.Process(server.pid)
+        assert process.net_connections("inet") == []
+        assert stat.S_IMODE(server.socket.parent.stat().st_mode) == 0o700
+        theirs = {one.laddr for one in process.net_connections("unix") if one.laddr}
+        assert {Path(path).parent for path in theirs} == {server.socket.parent}
+
+
+def test_no_secret_is_in_what_others_read_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "a-passphrase")
+    monkeypatch.setenv("GODOCKER_DATA_DIR", str(tmp_path))
+    for make in (embedded.mongod, embedded.redis_server):
+        server = StoreServer(make(tmp_path, password="a-password"))
+        try:
+            server.start()
+            process = psutil.Process(server.pid)
+            told = " ".join([*process.cmdline(), *(f"{name}={value}" for name, value in process.environ().items())])
+            assert "GODOCKER_DATA_DIR" in told, "a store that is left over is known by it"
+            assert "a-pass" not in told
+        finally:
+            server.stop()
+
+
+async def test_the_embedded_stores_have_no_known_fault_that_anybody_gets_to(settings: Settings) -> None:
+    async with connect(settings) as opened, connection.client(settings) as client:
+        found = [*await opened.faults(), *await Broker(client, settings.redis_prefix).faults()]
+    assert [str(fault) for fault in found if not fault.is_closed] == []
+    assert known_faults.MONGOD in {fault.fault.part for fault in found}, "this version has one, and it is closed"
+    assert await stores.faults(settings) == []
+
+
+def test_redis_runs_no_scripts(redis_server: StoreServer) -> None:
+    for command in ("EVAL 'return 1' 0", "SCRIPT LOAD 'return 1'"):
+        assert b"NOPERM" in _ask(redis_server, command)
+
+
+def test_a_directory_whose_path_is_too_long_for_a_socket_has_its_sockets_elsewhere(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 100)
+    folder = sockets.folder(long)
+    try:
+        assert folder == sockets.folder(long), "the same each time"
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        folder.chmod(0o755)
+        with pytest.raises(errors.ConfigurationError, match="is not ours alone"):
+            sockets.folder(long)
+    finally:
+        folder.rmdir()
+
+
+def malformed() -> bytes:
+    """A compressed `hello` that says it is 16 kB when unpacked, and is some bytes: what is not filled is the server's memory."""
+    said = 16 * 1024
+    document = struct.pack("<i", said - 5) + b"\x10a\x00\x01\x00\x00\x00"  # BSON without its end
+    body = zlib.compress(struct.pack("<I", 0) + b"\x00" + document)
+    payload = struct.pack("<iiB", OP_MSG, said, ZLIB) + body
+    return struct.pack("<iiii", 16 + len(payload), 1, 0, OP_COMPRESSED) + payload
+
+
+def answer_to(message: bytes, address: Path | int) -> bytes:
+    """What comes back, until the server says no more."""
+    family, to = (
+        (socket.AF_UNIX, str(address)) if isinstance(address, Path) else (socket.AF_INET, ("127.0.0.1", address))
+    )
+    with socket.socket(family) as connection:
+        connection.settimeout(20)
+        connection.connect(to)
+        connection.sendall(message)
+        connection.shutdown(socket.SHUT_WR)
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                said += part
+        return said
+
+
+def test_a_compressed_message_with_a_false_length_gets_nothing_of_the_servers_memory(
+    mongo_server: StoreServer, tmp_path: Path
+) -> None:
+    assert answer_to(malformed(), mongo_server.socket) == b""
+    _ask_whether_well(mongo_server.socket)
+    # The message is one that a server with compression answers.
+    port = ports.reserve(tmp_path / "ports.json", ["mongod"])["mongod"]
+    (tmp_path / "mongo").mkdir()
+    open_one = on_port(tmp_path, port)
+    try:
+        waiting.until_blocking(lambda: not ports.is_free(port), "it listens")
+        assert answer_to(malformed(), port) != b""
+    finally:
+        open_one.stop(embedded.STOP_GRACE)
+
+
+def _ask_whether_well(address: Path) -> None:
+    with pymongo.MongoClient(f"mongodb://{quote(str(address), safe='')}/?directConnection=true") as client:
+        assert client.admin.command("ping")["ok"] == 1
 
 
 def test_a_store_that_cannot_start_is_reported_with_its_own_words(tmp_path: Path) -> None:
-    with socket.socket() as occupant:
-        occupant.bind((ports.LOOPBACK, 0))
-        occupant.listen()
-        server = embedded.redis_server(tmp_path, occupant.getsockname()[1])
-        server.child.start()
-        try:
-            with pytest.raises(errors.ConfigurationError, match="Address already in use"):
-                embedded.wait_ready([server], timeout=START_TIMEOUT)
-        finally:
-            server.child.stop(1)
+    server = embedded.redis_server(tmp_path)
+    (tmp_path / "redis" / "redis.conf").write_text("nonsense yes\n")
+    server.child.start()
+    try:
+        with pytest.raises(errors.ConfigurationError, match="Bad directive"):
+            embedded.wait_ready([server], timeout=START_TIMEOUT)
+    finally:
+        server.child.stop(1)
 
 
 def test_ports_are_kept_where_they_are_free(tmp_path: Path) -> None:
@@ -101,7 +250,27 @@ def test_a_large_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert log.read_text() == log.with_name("echo.log.1").read_text() == "a long line\n"
 
 
+def test_the_log_of_what_runs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_LIMIT", 10)
+    log, gate = tmp_path / "log" / "talker.log", tmp_path / "gate"
+    os.mkfifo(gate)
+    script = f"echo 'a first long line'; read line < {gate}; echo 'a second one'; read line < {gate}"
+    child = processes.Child(processes.Program("talker", ["/bin/sh", "-c", script], log))
+    watched = supervisor.Supervisor()
+    watched.start(child)
+    try:
+        waiting.until_blocking(lambda: "first" in log.read_text(), "it has said something")
+        watched.look(clock.monotonic())
+        assert (log.read_text(), log.with_name("talker.log.1").read_text()) == ("", "a first long line\n")
+        gate.write_text("go on\n")
+        waiting.until_blocking(lambda: log.read_text() == "a second one\n", "it goes on at the file's beginning")
+    finally:
+        child.kill()
+
+
 def _ask(server: StoreServer, command: str) -> bytes:
-    with socket.create_connection((server.host, server.port), timeout=5) as connection:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(server.socket))
         connection.sendall(f"{command}\r\nQUIT\r\n".encode())
         return connection.makefile("rb").read()

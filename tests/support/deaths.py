@@ -93,7 +93,7 @@ def main() -> None:
 
 def environment(configured: Settings) -> dict[str, str]:
     """The settings that such a gateway needs, as a process finds them."""
-    names = ("instance", "shared_dir", "data_dir", "mongo_url", "mongo_db", "redis_host", "redis_port", "redis_prefix")
+    names = ("instance", "shared_dir", "data_dir", "mongo_url", "mongo_db", "redis_socket", "redis_prefix")
     secret = ("secret_passphrase", "shared_secret_passphrase")
     values: dict[str, Any] = {name: getattr(configured, name) for name in names}
     values |= {name: getattr(configured, name).get_secret_value() for name in secret}

@@ -15,7 +15,7 @@ import psutil
 import pymongo
 import pytest
 
-from godocker import embedded, ports, processes
+from godocker import embedded, processes
 from shared.settings import Settings
 from tests.support import hanging
 
@@ -31,8 +31,7 @@ class StoreServer:
 
     def __init__(self, server: embedded.Server) -> None:
         self._server = server
-        self.host = server.host
-        self.port = server.port
+        self.socket = server.socket
 
     @property
     def pid(self) -> int:
@@ -84,13 +83,8 @@ def _remove_left_over(place: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def _store_ports(_store_directory: Path) -> dict[str, int]:
-    return ports.reserve(_store_directory / "ports.json", [embedded.MONGOD, embedded.REDIS])
-
-
-@pytest.fixture(scope="session")
-def _mongo_for_session(_store_directory: Path, _store_ports: dict[str, int]) -> Iterator[StoreServer]:
-    server = StoreServer(_quick(embedded.mongod(_store_directory, _store_ports[embedded.MONGOD])))
+def _mongo_for_session(_store_directory: Path) -> Iterator[StoreServer]:
+    server = StoreServer(_quick(embedded.mongod(_store_directory)))
     server.start()
     yield server
     server.thaw()
@@ -105,8 +99,8 @@ def _quick(mongod: embedded.Server) -> embedded.Server:
 
 
 @pytest.fixture(scope="session")
-def _redis_for_session(_store_directory: Path, _store_ports: dict[str, int]) -> Iterator[StoreServer]:
-    server = StoreServer(embedded.redis_server(_store_directory, _store_ports[embedded.REDIS]))
+def _redis_for_session(_store_directory: Path) -> Iterator[StoreServer]:
+    server = StoreServer(embedded.redis_server(_store_directory))
     server.start()
     yield server
     server.thaw()
@@ -130,8 +124,8 @@ def redis_server(_redis_for_session: StoreServer) -> Iterator[StoreServer]:
 
 
 @pytest.fixture(scope="session")
-def mongo_url(_mongo_for_session: StoreServer) -> str:
-    return embedded.mongo_url(_mongo_for_session.port)
+def mongo_url(_mongo_for_session: StoreServer, _store_directory: Path) -> str:
+    return embedded.mongo_url(_store_directory)
 
 
 @pytest.fixture
@@ -161,8 +155,7 @@ def settings(
         data_dir=tmp_path / "data",
         mongo_url=mongo_url,
         mongo_db=f"test_{unique}",
-        redis_host=redis_server.host,
-        redis_port=redis_server.port,
+        redis_socket=redis_server.socket,
         redis_prefix=f"test-{unique}",
         secret_passphrase=secrets.token_hex(32),
         shared_secret_passphrase=secrets.token_hex(32),
