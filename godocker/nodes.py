@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from godocker import capacity, engines
+from godocker import capacity, engines, twins
 from shared import clock, errors, inventory, lifetime
 from shared.broker import broker
 from shared.inventory import Row
@@ -42,13 +42,18 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
             f"{'; '.join(said.surplus)}. Leave the option out to use what the engine has, or repeat the command with --force"
         )
     async with stores.connect(settings) as store:
-        for other in [*settings.docker_nodes, *await store.hosts.list()]:
+        others = [*settings.docker_nodes, *await store.hosts.list()]
+        for other in others:
             if node.name in (other.name, ALL):
                 raise errors.Conflict(f"the name {node.name} is taken")
             if node.url == other.url:
                 raise errors.Conflict(
                     f"{node.url} is already used by node {other.name}: its cores and memory would be given out twice"
                 )
+        if check and (same := await asyncio.to_thread(twins.of, node, others)):
+            raise errors.Conflict(
+                f"{node.url} is the engine of node {same} by another address: its cores and memory would be given out twice"
+            )
         await store.hosts.add(node, by=_BY, at=clock.now())
     return said
 

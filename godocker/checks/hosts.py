@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from godocker import capacity, engines, surroundings
+from godocker import capacity, engines, surroundings, twins
 from godocker.checks import clocks, facts, findings, probe
 from shared import clock, errors, hosts
 from shared.settings import Node, Settings
@@ -20,7 +20,13 @@ def look(settings: Settings, added: Sequence[Node] = ()) -> list[findings.Findin
     """All hosts, one after the other, with those that were `added` while the system ran."""
     if settings.executor == "docker":
         nodes = hosts.together(settings.docker_nodes, added)
-        return [finding for node in nodes for finding in _engine(node, settings.shared_dir)]
+        return [
+            *(finding for node in nodes for finding in _engine(node, settings.shared_dir)),
+            *(
+                findings.bad(f"engine {other}", f"is the same engine as node {one}: remove one of the two")
+                for one, other in twins.pairs(nodes)
+            ),
+        ]
     if settings.executor == "process":
         return _processes(settings)
     return [findings.warning("executor", "simulated: tasks are only pretended to run")]

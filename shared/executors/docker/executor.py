@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiodocker
@@ -14,7 +15,7 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import client, endings, events, host, images, launch, limits, observe, program
+from shared.executors.docker import client, endings, events, host, images, launch, limits, observe, program, twins
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,8 @@ class DockerExecutor:
         self._config = config
         self._owner = owner or base.Owner(config.instance)
         self._hosts = {node.name: host.Host(node, config, self._owner) for node in config.docker_nodes}
+        self._twins = twins.Twins()
+        self._identifiers: dict[str, str] = {}  #: what the engine of each node calls itself
         for node in config.docker_nodes:
             client.tls_context(node)  # a word about the configuration at the start; those that come later are not ready
 
@@ -84,7 +87,14 @@ class DockerExecutor:
         return list(self._hosts)
 
     async def nodes(self) -> Sequence[base.NodeReport]:
-        return await asyncio.gather(*(self._report(one.node) for one in self._hosts.values()))
+        hosts = list(self._hosts.values())
+        reports = await asyncio.gather(*(self._report(one.node) for one in hosts))
+        answering = {report.name for report in reports if report.ready}
+        same = await self._twins.find([one for one in hosts if one.node.name in answering], self._identifiers)
+        return [
+            replace(report, ready=False, reason=twins.reason(same[report.name])) if report.name in same else report
+            for report in reports
+        ]
 
     async def prepare(self, run: base.Run) -> None:
         on = self._host(run.handle.node)
@@ -203,6 +213,7 @@ class DockerExecutor:
             on = self._host(node.name)
             info = await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
             on.tell_of_overcommitment()
+            self._identifiers[node.name] = str(info.get("ID") or "")
             return observe.report(
                 info,
                 name=node.name,

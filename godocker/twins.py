@@ -1,0 +1,52 @@
+"""Find a node that is an engine which another node is already, see `shared.executors.docker.twins`."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Sequence
+
+import httpx
+
+from godocker import engines
+from shared import errors
+from shared.settings import Node
+
+
+def of(node: Node, others: Sequence[Node]) -> str | None:
+    """The name of the node that is the same engine; None where none of those that answer is."""
+    mine = _identifier(node)
+    if not mine:
+        return None
+    return next((other.name for other in others if _identifier(other) == mine and is_same(node, other)), None)
+
+
+def pairs(nodes: Sequence[Node]) -> list[tuple[str, str]]:
+    """The names of all nodes that are one engine, two by two."""
+    identifiers = {node.name: _identifier(node) for node in nodes}
+    return [
+        (one.name, other.name)
+        for one, other in itertools.combinations(nodes, 2)
+        if identifiers[one.name] and identifiers[one.name] == identifiers[other.name] and is_same(one, other)
+    ]
+
+
+def is_same(one: Node, other: Node) -> bool:
+    """Whether a volume that is made on one of two engines with the same ID is there on the other: clones share the ID alone."""
+    name = f"godocker-probe-{secrets.token_hex(8)}"
+    try:
+        with engines.client(one) as first, engines.client(other) as second:
+            first.post("/volumes/create", json={"Name": name}).raise_for_status()
+            try:
+                return second.get(f"/volumes/{name}").status_code == httpx.codes.OK
+            finally:
+                first.delete(f"/volumes/{name}")
+    except (httpx.HTTPError, OSError):
+        return False
+
+
+def _identifier(node: Node) -> str:
+    try:
+        return str(engines.ask(node, "/info").get("ID") or "")
+    except errors.NodeUnavailable:
+        return ""
