@@ -9,19 +9,26 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from godocker import resting
 from godocker.progress import Progress
 from shared import clock, errors, serving
+from shared.models.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import connection, migrations
 from shared.store.backups import archive, dump, history, load
+from shared.store.identities import IdentityStore
 from shared.store.stores import connect
+
+#: Decides which system a database that was just loaded is that of; told what it was before.
+Settle = Callable[[connection.Database, Identity | None], Awaitable[str]]
+Work = Callable[[IdentityStore], Awaitable[Identity]]
 
 STANDARD = Path("-")  #: standard output or input
 SUFFIX = ".godocker"
@@ -88,10 +95,19 @@ async def _dump(settings: Settings, file: IO[bytes], now: float, longest: int) -
         writer.end()
 
 
-def restore(settings: Settings, source: Path, *, force: bool) -> tuple[archive.Header, Mapping[str, int]]:
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`documents` are how many the backup had of what, `identity` says which system it is that of from now on, and why."""
+
+    header: archive.Header
+    documents: Mapping[str, int]
+    identity: str
+
+
+def restore(settings: Settings, source: Path, *, force: bool, settle: Settle | None = None) -> Restored:
     """
-    Load a backup into the database, which has to be empty unless `force`. Returns what it says of itself, and how many
-    documents it had of what. Raises `errors.BackupFailed`, and `errors.BackupUnusable` before anything was changed.
+    Load a backup into the database, which has to be empty unless `force`. `settle` decides whose it is then. Raises
+    `errors.BackupFailed`, and `errors.BackupUnusable` before anything was changed.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
     with _opened(source) as file, resting.database(settings):
@@ -99,8 +115,7 @@ def restore(settings: Settings, source: Path, *, force: bool) -> tuple[archive.H
             reader = archive.Reader(file)
             found = load.verify(reader, progress.note)
         file.seek(0)
-        asyncio.run(_load(patient, file, force=force))
-        return reader.header, found
+        return Restored(reader.header, found, asyncio.run(_load(patient, file, settle, force=force)))
 
 
 @contextmanager
@@ -119,20 +134,23 @@ def _opened(source: Path) -> Iterator[IO[bytes]]:
         yield spool
 
 
-async def _load(settings: Settings, file: IO[bytes], *, force: bool) -> None:
+async def _load(settings: Settings, file: IO[bytes], settle: Settle | None, *, force: bool) -> str:
     highest = await asyncio.to_thread(TaskDirectories(settings.shared_dir).highest)
     skip = max(NUMBERS, 10 * settings.max_array)
     async with connection.database(settings, appname="godocker-restore") as database:
-        await _wait_until_alone(settings, database)
+        await wait_until_alone(settings, database)
         there = await load.contents(database)
         if there and not force:
             lost = ", ".join(f"{count} {name}" for name, count in there.items())
             raise errors.BackupFailed(f"the database is not empty: --force would destroy {lost}")
         with Progress("loaded") as progress:
+            before = await IdentityStore(database, earlier=settings.instance).get()
             await load.load(database, archive.Reader(file), progress.note, least_number=highest, skip=skip)
+        return await settle(database, before) if settle else ""
 
 
-async def _wait_until_alone(settings: Settings, database: connection.Database) -> None:
+async def wait_until_alone(settings: Settings, database: connection.Database) -> None:
+    """Return once nobody of this system is connected. Raises `errors.BackupFailed` where somebody stays."""
     deadline = clock.monotonic() + _STOPPED
     while users := await load.users_of(database, connection.appname_of(settings)):
         if clock.monotonic() > deadline:

@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GODOCKER_", extra="forbid", frozen=True, validate_default=True)
 
     # --- this installation
-    #: name of this installation, a label of its containers
+    #: name of this installation; versions without identities labelled its containers with it
     instance: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "godocker"
     shared_dir: Path = Path("/opt/godshared")  #: directory of tasks and users, at the same path on every host
     #: directory of a system started by `godocker up`; the process executor keeps its records there

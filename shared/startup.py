@@ -13,6 +13,7 @@ from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.hosts import Hosts
 from shared.settings import Settings
+from shared.storage import marks
 from shared.storage.directories import TaskDirectories
 from shared.store import stores
 
@@ -34,7 +35,7 @@ async def _serve(settings: Settings, work: Work) -> None:
     live.listen(settings, stop)
     await factory.build(settings).close()  # what is wrong with the settings is said at once, not when the stores answer
     async with stores.connect(settings) as opened, broker.connect(settings) as hints:
-        owner = await _prepared(opened, stop)
+        owner = await _prepared(settings, opened, stop)
         await _warn_of_faults(opened, hints)
         if owner is None:
             return
@@ -60,13 +61,16 @@ async def _warn_of_faults(opened: stores.Stores, hints: broker.Broker) -> None:
                 log.warning("store.known_fault", fault=str(fault))
 
 
-async def _prepared(opened: stores.Stores, stop: asyncio.Event) -> Owner | None:
+async def _prepared(settings: Settings, opened: stores.Stores, stop: asyncio.Event) -> Owner | None:
     """The system that the database is that of, once it is ours to work with; None where we are to stop before that."""
     found: list[Owner] = []
 
     async def look() -> None:
         await opened.prepare()
         identity = await opened.identity.ensure()
+        await asyncio.to_thread(marks.take, settings.shared_dir, identity)
+        if not identity.has_shared_dir:
+            await opened.identity.note_shared_dir()
         found.append(Owner(identity.mark, identity.earlier))
 
     await lifetime.until_done(stop, look)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from godocker import backups
+from godocker import backups, identities
 from godocker.commands import options
 
 Where = Annotated[
@@ -29,6 +29,10 @@ Source = Annotated[
     Path, typer.Argument(metavar="FILE", help="File written by `godocker backup`; `-` reads standard input.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace a database that is not empty. Its content is destroyed.")]
+KeepIdentity = Annotated[
+    bool,
+    typer.Option("--keep-identity", help="The system of the backup is lost with its shared_dir, and this replaces it."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,14 +56,25 @@ def backup(
 
 
 def restore(
-    source: Source, force: Force = False, config: options.Config = None, data_dir: options.DataDir = None
+    source: Source,
+    force: Force = False,
+    keep_identity: KeepIdentity = False,
+    config: options.Config = None,
+    data_dir: options.DataDir = None,
 ) -> None:
     """Load a backup into an empty database, while no service runs. Tasks that run on the nodes are adopted at the next start."""
     settings = options.load(config, data_dir)
-    header, found = backups.restore(settings, source, force=force)
-    made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.at))
-    print(f"restored the backup of {made}: {', '.join(f'{count} {name}' for name, count in found.items())}")
-    if not backups.is_current(header):
+    restored = backups.restore(
+        settings,
+        source,
+        force=force,
+        settle=lambda database, before: identities.settle_restored(database, settings, before, keep=keep_identity),
+    )
+    made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(restored.header.at))
+    documents = ", ".join(f"{count} {name}" for name, count in restored.documents.items())
+    print(f"restored the backup of {made}: {documents}")
+    print(f"Identity: {restored.identity}.")
+    if not backups.is_current(restored.header):
         print("It is of an earlier version, and is brought up to this one by the first service that starts.")
     print(
         "Start the services: nothing is placed until all nodes have been looked at, and what runs there is adopted. "

@@ -44,6 +44,11 @@ ENTRIES: Mapping[str, Entry] = {
     "maintenance": Entry("maintenance", "Stop placing tasks on one node or on all nodes for a while.", _MANAGE),
     "backup": Entry("backup", "Write a snapshot of the database to one file, while the system runs.", _DATABASE),
     "restore": Entry("backup", "Load a backup into an empty database, while no service runs.", _DATABASE),
+    "identity": Entry(
+        "identity",
+        "Print the identity of the system.",
+        _DATABASE,
+    ),
     "prepare-mongo": Entry(
         "stores", "Make the mongod on this machine a replica set of one, with the users it needs.", _DATABASE
     ),

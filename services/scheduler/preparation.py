@@ -54,6 +54,7 @@ class Preparer:
                 script=spec.cmd,
                 uris=spec.uris,
                 attempt=task.attempt,
+                submission=f"{task.submission or '-'} {task.submitted_at!r}",
             )
             state, data = self._directories.state(task.place), personal.existing(self._shared_dir, task.user.id)
             return Prepared(directory, state, data)

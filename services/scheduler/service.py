@@ -24,9 +24,10 @@ from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from services.scheduler.situations import Situations
 from services.scheduler.storage import StorageProbe
-from shared import breaks, clock, errors, lifetime, metrics, serving
+from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
+from shared.claims import Claim
 from shared.executors.base import Executor, NodeReport
 from shared.hosts import Hosts
 from shared.settings import Settings
@@ -77,6 +78,7 @@ class SchedulerService:
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
         census_store = CensusStore(stores.database)
+        self._claim = Claim(settings.shared_dir, stores.identity)
         self._census = Census(
             census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas, self._dispatcher.owners
         )
@@ -109,6 +111,7 @@ class SchedulerService:
         loops: dict[str, lifetime.Loop] = {
             "http": http,
             "lease": self.watch_lease,
+            "claim": self.watch_claim,
             "hints": self.watch_hints,
             "cycle": self.watch_cycle,
             "audit": self.watch_audit,
@@ -159,6 +162,14 @@ class SchedulerService:
                 log.warning("lease.not_renewed", error=str(error))
             self._note_leading()
 
+    async def watch_claim(self, stop: asyncio.Event) -> None:
+        """Say as the leader that this installation lives, and see whether another one with its identity does."""
+        async for _ in lifetime.every(stop, claims.BEAT):
+            if not self.leads:
+                await self._claim.look()
+            elif await self._claim.beat():
+                self._wakeup.set()
+
     async def watch_hints(self, stop: asyncio.Event) -> None:
         """Free what ended attempts held, and wake the cycle."""
         async for hint in self._broker.scheduler_hints(stop):
@@ -190,6 +201,9 @@ class SchedulerService:
                 raise
 
     async def _lead(self, epoch: int) -> None:
+        if not self._claim.is_held and not await self._claim.look():
+            log.info("scheduler.waits_for_claim")
+            return
         if self._epoch_taken != epoch:
             if await self._stores.restorations.current() is not None:
                 # What was started after the backup runs on, and would run twice.

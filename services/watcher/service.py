@@ -26,8 +26,9 @@ from services.watcher.sampling import Sampler
 from services.watcher.settle import Settler
 from services.watcher.silence import Patience
 from services.watcher.time_quotas import TimeQuotas
-from shared import breaks, clock, errors, lifetime, metrics, serving
+from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
+from shared.claims import Claim
 from shared.executors.base import Executor
 from shared.hosts import Hosts
 from shared.settings import Settings
@@ -59,6 +60,7 @@ class WatcherService:
         self._executor = executor
         self._directories = TaskDirectories(settings.shared_dir)
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._claim = Claim(settings.shared_dir, stores.identity)
         self._held: dict[str, _Held] = {}
         self._forsaken: set[str] = set()  #: nodes that are not configured, with tasks
         self._breaks = breaks.Breaks()
@@ -73,6 +75,7 @@ class WatcherService:
 
         loops: dict[str, lifetime.Loop] = {
             "http": http,
+            "claim": self.watch_claim,
             "leases": self.watch_leases,
             "hosts": Hosts(self._settings, self._stores, self._executor).run,
             "forsaken": self.watch_forsaken,
@@ -99,12 +102,20 @@ class WatcherService:
         """Take the leases of nodes that nobody watches, renew one's own, and let go of those that are lost."""
         try:
             async for _ in lifetime.every(stop, self._settings.lease_seconds / 3):
-                nodes = {*self._executor.node_names(), *self._forsaken}
+                nodes = {*self._executor.node_names(), *self._forsaken} if await self._has_claim() else set()
                 await asyncio.gather(*(self._lease(node) for node in nodes))
                 await asyncio.gather(*(self._let_go(node, give_back=True) for node in self._held.keys() - nodes))
                 metrics.LEASED_NODES.set(len(self._held))
         finally:
             await asyncio.gather(*(self._let_go(node, give_back=True) for node in list(self._held)))
+
+    async def watch_claim(self, stop: asyncio.Event) -> None:
+        """See whether another installation with this system's identity lives: then no run is ours to judge."""
+        async for _ in lifetime.every(stop, claims.BEAT):
+            await self._claim.look()
+
+    async def _has_claim(self) -> bool:
+        return self._claim.is_held or await self._claim.look()
 
     async def watch_forsaken(self, stop: asyncio.Event) -> None:
         """Look for nodes that are not configured any more and have tasks: somebody has to end those."""

@@ -21,6 +21,8 @@ class Identity(Stored):
     earlier: str | None = None
     #: Of the system whose database was copied to make this one.
     copy_of: str | None = None
+    has_shared_dir: bool = False  #: the mark stands in one, and in no other
+    restored: bool = False  #: from a backup: what is in its `shared_dir` is its own
 
 
 def new_mark() -> str:

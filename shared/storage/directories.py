@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from shared import clock, errors, troubles
 from shared.executors import wrapper
 from shared.models.task import Place
 from shared.storage import beneath, outputs, trees
 
+log = structlog.get_logger(__name__)
+
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
-_FOLDER = "tasks"
+FOLDER = "tasks"
+_TASK = "task"  #: beside the wrappers' files: which task they are of
 _PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes: what a directory with its script takes at least
 #: Beside it, the wrappers' files: a task that tidies its directory does not make its attempt free to be taken again.
-_ATTEMPTS = "attempts"
+ATTEMPTS = "attempts"
 _LINE = 64  #: bytes of what a wrapper writes, at most
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
 
@@ -42,13 +48,13 @@ class TaskDirectories:
     """All task directories below one `shared_dir`."""
 
     def __init__(self, shared_dir: Path) -> None:
-        self._root = shared_dir.absolute() / _FOLDER
-        self._attempts = shared_dir.absolute() / _ATTEMPTS
+        self._root = shared_dir.absolute() / FOLDER
+        self._attempts = shared_dir.absolute() / ATTEMPTS
 
     @staticmethod
     def relative(place: Place) -> str:
         """A task's directory below `shared_dir`."""
-        own = f"{_FOLDER}/{place.task // _PER_FOLDER}/{place.task}"
+        own = f"{FOLDER}/{place.task // _PER_FOLDER}/{place.task}"
         return own if place.index is None else f"{own}/{place.index}"
 
     def path(self, place: Place) -> Path:
@@ -99,14 +105,28 @@ class TaskDirectories:
         trees.remove(self.state(place))
 
     def make(
-        self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
+        self,
+        place: Place,
+        *,
+        uid: int,
+        gid: int,
+        script: str,
+        uris: Sequence[str] = (),
+        attempt: int = 1,
+        submission: str | None = None,
     ) -> Path:
-        """`prepare` in this thread, which waits for the disk."""
+        """
+        `prepare` in this thread, which waits for the disk. `submission` tells the task from all others that ever had its number:
+        a directory that says another one is set aside.
+        """
         path = self.path(place)
         owner = self._owner(uid, gid)
         try:
-            self._make(self._attempts, self.state(place))
-            self._make(self._root, path)
+            self._make_both(place)
+            if submission is not None and _is_anothers(self.state(place), submission):
+                _set_aside(path)
+                _set_aside(self.state(place))
+                self._make_both(place)
         except OSError as error:
             raise troubles.of_storage(error, "the task's directory could not be made") from error
         try:
@@ -119,6 +139,8 @@ class TaskDirectories:
                     if owner:
                         for state in states:
                             os.fchown(state, *owner)
+                    if submission is not None and beneath.read_small(states[-1], _TASK, limit=1) is None:
+                        beneath.write_new(states[-1], _TASK, submission.encode(), mode=0o400, owner=None)
                     outputs.keep(directory, states, attempt=attempt)
                 finally:
                     for state in states:
@@ -153,6 +175,10 @@ class TaskDirectories:
         except OSError as error:
             raise troubles.of_storage(error, "nothing can be written") from error
 
+    def _make_both(self, place: Place) -> None:
+        self._make(self._attempts, self.state(place))
+        self._make(self._root, self.path(place))
+
     @staticmethod
     def _make(root: Path, path: Path) -> None:
         # The task's own directory first: asking again and again for the folders above locks them for those beside us.
@@ -178,6 +204,26 @@ class TaskDirectories:
         raise errors.StorageError(
             f"the task's directory cannot be given to uid {uid}: GoDocker runs as uid {os.geteuid()}, not as root"
         )
+
+
+def _is_anothers(path: Path, submission: str) -> bool:
+    """Whether a state's directory says that it is that of another task. A version that had none of these wrote nothing."""
+    state = beneath.open_directory(str(path))
+    try:
+        found = beneath.read_small(state, _TASK, limit=200)
+    finally:
+        os.close(state)
+    return found is not None and found[0] not in (b"", submission.encode())
+
+
+def _set_aside(path: Path) -> None:
+    """Move the directory of another task that had this number. Raises OSError."""
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.before-{number}")
+        if not os.path.lexists(aside):
+            path.rename(aside)
+            log.warning("directory.set_aside", of="another task with this number", to=str(aside))
+            return
 
 
 def _numbers(folder: Path) -> list[int]:

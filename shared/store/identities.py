@@ -14,6 +14,7 @@ from shared.models.identity import Identity
 from shared.store import connection
 
 _ID = "identity"
+_CLAIM = "claim"
 
 
 class IdentityStore:
@@ -58,9 +59,29 @@ class IdentityStore:
             return  # somebody else was faster
 
     @connection.translated
+    async def put(self, new: Identity) -> None:
+        """Take another identity. For a database that nobody works with."""
+        await self._schema.replace_one({"_id": _ID}, new.model_dump(), upsert=True)
+
     async def renew(self) -> Identity:
         """Give a copied database a mark of its own. What its original runs is none of its business from then on."""
         before = await self.get()
         new = Identity(mark=identity.new_mark(), at=clock.now(), copy_of=before.mark if before else None)
-        await self._schema.replace_one({"_id": _ID}, new.model_dump(), upsert=True)
+        await self.put(new)
         return new
+
+    @connection.translated
+    async def note_shared_dir(self) -> None:
+        """The mark stands in a `shared_dir`."""
+        await self._schema.update_one({"_id": _ID}, {"$set": {"has_shared_dir": True}})
+
+    @connection.translated
+    async def words(self) -> list[str]:
+        """The last two words of whoever leads, see `shared.claims`."""
+        document = await self._schema.find_one({"_id": _CLAIM})
+        return list(document["words"]) if document else []
+
+    @connection.translated
+    async def add_word(self, word: str) -> None:
+        update = {"$push": {"words": {"$each": [word], "$slice": -2}}}
+        await self._schema.update_one({"_id": _CLAIM}, update, upsert=True)

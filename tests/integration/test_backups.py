@@ -262,8 +262,8 @@ async def test_a_backup_goes_through_a_pipe_both_ways(
     monkeypatch.setattr("sys.stdin", Stream(pipe.buffer.getvalue()))
     # Of another name, for the test is connected itself.
     there = settings.model_copy(update={"mongo_db": f"{settings.mongo_db}_other", "instance": "restored"})
-    _, found = await asyncio.to_thread(backups.restore, there, backups.STANDARD, force=False)
-    assert found["tasks"] == TASKS
+    restored = await asyncio.to_thread(backups.restore, there, backups.STANDARD, force=False)
+    assert restored.documents["tasks"] == TASKS
     assert await another.database["tasks"].count_documents({}) == TASKS
 
 

@@ -1,0 +1,129 @@
+"""
+Which living installation works with a system's identity and its `shared_dir`: of a copied database both are the same.
+
+Whoever leads writes a new word every few seconds, first into the database, then into a file of `shared_dir`. In a database, the
+word of the file is one of the last two. A copy, or an old backup, does not know the word that its original wrote meanwhile: it
+waits, and where the word goes on to change, the original lives and the copy stays away from everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from shared import clock, errors, lifetime
+from shared.store.identities import IdentityStore
+
+log = structlog.get_logger(__name__)
+
+FILE = ".godocker-claim"
+BEAT = 2.0  #: seconds between two words
+PATIENCE = 5 * BEAT  #: seconds without a new word after which whoever wrote the last one counts as gone
+_LENGTH = 33  #: bytes of a word with its newline
+
+LIVES = (
+    "another installation with this system's identity works with this shared_dir: one of the two databases is a copy of the "
+    "other. Nothing is done until it is stopped. A copy gets a shared_dir and an identity of its own: godocker identity --new"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A word that is not of this database, and since when it is seen. `lives`: it was another one before, so somebody writes."""
+
+    word: str
+    since: float
+    lives: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    held: bool = False
+    foreign: Foreign | None = None
+
+
+def judge(before: State, word: str | None, known: Collection[str], *, now: float) -> State:
+    """What a look comes to: the word of the file, and those that the database knows."""
+    foreign = before.foreign
+    if word is None or word in known:
+        return State(held=True)
+    if foreign is None:
+        # The first look finds what a leader of ours wrote since we read, or somebody else's: the next ones tell.
+        return State(before.held, Foreign(word, now))
+    if word != foreign.word:
+        return State(held=False, foreign=Foreign(word, now, lives=True))
+    # Nobody wrote it since: this is the restored database of a system that was lost. Where somebody was seen to write, a pause
+    # of theirs changes nothing.
+    is_left = not foreign.lives and now - foreign.since >= PATIENCE
+    return State(before.held or is_left, foreign)
+
+
+class Claim:
+    """What one service knows of it. `is_held` is to be asked before anything is done to a run."""
+
+    def __init__(self, shared_dir: Path, store: IdentityStore, *, now: clock.Clock = clock.monotonic) -> None:
+        self._file = shared_dir / FILE
+        self._store = store
+        self._now = now
+        self._state = State()
+
+    @property
+    def is_held(self) -> bool:
+        return self._state.held
+
+    async def look(self) -> bool:
+        """See whether it is ours. What cannot be seen now is as it was."""
+        try:
+            # In this order: the word of the file is in the database before it is in the file.
+            word = await asyncio.to_thread(_read, self._file)
+            known = await self._store.words()
+        except (OSError, errors.StoreUnavailable) as error:
+            log.warning("claim.not_looked_at", error=str(error))
+            return self.is_held
+        before, self._state = self._state, judge(self._state, word, known, now=self._now())
+        foreign = self._state.foreign
+        if foreign and foreign.lives and not (before.foreign and before.foreign.lives):
+            log.error("claim.is_anothers", shared_dir=str(self._file.parent), reason=LIVES)
+        return self.is_held
+
+    async def beat(self) -> bool:
+        """Write a new word, where it is ours. For whoever leads."""
+        if not await self.look():
+            return False
+        word = secrets.token_hex(_LENGTH // 2)
+        try:
+            await self._store.add_word(word)
+            await asyncio.to_thread(_write, self._file, word)
+        except (OSError, errors.StoreUnavailable) as error:
+            log.warning("claim.not_written", error=str(error))
+        return True
+
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Return once it is ours, at once as a rule, or `stop` is set."""
+        async for _ in lifetime.every(stop, BEAT / 2):
+            if await self.look():
+                return
+
+
+def _read(file: Path) -> str | None:
+    # Opened anew each time: with NFS that is what shows what another host wrote.
+    with contextlib.suppress(FileNotFoundError):
+        word = file.read_bytes()[:_LENGTH]
+        return word[:-1].decode(errors="replace") if len(word) == _LENGTH else None
+    return None
+
+
+def _write(file: Path, word: str) -> None:
+    # In place and all of one length: a file put in its place would be seen by other hosts only when they forget the old one.
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.pwrite(descriptor, f"{word}\n".encode(), 0)
+    finally:
+        os.close(descriptor)

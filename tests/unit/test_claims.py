@@ -1,0 +1,43 @@
+"""A copy of a database finds that its original lives, and a restored one that it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import claims
+from shared.claims import PATIENCE, Foreign, State
+
+OURS = ["before", "last"]
+HELD, NOT_YET = State(held=True), State()
+
+
+def judged(state: State, *looks: tuple[float, str | None]) -> list[bool]:
+    """Whether it is held after each look, which is at a time and finds a word."""
+    found = []
+    for now, word in looks:
+        state = claims.judge(state, word, OURS, now=now)
+        found.append(state.held)
+    return found
+
+
+@pytest.mark.parametrize("word", [None, "last", "before"])
+@pytest.mark.parametrize("before", [NOT_YET, HELD, State(foreign=Foreign("x", 0.0, lives=True))])
+def test_a_word_that_the_database_knows_or_none_is_ours_at_once(before: State, word: str | None) -> None:
+    assert judged(before, (0.0, word)) == [True]
+
+
+def test_a_copy_stays_away_for_as_long_as_the_word_changes() -> None:
+    assert judged(NOT_YET, (0, "a"), (1, "a"), (2, "b"), (3, "c"), (100, "c"), (101, "d")) == [False] * 6
+
+
+def test_a_restored_database_waits_until_nobody_wrote_for_a_while() -> None:
+    looks = [(0.0, "a"), (PATIENCE - 1, "a"), (PATIENCE, "a"), (PATIENCE + 1, "a")]
+    assert judged(NOT_YET, *looks) == [False, False, True, True]
+
+
+def test_who_holds_it_is_not_put_off_by_one_word_that_it_does_not_know_yet() -> None:
+    assert judged(HELD, (0, "a"), (1, "last")) == [True, True]
+
+
+def test_who_holds_it_lets_go_once_another_one_writes() -> None:
+    assert judged(HELD, (0, "a"), (1, "b"), (2, "b"), (3, "last")) == [True, False, False, True]
