@@ -39,7 +39,7 @@ NOT_UTF8 = b"\xff\xfe\x80"
 @pytest.fixture
 async def raw(settings: Settings) -> AsyncIterator[redis.Redis]:
     """Somebody who writes bytes."""
-    client = redis.Redis(host=settings.redis_host, port=settings.redis_port, protocol=2)
+    client = redis.Redis(unix_socket_path=str(settings.redis_socket), protocol=2)
     yield client
     await client.aclose()
 
