@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -14,6 +15,7 @@ from tests.acceptance import conftest
 from tests.acceptance.conftest import EXECUTORS, Ground
 from tests.acceptance.test_interruption import check_at_the_end, kill_and_await, submit_with_retries
 from tests.conftest import FIGURES
+from tests.support import naming
 from tests.support.system import System
 
 SERVICES = ("api", "scheduler", "watcher")
@@ -60,8 +62,15 @@ def side_by_side(grounds: tuple[Ground, Ground], *, tasks: int, seconds: float) 
             assert (found.lost, found.runs_twice) == (0, 0)
             assert found.starts == found.attempts == found.tasks >= tasks
         for system in (one, other):
-            assert "run.stray_removed" not in system.log("watcher")
+            # Who dies between settling an end and writing that it did leaves a run to be removed later: one of its own.
+            assert {naming.system_of(run) for run in strays(system)} <= {system.mark}
     return f"{'; '.join(map(str, figures))}; {len(killed)} services killed in {seconds:g} s"
+
+
+def strays(system: System) -> list[str]:
+    """The runs that its watchers removed because no task has them."""
+    lines = [line for line in system.log("watcher").splitlines() if '"run.stray_removed"' in line]
+    return [json.loads(line)["run"] for line in lines]
 
 
 class Load:

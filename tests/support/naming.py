@@ -9,3 +9,9 @@ def short(name: str) -> str:
     """A run's name without its system."""
     parsed = base.parse_name(name.lstrip("/"))
     return base.run_name(*parsed[:2]) if parsed else name
+
+
+def system_of(name: str) -> str | None:
+    """The mark in a run's name."""
+    parsed = base.parse_name(name.lstrip("/"))
+    return parsed[2] if parsed else None
