@@ -26,9 +26,10 @@ from godocker import (
 )
 from godocker.checks import stores as store_checks
 from godocker.directory import DataDirectory
-from shared import clock, errors
+from shared import clock, errors, startup
 from shared import settings as settings_module
 from shared.settings import Settings
+from shared.store import stores
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,7 @@ class _System:
         settings = settings_module.load()
         settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._directory.keep_environment(os.environ)
+        asyncio.run(_check_own(settings))
         self._start_services()
         if apikey := asyncio.run(accounts.add_first(settings)):
             announcements.say_first_user(apikey)
@@ -166,6 +168,12 @@ class _System:
                     f"{name} did not come up: {missing[name]}\n{_end_of(self._directory.log / f'{name}.log')}"
                 )
             self._asked.pause(_LOOK)
+
+
+async def _check_own(settings: Settings) -> None:
+    """Raise what the services would, once for all of them."""
+    async with stores.connect(settings) as opened:
+        await startup.take(settings, opened)
 
 
 def _say_remarks(executor: surroundings.Executor) -> None:

@@ -49,6 +49,19 @@ async def _serve(settings: Settings, work: Work) -> None:
             await executor.close()
 
 
+async def take(settings: Settings, opened: stores.Stores) -> Owner:
+    """
+    The system that the database is that of, with `shared_dir` as its own. Raises `errors.ConfigurationError` where it is another
+    one's, and `errors.Unavailable`.
+    """
+    await opened.prepare()
+    identity = await opened.identity.ensure()
+    await asyncio.to_thread(marks.take, settings.shared_dir, identity)
+    if not identity.has_shared_dir:
+        await opened.identity.note_shared_dir()
+    return Owner(identity.mark, identity.earlier)
+
+
 async def _warn_of_faults(opened: stores.Stores, hints: broker.Broker) -> None:
     """Say which known faults the stores have that somebody may get to."""
     for ask in (opened.faults, hints.faults):
@@ -66,12 +79,7 @@ async def _prepared(settings: Settings, opened: stores.Stores, stop: asyncio.Eve
     found: list[Owner] = []
 
     async def look() -> None:
-        await opened.prepare()
-        identity = await opened.identity.ensure()
-        await asyncio.to_thread(marks.take, settings.shared_dir, identity)
-        if not identity.has_shared_dir:
-            await opened.identity.note_shared_dir()
-        found.append(Owner(identity.mark, identity.earlier))
+        found.append(await take(settings, opened))
 
     await lifetime.until_done(stop, look)
     for owner in found:
