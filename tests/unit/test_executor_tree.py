@@ -13,7 +13,8 @@ import pytest
 
 from shared import metrics
 from shared.executors import base
-from shared.executors.process import earlier, ending, proc, records, runs, tree
+from shared.executors.process import earlier, ending, proc, records, runs, strays, tree
+from shared.executors.process.found import Found
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
 HERE, ELSEWHERE = "/shared/tasks/0/1", "/mnt/go-docker"
@@ -200,3 +201,18 @@ def test_a_record_that_is_being_written_is_that_of_its_copy_and_nothing_to_tell_
     path.write_bytes(b"")
     assert kept.read("god-1-2") == WHOLE
     assert metrics.RECORDS_UNREADABLE._value.get() == before
+
+
+def test_processes_of_users_that_belong_to_no_run_are_counted_and_told_of_once_they_stay() -> None:
+    shim = process(WRAPPER, uid=0)
+    run = Found(WHOLE, base.RunState.RUNNING, shim)
+    inside, away = process(101, WRAPPER, 101), process(102, 1, 102)
+    others = [process(103, uid=0), process(104, uid=65534), process(105, uid=999), process(106, state="Z")]
+    everybody = [shim, inside, away, *others]
+    assert strays.of_no_run(everybody, [run], first_uid=20000) == [away]
+    audit = strays.Audit(20000)
+    counts = []
+    for processes in (everybody, everybody, [shim, inside, *others]):
+        audit.look(processes, [run])
+        counts.append(metrics.STRAYS._value.get())
+    assert counts == [0, 1, 0]

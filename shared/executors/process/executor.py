@@ -13,9 +13,10 @@ import psutil
 
 from shared import clock, errors, settings
 from shared.executors import base, watching
-from shared.executors.process import earlier, events, proc, records, runs, spawn, tree
+from shared.executors.process import earlier, events, proc, records, runs, spawn, strays, tree
 from shared.executors.process.found import Found
 
+AUDIT = 60.0  #: seconds between two looks for processes that belong to no run
 BEGIN_TIMEOUT = 1.0  #: seconds that a stop leaves a new run to take its attempt
 
 _GB = 1024**3
@@ -40,6 +41,8 @@ class ProcessExecutor:
         self._watcher = watching.DirectoryWatcher()
         #: The last sample of a run: when, and the cpu seconds it had used by then.
         self._samples: dict[str, tuple[float, float]] = {}
+        self._audit = strays.Audit(config.uid_start)
+        self._next_audit = clock.monotonic() + AUDIT
 
     @property
     def owner(self) -> base.Owner:
@@ -155,11 +158,21 @@ class ProcessExecutor:
 
     def _list(self) -> Sequence[base.Observation]:
         self._records.sweep()
+        processes = self._all_processes()
         names = set(self._records.names())
         # What is no longer there is forgotten, so that this cannot grow for ever.
         self._samples = {name: sample for name, sample in self._samples.items() if name in names}
-        found = (runs.find(self._records, name) for name in names)
-        return [one.observation() for one in found if one is not None]
+        found = [one for name in names if (one := runs.find(self._records, name)) is not None]
+        if processes is not None:
+            self._audit.look(processes, found)
+        return [one.observation() for one in found]
+
+    def _all_processes(self) -> Sequence[proc.Process] | None:
+        """For the audit, where it is due. Who is not root makes processes of its own user, which has others, too."""
+        if os.geteuid() != 0 or clock.monotonic() < self._next_audit:
+            return None
+        self._next_audit = clock.monotonic() + AUDIT
+        return proc.snapshot()
 
     def _report(self) -> base.NodeReport:
         shared = self._config.shared_dir
