@@ -18,6 +18,7 @@ _told: dict[str, float] = {}
 
 _SAMPLE = frozenset({"timestamp", "cpu_percent", "memory", "memory_limit", "network_rx", "network_tx", "pids"})
 _BILL = frozenset({"_id", "cpu", "ram", "gpus", "totaltime"})
+_PRODUCTS = frozenset({"core_seconds", "gb_seconds", "gpu_seconds"})  #: not in what an earlier version remembered
 _OF = frozenset({"user", "project"})
 _WHOLE = _SAMPLE - {"timestamp", "cpu_percent"}
 
@@ -59,11 +60,11 @@ def is_bill(found: object) -> bool:
 
 
 def _is_row(row: object) -> bool:
-    if not isinstance(row, Mapping) or row.keys() != _BILL:
+    if not isinstance(row, Mapping) or row.keys() not in (_BILL, _BILL | _PRODUCTS):
         return False
     of = row["_id"]
     names = isinstance(of, Mapping) and of.keys() == _OF and all(isinstance(name, str) for name in of.values())
-    return names and all(_is_number(row[name]) for name in _BILL - {"_id"}) and type(row["gpus"]) is int
+    return names and all(_is_number(row[name]) for name in row.keys() - {"_id"}) and type(row["gpus"]) is int
 
 
 def _is_number(value: object) -> bool:
