@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import tempfile
@@ -207,28 +208,26 @@ async def test_an_interpreter_that_is_not_there_is_told_from_a_program_that_is_n
     assert result.words == words
 
 
-async def test_a_directory_that_nothing_can_be_executed_in_is_told(rig: rigs.Rig, noexec: Path) -> None:
+async def test_a_directory_that_nothing_can_be_executed_in_is_told(rig: rigs.Rig) -> None:
     run = await rig.run("#!/bin/sh\nexit 0\n")
-    shutil.copytree(run.directory, noexec / "task")
-    for path in (noexec / "task", *(noexec / "task").iterdir()):
-        shutil.chown(path, rigs.UID, rigs.GID)
-    moved = await rig.start("#!/bin/sh\nexit 0\n", directory=str(noexec / "task"))
-    assert (await rig.ended(moved)).exit_code == 126
-    result = await rig.tasks.read_result(Place(moved.handle.task_id), 1)
+    with noexec(run.directory):
+        await rig.executor.prepare(run)
+        await rig.executor.start(run)
+        assert (await rig.ended(run)).exit_code == 126
+    result = await rig.tasks.read_result(Place(run.handle.task_id), 1)
     assert result is not None
     assert result.words == {wrapper.Word.NO_EXEC}
 
 
-@pytest.fixture
-def noexec() -> Iterator[Path]:
-    with rigs.directory() as place:
-        disk = place / "disk"
-        disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=0777", "tmpfs", disk], check=True, timeout=10)
-        try:
-            yield disk
-        finally:
-            subprocess.run(["umount", "-l", disk], check=False, timeout=10)
+@contextlib.contextmanager
+def noexec(directory: str) -> Iterator[None]:
+    """A directory in which nothing can be executed."""
+    subprocess.run(["mount", "--bind", directory, directory], check=True, timeout=10)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,noexec", directory], check=True, timeout=10)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", directory], check=False, timeout=10)
 
 
 # --- somebody else -----------------------------------------------------------------------------------

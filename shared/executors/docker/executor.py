@@ -20,7 +20,7 @@ from shared.executors.docker import client, endings, events, host, images, launc
 log = structlog.get_logger(__name__)
 
 REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
-STOP_AGAIN = 0.5  #: seconds until a container that was told to end is told once more
+STOP_AGAIN = 0.5  #: seconds until a container that was told to end is told again; twice as many each time
 INSPECTS = 8  #: of ended containers at once
 
 _FEATURES = frozenset(
@@ -328,15 +328,16 @@ class DockerExecutor:
 
     async def _tell_again(self, node: str, identifier: str, grace: float) -> None:
         """
-        The stop signal once more, for a container that began within the last milliseconds: its init, or the wrapper, may not
-        have been ready for the first. Those that were ignore the second.
+        The stop signal again and again, for a container that began within the last milliseconds: its init, or the wrapper,
+        may not have been ready for the first. Those that were ignore the others.
         """
-        await asyncio.sleep(STOP_AGAIN)
-        if grace <= STOP_AGAIN:
-            return
-        with contextlib.suppress(aiodocker.DockerError, errors.NodeUnavailable):
-            params = {"signal": program.STOP_SIGNAL}
-            await self._engine(node).call("POST", f"containers/{identifier}/kill", params=params)
+        pause = STOP_AGAIN
+        while pause < grace:
+            await asyncio.sleep(pause)
+            with contextlib.suppress(aiodocker.DockerError, errors.NodeUnavailable):
+                params = {"signal": program.STOP_SIGNAL}
+                await self._engine(node).call("POST", f"containers/{identifier}/kill", params=params)
+            pause *= 2  # a host with too much to do may take its time
 
     async def _delete(self, node: str, identifier: str) -> bool:
         """Remove a container with all it holds. False where there is none of that id."""
