@@ -401,6 +401,35 @@ async def test_a_run_that_somebody_stops_is_shown_as_paused(rig: rigs.Rig, kept:
     assert (await rig.ended(run)).exit_code == 143
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=711", "tmpfs", str(tmp_path)], check=True, timeout=10)
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True, timeout=10)
+
+
+@as_root
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, None), (3, "it ended with 3, and the disk of its directory was full")]
+)
+async def test_a_command_that_fills_the_disk_ends_with_its_own_code(
+    small_disk: Path, code: int, reason: str | None
+) -> None:
+    (small_disk / "shared").mkdir(mode=0o711)
+    rig = rigs.Rig("process", small_disk)
+    waits = await rig.run("exit 5")
+    run = await rig.start(f"cat /dev/zero > filler 2> /dev/null; exit {code}")
+    seen = await rig.ended(run)
+    assert (seen.exit_code, seen.reason) == (code, reason)
+    with pytest.raises(errors.NodeUnwell, match="disk full"):
+        await rig.executor.start(waits)
+    assert await rig.executor.inspect(waits.handle) is None
+    rig.file(run, "filler").unlink()
+    await rig.executor.start(waits)
+    assert (await rig.ended(waits)).exit_code == 5
+    await rig.close()
+
+
 def start_as_an_earlier_version(kept: records.Records, run: base.Run, *, with_pid: bool = True) -> records.Record:
     """A run with a wrapper in a shell, recorded by its starter."""
     identity = {"user": run.uid, "group": run.gid, "extra_groups": []} if rigs.ROOT else {}
