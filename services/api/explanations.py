@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from services.api import last_lines
 from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.explanation import Verdict
@@ -27,6 +28,8 @@ async def of_task(here: Context, task: Task) -> dict[str, Any]:
 
 async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
     now = clock.now()
+    if task.status in ENDED:
+        return await _over(here, task, now)
     verdicts = await here.verdicts([task])
     silences = await here.silences([task])
     silence = silences.get(task.placement.node) if task.placement else None
@@ -40,6 +43,30 @@ async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
         "judged_at": now,
         "age": 0.0,
     }
+
+
+async def _over(here: Context, task: Task, now: float) -> dict[str, Any]:
+    lines = await last_lines.of_errors(here, task)
+    said = [_end(task), f"the last lines of {last_lines.FILE}:\n{lines}"] if lines else [_end(task)]
+    return {
+        "id": task.id,
+        "status": wire.status(task, verdict=None)["primary"],
+        "verdict": Verdict.OVER,
+        "reasons": [{"code": task.ending or "over", "text": "; ".join(said)}],
+        "exitcode": task.exit_code,
+        "judged_at": now,
+        "age": 0.0,
+    }
+
+
+def _end(task: Task) -> str:
+    """How a task ended, in one sentence that has the exit code, if there is one."""
+    if task.exit_code is None:
+        return task.reason or "the task is over"
+    if task.reason is None:
+        return f"exited with code {task.exit_code}"
+    code = f"exit code {task.exit_code}"
+    return task.reason if code in task.reason else f"{task.reason}; {code}"
 
 
 async def of_unsent(here: Context, task: Task) -> dict[str, Any]:
@@ -68,8 +95,6 @@ async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
 
 
 def _verdict(task: Task) -> Verdict:
-    if task.status in ENDED:
-        return Verdict.OVER
     if _runs(task):
         return Verdict.RUNNING
     return Verdict.STARTING if task.status is TaskStatus.STARTING else Verdict.WAITING
@@ -101,6 +126,4 @@ def _reason(task: Task, text: str) -> dict[str, Any]:
             return {"code": "not_made", "text": text, "unblock": "the children before it in its array are placed"}
         case TaskStatus.CREATED:
             return {"code": "held_by_owner", "text": text, "unblock": f"GET /api/1.0/task/{task.id}/pending"}
-        case TaskStatus.STARTING:
-            return {"code": "starting", "text": text}
-    return {"code": task.ending or "over", "text": text}
+    return {"code": task.status.value, "text": text}

@@ -82,12 +82,41 @@ class FilesService:
         `errors.FilesUnavailable`, and what `body` raises.
         """
         sent = {name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")}
+        return await self._shown(method, await self._ask_in_time(method, grant, path, sent, body))
+
+    async def tail(self, grant: Grant, path: bytes, *, most: int) -> bytes:
+        """
+        The last `most` bytes of a file below the granted directory; nothing where there is no such file, or what is there is no
+        file. Raises `errors.FilesUnavailable` and `errors.TransferBroken`.
+        """
+        answer = await self._ask_in_time("GET", grant, path, {"range": f"bytes=-{most}"})
+        content = b""
+        try:
+            # A directory is answered whole, as a list.
+            if answer.status == httpx.codes.PARTIAL_CONTENT:
+                async for piece in answer.pieces:
+                    content += piece
+                    if len(content) >= most:
+                        break
+        finally:
+            await answer.release()
+        return content[:most]
+
+    async def _ask_in_time(
+        self,
+        method: str,
+        grant: Grant,
+        path: bytes,
+        headers: Mapping[str, str],
+        body: AsyncIterator[bytes] | None = None,
+    ) -> Fetched:
+        """Ask, and where there is no body once more if the service's clock turns out to be another."""
         url = f"/files?path={quote_from_bytes(path, safe='/')}"
-        answer = await self._ask(method, grant, url, sent, body)
+        answer = await self._ask(method, grant, url, headers, body)
         if answer.status == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers) and body is None:
             await answer.release()
-            answer = await self._ask(method, grant, url, sent, None)
-        return await self._shown(method, answer)
+            answer = await self._ask(method, grant, url, headers, None)
+        return answer
 
     async def _ask(
         self, method: str, grant: Grant, url: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | None

@@ -21,7 +21,6 @@ from shared.models.user import User
 from shared.settings import Settings
 from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.fileserver import FileServer
 from tests.support.gateway import API, Gateway, listening
 
 pytestmark = pytest.mark.stores
@@ -270,21 +269,8 @@ async def test_who_waits_for_leave_to_send_gets_it_and_is_served(gateway: Gatewa
 @pytest.fixture
 async def stored(settings: Settings, tmp_path: Any) -> AsyncIterator[Gateway]:
     """A gateway with a files service behind it, for 100 kB a user."""
-    server = FileServer(tmp_path)
-    try:
-        await asyncio.to_thread(server.wait_ready)
-        with_files = settings.model_copy(
-            update={
-                "files_url": f"http://127.0.0.1:{server.port}",
-                "secret_passphrase": type(settings.secret_passphrase)(server.secret),
-                "disk_default_quota": 100_000,
-                "shared_dir": server.shared,
-            }
-        )
-        async with gateways.opened(with_files) as made:
-            yield made
-    finally:
-        await asyncio.to_thread(server.close)
+    async with gateways.with_files(settings, tmp_path, disk_default_quota=100_000) as made:
+        yield made
 
 
 async def test_a_file_that_has_no_room_is_refused_before_it_is_sent(stored: Gateway) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +23,7 @@ from shared.models.user import User
 from shared.settings import Settings
 from shared.store import stores
 from tests.support import samples
+from tests.support.fileserver import FileServer
 
 API = "/api/1.0"
 JSON = "application/json; charset=UTF-8"
@@ -107,6 +109,24 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(gateway.here.scheduler.close)
         await stack.enter_async_context(gateway.http)
         yield gateway
+
+
+@asynccontextmanager
+async def with_files(settings: Settings, root: Path, **changes: Any) -> AsyncIterator[Gateway]:
+    """A gateway with a files service behind it, whose directories are below `root`."""
+    server = FileServer(root)
+    try:
+        await asyncio.to_thread(server.wait_ready)
+        made = {
+            "files_url": f"http://127.0.0.1:{server.port}",
+            "secret_passphrase": type(settings.secret_passphrase)(server.secret),
+            "shared_dir": server.shared,
+            **changes,
+        }
+        async with opened(settings.model_copy(update=made)) as gateway:
+            yield gateway
+    finally:
+        await asyncio.to_thread(server.close)
 
 
 @asynccontextmanager

@@ -21,6 +21,6 @@ async def explain_task(task: Visible, here: Here) -> Json:
     """
     Asked of the scheduler that leads, at this moment: all reasons, never just the first, what would make each go away, one
     verdict per node, the task's place in the queue and its score. `verdict` tells apart what can never run here, what
-    waits, and what is being started.
+    waits, and what is being started. Of a task that is over: how it ended, its exit code and the last lines of `god.err`.
     """
     return Json(await explanations.of_task(here, task))

@@ -75,6 +75,7 @@ class Explanation(BaseModel):
     reservation: dict[str, Any] | None = Field(
         None, description="Node that is reserved for the task, and the expected start there"
     )
+    exitcode: int | None = Field(None, description="Exit code of a task that is over; null: not over, or never ran")
     judged_at: float = Field(description="When this was found, seconds since the epoch (UTC)")
     age: float = Field(description="Seconds since the nodes were last observed")
 

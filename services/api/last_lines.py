@@ -1,0 +1,55 @@
+"""Read the last lines of a task's error output, as plain text for whoever asks how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from services.api.context import Context
+from shared import errors, texts
+from shared.auth.grants import Grant, Mode
+from shared.lifecycle import TaskStatus
+from shared.models.task import Task
+
+log = structlog.get_logger(__name__)
+
+FILE = "god.err"
+LINES = 10
+WIDTH = 300  #: characters of one line
+_BYTES = 4096
+_TIMEOUT = 3.0  #: seconds: an explanation is complete without these lines
+
+
+async def of_errors(here: Context, task: Task) -> str:
+    """The last lines of `god.err` of a task that is over; empty where there are none, or its files are gone or not served now."""
+    if (
+        task.status is not TaskStatus.OVER
+        or task.purge is not None
+        or task.array is not None
+        or task.started_at is None
+    ):
+        return ""
+    grant = Grant(here.directories.relative(task.place), Mode.READ)
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            content = await here.files.tail(grant, FILE.encode(), most=_BYTES)
+    except (errors.FilesUnavailable, errors.TransferBroken, TimeoutError) as error:
+        log.info("output.not_read", task_id=task.id, error=str(error) or type(error).__name__)
+        return ""
+    return plain(content, is_cut=len(content) == _BYTES)
+
+
+def plain(content: bytes, *, is_cut: bool) -> str:
+    """
+    The last `LINES` lines of `content`, each of at most `WIDTH` characters. What would steer a terminal is written as its number.
+    `is_cut`: the content may begin in the middle of a line.
+    """
+    lines = content.decode(errors="replace").replace("\r\n", "\n").rstrip("\n").split("\n")
+    if is_cut and len(lines) > 1:
+        del lines[0]
+    return "\n".join(_short(texts.printable(line, keep="\t")) for line in lines[-LINES:])
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
