@@ -40,6 +40,7 @@ class Row:
     origin: Origin
     state: State
     url: str | None = None
+    public_address: str | None = None
     reason: str | None = None
     cpus: float = 0.0
     cpus_used: float = 0.0
@@ -97,6 +98,7 @@ def rows(
                 state=state,
                 reason=reason,
                 url=known[name].url if name in known else None,
+                public_address=known[name].public_address if name in known else None,
                 cpus=node.cpus if node else 0.0,
                 cpus_used=sum(task.cpus for task in there),
                 memory=node.memory if node else 0,

@@ -168,6 +168,8 @@ class Node(_Part):
     #: GPUs that tasks may use, by name or as devices
     gpus: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$|^/dev/[A-Za-z0-9/_-]{1,60}$")]] = []
     start_concurrency: Annotated[int, Field(ge=1, le=256)] = START_CONCURRENCY  #: starts at a time
+    #: name or address where users reach the ports of tasks; not set: `container.urls` of a task is empty
+    public_address: Annotated[str, Field(max_length=253), AfterValidator(urls.check_reachable)] | None = None
 
     @field_validator("url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -71,6 +72,24 @@ def check_host(name: str) -> str:
     if not _NAME_OR_ADDRESS.fullmatch(name):
         raise ValueError("must be the name or address of a host")
     return name
+
+
+def check_reachable(name: str) -> str:
+    """The name or address of a host as it stands in a URL that others are told, without a port. Raises ValueError."""
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        if name.startswith("[") or not _HOST.fullmatch(name):
+            raise ValueError("must be the name or address of a host, without scheme and port") from None
+        return name
+    if address.is_unspecified or "%" in name:
+        raise ValueError("must be an address that users can connect to")
+    return name
+
+
+def http(host: str, port: int) -> str:
+    """`http://host:10001`, with the brackets that an IPv6 address needs (RFC 3986, 3.2.2)."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def mongo_hosts(url: str) -> str:

@@ -57,6 +57,10 @@ def add(
     label: Annotated[
         list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; repeat it for each.")
     ] = None,
+    public_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="Name or address where users reach the ports of tasks, shown in `urls`."),
+    ] = None,
     check: Annotated[bool, typer.Option(help="Ask the engine from this machine first.")] = True,
     force: Annotated[
         bool, typer.Option("--force", help="Add it even if the engine has fewer cores, less memory or fewer GPUs.")
@@ -76,6 +80,7 @@ def add(
         "memory": memory,
         "gpus": gpu or [],
         "labels": _labels(label or []),
+        "public_address": public_address,
     }
     try:
         node = Node.model_validate(values)
@@ -183,6 +188,7 @@ def _shown(row: Row) -> dict[str, object]:
         "node": row.name,
         "from": f"{row.origin} (cannot be removed by command)" if row.origin is Origin.CONFIGURED else row.origin,
         "url": row.url or "-",
+        "public address": row.public_address or "-",
         "state": row.state,
         "reason": row.reason or "-",
         "cpus": f"{row.cpus_used:g} of {row.cpus:g}",

@@ -13,6 +13,7 @@ from services.api.files import FilesService
 from services.api.hints import Hints
 from services.api.known_nodes import KnownNodes
 from services.api.logins import Logins
+from services.api.public_addresses import PublicAddresses
 from services.api.pushed import Pushed
 from services.api.registries import Registries
 from services.api.scheduler import LeadingScheduler
@@ -52,6 +53,7 @@ class Context:
     maintenance: batching.Batcher[str, bool]
     pushed: Pushed
     nodes: KnownNodes
+    addresses: PublicAddresses
     silent: Silences
     registries: Registries
 
@@ -68,6 +70,11 @@ class Context:
     async def silences(self, tasks: Sequence[Task]) -> Mapping[str, Silence]:
         """The silences that concern `tasks`, by node."""
         return await self.silent.get() if any(task.status in PLACED for task in tasks) else {}
+
+    async def public_addresses(self, tasks: Sequence[Task]) -> Mapping[str, str]:
+        """Where users reach the ports of `tasks`, by node."""
+        has_ports = any(task.status in PLACED and task.placement and task.placement.ports for task in tasks)
+        return await self.addresses.get() if has_ports else {}
 
     async def shares_project(self, user: User, task: Task) -> bool:
         """Whether `user` is a member of the task's project and its members share their tasks."""
@@ -123,6 +130,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
         nodes=KnownNodes(stores),
+        addresses=PublicAddresses(settings, stores),
         silent=Silences(stores, grace=settings.node_grace),
         registries=Registries(settings),
     )

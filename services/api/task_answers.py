@@ -29,12 +29,14 @@ async def many(here: Context, tasks: Sequence[Task]) -> Json:
 async def documents(here: Context, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """The tasks as the Web API shows them."""
     verdicts, silences = await here.verdicts(tasks), await here.silences(tasks)
+    addresses = await here.public_addresses(tasks)
     return [
         wire.shown(
             task,
             directories=here.directories,
             verdict=verdicts.get(task.id),
             silence=silences.get(task.placement.node) if task.placement else None,
+            address=addresses.get(task.placement.node) if task.placement else None,
         )
         for task in tasks
     ]

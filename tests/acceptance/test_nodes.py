@@ -54,6 +54,9 @@ def keys(two_hosts: Cluster, tmp_path: Path) -> Path:
     return tmp_path
 
 
+PUBLIC = ("--public-address", "node2.lab.org")
+
+
 class Operator:
     """Who types `godocker node …`."""
 
@@ -70,7 +73,7 @@ class Operator:
         tls = ("--tls-ca", str(keys / "ca.pem"))
         tls += ("--tls-cert", str(keys / "client" / "cert.pem"), "--tls-key", str(keys / "client" / "key.pem"))
         url = ("--url", self.host.url)
-        return self.run("add", "node2", *url, *tls, "--label", "tls=yes", "--cpus", "2", *options, fails=fails)
+        return self.run("add", "node2", *url, *tls, "--label", "tls=yes", "--cpus", "2", *PUBLIC, *options, fails=fails)
 
     def rows(self) -> dict[str, Row]:
         return {row.name: row for row in asyncio.run(nodes.every(self.system.settings()))}
@@ -108,6 +111,8 @@ def test_a_host_is_added_drained_and_removed_while_the_system_runs(two_hosts: Cl
             row = listed["node2"]
             assert (row["origin"], row["cpus"], row["cpus_used"], row["labels"]["tls"]) == ("added", 2.0, 1.0, "yes")
             assert listed["node1"]["origin"] == "configured"
+            assert (listed["node1"]["public_address"], row["public_address"]) == (None, PUBLIC[1])
+            assert f"public address: {PUBLIC[1]}\n" in operator.run("show", "node2")
             assert "node1 │ configured │ ready" in operator.run("list")
             assert "from: added" in operator.run("show", "node2")
             assert "the name node2 is taken" in operator.add(keys / "good", fails=True)

@@ -14,6 +14,7 @@ from shared.auth import apikeys, tokens
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.node import Node, Verdict
 from shared.models.user import User
+from shared.settings import Node as Host
 from shared.settings import Settings, Volume
 from shared.store.work import GB
 from tests.support import gateway as gateways
@@ -430,3 +431,27 @@ def test_every_answer_of_the_main_job_is_documented() -> None:
         key: statuses - set(paths[f"/api/1.0{key[1]}"][key[0]]["responses"]) for key, statuses in expected.items()
     }
     assert {key: statuses for key, statuses in missing.items() if statuses} == {}
+
+
+async def test_ports_have_urls_at_the_public_address_of_a_configured_or_added_node(settings: Settings) -> None:
+    nodes = [Host(name="n1", public_address="one.lab.org"), Host(name="n2")]
+    async with gateways.opened(settings.model_copy(update={"executor": "docker", "nodes": nodes})) as gateway:
+        alice = await gateway.add_user("alice")
+        added = Host(name="n3", url="tcp://192.0.2.3:2376", public_address="2001:db8::3")
+        await gateway.stores.hosts.add(added, by="test", at=NOW)
+        for task_id in (1, 2, 3):
+            placed = samples.placement(f"n{task_id}").model_copy(update={"ports": [10_000 + task_id]})
+            await gateway.add_task(
+                task_id, TaskStatus.RUNNING, attempt=1, started_at=NOW, placement=placed, ports=[8888]
+            )
+        shown = {task["id"]: task["container"] for task in (await gateway.ask("GET", "/task", alice)).json()}
+        assert {task_id: container["urls"] for task_id, container in shown.items()} == {
+            1: ["http://one.lab.org:10001"],
+            2: [],
+            3: ["http://[2001:db8::3]:10003"],
+        }
+        assert (await gateway.ask("GET", "/task/1", alice)).json()["container"]["urls"] == ["http://one.lab.org:10001"]
+        gateway.settings.nodes[0] = Host(name="n1", public_address="other.lab.org")  # as a reload does
+        assert (await gateway.ask("GET", "/task/1", alice)).json()["container"]["urls"] == [
+            "http://other.lab.org:10001"
+        ]

@@ -167,6 +167,19 @@ def test_a_secret_that_is_no_text_is_named(secrets: Path) -> None:
             "nodes.0.url: has a port that is not a number from 1 to 65535 (F:1)",
         ),
         ("files_url: 'http://'", "files_url: must name a host"),
+        *[
+            (f"nodes: [{{name: a, public_address: '{address}'}}]", f"nodes.0.public_address: must be {rule}")
+            for address, rule in {
+                "": "the name or address of a host",
+                "http://n1": "the name or address of a host, without scheme and port",
+                "n1.lab:8080": "the name or address of a host, without scheme and port",
+                "[::1]": "the name or address of a host",
+                "n1/path": "the name or address of a host",
+                "user@n1": "the name or address of a host",
+                "0.0.0.0": "an address that users can connect to",
+                "fe80::1%eth0": "an address that users can connect to",
+            }.items()
+        ],
     ],
 )
 def test_a_value_of_the_file_is_refused_with_its_line(file: Path, text: str, line: str) -> None:

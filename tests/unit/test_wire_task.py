@@ -152,7 +152,20 @@ def test_a_task_has_every_field_of_the_reference() -> None:
         *("executor", "maxlifespan", "ticket_share", "depends"),
     }
     assert set(answer["container"]) == {
-        *("image", "volumes", "network", "id", "meta", "stats", "ports", "port_mapping", "root", "ip_address", "status")
+        *(
+            "image",
+            "volumes",
+            "network",
+            "id",
+            "meta",
+            "stats",
+            "ports",
+            "port_mapping",
+            "root",
+            "ip_address",
+            "status",
+            "urls",
+        )
     }
     assert answer["requirements"]["array"] == {
         "values": None,
@@ -167,6 +180,28 @@ def test_a_task_has_every_field_of_the_reference() -> None:
     assert answer["meta"]["tags"] == []
     assert answer["command"]["script"] == "/shared/tasks/0/7/cmd.sh"
     assert answer["container"]["id"] == "god-7-1"
+
+
+PORTS = {"placement": samples.placement().model_copy(update={"ports": [10001, 10002]}), "ports": [80, 8888]}
+
+
+@pytest.mark.parametrize(
+    ("task", "address", "urls"),
+    [
+        (of(R, **PORTS), "n1.lab.org", ["http://n1.lab.org:10001", "http://n1.lab.org:10002"]),
+        (of(S, **PORTS), "192.0.2.1", ["http://192.0.2.1:10001", "http://192.0.2.1:10002"]),
+        (of(R, **PORTS), "2001:db8::1", ["http://[2001:db8::1]:10001", "http://[2001:db8::1]:10002"]),
+        (of(R, **PORTS), None, []),
+        (of(R), "n1.lab.org", []),
+        (of(P), "n1.lab.org", []),
+        (of(O, **PORTS), "n1.lab.org", []),
+    ],
+)
+def test_ports_have_urls_while_the_task_is_on_a_node_with_a_public_address(
+    task: Task, address: str | None, urls: list[str]
+) -> None:
+    container = wire.shown(task, directories=DIRECTORIES, verdict=None, address=address)["container"]
+    assert container["urls"] == urls
 
 
 def test_whole_numbers_are_shown_as_such() -> None:

@@ -50,6 +50,7 @@ RUNNING: dict[str, Any] = {
         "stats": None,
         "ports": ["10001"],
         "port_mapping": [{"host": 10001, "container": 8888}],
+        "urls": ["http://n1.example.org:10001"],
         "root": False,
         "ip_address": None,
         "status": "ready",
@@ -72,6 +73,7 @@ FAILED: dict[str, Any] = {
     "container": {
         **RUNNING["container"],
         "meta": {"Node": {"Name": "n1"}, "State": {"ExitCode": 137}},
+        "urls": [],
         "status": "terminated",
     },
     "status": {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import arrays
+from shared import arrays, urls
 from shared.executors import base
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
@@ -36,11 +36,16 @@ NOT_LOOKED_AT = "waiting for its turn"
 
 
 def shown(
-    task: Task, *, directories: TaskDirectories, verdict: Verdict | None, silence: Silence | None = None
+    task: Task,
+    *,
+    directories: TaskDirectories,
+    verdict: Verdict | None,
+    silence: Silence | None = None,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """
-    The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending; `silence` that
-    of its node, for one that is placed.
+    The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending; `silence` and
+    the public `address` are those of its node, for one that is placed.
     """
     spec = task.spec
     return {
@@ -51,7 +56,7 @@ def shown(
         "meta": {"name": spec.name, "description": spec.description, "tags": spec.tags},
         "user": {"id": task.user.id, "uid": task.user.uid, "gid": task.user.gid, "project": task.project},
         "requirements": _requirements(task),
-        "container": _container(task, directories),
+        "container": _container(task, directories, address),
         "command": {
             "interactive": False,
             "cmd": spec.cmd,
@@ -188,7 +193,7 @@ def _array(task: Task) -> dict[str, Any]:
     }
 
 
-def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
+def _container(task: Task, directories: TaskDirectories, address: str | None) -> dict[str, Any]:
     placed = task.placement
     volumes = [volume.model_dump() for volume in task.spec.volumes]
     if placed is not None:
@@ -203,6 +208,7 @@ def _container(task: Task, directories: TaskDirectories) -> dict[str, Any]:
         "stats": None,
         "ports": [str(port) for port in placed.ports] if placed else [],
         "port_mapping": _port_mapping(task),
+        "urls": _urls(task, address),
         "root": task.spec.root,
         "ip_address": None,
         "status": _CONTAINER.get(task.status),
@@ -219,6 +225,13 @@ def _meta(task: Task) -> dict[str, Any] | None:
     if task.status in ENDED and task.exit_code is not None:
         meta["State"] = {"ExitCode": task.exit_code}
     return meta or None
+
+
+def _urls(task: Task, address: str | None) -> list[str]:
+    # Once it is over its ports may be another task's.
+    if address is None or task.placement is None or task.status not in PLACED:
+        return []
+    return [urls.http(address, port) for port in task.placement.ports]
 
 
 def _port_mapping(task: Task) -> list[dict[str, int]]:

@@ -171,6 +171,10 @@ class ContainerOut(BaseModel):
     port_mapping: list[PortMapping] = Field(
         description="Published ports of the node, and the container's port behind each"
     )
+    urls: list[str] = Field(
+        description="Address of each published port while the task is on its node, in the order of `ports`; empty where the "
+        "operator set no `public_address` for the node"
+    )
     root: bool = Field(description="The command runs as root")
     ip_address: str | None = Field(description="Address of the container, where it is known")
     status: ContainerState | None = Field(description="State of the container; null: there is none")
