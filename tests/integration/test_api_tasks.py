@@ -108,7 +108,7 @@ async def test_a_session_ends_with_its_key_its_user_and_its_time(gateway: Gatewa
     secret = gateway.settings.secret_passphrase.get_secret_value()
     expired = tokens.make_session("alice", alice.apikey.hash, secret=secret, now=clock.now() - 100, seconds=60)
     answer = await gateway.ask("GET", "/task/active", headers={"Authorization": f"Bearer {expired}"})
-    assert_problem(answer, 401, "not_authenticated")
+    assert_problem(answer, 401, "token_expired")
     await gateway.stores.database["users"].update_one({"_id": "alice"}, {"$set": {"active": False}})
     assert_problem(await gateway.ask("GET", "/task/active", alice), 401, "not_authenticated")
     await gateway.stores.database["users"].delete_one({"_id": "alice"})
@@ -444,7 +444,7 @@ async def test_ports_have_urls_at_the_public_address_of_a_configured_or_added_no
             await gateway.add_task(
                 task_id, TaskStatus.RUNNING, attempt=1, started_at=NOW, placement=placed, ports=[8888]
             )
-        shown = {task["id"]: task["container"] for task in (await gateway.ask("GET", "/task", alice)).json()}
+        shown = {task["id"]: task["container"] for task in (await gateway.ask("GET", "/task/active", alice)).json()}
         assert {task_id: container["urls"] for task_id, container in shown.items()} == {
             1: ["http://one.lab.org:10001"],
             2: [],
