@@ -8,7 +8,7 @@ WORKERS ?= 4
 
 setup: .venv/.installed
 
-.venv/.installed: pyproject.toml requirements.lock .ci/setup
+.venv/.installed: pyproject.toml requirements.lock .ci/setup .ci/generator .ci/generator.lock
 	@.ci/setup
 
 up: setup            ## the whole system on this machine; ARGS="--port 8080"
