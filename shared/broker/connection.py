@@ -35,7 +35,9 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
         socket_connect_timeout=settings.redis_timeout,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         retry_on_error=[driver_errors.ConnectionError, driver_errors.TimeoutError],
-        health_check_interval=15,
+        # A connection over a socket of this machine cannot be half open. There, the driver would also look after the health of a
+        # connection that it is still making, and make it anew for that, and so on: against a server that hangs, for ever.
+        health_check_interval=0 if settings.redis_socket else 15,
         decode_responses=True,
         encoding_errors="replace",  # what anybody put there is told from what is ours by its words, and ends nobody
         protocol=2,
