@@ -27,7 +27,7 @@ LIVE = frozenset(
         # what may be used
         *("maxlifespan", "failure_policy", "task_disk_quota", "disk_default_quota"),
         # whose turn it is, and where
-        *("placement", "reserve_after", "nodes"),
+        *("placement", "reserve_after", "unplaceable_after", "nodes"),
         *(name for name in Settings.model_fields if name.startswith("fairshare_") and name.endswith("_weight")),
     }
 )

@@ -354,6 +354,8 @@ class Settings(BaseSettings):
     placement: Literal["binpack", "spread"] = "binpack"
     #: seconds until a node is reserved for the first task without room, where tasks have a `maxlifespan`
     reserve_after: durations.Duration = 60.0
+    #: seconds until tasks that no node could ever take are ended, at least a minute; not set: they wait on
+    unplaceable_after: Annotated[durations.Duration, Field(ge=60)] | None = None
     node_grace: durations.Duration = 30.0  #: seconds without an answer until a node's tasks count as unknown
     node_lost_after: durations.Duration = 600.0  #: seconds until they are restarted elsewhere, or ended
     #: lease of whoever watches a node or does a duty for all services

@@ -24,6 +24,7 @@ from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from services.scheduler.situations import Situations
 from services.scheduler.storage import StorageProbe
+from services.scheduler.unplaceable import Unplaceable
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
@@ -77,6 +78,7 @@ class SchedulerService:
         )
         self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
+        self._unplaceable = Unplaceable(settings, stores, self._book, self._cluster, self._relations)
         census_store = CensusStore(stores.database)
         self._claim = Claim(settings.shared_dir, stores.identity)
         self._census = Census(
@@ -116,6 +118,7 @@ class SchedulerService:
             "cycle": self.watch_cycle,
             "audit": self.watch_audit,
             "relations": self.watch_relations,
+            "unplaceable": self.watch_unplaceable,
             "nodes": self.watch_nodes,
             "census": self.watch_census,
             "storage": self.watch_storage,
@@ -222,6 +225,10 @@ class SchedulerService:
     async def watch_relations(self, stop: asyncio.Event) -> None:
         """Make the children of arrays, and let tasks go that waited for others."""
         await self._relations.run(stop, leads=lambda: self._has_taken_over)
+
+    async def watch_unplaceable(self, stop: asyncio.Event) -> None:
+        """End tasks that no node could take for too long, where that is wanted."""
+        await self._unplaceable.run(stop, leads=lambda: self._has_taken_over)
 
     async def watch_audit(self, stop: asyncio.Event) -> None:
         """Find what hints missed."""

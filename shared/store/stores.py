@@ -36,6 +36,7 @@ from shared.store import (
     schema,
     silences,
     tasks,
+    unplaceable,
     usage,
     users,
     views,
@@ -62,6 +63,7 @@ class Stores:
     hosts: hosts.HostStore
     leases: leases.LeaseStore
     silences: silences.SilenceStore
+    unplaceable: unplaceable.UnplaceableStore
     projects: projects.ProjectStore
     quotas: quotas.QuotaStore
     owned: owned.OwnedTasks
@@ -132,6 +134,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             verdicts=nodes.VerdictStore(database),
             leases=lease_store,
             silences=silences.SilenceStore(database),
+            unplaceable=unplaceable.UnplaceableStore(database),
             projects=projects.ProjectStore(database),
             quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),
             owned=owned.OwnedTasks(database),

@@ -15,7 +15,7 @@ from shared.store.backups import archive, history
 log = structlog.get_logger(__name__)
 
 #: Who acts, what was last seen and decided: of the moment alone, and made anew in seconds.
-PASSING = frozenset({"leases", "nodes", "verdicts", "silences", "restoration"})
+PASSING = frozenset({"leases", "nodes", "verdicts", "silences", "unplaceable", "restoration"})
 BATCH = 2000  #: documents, at most; the server makes it less where they are large
 _TOO_OLD = 239  #: server code: the moment is further back than the server keeps (SnapshotTooOld)
 

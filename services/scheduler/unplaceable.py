@@ -1,0 +1,129 @@
+"""End tasks that no node could take for as long as the operator says, where the operator says so (`unplaceable_after`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+
+import structlog
+
+from services.scheduler.cluster import Cluster
+from services.scheduler.judgement import Explainer, Outcome
+from services.scheduler.pending import Book
+from services.scheduler.relations import Relations
+from shared import clock, durations, errors, lifetime, metrics
+from shared.lifecycle import Ending, TaskStatus
+from shared.settings import Settings
+from shared.store.stores import Stores
+from shared.store.tasks import Transition
+from shared.store.work import Pending
+
+log = structlog.get_logger(__name__)
+
+EVERY = 30.0  #: seconds between two looks
+GAP = 3600.0  #: seconds without a look after which nobody can say what nodes there were meanwhile
+MOST = 5000  #: shapes that are counted at a time
+_BATCH = 500  #: moves in one write
+_SLICE = 200  #: shapes that are judged before others have their turn
+
+
+class Unplaceable:
+    """
+    The leader's count. How long no node could take a shape is stored, so that a scheduler that begins goes on counting; a task is
+    ended once that, and its own waiting, took `unplaceable_after`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        book: Book,
+        cluster: Cluster,
+        relations: Relations,
+    ) -> None:
+        self._settings = settings
+        self._stores = stores
+        self._book = book
+        self._cluster = cluster
+        self._relations = relations
+
+    async def run(self, stop: asyncio.Event, *, leads: Callable[[], bool]) -> None:
+        """Look until `stop`, while this scheduler leads and has filled its book."""
+        async for _ in lifetime.every(stop, EVERY):
+            try:
+                await self.look(leads)
+            except errors.Unavailable as error:
+                log.warning("unplaceable.not_looked_for", error=str(error))
+
+    async def look(self, leads: Callable[[], bool]) -> set[int]:
+        """Count, and end the tasks whose time is over; returns their ids. Raises `errors.StoreUnavailable`."""
+        after = self._settings.unplaceable_after
+        nodes = self._cluster.snapshot()
+        # A node that was never seen may be large enough for anything: nothing is counted, and nothing forgotten.
+        if after is None or not leads() or not nodes or not all(node.seen for node in nodes):
+            return set()
+        found = await self._judge(Explainer(nodes))
+        if not leads():
+            return set()
+        now = clock.now()
+        since = await self._stores.unplaceable.note(found.keys(), now=now, gap=GAP)
+        due = [
+            task
+            for task in self._waiting()
+            if task.shape in found and now - max(since.get(task.shape, now), task.queued_at) >= after
+        ]
+        return await self._end(due, found, after, now)
+
+    async def _judge(self, explainer: Explainer) -> dict[str, str]:
+        """By shape, why no node could ever take it."""
+        one_of = {task.shape: task for task in self._waiting()}
+        found: dict[str, str] = {}
+        for number, shape in enumerate(sorted(one_of)):
+            if len(found) == MOST:
+                break
+            if explainer.outcome(one_of[shape]) is Outcome.NEVER:
+                found[shape] = explainer.explain(one_of[shape])
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+        return found
+
+    def _waiting(self) -> Iterator[Pending]:
+        """All in the book that would be placed, now or later."""
+        lanes = chain.from_iterable(self._book.lanes.values())
+        return chain(lanes, self._book.gated.values(), self._book.delayed.values())
+
+    async def _end(self, tasks: list[Pending], reasons: Mapping[str, str], after: float, now: float) -> set[int]:
+        ended: set[int] = set()
+        for first in range(0, len(tasks), _BATCH):
+            moves = [_ending(task, reasons[task.shape], after, now) for task in tasks[first : first + _BATCH]]
+            ended |= await self._stores.tasks.transition_many(moves)
+        if ended:
+            self._book.discard(ended)
+            self._relations.note_ended(ended)
+            metrics.ENDED.labels(ending=Ending.START_FAILED).inc(len(ended))
+            log.info("tasks.unplaceable", count=len(ended))
+        return ended
+
+
+def _ending(task: Pending, why: str, after: float, now: float) -> Transition:
+    reason = f"{why}; it was ended since that did not change for {durations.shown(after)}"
+    fields = {
+        # One that earlier versions know: they may read it.
+        "ending": Ending.START_FAILED,
+        "reason": reason,
+        "ended_at": now,
+        "intent": None,
+        "settled": True,
+    }
+    return Transition(
+        task.id,
+        task.attempt,
+        TaskStatus.PENDING,
+        TaskStatus.OVER,
+        at=now,
+        fields=fields,
+        note=reason,
+        intents=[None],  # a kill that was asked for is carried out as one
+        about={"user": task.user},
+    )
