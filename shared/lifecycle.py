@@ -46,6 +46,10 @@ class Remark(StrEnum):
     RESCHEDULED = "rescheduled"
 
 
+#: Reason of a running task while its node shows it paused and its owner did not ask for that.
+PAUSED_BY_OTHERS = "paused on its node by somebody else"
+
+
 class Ending(StrEnum):
     """How a task that is over came to its end."""
 

@@ -41,9 +41,20 @@ def shared_dir(settings: Settings) -> list[findings.Finding]:
         found.append(
             findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same place on every host")
         )
+    flags = os.statvfs(path).f_flag
+    if flags & os.ST_NOEXEC:
+        found.append(judge_noexec(here=settings.executor == "process"))
     if settings.allow_root:
-        found.append(judge_nosuid(nosuid=bool(os.statvfs(path).f_flag & os.ST_NOSUID)))
+        found.append(judge_nosuid(nosuid=bool(flags & os.ST_NOSUID)))
     return found
+
+
+def judge_noexec(*, here: bool) -> findings.Finding:
+    """A mount in which nothing can be executed. Unless tasks run `here`, those of the nodes count, and each is looked at."""
+    detail = "mounted noexec: scripts whose first line names an interpreter cannot be executed"
+    if here:
+        return findings.bad("shared_dir", f"{detail}; mount it with exec")
+    return findings.warning("shared_dir", f"{detail} on this machine; that is no harm if no node uses this mount")
 
 
 def judge_space(free: float) -> findings.Finding:

@@ -18,8 +18,15 @@ _TRIES = 3  #: images, the smallest first
 _GB = 1e9
 _FULL, _FILLING = 1 * _GB, 10 * _GB  #: bytes free where images and containers are
 
-#: Says whether the marker is there, then what `df` says of the container's root, which lies where the images do.
-_SCRIPT = 'test -e "$1"; echo $?; df -Pk / | tail -n 1'
+#: Says whether the marker is there, then `noexec` if its directory is mounted so, then what `df` says of the container's root,
+#: which lies where the images do.
+_SCRIPT = """\
+test -e "$1"; echo $?
+while read -r _ point _ options _; do
+  case "$point ,$options," in "${1%/*} "*,noexec,*) echo noexec ;; esac
+done < /proc/mounts
+df -Pk / | tail -n 1
+"""
 
 
 def look(part: str, node: Node, shared_dir: Path) -> list[findings.Finding]:
@@ -115,6 +122,9 @@ def judge(part: str, shared_dir: Path, said: str) -> list[findings.Finding]:
     if not lines or lines[0] not in ("0", "1"):
         return [findings.warning(part, "shared_dir and disk are not looked at: its smallest images have no /bin/sh")]
     found = [judge_shared_dir(part, shared_dir, seen=lines[0] == "0")]
+    if "noexec" in lines[1:]:
+        detail = "is mounted noexec there: scripts whose first line names an interpreter cannot be executed; mount it with exec"
+        found.append(findings.bad(part, f"{shared_dir} {detail}"))
     words = lines[-1].split()
     if len(words) >= 4 and words[3].isdigit():
         found.append(judge_room(part, int(words[3]) * 1024))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from services.api import last_lines
+from services.api import capped, last_lines
 from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.explanation import Verdict
 from shared import clock, errors
-from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
+from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Task
 from shared.store import work
 
@@ -39,10 +39,20 @@ async def _without_scheduler(here: Context, task: Task) -> dict[str, Any]:
         "id": task.id,
         "status": wire.status(task, verdict=None)["primary"],
         "verdict": _verdict(task),
-        "reasons": [await _kill(here, task) if _is_not_begun(task) else _reason(task, text)],
+        "reasons": [
+            await _kill(here, task) if _is_not_begun(task) else _reason(task, text),
+            *await _limited(here, task),
+        ],
         "judged_at": now,
         "age": 0.0,
     }
+
+
+async def _limited(here: Context, task: Task) -> list[dict[str, Any]]:
+    if task.placement is None or task.status not in PLACED:
+        return []
+    nodes = [node for node in await here.nodes.get() if node.id == task.placement.node]
+    return [{"code": "limited", "text": text} for node in nodes if (text := capped.sentence(task, node))]
 
 
 async def _over(here: Context, task: Task, now: float) -> dict[str, Any]:

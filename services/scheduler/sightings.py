@@ -24,6 +24,8 @@ def stored(report: NodeReport, *, now: float) -> Node:
         version=report.version,
         checked_at=now,
         seen_at=now if report.answered else None,
+        engine_cpus=report.engine_cpus,
+        engine_memory=report.engine_memory,
     )
 
 

@@ -11,6 +11,7 @@ from services.watcher.reconcile import (
     Action,
     LookForMissing,
     NoteEnd,
+    NotePause,
     NoteRunning,
     Pause,
     RemoveStray,
@@ -74,6 +75,9 @@ class Enactor:
                 await self._suspend(handle)
             case Resume(handle):
                 await self._resume(handle)
+            case NotePause(handle, paused):
+                if await self._stores.tasks.note_paused(handle.task_id, handle.attempt, paused=paused):
+                    log.info("task.paused_by_others", task_id=handle.task_id, attempt=handle.attempt, paused=paused)
             case RemoveStray(handle, why):
                 log.warning("run.stray_removed", run=handle.name, node=handle.node, why=why)
                 await self._executor.remove(handle)

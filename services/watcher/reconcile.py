@@ -58,6 +58,14 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class NotePause:
+    """Somebody else paused it, or it goes on after that: its record does not say so yet."""
+
+    handle: Handle
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveStray:
     """A run of an attempt that is not, or no longer, anybody's."""
 
@@ -65,7 +73,7 @@ class RemoveStray:
     why: str
 
 
-Action = NoteRunning | NoteEnd | LookForMissing | Stop | Pause | Resume | RemoveStray
+Action = NoteRunning | NoteEnd | LookForMissing | Stop | Pause | Resume | NotePause | RemoveStray
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,10 @@ def _judge(task: Placed, seen: Observation) -> list[Action]:
         actions.append(NoteRunning(task, seen.started_at))
     if task.intent is not None:
         actions += _wanted(task, task.intent, seen.handle)
+    elif task.status is TaskStatus.RUNNING:
+        paused = seen.state is RunState.PAUSED and not task.suspended
+        if paused != task.is_told_paused:
+            actions.append(NotePause(seen.handle, paused))
     return actions
 
 

@@ -228,6 +228,10 @@ class NodeReport:
     version: str = ""
     clock_ahead: float = 0.0  #: seconds by which its clock is ahead of ours
     answered: bool = True
+    engine_cpus: int | None = (
+        None  #: cores that its engine has, whatever is configured; None: nothing limits it to them
+    )
+    engine_memory: int | None = None  #: bytes
 
     @property
     def is_measured(self) -> bool:

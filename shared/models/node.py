@@ -25,6 +25,8 @@ class Node(Stored):
     version: str = ""
     checked_at: float
     seen_at: float | None = None
+    engine_cpus: int | None = None  #: cores that its engine has, where that is known: no limit is above it
+    engine_memory: int | None = None  #: bytes
     stuck: int | None = None  #: runs that go on after they were killed; written by who watches the node
 
 

@@ -203,6 +203,21 @@ class TaskStore:
         await self._tasks.update_one({**query, **wanted}, {"$set": {"reason": reason}})
 
     @connection.translated
+    async def note_paused(self, task_id: int, attempt: int, *, paused: bool) -> bool:
+        """Write that somebody other than its owner paused a running attempt, or that it goes on. False if nothing was written."""
+        query = {"_id": task_id, "attempt": attempt, "status": TaskStatus.RUNNING}
+        if paused:
+            # Since its node was looked at, its owner may have wanted just that.
+            unasked = {"intent": None, "remark": {"$ne": Remark.SUSPENDED}, "reason": None}
+            result = await self._tasks.update_one(
+                {**query, **unasked}, {"$set": {"reason": lifecycle.PAUSED_BY_OTHERS}}
+            )
+        else:
+            told = {**query, "reason": lifecycle.PAUSED_BY_OTHERS}
+            result = await self._tasks.update_one(told, {"$set": {"reason": None}})
+        return result.matched_count == 1
+
+    @connection.translated
     async def answer(self, task_id: int, intent: Intent, remark: Remark, *, attempt: int) -> bool:
         """Note what came of an intent, and clear it. False if the owner wants something else by now."""
         result = await self._tasks.update_one(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared import durations
-from shared.lifecycle import ENDED, PLACED, WAITING, Intent, Remark, TaskStatus
+from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.store import connection, indexes, reading, typed
 
@@ -73,6 +73,7 @@ class Placed:
     request: str | None = None  #: see `Task.request`
     intent_by: str | None = None  #: the user who asked for the intent
     suspended: bool = False
+    is_told_paused: bool = False  #: somebody else paused it, and its reason says so
     system: str | None = None  #: see `Placement.system`
 
     @property
@@ -145,6 +146,7 @@ _PLACED = (
         "project",
         "request",
         "remark",
+        "reason",
     ),
     *("member", "failure.count", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan", "spec.restarts"),
     "spec.dynamic.maxlifespan",
@@ -348,6 +350,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         intent_by=document.get("intent_by"),
         system=placement.get("system"),
         suspended=document.get("remark") == Remark.SUSPENDED,
+        is_told_paused=document.get("reason") == PAUSED_BY_OTHERS,
     )
     return typed.checked(found)
 

@@ -1,4 +1,4 @@
-"""The inside of a container: what `docs/your-task.md` says of it, sentence by sentence."""
+"""The inside of a container, as `docs/your-task.md` describes it."""
 
 from __future__ import annotations
 

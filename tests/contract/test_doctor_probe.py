@@ -12,6 +12,7 @@ from godocker.checks import hosts, probe
 from godocker.checks.findings import State
 from godocker.engine import LocalEngine
 from shared.settings import Node, Settings
+from tests.contract.test_docker_inside import noexec
 
 pytestmark = pytest.mark.docker
 
@@ -41,3 +42,12 @@ def test_a_host_without_the_directory_is_not_well(node: Node, tmp_path: Path) ->
         (finding,) = probe.inside("engine n1", http, tmp_path / "of-another-host" / "marker")
     assert finding.state is State.BAD
     assert "mount it at this path" in finding.detail
+
+
+def test_a_host_where_nothing_in_the_directory_can_be_executed_is_not_well(node: Node, tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o711)
+    with noexec(str(tmp_path)):
+        found = probe.look("engine n1", node, tmp_path)
+    (finding,) = [one for one in found if "noexec" in one.detail]
+    assert finding.state is State.BAD
+    assert not [one for one in probe.look("engine n1", node, tmp_path) if "noexec" in one.detail]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,19 @@ def test_a_full_disk_is_not_well(free: float, state: State) -> None:
 def test_root_tasks_need_a_nosuid_mount() -> None:
     assert machine.judge_nosuid(nosuid=False).state is State.BAD
     assert machine.judge_nosuid(nosuid=True).state is State.WELL
+
+
+@pytest.mark.parametrize(("executor", "state"), [("process", State.BAD), ("docker", State.WARNING)])
+def test_a_shared_directory_that_nothing_can_be_executed_in_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: Any, state: State
+) -> None:
+    settings = Settings(shared_dir=tmp_path, executor=executor)
+    assert not [one for one in machine.shared_dir(settings) if "noexec" in one.detail]
+    seen = os.statvfs(tmp_path)
+    mounted = os.statvfs_result((*seen[:8], seen.f_flag | os.ST_NOEXEC, seen.f_namemax))
+    monkeypatch.setattr(os, "statvfs", lambda _: mounted)
+    (finding,) = [one for one in machine.shared_dir(settings) if "noexec" in one.detail]
+    assert finding.state is state
 
 
 def test_secrets_that_others_can_read_are_not_well(tmp_path: Path) -> None:
@@ -255,6 +269,7 @@ def test_registries_without_tls_are_named(config: dict[str, Any] | None, state: 
         ("0\noverlay 103081248 41302416 56498864 43% /\n", [State.WELL, State.WELL]),
         ("1\noverlay 103081248 41302416 4649886 43% /\n", [State.BAD, State.WARNING]),
         ("0\noverlay 103081248 41302416 4649 43% /\n", [State.WELL, State.BAD]),
+        ("0\nnoexec\noverlay 103081248 41302416 56498864 43% /\n", [State.WELL, State.BAD, State.WELL]),
         ("0\n", [State.WELL]),
         ("", [State.WARNING]),
     ],

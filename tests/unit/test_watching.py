@@ -15,6 +15,7 @@ from services.watcher.reconcile import (
     Known,
     LookForMissing,
     NoteEnd,
+    NotePause,
     NoteRunning,
     Pause,
     RemoveStray,
@@ -56,7 +57,7 @@ EXPECTED: dict[tuple[TaskStatus, bool, RunState | None], list[type]] = {
     (RUNNING, False, None): [LookForMissing],
     (RUNNING, False, RunState.CREATED): [],
     (RUNNING, False, RunState.RUNNING): [],
-    (RUNNING, False, RunState.PAUSED): [],
+    (RUNNING, False, RunState.PAUSED): [NotePause],
     (RUNNING, False, RunState.EXITED): [NoteEnd],
     (RUNNING, True, None): [LookForMissing],
     (RUNNING, True, RunState.CREATED): [],
@@ -100,6 +101,24 @@ def test_a_part_of_the_runs_says_nothing_of_those_that_are_not_in_it(
 )
 def test_what_the_owner_of_a_running_task_wants_is_done(intent: Intent, actions: list[Action]) -> None:
     assert reconcile([samples.placed(intent=intent)], [samples.seen()], others={}, whole=True) == actions
+
+
+@pytest.mark.parametrize(
+    ("state", "fields", "actions"),
+    [
+        (RunState.PAUSED, {}, [NotePause(HANDLE, paused=True)]),
+        (RunState.PAUSED, {"is_told_paused": True}, []),
+        (RunState.PAUSED, {"suspended": True}, []),
+        (RunState.PAUSED, {"suspended": True, "is_told_paused": True}, [NotePause(HANDLE, paused=False)]),
+        (RunState.PAUSED, {"intent": Intent.SUSPEND}, [Pause(HANDLE)]),
+        (RunState.RUNNING, {"is_told_paused": True}, [NotePause(HANDLE, paused=False)]),
+        (RunState.RUNNING, {"suspended": True}, []),
+    ],
+)
+def test_a_pause_that_no_owner_asked_for_is_told_while_it_lasts(
+    state: RunState, fields: dict[str, Any], actions: list[Action]
+) -> None:
+    assert reconcile([samples.placed(**fields)], [samples.seen(state=state)], others={}, whole=True) == actions
 
 
 def test_an_action_says_what_it_is_about() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.executors import base
-from shared.executors.docker import body, gpus
+from shared.executors.docker import body, gpus, limits
 
 Json = Mapping[str, Any]
 
@@ -190,6 +190,7 @@ def report(
         )
     elif info.get("OSType", "linux") != "linux":
         reason = f"its containers are {info['OSType']} ones, not Linux"
+    has = limits.capacity(info)
     return base.NodeReport(
         name=name,
         executor="docker",
@@ -201,6 +202,8 @@ def report(
         labels={**_engine_labels(info), **labels},
         version=str(info.get("ServerVersion", "")),
         clock_ahead=ahead,
+        engine_cpus=has.cpus if has else None,
+        engine_memory=has.memory if has else None,
     )
 
 

@@ -1,0 +1,18 @@
+"""Limits of placed tasks that are lower than asked for, since the engine of their node has less than is configured: pure."""
+
+from __future__ import annotations
+
+from shared.models.node import Node
+from shared.models.task import Task
+
+_GB = 1024**3
+
+
+def sentence(task: Task, node: Node) -> str | None:
+    """The limits of a task on `node` that its engine lowers; None where it has what was asked for."""
+    lower = []
+    if node.engine_cpus is not None and node.engine_cpus < task.spec.cpu:
+        lower.append(f"the {node.engine_cpus} {'core' if node.engine_cpus == 1 else 'cores'}")
+    if node.engine_memory is not None and node.engine_memory < round(task.spec.ram * _GB):
+        lower.append(f"the {node.engine_memory / _GB:.1f} GB of memory")
+    return f"limited to {' and '.join(lower)} that the engine of {node.id} has" if lower else None
