@@ -18,12 +18,14 @@ _TRIES = 3  #: images, the smallest first
 _GB = 1e9
 _FULL, _FILLING = 1 * _GB, 10 * _GB  #: bytes free where images and containers are
 
-#: Says whether the marker is there, then `noexec` if its directory is mounted so, then what `df` says of the container's root,
-#: which lies where the images do.
+#: Where a container has the marker alone: a mount that is made read-only loses the other options of the host's.
+_MARKER = "/godocker-doctor"
+#: Says whether the marker is there, then `noexec` if the host's mount is such a one, then what `df` says of the container's
+#: root, which lies where the images do.
 _SCRIPT = """\
 test -e "$1"; echo $?
 while read -r _ point _ options _; do
-  case "$point ,$options," in "${1%/*} "*,noexec,*) echo noexec ;; esac
+  case "$point ,$options," in "$2 "*,noexec,*) echo noexec ;; esac
 done < /proc/mounts
 df -Pk / | tail -n 1
 """
@@ -73,7 +75,7 @@ def _run(http: httpx.Client, image: str, marker: Path) -> str:
     body = {
         "Image": image,
         "Entrypoint": ["/bin/sh"],
-        "Cmd": ["-c", _SCRIPT, "sh", str(marker)],
+        "Cmd": ["-c", _SCRIPT, "sh", str(marker), _MARKER],
         "User": "65534:65534",
         "WorkingDir": "/",
         "Healthcheck": {"Test": ["NONE"]},
@@ -86,6 +88,7 @@ def _run(http: httpx.Client, image: str, marker: Path) -> str:
             "LogConfig": {"Type": "json-file", "Config": {}},
             "Mounts": [
                 {"Type": "bind", "Source": str(marker.parent), "Target": str(marker.parent), "ReadOnly": True},
+                {"Type": "bind", "Source": str(marker), "Target": _MARKER},
             ],
         },
     }
