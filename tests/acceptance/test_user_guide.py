@@ -86,7 +86,8 @@ def first_task(system: System) -> str:
     """The first task of the README, with this system's address and key; it is waited for before its output is read."""
     text = README.read_text().split("## A first task")[1]
     (block, *_) = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    ready = 'until curl -s $API/task/1/status -H "Authorization: Bearer $TOKEN" | grep -q over; do sleep 0.2; done\n'
+    status = 'curl -s $API/task/1/status -H "Authorization: Bearer $TOKEN"'
+    ready = f'until {status} | grep -q \'"primary":"over"\'; do sleep 0.2; done\n'
     *lines, last = block.splitlines(keepends=True)
     assert "files/god.log" in last
     script = "".join([*lines, ready, last])

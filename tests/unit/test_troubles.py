@@ -75,8 +75,9 @@ def test_no_errno_of_a_disk_while_a_script_is_written_is_the_task_s_fault(
 def test_what_a_task_put_in_the_way_of_its_next_attempt_is_its_own(tmp_path: Path) -> None:
     made = TaskDirectories(tmp_path)
     path = made.make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
-    (path / ".godocker").rmdir()
-    (path / ".godocker").write_text("in the way")
+    (path / "cmd.sh").unlink()
+    (path / "cmd.sh").mkdir()
+    (path / "cmd.sh" / "in the way").touch()
     with pytest.raises(errors.StorageError):
         made.make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
 
