@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.types import Scope
 
@@ -44,7 +45,10 @@ class StrictRoute(APIRoute):
         async def strict(request: Request) -> Response:
             queries.check_names(request)
             if changes_something:
-                queries.check(request, known)
+                try:
+                    queries.check(request, known)
+                except errors.InvalidInput as problem:
+                    raise await _first(problem, looking(request)) from None
                 if request.scope.get(targets.LOOKS):
                     return await looking(
                         request
@@ -64,6 +68,17 @@ class StrictRoute(APIRoute):
         route.dependant = dataclasses.replace(self.dependant, call=_nothing, body_params=[])
         route.body_field = None
         return APIRoute.get_route_handler(route)
+
+
+async def _first(problem: errors.InvalidInput, look: Coroutine[Any, Any, Response]) -> errors.RequestError:
+    """The error that a caller is told first: whoever is nobody is told that, and not what a route could be asked."""
+    try:
+        await look
+    except errors.NotAuthenticated as error:
+        return error
+    except (errors.RequestError, RequestValidationError):
+        pass
+    return problem
 
 
 async def _nothing(**_: Any) -> Json:

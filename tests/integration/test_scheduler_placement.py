@@ -71,7 +71,8 @@ async def test_labels_say_where_a_task_may_go_and_why_it_cannot(scene: Scene) ->
         placed = [(await scene.until(RUNNING, number)).placement for number in (1, 2)]
         assert [where and where.node for where in placed] == ["n2", "n1"]
         assert "can never run here" in await verdict(scene, 3, "no node has storage==tape")
-        assert await verdict(scene, 4, "n2") == "needs 4 cpu, 1 GB and storage==ssd: n2 has 2 of 8 cpu free"
+        why = "cannot be placed yet: needs 4 cpu, 1 GB and storage==ssd: n2 has 2 of 8 cpu free"
+        assert await verdict(scene, 4, "n2") == why
 
 
 async def test_a_node_that_failed_a_task_does_not_get_it_again(scene: Scene) -> None:
