@@ -166,7 +166,9 @@ class Cycle:
         if lost:
             self._take_back(lost, before)
             self._book.give_back(lost)
-            again = self._worth_another([task.id for task in lost], won)
+            # A quota or an owner that holds a task says so itself, for as long as it does: that is no loss.
+            held = [task.id for task in lost if self._is_held(task)]
+            again = [*held, *self._worth_another([task.id for task in lost if task.id not in set(held)], won)]
             self._book.add(await self._stores.work.pending_of(again))
         return won
 

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from redis import asyncio as redis
 from redis import exceptions as driver_errors
+from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -17,6 +18,16 @@ from shared.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _SocketConnection(UnixDomainSocketConnection):
+    """
+    A connection over a socket of this machine. The driver prepares one twice, and the first time within its tries to connect:
+    with each of them, a server that hangs would take all tries anew, and with the look after its health there would be no end.
+    """
+
+    async def on_connect(self) -> None:
+        """Nothing: `connect_check_health` prepares the connection, as any other."""
 
 
 @asynccontextmanager
@@ -35,13 +46,13 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
         socket_connect_timeout=settings.redis_timeout,
         retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), 2),
         retry_on_error=[driver_errors.ConnectionError, driver_errors.TimeoutError],
-        # A connection over a socket of this machine cannot be half open. There, the driver would also look after the health of a
-        # connection that it is still making, and make it anew for that, and so on: against a server that hangs, for ever.
-        health_check_interval=0 if settings.redis_socket else 15,
+        health_check_interval=15,
         decode_responses=True,
         encoding_errors="replace",  # what anybody put there is told from what is ours by its words, and ends nobody
         protocol=2,
     )
+    if settings.redis_socket:
+        connection.connection_pool.connection_class = _SocketConnection
     try:
         yield connection
     finally:

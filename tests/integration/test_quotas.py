@@ -33,7 +33,7 @@ async def limit_user(opened: stores.Stores, name: str = "alice", **quotas: float
 
 
 async def limit_project(opened: stores.Stores, name: str = "lab", **quotas: float) -> None:
-    await opened.projects.add(Project(id=name, **quotas))
+    await opened.projects.add(Project(id=name, members=["alice", "bob"], **quotas))
 
 
 async def add(opened: stores.Stores, count: int, *, first: int = 1, **fields: Any) -> list[Wanted]:
@@ -204,7 +204,11 @@ async def test_tasks_wait_while_others_hold_the_quota_and_are_over_once_it_is_us
     async with scene.running():
         await scene.until(TaskStatus.RUNNING, 1)
         await waiting.until(
-            lambda: _told(scene, 2, "the cpu quota of project lab: 0 of 3 used, 2 held by tasks that run, 2 needed"),
+            lambda: _told(
+                scene,
+                2,
+                "cannot be placed yet: the cpu quota of project lab: 0 of 3 used, 2 held by tasks that run, 2 needed",
+            ),
             "the second is told why it waits",
         )
         await scene.kill(1)

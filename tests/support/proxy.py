@@ -13,7 +13,7 @@ from pathlib import Path
 _REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1\r\n")
 #: The seconds of an engine's times, all of one length whatever they are: in its answers, and of events in ours and its words.
 _TIME = re.compile(
-    rb'(?<=")(20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8})|(?:(?<="time":)|(?<="timeNano":)|(?<=since=))([0-9]{10})'
+    rb'(?<=")(20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8})|(?:(?<="time":)|(?<="timeNano":)|(?<=since=)|(?<=until=))([0-9]{10})'
 )
 _TOGETHER = 0.005  #: seconds in which the pieces of one answer come
 
