@@ -151,13 +151,20 @@ def is_passing(error: Exception) -> bool:
     return not isinstance(error, driver_errors.OperationFailure) or error.code not in _LASTING_CODES
 
 
+def _met_another(error: driver_errors.PyMongoError) -> bool:
+    return isinstance(error, driver_errors.OperationFailure) and error.has_error_label("TransientTransactionError")
+
+
 @contextmanager
 def translation() -> Iterator[None]:
-    """Raise `errors.StoreUnavailable` where the driver says that the server did not answer."""
+    """
+    Raise `errors.StoreUnavailable` where the driver says that the server did not answer. That a transaction met another one is
+    something else: `transactions.Transactions` begins it again.
+    """
     try:
         yield
     except driver_errors.PyMongoError as error:
-        if is_passing(error):
+        if is_passing(error) and not _met_another(error):
             metrics.STORE_ERRORS.inc()
             code = getattr(error, "code", None)
             said = type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"

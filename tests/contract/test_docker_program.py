@@ -90,7 +90,7 @@ async def test_no_signal_is_ignored_or_blocked_at_the_start(rig: rigs.Rig, image
     run = await rig.start("exec grep -E 'Sig(Ign|Blk)' /proc/self/status", image=image)
     await rig.ended(run)
     lines = rig.file(run, "god.log").read_text().splitlines()
-    assert [int(line.split()[1], 16) for line in lines] == [0, 0], lines
+    assert [int(line.split()[1], 16) & ~shapes.C_LIBRARY_SIGNALS for line in lines] == [0, 0], lines
 
 
 async def test_a_script_can_trap_an_interrupt(rig: rigs.Rig) -> None:

@@ -396,7 +396,11 @@ async def test_a_run_that_somebody_stops_is_shown_as_paused(rig: rigs.Rig, kept:
     command = (await shim_of(kept, run)).command
     assert command is not None
     os.kill(command, signal.SIGSTOP)
-    assert await rig.state(run) is base.RunState.PAUSED
+
+    async def is_paused() -> bool:
+        return await rig.state(run) is base.RunState.PAUSED
+
+    await waiting.until(is_paused, "it is shown as paused")
     await rig.executor.stop(run.handle, grace=10)
     assert (await rig.ended(run)).exit_code == 143
 
@@ -544,12 +548,14 @@ async def test_what_the_system_refuses_is_refused_and_leaves_nothing(
 
 
 async def test_no_zombies_are_left(rig: rigs.Rig) -> None:
+    def zombies() -> set[int]:
+        return {child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE}
+
+    before = zombies()  # of other tests in this process
     finished = [await rig.start("exit 0") for _ in range(10)]
     for run in finished:
         await rig.ended(run)
-    await waiting.until(
-        lambda: all(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process().children()), "no child is one"
-    )
+    await waiting.until(lambda: zombies() <= before, "no child is one")
 
 
 async def test_the_records_are_ours_alone_and_go_with_the_runs(rig: rigs.Rig, kept: records.Records) -> None:

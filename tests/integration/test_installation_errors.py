@@ -113,7 +113,7 @@ async def test_what_a_start_met_first_is_put_back_and_made_when_the_disk_has_roo
             async def was_undone_or_waits() -> bool:
                 nodes = await scene.stores.nodes.list()
                 task = await scene.task(2)
-                return task.status is TaskStatus.PENDING and not nodes[0].ready
+                return task.status is TaskStatus.PENDING and any(not node.ready for node in nodes)
 
             await waiting.until(was_undone_or_waits, "the second task waits for room on the disk")
         await scene.until(TaskStatus.RUNNING, 2)

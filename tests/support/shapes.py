@@ -12,6 +12,10 @@ from dataclasses import dataclass
 READY = "ready"  #: is written once the program hears SIGTERM
 GO_ON = "go-on"  #: makes the program end by itself
 
+#: Signals 32 and 33, as a mask of /proc/PID/status: the C library keeps them to itself (nptl(7)), and its posix_spawn(3), by
+#: which `make` starts all of us, leaves them ignored.
+C_LIBRARY_SIGNALS = 3 << 31
+
 #: The program, `./prog`. It takes longer to save than a shell takes to die.
 _PROGRAM = """\
 cat > prog <<'EOF'

@@ -56,3 +56,11 @@ def test_what_is_wrong_for_good_is_not_tried_again(error: Exception) -> None:
     assert not connection.is_passing(error)
     with pytest.raises(type(error)), connection.translation():
         raise error
+
+
+def test_a_transaction_that_met_another_one_is_begun_again_and_no_server_is_blamed() -> None:
+    met = driver_errors.OperationFailure(
+        "WriteConflict", 112, {"code": 112, "errorLabels": ["TransientTransactionError"]}
+    )
+    with pytest.raises(driver_errors.OperationFailure), connection.translation():
+        raise met
