@@ -155,7 +155,7 @@ def _limit(quota: Mapping[str, Any]) -> Amounts:
 
 def _number(value: Any) -> float:
     """The limit; 0, which is none, for whatever else stands there."""
-    return value if type(value) in (int, float) and 0 < value < math.inf else 0
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf else 0
 
 
 def scopes_of(user: str, project: str) -> list[Scope]:

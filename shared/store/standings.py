@@ -107,4 +107,4 @@ def _taken(row: dict[str, Any]) -> Taken:
 
 def _prio(document: Any) -> float:
     prio = document.get("prio", _USUAL) if isinstance(document, dict) else _USUAL
-    return float(prio) if type(prio) in (int, float) and 0 <= prio <= 100 else _USUAL
+    return float(prio) if isinstance(prio, int | float) and not isinstance(prio, bool) and 0 <= prio <= 100 else _USUAL

@@ -35,7 +35,7 @@ def _test(hint: Any) -> Test:
     if hint is float:
         return _is_number
     if hint is int:
-        return lambda value: type(value) is int
+        return _is_whole
     if origin in (typing.Union, types.UnionType):
         tests = [_test(one) for one in inner]
         return lambda value: any(test(value) for test in tests)
@@ -49,5 +49,10 @@ def _test(hint: Any) -> Test:
     return lambda _: True
 
 
+def _is_whole(value: Any) -> bool:
+    # Beyond 32 bits the driver makes a class of its own of them, `Int64`.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
