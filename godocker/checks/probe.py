@@ -14,7 +14,7 @@ from shared import errors
 from shared.settings import Node
 
 TIMEOUT = 20.0  #: seconds for one call
-_TRIES = 3  #: images, the smallest first
+_TRIES = 20  #: of the smallest images, which may be those without a shell
 _GB = 1e9
 _FULL, _FILLING = 1 * _GB, 10 * _GB  #: bytes free where images and containers are
 
