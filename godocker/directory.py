@@ -1,4 +1,4 @@
-"""What `godocker up` keeps below its data directory: where it is, who holds it, its secrets and its environment."""
+"""The data directory of `godocker up`: where it is, who holds it, its secrets and its environment."""
 
 from __future__ import annotations
 

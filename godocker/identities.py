@@ -1,4 +1,4 @@
-"""Which identity a database has after it was restored or copied: it has one living system at most."""
+"""Decide the identity of a database that was restored or copied: it has one living system at most."""
 
 from __future__ import annotations
 

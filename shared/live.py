@@ -1,4 +1,4 @@
-"""Which settings may change while a service runs, and changing them (SIGHUP)."""
+"""Change the settings that may change while a service runs (SIGHUP)."""
 
 from __future__ import annotations
 

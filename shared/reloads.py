@@ -1,4 +1,4 @@
-"""What came of a reload in each process of a system, as one small file for each below its data directory."""
+"""The outcome of a reload in each process of a system, as one small file for each below its data directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine's answers about itself say of a host: pure."""
+"""Facts about a host from an engine's answers about itself: pure."""
 
 from __future__ import annotations
 

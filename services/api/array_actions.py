@@ -1,4 +1,4 @@
-"""What is asked of an array is asked of all its children; of one that is not made yet, it is noted with the parent."""
+"""Pass a request for an array on to all its children; for one that is not made yet, note it with the parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes of one gateway process share, made once at its start."""
+"""State that the routes of one gateway process share, made once at its start."""
 
 from __future__ import annotations
 

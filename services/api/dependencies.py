@@ -1,4 +1,4 @@
-"""Who is asking, and which task they mean."""
+"""Find out who is asking, and which task they mean."""
 
 from __future__ import annotations
 

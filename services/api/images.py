@@ -1,4 +1,4 @@
-"""Which image references may be used: a pure check of their grammar and of the registry they name."""
+"""Check an image reference: its grammar and the registry it names. Pure."""
 
 from __future__ import annotations
 

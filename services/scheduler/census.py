@@ -1,4 +1,4 @@
-"""What the leader tells Prometheus of the system as a whole."""
+"""Gauges of the system as a whole, exported by the leader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a node could take a task, and if not why not, every reason with its numbers: pure."""
+"""Check whether a node could take a task, and list every reason why not, with its numbers: pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task needs and what nodes have, in words: pure."""
+"""Words for what a task needs and what nodes have: pure."""
 
 from __future__ import annotations
 

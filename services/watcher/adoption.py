@@ -1,4 +1,4 @@
-"""What is to be written of runs that are ahead of what a restored backup says: pure."""
+"""Transitions for runs that are ahead of what a restored backup says: pure."""
 
 from __future__ import annotations
 

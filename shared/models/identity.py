@@ -1,4 +1,4 @@
-"""Which system a database is that of: a mark that no other system has, made once."""
+"""The identity of a system: a mark that no other system has, made once and kept in its database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all documents in the database have in common."""
+"""The base of all documents in the database."""
 
 from __future__ import annotations
 

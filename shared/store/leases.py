@@ -1,4 +1,4 @@
-"""Who may act, until when: leases in the collection `leases`, on the clock of the MongoDB server."""
+"""Leases in the collection `leases`, on the clock of the MongoDB server: who may act, until when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users and projects took lately and how they are ranked, read all at once."""
+"""Recent usage and ranking of users and projects, read all at once."""
 
 from __future__ import annotations
 

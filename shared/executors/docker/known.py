@@ -1,4 +1,4 @@
-"""Which container is which run of ours, as far as it was seen: an id is never given to another container."""
+"""Container ids of our runs, as far as they were seen: an id is never given to another container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine's JSON says about our runs, in our own words. No I/O."""
+"""Translate an engine's JSON about our runs into our own words. No I/O."""
 
 from __future__ import annotations
 

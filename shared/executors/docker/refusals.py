@@ -1,4 +1,4 @@
-"""What an engine means when it does not start something. No I/O."""
+"""Translate an engine's refusal to start something into our errors. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `/proc` says about the processes of this machine (proc(5))."""
+"""Read the processes of this machine from `/proc` (proc(5))."""
 
 from __future__ import annotations
 

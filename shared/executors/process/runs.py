@@ -1,4 +1,4 @@
-"""What has become of a run: its record, and whether its shim and its command are still those of it."""
+"""Find the state of a run: its record, and whether its shim and its command are still those of it."""
 
 from __future__ import annotations
 
