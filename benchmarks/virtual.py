@@ -9,9 +9,10 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.scheduler import placement, standings
+from services.scheduler import standings
 from services.scheduler.cluster import Cluster
 from services.scheduler.pending import Book
+from services.scheduler.placement import planning
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Usage
@@ -101,7 +102,7 @@ class VirtualCluster:
             self._book.add(fresh)
         found = standings.Snapshot(self.now, tuple(self._sums.values()), self._held(), self._prios)
         turns = self._policy.begin(self._book.lanes, standings.view(found, (), now=self.now))
-        plan = placement.plan(turns, self._cluster.snapshot(), limit=PLACEMENTS)
+        plan = planning.plan(turns, self._cluster.snapshot(), limit=PLACEMENTS)
         self._book.discard([placed.task.id for placed in plan.placements])
         for placed in plan.placements:
             self._start(placed)
@@ -119,7 +120,7 @@ class VirtualCluster:
         shape = f"cpu={cores} ram={gb}"
         return Pending(next(self._ids), 0, user.name, user.project, shape, float(cores), gb * GB, self.now)
 
-    def _start(self, placed: placement.Placement) -> None:
+    def _start(self, placed: planning.Placement) -> None:
         task = placed.task
         self._waiting[task.user] -= 1
         self.placed[task.user] += 1

@@ -12,12 +12,13 @@ import psutil
 from benchmarks import samples
 from benchmarks.bench import Bench
 from benchmarks.results import Row, Target
-from services.scheduler import cycle, placement, standings
-from services.scheduler.backfill import Rules
+from services.scheduler import cycle, standings
 from services.scheduler.cluster import Cluster
-from services.scheduler.nodes import Allocation
 from services.scheduler.pending import Book
-from services.scheduler.placement import Plan, Terms
+from services.scheduler.placement import planning
+from services.scheduler.placement.backfill import Rules
+from services.scheduler.placement.node_state import Allocation
+from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.policies import registry
 from services.scheduler.verdicts import Verdicts
 from shared.executors.base import NodeReport
@@ -136,7 +137,7 @@ def _passes(bench: Bench, name: str, book: Book, cluster: Cluster) -> tuple[_Tim
         began, cpu = time.perf_counter(), time.process_time()
         nodes = cluster.snapshot()
         turns = policy.begin(book.lanes, standings.view(used, (), now=_NOW))
-        plan = placement.plan(
+        plan = planning.plan(
             turns, nodes, limit=cycle.PLACEMENTS, terms=Terms(rules=Rules(_NOW, last=plan.reservation))
         )
         Verdicts().find(plan.unplaced, nodes, now=0.0, reservation=plan.reservation)

@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE, Cluster
 from services.scheduler.cycle import Cycle
-from services.scheduler.nodes import NodeState
 from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
+from services.scheduler.placement.node_state import NodeState
 from services.scheduler.quotas import QuotaGate
 from shared import clock, metrics
 from shared.executors.base import NodeReport

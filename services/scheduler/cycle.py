@@ -7,16 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
-from services.scheduler import placement
-from services.scheduler.backfill import Rules
 from services.scheduler.cluster import Cluster
 from services.scheduler.dispatch import Dispatcher
-from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
-from services.scheduler.placement import Arrays, Terms
+from services.scheduler.placement import planning
+from services.scheduler.placement.backfill import Rules
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.planning import Arrays, Terms
+from services.scheduler.placement.ranking import RANKINGS
+from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
-from services.scheduler.ranking import RANKINGS
-from services.scheduler.reservation import Reservation
 from services.scheduler.shares import Shares
 from services.scheduler.verdicts import Verdicts
 from shared import clock, errors, metrics
@@ -115,7 +115,7 @@ class Cycle:
             self._dispatcher.undone = []
             self._book.add(await self._stores.work.pending_of(undone))
 
-    def _plan(self, nodes: Sequence[NodeState]) -> placement.Plan:
+    def _plan(self, nodes: Sequence[NodeState]) -> planning.Plan:
         now = clock.now()
         self._book.ripen(now)
         if self.reservation is not None and self.reservation.task_id not in self._book:
@@ -123,7 +123,7 @@ class Cycle:
         self._cluster.forgive(now)
         self._dispatcher.quotas.let_go()
         policy = self._policy.begin(self._book.lanes, self._shares.view(now))
-        plan = placement.plan(policy, nodes, limit=PLACEMENTS, terms=self._terms(now))
+        plan = planning.plan(policy, nodes, limit=PLACEMENTS, terms=self._terms(now))
         if plan.reservation is not None or not plan.full:
             self.reservation = plan.reservation
         return plan
@@ -140,7 +140,7 @@ class Cycle:
     def _is_held(self, task: Pending) -> bool:
         return self._dispatcher.quotas.is_held(task) or self._dispatcher.owners.is_held(task)
 
-    async def _commit(self, placements: Sequence[placement.Placement], epoch: int) -> set[int]:
+    async def _commit(self, placements: Sequence[planning.Placement], epoch: int) -> set[int]:
         if not placements:
             return set()
         # Allocated before the write: if its answer is lost, what it did counts until the audit has looked.
@@ -195,7 +195,7 @@ class Cycle:
             else:
                 self._cluster.release([(task.id, task.attempt + 1)])
 
-    def _is_room_back(self, placements: Sequence[placement.Placement], won: Collection[int]) -> bool:
+    def _is_room_back(self, placements: Sequence[planning.Placement], won: Collection[int]) -> bool:
         """Whether some were not let through after all: others have the room, and are held by nothing."""
         return any(self._is_held(placed.task) for placed in placements if placed.task.id not in won)
 
@@ -215,7 +215,7 @@ class Cycle:
                 )
         return reasons
 
-    async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[placement.Placement]) -> None:
+    async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[planning.Placement]) -> None:
         now = clock.now()
         verdicts = [Verdict(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
         tasks = [placed.task for placed in placements]

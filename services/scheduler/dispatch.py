@@ -10,7 +10,7 @@ import structlog
 from services.scheduler import preparation, retries, runs
 from services.scheduler.ailments import EVERYWHERE, Ailments
 from services.scheduler.owners import Owners
-from services.scheduler.placement import Placement
+from services.scheduler.placement.planning import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
 from services.scheduler.storage import StorageProbe
 from shared import batching, clock, errors, kills, lifetime, metrics, troubles

@@ -8,10 +8,10 @@ from typing import Any
 
 from services.scheduler import judgement
 from services.scheduler.judgement import Judgement, Outcome
-from services.scheduler.nodes import NodeState
 from services.scheduler.owners import Hold
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.view import Score
-from services.scheduler.reservation import Reservation
 from shared import durations
 from shared.models.quota import Excess
 from shared.store.work import Pending

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, chain, islice
 
-from services.scheduler import feasibility, sentences
-from services.scheduler.feasibility import Reason
-from services.scheduler.labels import LabelIndex, conditions
-from services.scheduler.nodes import NodeState
-from services.scheduler.reservation import EPSILON, Reservation
+from services.scheduler import sentences
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.feasibility import Reason
+from services.scheduler.placement.labels import LabelIndex, conditions
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.reservation import EPSILON, Reservation
 from shared.models.node import NEVER
 from shared.store.work import Pending
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.scheduler import feasibility
-from services.scheduler.feasibility import Code, number
-from services.scheduler.labels import conditions
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.feasibility import Code, number
+from services.scheduler.placement.labels import conditions
+from services.scheduler.placement.node_state import NodeState
 from shared.store.work import GB, Pending
 
 _MEASURED = frozenset({Code.CPU, Code.MEMORY, Code.GPUS, Code.PORTS})

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.scheduler import questions, sightings
+from services.scheduler import questions
 from services.scheduler.ailments import Ailments
 from services.scheduler.audit import Audit
 from services.scheduler.census import Census
@@ -19,6 +19,7 @@ from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
+from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
@@ -270,7 +271,7 @@ class SchedulerService:
             try:
                 now = clock.now()
                 await self._stores.nodes.put_many(
-                    [sightings.stored(report, now=now) for report in self._cluster.reports]
+                    [last_seen.stored(report, now=now) for report in self._cluster.reports]
                 )
             except errors.StoreUnavailable as error:
                 log.warning("nodes.not_recorded", error=str(error))
@@ -299,7 +300,7 @@ class SchedulerService:
         if self._has_sizes:
             return
         try:
-            self._cluster.remember(sightings.reports(await self._stores.nodes.list()))
+            self._cluster.remember(last_seen.reports(await self._stores.nodes.list()))
             self._has_sizes = True
         except errors.StoreUnavailable as error:
             log.warning("nodes.not_read", error=str(error))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.scheduler import feasibility
 from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.lanes import LaneKey
-from services.scheduler.nodes import NodeState
 from services.scheduler.pending import Book
-from services.scheduler.placement import nobody_is_held
-from services.scheduler.reservation import Reservation
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.planning import nobody_is_held
+from services.scheduler.placement.reservation import Reservation
 from shared.store.work import Pending
 
 MOST = 500  #: shapes that are judged in one look; further ones count as those that find no room

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement.node_state import NodeState
 from shared.auth import apikeys
 from shared.executors.base import Handle, NodeReport, Observation, RunState
 from shared.lifecycle import TaskStatus

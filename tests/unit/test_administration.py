@@ -15,9 +15,10 @@ from services.api import guests, offer, sums
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
-from services.scheduler import judgement, placement
+from services.scheduler import judgement
 from services.scheduler.cluster import Cluster
 from services.scheduler.pending import Book
+from services.scheduler.placement import planning
 from services.scheduler.policies.fifo import FifoPass
 from shared import clock, errors
 from shared.models import project as projects
@@ -52,11 +53,11 @@ def test_nothing_is_planned_in_maintenance_and_the_reason_says_so() -> None:
     made.maintain(["all"])
     book = Book()
     book.add([samples.pending()])
-    plan = placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
+    plan = planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
     assert plan.placements == []
     assert "n1 is not ready (in maintenance)" in judgement.explain(samples.pending(), made.snapshot())
     made.maintain([])
-    assert len(placement.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
+    assert len(planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
 
 
 def test_only_an_end_of_maintenance_is_news() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.scheduler import explanation
-from services.scheduler.backfill import Rules, reserve
 from services.scheduler.explanation import Situation
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement.backfill import Rules, reserve
+from services.scheduler.placement.node_state import NodeState
 from services.scheduler.policies.view import Score
 from shared.models.quota import Excess, Scope, ScopeKind
 from shared.models.task import Array

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import feasibility, judgement
-from services.scheduler.feasibility import Code
+from services.scheduler import judgement
 from services.scheduler.judgement import Outcome
-from services.scheduler.nodes import NodeState
-from services.scheduler.reservation import Amounts, Reservation
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.feasibility import Code
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.reservation import Amounts, Reservation
 from tests.support import samples
 
 GPUS = ("0", "1", "2", "3")

@@ -13,24 +13,24 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.scheduler import backfill, feasibility, placement, ranking, room
-from services.scheduler.backfill import Rules
-from services.scheduler.labels import LabelIndex, matches
 from services.scheduler.lanes import lane_of
-from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
-from services.scheduler.placement import Arrays, Plan, Terms
+from services.scheduler.placement import backfill, capacity_bounds, feasibility, planning, ranking
+from services.scheduler.placement.backfill import Rules
+from services.scheduler.placement.capacity_bounds import Room
+from services.scheduler.placement.infeasible import Refusals
+from services.scheduler.placement.labels import LabelIndex, matches
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.planning import Arrays, Plan, Terms
+from services.scheduler.placement.ranking import RANKINGS, BestFit, Spread
+from services.scheduler.placement.reservation import EPSILON
+from services.scheduler.placement.search import Possible
 from services.scheduler.policies import tickets
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo, FifoPass
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Standing, Usage, View
-from services.scheduler.ranking import RANKINGS, BestFit, Spread
-from services.scheduler.refusals import Refusals
-from services.scheduler.reservation import EPSILON
-from services.scheduler.room import Room
-from services.scheduler.search import Possible
 from shared.store.work import GB, Pending
 from tests.support import samples
 
@@ -98,7 +98,7 @@ terms = st.builds(
 def plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms, *, limit: int = 1000) -> Plan:
     book = Book()
     book.add(waiting)
-    return placement.plan(FifoPass(book.lanes), states, limit=limit, terms=kept_to)
+    return planning.plan(FifoPass(book.lanes), states, limit=limit, terms=kept_to)
 
 
 @given(queues, nodes(), terms)
@@ -221,7 +221,7 @@ def test_a_bound_refuses_what_has_no_room_and_all_of_it_but_for_ports_and_what_i
     waiting: list[Pending], states: list[NodeState]
 ) -> None:
     ready = [node for node in states if node.ready]
-    bounds = Room(LabelIndex(ready), room.free)
+    bounds = Room(LabelIndex(ready), capacity_bounds.free)
     for task in waiting:
         able = [node for node in ready if feasibility.fits(task, node)]
         if bounds.lacks(task):
@@ -314,7 +314,7 @@ def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to:
                 result.reservation = kept.beside(task)
             lifespan, now = task.lifespan, kept_to.rules.now
             until = None if lifespan is None else now + lifespan
-            result.placements.append(placement.Placement(task, node.allocate(task, since=now, until=until)))
+            result.placements.append(planning.Placement(task, node.allocate(task, since=now, until=until)))
             running[task.parent] += 1
             turns.charge(task)
             left.remove(task)
@@ -337,7 +337,7 @@ def test_a_pass_chooses_exactly_what_one_that_asks_every_node_each_time_chooses(
     book = Book()
     book.add(waiting)
     plain = plain_plan(waiting, copy.deepcopy(states), kept_to, policy)
-    result = placement.plan(policy.begin(book.lanes, VIEW), states, limit=1000, terms=kept_to)
+    result = planning.plan(policy.begin(book.lanes, VIEW), states, limit=1000, terms=kept_to)
     assert result == plain
 
 

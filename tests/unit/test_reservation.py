@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import backfill, placement
-from services.scheduler.backfill import Rules
 from services.scheduler.cluster import Cluster
-from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
-from services.scheduler.placement import Placement, Terms
+from services.scheduler.placement import backfill, planning
+from services.scheduler.placement.backfill import Rules
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.planning import Placement, Terms
+from services.scheduler.placement.ranking import RANKINGS
+from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.fifo import FifoPass
-from services.scheduler.ranking import RANKINGS
-from services.scheduler.reservation import Reservation
 from shared.store.work import GB, Pending
 from tests.support import samples
 
@@ -101,11 +101,11 @@ def test_the_configuration_limits_those_who_set_no_limit_themselves() -> None:
 # --- who may use it ---------------------------------------------------------------------------
 
 
-def plan(waiting: Sequence[Pending], nodes: Sequence[NodeState], **rules: Any) -> placement.Plan:
+def plan(waiting: Sequence[Pending], nodes: Sequence[NodeState], **rules: Any) -> planning.Plan:
     book = Book()
     book.add(waiting)
     terms = Terms(rules=Rules(**{"now": NOW, **rules}))
-    return placement.plan(FifoPass(book.lanes), nodes, limit=100, terms=terms)
+    return planning.plan(FifoPass(book.lanes), nodes, limit=100, terms=terms)
 
 
 def small(number: int, **fields: Any) -> Pending:
@@ -208,7 +208,7 @@ class Stream:
             self._book.add([samples.pending(next(self._numbers), **fields)])
         rules = replace(self._rules, now=self.now, last=self._last)
         terms = Terms(ranking=self._ranking, rules=rules)
-        result = placement.plan(FifoPass(self._book.lanes), self._cluster.snapshot(), limit=100, terms=terms)
+        result = planning.plan(FifoPass(self._book.lanes), self._cluster.snapshot(), limit=100, terms=terms)
         self._last = result.reservation
         for placed in result.placements:
             self._cluster.allocate(placed.task.id, 1, placed.given)

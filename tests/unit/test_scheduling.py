@@ -12,14 +12,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.scheduler import feasibility, judgement, placement
+from services.scheduler import judgement
 from services.scheduler.cluster import Cluster
 from services.scheduler.lanes import lane_of
-from services.scheduler.nodes import Allocation, NodeState
 from services.scheduler.pending import Book
+from services.scheduler.placement import feasibility, planning
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.ranking import BestFit
+from services.scheduler.placement.reservation import EPSILON
 from services.scheduler.policies.fifo import FifoPass
-from services.scheduler.ranking import BestFit
-from services.scheduler.reservation import EPSILON
 from services.scheduler.verdicts import AGE, MOST, Verdicts
 from shared.executors.base import NodeReport
 from shared.models.task import Array
@@ -311,8 +312,8 @@ def test_a_node_that_is_not_ready_is_no_node() -> None:
 # --- the plan ---------------------------------------------------------------------------------------
 
 
-def plan(waiting: Sequence[Pending], states: Sequence[NodeState], *, limit: int = 1000) -> placement.Plan:
-    return placement.plan(FifoPass(lanes_of(waiting).lanes), states, limit=limit)
+def plan(waiting: Sequence[Pending], states: Sequence[NodeState], *, limit: int = 1000) -> planning.Plan:
+    return planning.plan(FifoPass(lanes_of(waiting).lanes), states, limit=limit)
 
 
 many_tasks = st.lists(tasks, unique_by=lambda task: task.id)

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler import explanation, judgement, sightings
+from services.scheduler import explanation, judgement
 from services.scheduler.cluster import Cluster
 from services.scheduler.explanation import Situation
 from services.scheduler.judgement import Explainer, Outcome
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement import last_seen
+from services.scheduler.placement.node_state import NodeState
 from shared.executors.base import NodeReport
 from shared.models.node import Node
 from shared.store.work import GB, Pending
@@ -66,9 +67,9 @@ def test_a_node_that_answers_again_counts_as_it_says_now() -> None:
 
 
 def test_what_an_earlier_scheduler_saw_is_taken_up() -> None:
-    before = sightings.stored(samples.report(gpus=("a",), labels={"disk": "ssd"}), now=samples.NOW)
+    before = last_seen.stored(samples.report(gpus=("a",), labels={"disk": "ssd"}), now=samples.NOW)
     cluster = Cluster()
-    cluster.remember(sightings.reports([before]))
+    cluster.remember(last_seen.reports([before]))
     assert [(state.ready, state.seen, state.cpus) for state in cluster.snapshot()] == [(False, True, 8.0)]
     cluster.observe([silent()])
     (state,) = cluster.snapshot()
@@ -81,7 +82,7 @@ def test_what_an_earlier_scheduler_saw_is_taken_up() -> None:
 def test_what_was_stored_of_a_silent_node_by_an_earlier_version_is_no_size(fields: dict[str, object]) -> None:
     sizes: dict[str, object] = {"cpus": 4.0, "memory": GB, "seen_at": samples.NOW, **fields}
     node = Node.model_validate({"id": "n1", "executor": "docker", "ready": False, "checked_at": samples.NOW, **sizes})
-    assert sightings.reports([node]) == []
+    assert last_seen.reports([node]) == []
 
 
 @pytest.mark.parametrize(

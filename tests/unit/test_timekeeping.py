@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.scheduler.backfill import Rules, reserve
-from services.scheduler.reservation import Amounts, Reservation
+from services.scheduler.placement.backfill import Rules, reserve
+from services.scheduler.placement.reservation import Amounts, Reservation
 from shared import clock, errors, timekeeping
 from shared.auth import grants, service_tokens, tokens
 from shared.auth.grants import Grant, Mode

@@ -8,8 +8,8 @@ import pytest
 
 from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE
-from services.scheduler.nodes import NodeState
 from services.scheduler.pending import Book
+from services.scheduler.placement.node_state import NodeState
 from services.scheduler.waits import Wait, Waiting
 from shared.store.work import Pending
 from tests.support import samples

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from services.scheduler.labels import Condition, LabelIndex
-from services.scheduler.reservation import Amounts, need_of
+from services.scheduler.placement.labels import Condition, LabelIndex
+from services.scheduler.placement.reservation import Amounts, need_of
 from shared.store.work import Pending
 
 _MOST = 32  #: needs remembered for nodes of one kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement.node_state import NodeState
 from shared import durations
 from shared.store.work import Pending
 

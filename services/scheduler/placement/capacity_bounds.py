@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable
 
-from services.scheduler.labels import Condition, LabelIndex
-from services.scheduler.nodes import NodeState
-from services.scheduler.reservation import EPSILON
+from services.scheduler.placement.labels import Condition, LabelIndex
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.reservation import EPSILON
 from shared.store.work import Pending
 
 #: Cores, memory (bytes) and how many gpus.

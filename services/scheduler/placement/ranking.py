@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from services.scheduler import feasibility
-from services.scheduler.labels import LabelIndex
-from services.scheduler.nodes import Allocation, NodeState
-from services.scheduler.reservation import EPSILON
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.labels import LabelIndex
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.reservation import EPSILON
 from shared.store.work import Pending
 
 FEW = 8  #: one node in so many

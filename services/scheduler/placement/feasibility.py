@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.scheduler.cluster import IN_MAINTENANCE
-from services.scheduler.labels import Condition, conditions, matches
-from services.scheduler.nodes import NodeState
-from services.scheduler.reservation import EPSILON, Reservation
+from services.scheduler.placement.labels import Condition, conditions, matches
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.reservation import EPSILON, Reservation
 from shared.store.work import GB, Pending
 
 

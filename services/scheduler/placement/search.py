@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from services.scheduler import room
-from services.scheduler.labels import LabelIndex
-from services.scheduler.nodes import NodeState
-from services.scheduler.ranking import Ranking
-from services.scheduler.refusals import Refusals
-from services.scheduler.room import Room
+from services.scheduler.placement import capacity_bounds
+from services.scheduler.placement.capacity_bounds import Room
+from services.scheduler.placement.infeasible import Refusals
+from services.scheduler.placement.labels import LabelIndex
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.ranking import Ranking
 from shared.store.work import Pending
 
 
@@ -20,7 +20,7 @@ class Search:
             labels = LabelIndex([node for node in labels.nodes if node is not without])
         self._ranked = ranked
         self._without = without
-        self._room = Room(labels, room.free)
+        self._room = Room(labels, capacity_bounds.free)
         self._refusals = Refusals(labels)
 
     def find(self, task: Pending) -> NodeState | None:
@@ -43,7 +43,7 @@ class Possible:
 
     def __init__(self, ranked: Ranking) -> None:
         self._ranked = ranked
-        self._room = Room(ranked.labels, room.whole)
+        self._room = Room(ranked.labels, capacity_bounds.whole)
         self._never = Refusals(ranked.labels)
 
     def holds(self, task: Pending) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from services.scheduler.nodes import NodeState
+from services.scheduler.placement.node_state import NodeState
 
 
 @dataclass(frozen=True, slots=True)

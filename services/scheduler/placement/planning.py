@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.scheduler import backfill, feasibility
-from services.scheduler.backfill import Rules
-from services.scheduler.nodes import Allocation, NodeState
+from services.scheduler.placement import backfill, feasibility
+from services.scheduler.placement.backfill import Rules
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.ranking import BestFit, Ranking
+from services.scheduler.placement.reservation import Reservation
+from services.scheduler.placement.search import Possible, Search
 from services.scheduler.policies.base import Pass
-from services.scheduler.ranking import BestFit, Ranking
-from services.scheduler.reservation import Reservation
-from services.scheduler.search import Possible, Search
 from shared import durations
 from shared.store.work import Pending
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.scheduler import feasibility
-from services.scheduler.nodes import Allocation, NodeState
-from services.scheduler.reservation import Amounts, Reservation, free_of, need_of
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.reservation import Amounts, Reservation, free_of, need_of
 from shared.store.work import Pending
 
 
