@@ -20,7 +20,7 @@ from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation
 from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.policies import registry
-from services.scheduler.verdicts import Verdicts
+from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
 from shared.settings import Settings
 from shared.store.standings import Priorities, Taken

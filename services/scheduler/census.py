@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE, Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.quotas import QuotaGate
+from services.scheduler.why_pending import counts
 from shared import clock, metrics
 from shared.executors.base import NodeReport
 from shared.store.census import CensusStore
@@ -57,7 +57,7 @@ class Census:
         metrics.OUTBOX_OLDEST.set(_age(owed.since))
 
     def _show_waiting(self, nodes: Sequence[NodeState]) -> None:
-        found = waits.sort(
+        found = counts.sort(
             self._book,
             nodes,
             refused=self._cycle.waiting,

@@ -18,7 +18,7 @@ from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
 from services.scheduler.shares import Shares
-from services.scheduler.verdicts import Verdicts
+from services.scheduler.why_pending.refresh import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker
 from shared.models.node import NEVER, Verdict, owner_id, verdict_ids

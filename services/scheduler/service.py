@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import structlog
 
-from services.scheduler import questions
 from services.scheduler.ailments import Ailments
 from services.scheduler.audit import Audit
 from services.scheduler.census import Census
@@ -23,9 +22,10 @@ from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
-from services.scheduler.situations import Situations
 from services.scheduler.storage import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
+from services.scheduler.why_pending import explain_routes
+from services.scheduler.why_pending.explainer import Situations
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.auth import service_tokens
 from shared.broker import broker as hints
@@ -102,7 +102,7 @@ class SchedulerService:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`."""
         key = service_tokens.key(self._settings.secret_passphrase.get_secret_value())
-        routes = questions.routes(self._situations, key=key)
+        routes = explain_routes.routes(self._situations, key=key)
         app = serving.health_app("scheduler", self.checks(), routes, leads=lambda: self._has_taken_over)
         host, port = self._settings.internal_host, self._settings.scheduler_port
         listening = serving.bind(host, port)

@@ -21,10 +21,11 @@ from services.api import explanations
 from services.api.wire import task as wire
 from services.api.wire.explanation import Explanation
 from services.scheduler import arrays as scheduling
-from services.scheduler import open_arrays, waits
+from services.scheduler import open_arrays
 from services.scheduler.quotas import HOLD
-from services.scheduler.verdicts import AGE
-from services.scheduler.waits import Wait
+from services.scheduler.why_pending import counts
+from services.scheduler.why_pending.counts import Wait
+from services.scheduler.why_pending.refresh import AGE
 from shared import errors
 from shared.broker.broker import Broker
 from shared.executors import base
@@ -249,10 +250,10 @@ class Story:
             problems.append(f"{turns} tasks are counted as those that were not offered yet")
         assert not problems, "\n".join([*problems, *[f"{await self._told(task)}" for task in tasks]])
 
-    def _sorted(self) -> dict[Wait, waits.Waiting]:
+    def _sorted(self) -> dict[Wait, counts.Waiting]:
         """What operators are told."""
         scheduler = self.system.scheduler
-        return waits.sort(
+        return counts.sort(
             scheduler._book,
             scheduler._cluster.snapshot(),
             refused=scheduler._cycle.waiting,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import cycle, service, verdicts
+from services.scheduler import cycle, service
+from services.scheduler.why_pending import refresh
 from shared import errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
@@ -372,4 +373,4 @@ async def test_however_often_it_is_looked_reasons_are_written_seldom(
             return cycles >= 30
 
         await waiting.until(hammered, "there were thirty cycles")
-    assert 1 <= puts <= 2 + (time.monotonic() - began) / verdicts.AGE
+    assert 1 <= puts <= 2 + (time.monotonic() - began) / refresh.AGE

@@ -15,11 +15,11 @@ from services.api import guests, offer, sums
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
-from services.scheduler import judgement
 from services.scheduler.cluster import Cluster
 from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.policies.fifo import FifoPass
+from services.scheduler.why_pending import node_verdicts
 from shared import clock, errors
 from shared.models import project as projects
 from shared.models import usage
@@ -55,7 +55,7 @@ def test_nothing_is_planned_in_maintenance_and_the_reason_says_so() -> None:
     book.add([samples.pending()])
     plan = planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
     assert plan.placements == []
-    assert "n1 is not ready (in maintenance)" in judgement.explain(samples.pending(), made.snapshot())
+    assert "n1 is not ready (in maintenance)" in node_verdicts.explain(samples.pending(), made.snapshot())
     made.maintain([])
     assert len(planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
 

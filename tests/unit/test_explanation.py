@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import explanation
-from services.scheduler.explanation import Situation
 from services.scheduler.placement.backfill import Rules, reserve
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.policies.view import Score
+from services.scheduler.why_pending import explanation
+from services.scheduler.why_pending.explanation import Situation
 from shared.models.quota import Excess, Scope, ScopeKind
 from shared.models.task import Array
 from shared.store.work import GB, Pending

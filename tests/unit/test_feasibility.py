@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import judgement
-from services.scheduler.judgement import Outcome
 from services.scheduler.placement import feasibility
 from services.scheduler.placement.feasibility import Code
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Amounts, Reservation
+from services.scheduler.why_pending import node_verdicts
+from services.scheduler.why_pending.node_verdicts import Outcome
 from tests.support import samples
 
 GPUS = ("0", "1", "2", "3")
@@ -184,16 +184,16 @@ SSD, HDD = {"storage": "ssd"}, {"storage": "hdd"}
 def test_all_nodes_together_say_whether_it_can_run_at_all(
     wanted: dict[str, Any], nodes: list[NodeState], outcome: Outcome, text: str
 ) -> None:
-    found = judgement.judge(samples.pending(**{"cpus": 4.0, **wanted}), nodes)
+    found = node_verdicts.judge(samples.pending(**{"cpus": 4.0, **wanted}), nodes)
     assert (found.outcome, found.text) == (outcome, text)
     assert [verdict.node for verdict in found.nodes] == [node.name for node in nodes]
 
 
 def test_who_is_held_back_by_a_reservation_is_told_of_it_and_so_is_whom_it_is_for() -> None:
     nodes = [samples.node("n1"), samples.node("n2", free_cpus=0.0)]
-    found = judgement.judge(samples.pending(1), nodes, KEPT)
+    found = node_verdicts.judge(samples.pending(1), nodes, KEPT)
     until = "n1 is reserved for task 12, it is expected to start at 2023-11-14T22:13:20Z"
     assert found.outcome is Outcome.RESERVED
     assert found.text == f"needs 1 cpu and 1 GB: n2 has 0 of 8 cpu free; {until}"
-    own = judgement.judge(samples.pending(12, cpus=8.0, shape="large"), [samples.node("n1", free_cpus=1.0)], KEPT)
+    own = node_verdicts.judge(samples.pending(12, cpus=8.0, shape="large"), [samples.node("n1", free_cpus=1.0)], KEPT)
     assert own.text == f"needs 8 cpu and 1 GB: n1 has 1 of 8 cpu free; {until}"

@@ -12,7 +12,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.scheduler import judgement
 from services.scheduler.cluster import Cluster
 from services.scheduler.lanes import lane_of
 from services.scheduler.pending import Book
@@ -21,7 +20,8 @@ from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.placement.ranking import BestFit
 from services.scheduler.placement.reservation import EPSILON
 from services.scheduler.policies.fifo import FifoPass
-from services.scheduler.verdicts import AGE, MOST, Verdicts
+from services.scheduler.why_pending import node_verdicts
+from services.scheduler.why_pending.refresh import AGE, MOST, Verdicts
 from shared.executors.base import NodeReport
 from shared.models.task import Array
 from shared.store.work import GB, Pending
@@ -240,7 +240,7 @@ NEEDS = "needs 8 cpu and 4 GB"
     ],
 )
 def test_a_reason_has_the_numbers(nodes: list[NodeState], reason: str) -> None:
-    assert judgement.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
+    assert node_verdicts.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
 
 
 def test_ten_tenths_of_a_core_fit_on_one() -> None:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler import explanation, judgement
 from services.scheduler.cluster import Cluster
-from services.scheduler.explanation import Situation
-from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.placement import last_seen
 from services.scheduler.placement.node_state import NodeState
+from services.scheduler.why_pending import explanation, node_verdicts
+from services.scheduler.why_pending.explanation import Situation
+from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared.executors.base import NodeReport
 from shared.models.node import Node
 from shared.store.work import GB, Pending
@@ -154,4 +154,4 @@ def test_silence_changes_no_verdict_of_never(reports: list[NodeReport], task: Pe
 
 
 def _outcome(task: Pending, nodes: list[NodeState]) -> Outcome:
-    return judgement.judge(task, nodes).outcome
+    return node_verdicts.judge(task, nodes).outcome

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from services.scheduler import waits
 from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.pending import Book
 from services.scheduler.placement.node_state import NodeState
-from services.scheduler.waits import Wait, Waiting
+from services.scheduler.why_pending import counts
+from services.scheduler.why_pending.counts import Wait, Waiting
 from shared.store.work import Pending
 from tests.support import samples
 
@@ -29,7 +29,7 @@ def found(
     book = Book()
     book.limits.update(limits or {})
     book.add(tasks)
-    sorted_ = waits.sort(book, nodes, refused=refused, placed=placed or {}, is_held=lambda task: task.user == held)
+    sorted_ = counts.sort(book, nodes, refused=refused, placed=placed or {}, is_held=lambda task: task.user == held)
     assert sorted_.keys() == set(Wait), "every reason is named, so that each is shown from the start"
     return {wait: waiting for wait, waiting in sorted_.items() if waiting.count}
 

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from services.scheduler import explanation, quotas
+from services.scheduler import quotas
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
-from services.scheduler.explanation import Situation
-from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.owners import Owners
 from services.scheduler.pending import Book
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
 from services.scheduler.quotas import QuotaGate
 from services.scheduler.shares import Shares
+from services.scheduler.why_pending import explanation
+from services.scheduler.why_pending.explanation import Situation
+from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared import arrays, clock, errors
 from shared.lifecycle import ACTIVE, Remark
 from shared.models.quota import Excess, excesses

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from services.scheduler import judgement
-from services.scheduler.judgement import Judgement, Outcome
 from services.scheduler.owners import Hold
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.view import Score
+from services.scheduler.why_pending import node_verdicts
+from services.scheduler.why_pending.node_verdicts import Judgement, Outcome
 from shared import durations
 from shared.models.quota import Excess
 from shared.store.work import Pending
@@ -51,7 +51,7 @@ class Situation:
 
 def explain(task: Pending, situation: Situation) -> dict[str, Any]:
     """The explanation of `services/api/wire/explanation.py`, as JSON takes it."""
-    judged = judgement.judge(task, situation.nodes, situation.reservation)
+    judged = node_verdicts.judge(task, situation.nodes, situation.reservation)
     own = [*_gates(task, situation), *_quotas(situation), *_maintenance(situation)]
     named = {reason["code"] for reason in own}
     reasons = [*own, *(reason for reason in _of_nodes(judged) if reason["code"] not in named)] or [
@@ -170,7 +170,7 @@ def _turn(task: Pending, situation: Situation) -> dict[str, Any]:
     return _reason("next", "a node has room: it is placed in the next cycle", "the next cycle")
 
 
-def _node(verdict: judgement.NodeVerdict) -> dict[str, Any]:
+def _node(verdict: node_verdicts.NodeVerdict) -> dict[str, Any]:
     return {
         "node": verdict.node,
         "fits": verdict.fits,

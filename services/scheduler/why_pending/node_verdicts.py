@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate, chain, islice
 
-from services.scheduler import sentences
 from services.scheduler.placement import feasibility
 from services.scheduler.placement.feasibility import Reason
 from services.scheduler.placement.labels import LabelIndex, conditions
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
+from services.scheduler.why_pending import wording
 from shared.models.node import NEVER
 from shared.store.work import Pending
 
@@ -105,7 +105,7 @@ class Explainer:
 
     def explain(self, task: Pending) -> str:
         """A sentence that tells apart whether none ever could, they could together, or none has room now."""
-        needs = f"needs {sentences.needs(task)}"
+        needs = f"needs {wording.needs(task)}"
         outcome = self.outcome(task)
         if outcome is Outcome.NO_NODES:
             return f"{needs}, and there are no nodes"
@@ -136,7 +136,7 @@ class Explainer:
             node.free_ports < task.ports,
         )
         if key not in self._said:
-            self._said[key] = sentences.of_node(task, node)
+            self._said[key] = wording.of_node(task, node)
         return self._said[key]
 
     def _suitable_for(self, task: Pending) -> _Group:
@@ -154,11 +154,11 @@ class Explainer:
                 return f"no node has {condition}"
         matching = self._labels.matching(task.labels)
         if not matching:
-            return f"no node has {sentences.listed([str(condition) for condition in conditions(task.labels)])}"
+            return f"no node has {wording.listed([str(condition) for condition in conditions(task.labels)])}"
         failed = [node.name for node in matching if node.name in task.avoid and _could_take(task, node)]
         if failed:
-            return f"{sentences.listed(sorted(failed))}, which could take it, failed it before"
-        return sentences.most(task, matching)
+            return f"{wording.listed(sorted(failed))}, which could take it, failed it before"
+        return wording.most(task, matching)
 
 
 class _Group:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from services.scheduler.judgement import Explainer
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Reservation
+from services.scheduler.why_pending.node_verdicts import Explainer
 from shared.store.work import Pending
 
 AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again

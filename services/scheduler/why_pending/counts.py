@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.scheduler.cluster import IN_MAINTENANCE
-from services.scheduler.judgement import Explainer, Outcome
 from services.scheduler.lanes import LaneKey
 from services.scheduler.pending import Book
 from services.scheduler.placement import feasibility
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.planning import nobody_is_held
 from services.scheduler.placement.reservation import Reservation
+from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared.store.work import Pending
 
 MOST = 500  #: shapes that are judged in one look; further ones count as those that find no room
