@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from services.scheduler.arrays import Arrays
+from services.scheduler.arrays.expand import Arrays
 from services.scheduler.dependencies import Dependencies
 from services.scheduler.pending import Book
 from shared import errors, lifetime

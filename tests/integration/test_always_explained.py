@@ -20,8 +20,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from services.api import explanations
 from services.api.wire import task as wire
 from services.api.wire.explanation import Explanation
-from services.scheduler import arrays as scheduling
-from services.scheduler import open_arrays
+from services.scheduler.arrays import expand as scheduling
+from services.scheduler.arrays import open_arrays
 from services.scheduler.quotas import HOLD
 from services.scheduler.why_pending import counts
 from services.scheduler.why_pending.counts import Wait

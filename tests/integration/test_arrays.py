@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import arrays as scheduling
-from services.scheduler import open_arrays
+from services.scheduler.arrays import expand as scheduling
+from services.scheduler.arrays import open_arrays
 from services.watcher.letters import notice
 from services.watcher.notices import owed
 from shared import arrays, clock, errors

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.scheduler import array_wishes
-from services.scheduler.array_ends import ArrayEnds
-from services.scheduler.open_arrays import OpenArray, OpenArrays
+from services.scheduler.arrays import intents
+from services.scheduler.arrays.complete import ArrayEnds
+from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from services.scheduler.pending import Book
 from shared import arrays, clock, metrics
 from shared.lifecycle import Intent, TaskStatus
@@ -66,7 +66,7 @@ class Arrays:
             parents = await self._read_all()
         for parent in parents:
             await self._enter(parent)
-            await array_wishes.pass_on(self._stores, parent)
+            await intents.pass_on(self._stores, parent)
 
     async def _read_changed(self) -> list[Task]:
         in_book = self._book.arrays
@@ -93,7 +93,7 @@ class Arrays:
         if dynamic and (before is None or before.spec.dynamic != dynamic):
             # The gateway wrote it for those that it found; more were made of the parent as it was.
             await self._stores.arrays.set_dynamic_of_children(parent.id, dynamic)
-        limit = array_wishes.limit(parent)
+        limit = intents.limit(parent)
         if limit is None:
             self._book.limits.pop(parent.id, None)
         else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from services.scheduler.open_arrays import OpenArray, OpenArrays
+from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from shared import arrays, clock, kills, metrics
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.store.arrays import Outcome, Tally
