@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
+from services.scheduler.start.dispatch import Dispatcher
 from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.store.stores import Stores

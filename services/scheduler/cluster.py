@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from services.scheduler.ailments import Ailments
 from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.start.installation_errors import Ailments
 from shared import clock, durations
 from shared.executors.base import NodeReport
 from shared.store import maintenance

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.placement.backfill import Rules
@@ -18,6 +17,7 @@ from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
 from services.scheduler.shares import Shares
+from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.why_pending.refresh import Verdicts
 from shared import clock, errors, metrics
 from shared.broker.broker import Broker

@@ -11,18 +11,18 @@ from dataclasses import replace
 
 import structlog
 
-from services.scheduler.ailments import Ailments
 from services.scheduler.audit import Audit
 from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
-from services.scheduler.dispatch import Dispatcher
 from services.scheduler.pending import Book
 from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
-from services.scheduler.storage import StorageProbe
+from services.scheduler.start.dispatch import Dispatcher
+from services.scheduler.start.installation_errors import Ailments
+from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
 from services.scheduler.why_pending.explainer import Situations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.scheduler.preparation import Prepared, Preparer
+from services.scheduler.start.task_directories import Prepared, Preparer
 from shared import errors, metrics
 from shared.executors import base
 from shared.lifecycle import TaskStatus

@@ -74,7 +74,7 @@ async def test_nothing_is_started_for_a_user_who_is_disabled_while_a_plan_is_mad
         await scene.stores.users.change("alice", {"active": False})
         return await commit(self, placements, epoch=epoch)
 
-    monkeypatch.setattr("services.scheduler.dispatch.Dispatcher.commit", late)
+    monkeypatch.setattr("services.scheduler.start.dispatch.Dispatcher.commit", late)
     await scene.add(1, cmd="sleep 600")
     scheduler = scene.scheduler()
     async with scene.running(scheduler, scene.watcher()):

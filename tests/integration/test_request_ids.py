@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from services.api.requests import HEADER
-from services.scheduler import runs
+from services.scheduler.start import run_spec
 from shared import arrays
 from shared.executors.docker import body
 from shared.models.user import User
@@ -64,7 +64,7 @@ async def test_a_task_keeps_the_id_of_the_request_that_made_it_and_hands_it_to_i
     answer = await gateway.ask("POST", "/task", alice, json=samples.submission(), headers={HEADER: "made-by"})
     task = await gateway.task(answer.json()["id"])
     assert task.request == "made-by"
-    run = runs.run_of(task, node="n1", directory="/d", settings=gateway.settings)
+    run = run_spec.run_of(task, node="n1", directory="/d", settings=gateway.settings)
     made = body.create_body(run, instance="lab", network="none", pids_limit=100)
     assert made["Labels"]["godocker.request"] == "made-by"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import retries, service
+from services.scheduler import service
+from services.scheduler.start import retries
 from shared import clock, errors
 from shared.executors import base
 from shared.lifecycle import Ending, TaskStatus

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.api import arrays as asked
 from services.api.wire.submission import TaskIn
-from services.scheduler import runs
+from services.scheduler.start import run_spec
 from shared import arrays
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array, Member, Place, Task
@@ -221,14 +221,14 @@ def test_a_child_has_a_directory_below_its_parents(tmp_path: Any) -> None:
 
 def test_a_child_is_told_which_one_it_is() -> None:
     child = arrays.child(parent("2:20:3"), 1, now=NOW)
-    run = runs.run_of(child, node="n1", directory="/x", settings=Settings())
+    run = run_spec.run_of(child, node="n1", directory="/x", settings=Settings())
     told = {"ID": "5", "FIRST": "2", "LAST": "20", "STEP": "3"}
     assert run.environment == {
         **{f"{prefix}_TASK_{name}": value for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()},
         "GODOCKER_TASK_COUNT": "7",
         "GODOCKER_TASK_IS_LAST": "0",
     }
-    assert runs.run_of(samples.task(), node="n1", directory="/x", settings=Settings()).environment == {}
+    assert run_spec.run_of(samples.task(), node="n1", directory="/x", settings=Settings()).environment == {}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,9 @@ def test_a_child_is_told_which_one_it_is() -> None:
 def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -> None:
     whole = parent(asked)
     told = [
-        runs.run_of(arrays.child(whole, position, now=NOW), node="n1", directory="/x", settings=Settings()).environment
+        run_spec.run_of(
+            arrays.child(whole, position, now=NOW), node="n1", directory="/x", settings=Settings()
+        ).environment
         for position in range(count)
     ]
     assert [one["GODOCKER_TASK_IS_LAST"] for one in told] == ["0"] * (count - 1) + ["1"]

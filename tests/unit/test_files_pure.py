@@ -15,7 +15,7 @@ from jose import jwt
 from services.files import conditions, disposition, listing, quotas, ranges
 from services.files.conditions import Outcome, Validators
 from services.files.ranges import Range
-from services.scheduler import runs
+from services.scheduler.start import run_spec
 from shared import clock, errors, sizes
 from shared.auth import grants, tokens
 from shared.auth.grants import Grant, Mode
@@ -363,8 +363,8 @@ def test_a_task_is_given_the_storage_of_its_user_where_there_is_one(tmp_path: Pa
 
 def test_the_storage_is_mounted_read_only_at_its_place() -> None:
     task = samples.task()
-    without = runs.run_of(task, node="n1", directory="/d", settings=Settings())
-    given = runs.run_of(task, node="n1", directory="/d", settings=Settings(), data="/s/users/alice")
+    without = run_spec.run_of(task, node="n1", directory="/d", settings=Settings())
+    given = run_spec.run_of(task, node="n1", directory="/d", settings=Settings(), data="/s/users/alice")
     assert without.mounts == ()
     assert given.mounts == (base.Mount("god-data", "/s/users/alice", "/mnt/god-data", read_only=True),)
 

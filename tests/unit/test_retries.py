@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.scheduler import retries
+from services.scheduler.start import retries
 from shared import errors
 
 TAKEN = errors.PortTaken("in use", port=10_000)

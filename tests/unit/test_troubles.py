@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from services.scheduler import ailments, retries
-from services.scheduler.ailments import Ailments
 from services.scheduler.cluster import Cluster
-from services.scheduler.preparation import Preparer
+from services.scheduler.start import installation_errors, retries
+from services.scheduler.start.installation_errors import Ailments
+from services.scheduler.start.task_directories import Preparer
 from shared import errors, troubles
 from shared.executors.process import request, server
 from shared.models.task import Place
@@ -153,19 +153,19 @@ def test_what_fails_together_counts_once_and_what_fails_again_doubles_the_pause(
     made = Ailments()
     for _ in range(20):
         made.note("n1", "disk full", now=100.0)
-    assert made.reason("n1", now=100.0 + ailments.FIRST - 0.1) == "disk full"
+    assert made.reason("n1", now=100.0 + installation_errors.FIRST - 0.1) == "disk full"
     assert made.reason("n2", now=100.0) is None
-    assert made.reason("n1", now=100.0 + ailments.FIRST) is None, "one may try"
-    assert made.current(now=100.0 + ailments.FIRST) == {"n1"}, "and it is not well before one succeeded"
+    assert made.reason("n1", now=100.0 + installation_errors.FIRST) is None, "one may try"
+    assert made.current(now=100.0 + installation_errors.FIRST) == {"n1"}, "and it is not well before one succeeded"
     made.note("n1", "disk full", now=103.0)
-    assert made.reason("n1", now=103.0 + 2 * ailments.FIRST - 0.1) == "disk full"
+    assert made.reason("n1", now=103.0 + 2 * installation_errors.FIRST - 0.1) == "disk full"
     now = 103.0
     for _ in range(20):
-        now += ailments.LONGEST
+        now += installation_errors.LONGEST
         made.note("n1", "disk full", now=now)
-    assert made.reason("n1", now=now + ailments.LONGEST - 0.1)
-    assert made.reason("n1", now=now + ailments.LONGEST) is None
-    made.heal(ailments.EVERYWHERE, "n1")
+    assert made.reason("n1", now=now + installation_errors.LONGEST - 0.1)
+    assert made.reason("n1", now=now + installation_errors.LONGEST) is None
+    made.heal(installation_errors.EVERYWHERE, "n1")
     assert made.current(now=now) == set()
 
 
@@ -173,10 +173,10 @@ def test_an_ailing_node_is_not_ready_with_the_reason_for_whoever_asks() -> None:
     found = Ailments()
     cluster = Cluster(ailments=found)
     cluster.observe([samples.report("n1"), samples.report("n2", ready=False, reason="silent")])
-    found.keep(ailments.EVERYWHERE, "disk full: the shared directory", now=0.0, seconds=float("inf"))
+    found.keep(installation_errors.EVERYWHERE, "disk full: the shared directory", now=0.0, seconds=float("inf"))
     told = [(report.ready, report.reason) for report in cluster.reports]
     assert told == [(False, "disk full: the shared directory"), (False, "silent")]
     assert [state.ready for state in cluster.snapshot()] == [False, False]
-    assert cluster.ailing == {ailments.EVERYWHERE}
-    found.heal(ailments.EVERYWHERE)
+    assert cluster.ailing == {installation_errors.EVERYWHERE}
+    found.heal(installation_errors.EVERYWHERE)
     assert [state.ready for state in cluster.snapshot()] == [True, False]

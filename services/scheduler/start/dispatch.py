@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.scheduler import preparation, retries, runs
-from services.scheduler.ailments import EVERYWHERE, Ailments
 from services.scheduler.owners import Owners
 from services.scheduler.placement.planning import Placement
 from services.scheduler.quotas import QuotaGate, Wanted
-from services.scheduler.storage import StorageProbe
+from services.scheduler.start import retries, run_spec, task_directories
+from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
+from services.scheduler.start.storage_probe import StorageProbe
 from shared import batching, clock, errors, kills, lifetime, metrics, troubles
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
@@ -57,7 +57,7 @@ class Dispatcher:
         self._stores = stores
         self._executor = executor
         self._settings = settings
-        self._preparer = preparation.Preparer(directories, settings.shared_dir)
+        self._preparer = task_directories.Preparer(directories, settings.shared_dir)
         self._slots: dict[str, asyncio.Semaphore] = {}  #: one for each start that a node takes at a time
         self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
@@ -193,7 +193,7 @@ class Dispatcher:
         for left in reversed(range(_STORAGE_TRIES)):
             try:
                 found = await self._preparer.prepare(task)
-                return runs.run_of(
+                return run_spec.run_of(
                     task,
                     node=node,
                     directory=str(found.directory),

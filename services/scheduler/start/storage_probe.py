@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from services.scheduler.ailments import EVERYWHERE, Ailments
+from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from shared import clock, errors
 from shared.storage.directories import TaskDirectories
 
