@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from services.scheduler import standings
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Usage
+from services.scheduler.queue.book import Book
 from shared.executors.base import NodeReport
 from shared.models.usage import window_start
 from shared.store.standings import Priorities, Taken

@@ -14,12 +14,12 @@ from benchmarks.bench import Bench
 from benchmarks.results import Row, Target
 from services.scheduler import cycle, standings
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation
 from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.policies import registry
+from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
 from shared.settings import Settings

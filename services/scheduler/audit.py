@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
+from services.scheduler.queue.book import Book
 from services.scheduler.start.dispatch import Dispatcher
 from shared import clock
 from shared.lifecycle import TaskStatus

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from services.scheduler.cluster import IN_MAINTENANCE, Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
-from services.scheduler.pending import Book
 from services.scheduler.placement.node_state import NodeState
+from services.scheduler.queue.book import Book
 from services.scheduler.quotas import QuotaGate
 from services.scheduler.why_pending import counts
 from shared import clock, metrics

@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation, NodeState
@@ -16,6 +15,7 @@ from services.scheduler.placement.planning import Arrays, Terms
 from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
+from services.scheduler.queue.book import Book
 from services.scheduler.shares import Shares
 from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.why_pending.refresh import Verdicts

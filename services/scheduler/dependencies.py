@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from services.scheduler.pending import Book
+from services.scheduler.queue.book import Book
 from shared import clock, conditions, metrics
 from shared.conditions import Waiting
 from shared.lifecycle import Ending, TaskStatus

@@ -9,7 +9,7 @@ import structlog
 
 from services.scheduler.arrays.expand import Arrays
 from services.scheduler.dependencies import Dependencies
-from services.scheduler.pending import Book
+from services.scheduler.queue.book import Book
 from shared import errors, lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores

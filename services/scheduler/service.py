@@ -15,9 +15,9 @@ from services.scheduler.audit import Audit
 from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
-from services.scheduler.pending import Book
 from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
+from services.scheduler.queue.book import Book
 from services.scheduler.relations import Relations
 from services.scheduler.shares import Shares
 from services.scheduler.start.dispatch import Dispatcher

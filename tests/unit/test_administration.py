@@ -16,9 +16,9 @@ from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
 from services.scheduler.placement import planning
 from services.scheduler.policies.fifo import FifoPass
+from services.scheduler.queue.book import Book
 from services.scheduler.why_pending import node_verdicts
 from shared import clock, errors
 from shared.models import project as projects

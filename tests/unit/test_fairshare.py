@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.pending import Book
 from services.scheduler.policies import tickets
 from services.scheduler.policies.base import Pass, Policy
 from services.scheduler.policies.fairshare import FairShare
@@ -19,6 +18,7 @@ from services.scheduler.policies.fifo import Fifo
 from services.scheduler.policies.position import position, positions
 from services.scheduler.policies.tickets import DAY, Weights
 from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.queue.book import Book
 from shared.settings import Settings
 from shared.store.work import GB, Pending
 from tests.support import samples

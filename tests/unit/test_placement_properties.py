@@ -13,8 +13,6 @@ from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.scheduler.lanes import lane_of
-from services.scheduler.pending import Book
 from services.scheduler.placement import backfill, capacity_bounds, feasibility, planning, ranking
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.capacity_bounds import Room
@@ -31,6 +29,8 @@ from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo, FifoPass
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.queue.book import Book
+from services.scheduler.queue.lanes import lane_of
 from shared.store.work import GB, Pending
 from tests.support import samples
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.pending import Book
 from services.scheduler.placement import backfill, planning
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation, NodeState
@@ -18,6 +17,7 @@ from services.scheduler.placement.planning import Placement, Terms
 from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.fifo import FifoPass
+from services.scheduler.queue.book import Book
 from shared.store.work import GB, Pending
 from tests.support import samples
 

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.scheduler.cluster import Cluster
-from services.scheduler.lanes import lane_of
-from services.scheduler.pending import Book
 from services.scheduler.placement import feasibility, planning
 from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.placement.ranking import BestFit
 from services.scheduler.placement.reservation import EPSILON
 from services.scheduler.policies.fifo import FifoPass
+from services.scheduler.queue.book import Book
+from services.scheduler.queue.lanes import lane_of
 from services.scheduler.why_pending import node_verdicts
 from services.scheduler.why_pending.refresh import AGE, MOST, Verdicts
 from shared.executors.base import NodeReport

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 import pytest
 
 from services.scheduler.cluster import IN_MAINTENANCE
-from services.scheduler.pending import Book
 from services.scheduler.placement.node_state import NodeState
+from services.scheduler.queue.book import Book
 from services.scheduler.why_pending import counts
 from services.scheduler.why_pending.counts import Wait, Waiting
 from shared.store.work import Pending

@@ -10,7 +10,7 @@ import structlog
 from services.scheduler.arrays import intents
 from services.scheduler.arrays.complete import ArrayEnds
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
-from services.scheduler.pending import Book
+from services.scheduler.queue.book import Book
 from shared import arrays, clock, metrics
 from shared.lifecycle import Intent, TaskStatus
 from shared.models.task import Task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.scheduler.lanes import Lanes
 from services.scheduler.policies.view import Score, View
+from services.scheduler.queue.lanes import Lanes
 from shared.store.work import Pending
 
 

@@ -6,11 +6,11 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from services.scheduler.lanes import Lanes
 from services.scheduler.policies import tickets
 from services.scheduler.policies.lines import Full, Line
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Score, View
+from services.scheduler.queue.lanes import Lanes
 from shared.models.project import DEFAULT
 from shared.store.work import Pending
 

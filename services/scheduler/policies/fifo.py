@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 
-from services.scheduler.lanes import Lanes
 from services.scheduler.policies.lines import Full, Line
 from services.scheduler.policies.view import Score, View
+from services.scheduler.queue.lanes import Lanes
 from shared.store.work import Pending
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from services.scheduler.lanes import Queue
+from services.scheduler.queue.lanes import Queue
 from shared.store.work import Pending
 
 #: When the first task that is left was queued and its number; the place of that task in its lane; the lane.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from services.scheduler.lanes import Lanes
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.view import View
+from services.scheduler.queue.lanes import Lanes
 from shared.store.work import Pending
 
 FURTHEST = 2000  #: turns looked ahead: some 20 ms

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.scheduler.cluster import IN_MAINTENANCE
-from services.scheduler.lanes import LaneKey
-from services.scheduler.pending import Book
 from services.scheduler.placement import feasibility
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.planning import nobody_is_held
 from services.scheduler.placement.reservation import Reservation
+from services.scheduler.queue.book import Book
+from services.scheduler.queue.lanes import LaneKey
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared.store.work import Pending
 

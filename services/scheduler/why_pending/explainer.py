@@ -10,9 +10,9 @@ from services.scheduler import quotas
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
-from services.scheduler.pending import Book
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
+from services.scheduler.queue.book import Book
 from services.scheduler.quotas import QuotaGate
 from services.scheduler.shares import Shares
 from services.scheduler.why_pending import explanation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Mapping
 
-from services.scheduler.lanes import Lanes
+from services.scheduler.queue.lanes import Lanes
 from shared.store.work import Pending
 
 
