@@ -9,9 +9,9 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.scheduler import standings
 from services.scheduler.cluster import Cluster
 from services.scheduler.placement import planning
+from services.scheduler.policies import usage_view
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Usage
@@ -79,7 +79,7 @@ class VirtualCluster:
         )
         self._running: list[tuple[float, int, Run]] = []  # a heap
         self._ended: deque[tuple[float, Taken]] = deque()
-        self._sums: dict[standings.Owner, Taken] = {}
+        self._sums: dict[usage_view.Owner, Taken] = {}
         self._waiting: dict[str, int] = defaultdict(int)
         self._hours = {user.name: user.hours for user in users}
         self.placed: dict[str, int] = defaultdict(int)
@@ -100,8 +100,8 @@ class VirtualCluster:
             fresh = [self._task(user) for _ in range(user.backlog - self._waiting[user.name])]
             self._waiting[user.name] += len(fresh)
             self._book.add(fresh)
-        found = standings.Snapshot(self.now, tuple(self._sums.values()), self._held(), self._prios)
-        turns = self._policy.begin(self._book.lanes, standings.view(found, (), now=self.now))
+        found = usage_view.Snapshot(self.now, tuple(self._sums.values()), self._held(), self._prios)
+        turns = self._policy.begin(self._book.lanes, usage_view.view(found, (), now=self.now))
         plan = planning.plan(turns, self._cluster.snapshot(), limit=PLACEMENTS)
         self._book.discard([placed.task.id for placed in plan.placements])
         for placed in plan.placements:
@@ -156,7 +156,7 @@ class VirtualCluster:
             self._sums.pop(owner, None)
 
     def _held(self) -> tuple[Taken, ...]:
-        sums: dict[standings.Owner, list[float]] = defaultdict(lambda: [0.0] * 6)
+        sums: dict[usage_view.Owner, list[float]] = defaultdict(lambda: [0.0] * 6)
         for _, _, run in self._running:
             taken, task = run.taken(self.now), run.task
             row = sums[task.user, task.project]

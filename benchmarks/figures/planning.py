@@ -12,13 +12,13 @@ import psutil
 from benchmarks import samples
 from benchmarks.bench import Bench
 from benchmarks.results import Row, Target
-from services.scheduler import cycle, standings
+from services.scheduler import cycle
 from services.scheduler.cluster import Cluster
 from services.scheduler.placement import planning
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation
 from services.scheduler.placement.planning import Plan, Terms
-from services.scheduler.policies import registry
+from services.scheduler.policies import registry, usage_view
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
@@ -136,7 +136,7 @@ def _passes(bench: Bench, name: str, book: Book, cluster: Cluster) -> tuple[_Tim
     for _ in range(bench.size(11, 5)):
         began, cpu = time.perf_counter(), time.process_time()
         nodes = cluster.snapshot()
-        turns = policy.begin(book.lanes, standings.view(used, (), now=_NOW))
+        turns = policy.begin(book.lanes, usage_view.view(used, (), now=_NOW))
         plan = planning.plan(
             turns, nodes, limit=cycle.PLACEMENTS, terms=Terms(rules=Rules(_NOW, last=plan.reservation))
         )
@@ -159,11 +159,11 @@ def _book(pending: int, shapes: Sequence[tuple[float, float]]) -> Book:
     return book
 
 
-def _used() -> standings.Snapshot:
+def _used() -> usage_view.Snapshot:
     """What users took in a month, and run now, each a little more than the last."""
     users = [(f"user{number}", f"project{number % _PROJECTS}", 1 + number / _USERS) for number in range(_USERS)]
     hours = 3600.0 * 720
-    return standings.Snapshot(
+    return usage_view.Snapshot(
         _NOW,
         tuple(Taken(user, project, 500, hours * more, hours * more, hours * more) for user, project, more in users),
         tuple(Taken(user, project, 40, hours * more, hours, hours, 80.0, 160.0) for user, project, more in users),

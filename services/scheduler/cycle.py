@@ -15,8 +15,8 @@ from services.scheduler.placement.planning import Arrays, Terms
 from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
+from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
-from services.scheduler.shares import Shares
 from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.why_pending.refresh import Verdicts
 from shared import clock, errors, metrics

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.service import SchedulerService
-from services.scheduler.shares import Shares
 from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.project import Project

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.scheduler import __main__, standings
-from services.scheduler.policies import registry
+from services.scheduler import __main__
+from services.scheduler.policies import registry, usage_view
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies.usage_view import Charge, Snapshot
 from services.scheduler.policies.view import Standing, Usage
-from services.scheduler.standings import Charge, Snapshot
 from shared import errors
 from shared.settings import Settings
 from shared.store.standings import Priorities, Taken
@@ -24,9 +24,9 @@ NOW = 1000.0
 
 
 def test_nobody_is_anybody_before_anything_was_used() -> None:
-    view = standings.view(Snapshot(NOW), (), now=NOW)
+    view = usage_view.view(Snapshot(NOW), (), now=NOW)
     assert (view.users, view.projects) == ({}, {"default": Standing()})
-    assert view.user("alice") == Standing(50, Usage(), standings.UNKNOWN)
+    assert view.user("alice") == Standing(50, Usage(), usage_view.UNKNOWN)
     assert view.user_mean == view.project_mean == Usage(60, 60, 60)  # of one small task: never 0
 
 
@@ -36,7 +36,7 @@ def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
         Taken("alice", "default", 1, 50, 50, 50),
         Taken("bob", "one", 1, 150, 350, 650),
     )
-    view = standings.view(Snapshot(NOW, ended), (), now=NOW)
+    view = usage_view.view(Snapshot(NOW, ended), (), now=NOW)
     assert view.users["alice"] == Standing(50, Usage(150, 250, 350), 50)
     assert view.users["bob"] == Standing(50, Usage(150, 350, 650), 150)
     assert view.projects["one"].usage == Usage(250, 550, 950)
@@ -46,7 +46,7 @@ def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
 
 def test_a_task_of_somebody_new_is_expected_to_take_what_tasks_take_on_the_average() -> None:
     ended = (Taken("alice", "one", 3, 60, 0, 0), Taken("bob", "one", 1, 100, 0, 0))
-    view = standings.view(Snapshot(NOW, ended, priorities=Priorities({"carol": 50}, {})), (), now=NOW)
+    view = usage_view.view(Snapshot(NOW, ended, priorities=Priorities({"carol": 50}, {})), (), now=NOW)
     assert [view.user(name).expected for name in ("alice", "bob", "carol", "dave")] == [20, 100, 40, 40]
 
 
@@ -54,23 +54,23 @@ def test_what_runs_counts_what_it_took_so_far_and_an_average_task_on_top() -> No
     ended = (Taken("alice", "one", 1, 10, 10, 10),)
     running = (Taken("alice", "one", 2, 100, 300, 500, cores=3, gb=5),)
     found = Snapshot(NOW, ended, running)
-    view = standings.view(found, (), now=NOW + 7)  # read seven seconds ago
+    view = usage_view.view(found, (), now=NOW + 7)  # read seven seconds ago
     assert view.users["alice"].usage == Usage(10 + 100 + 2 * 17, 10 + 300 + 3 * 17, 10 + 500 + 5 * 17)
     # A month-long task is not nothing while it runs.
-    assert standings.view(found, (), now=NOW + 1000).users["alice"].usage.time == 10 + 100 + 2 * 1010
+    assert usage_view.view(found, (), now=NOW + 1000).users["alice"].usage.time == 10 + 100 + 2 * 1010
 
 
 def test_a_clock_that_is_behind_takes_nothing_away() -> None:
     running = (Taken("alice", "one", 1, 100, 100, 100, cores=1, gb=1),)
-    assert standings.view(Snapshot(NOW, (), running), (), now=NOW - 500).users["alice"].usage.time == 160
+    assert usage_view.view(Snapshot(NOW, (), running), (), now=NOW - 500).users["alice"].usage.time == 160
 
 
 def test_what_was_placed_since_counts_like_what_has_just_started() -> None:
     task = samples.pending(1, user="alice", project="one", cpus=3.0, memory=5 * GB)
     placed = {("alice", "one"): Charge().plus(task).plus(task)}
     running = (Taken("alice", "one", 2, 0, 0, 0, cores=6, gb=10),)
-    charged = standings.view(Snapshot(NOW), (placed,), now=NOW)
-    assert charged == standings.view(Snapshot(NOW, (), running), (), now=NOW)
+    charged = usage_view.view(Snapshot(NOW), (placed,), now=NOW)
+    assert charged == usage_view.view(Snapshot(NOW, (), running), (), now=NOW)
     assert charged.projects["one"].usage == Usage(120, 360, 600)
 
 
@@ -80,14 +80,14 @@ def test_the_project_of_everybody_counts_as_the_one_that_took_most_of_each() -> 
         Taken("bob", "two", 1, 500, 500, 500),
         Taken("carol", "default", 10**6, 10**6, 10**6, 10**6),
     )
-    view = standings.view(Snapshot(NOW, ended), (), now=NOW)
+    view = usage_view.view(Snapshot(NOW, ended), (), now=NOW)
     assert view.project("default").usage == Usage(500, 900, 500)
     assert view.project_mean == Usage(300, 700, 300)
 
 
 def test_priorities_are_those_that_are_stored() -> None:
     found = Snapshot(NOW, priorities=Priorities({"alice": 80}, {"one": 20}))
-    view = standings.view(found, (), now=NOW)
+    view = usage_view.view(found, (), now=NOW)
     assert [view.user(name).prio for name in ("alice", "bob")] == [80, 50]
     assert [view.project(name).prio for name in ("one", "default", "two")] == [20, 50, 50]
 

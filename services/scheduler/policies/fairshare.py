@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.scheduler.policies import tickets
-from services.scheduler.policies.lines import Full, Line
+from services.scheduler.policies.cursor import Full, Line
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes

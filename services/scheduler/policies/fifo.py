@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from services.scheduler.policies.lines import Full, Line
+from services.scheduler.policies.cursor import Full, Line
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
 from shared.store.work import Pending

@@ -12,9 +12,9 @@ from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
+from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
 from services.scheduler.quotas import QuotaGate
-from services.scheduler.shares import Shares
 from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Situation
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from services.scheduler import standings
+from services.scheduler.policies import usage_view
 from services.scheduler.policies.view import View
 from shared import clock
 from shared.models.usage import window_start
 from shared.store.standings import StandingStore, Taken
 from shared.store.work import Pending
 
-Charges = dict[standings.Owner, standings.Charge]
+Charges = dict[usage_view.Owner, usage_view.Charge]
 
 WHOLE = 3600.0  #: seconds between two looks at the whole window; in between at the days in which attempts still end
 OPEN_DAYS = 2  #: today, and yesterday, whose last attempts may be counted late
@@ -30,7 +30,7 @@ class Shares:
         self._days = days
         self._whole_at: float | None = None
         self._by_day: dict[float, list[Taken]] = {}
-        self._found = standings.Snapshot(0.0)
+        self._found = usage_view.Snapshot(0.0)
         self._recent: Charges = {}
         self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it
         self._is_known = False
@@ -49,14 +49,14 @@ class Shares:
 
     async def _read(self) -> None:
         for owner, charge in self._recent.items():
-            self._earlier[owner] = self._earlier.get(owner, standings.Charge()) + charge
+            self._earlier[owner] = self._earlier.get(owner, usage_view.Charge()) + charge
         self._recent = {}
         now = clock.now()
         # First what runs: a task that ends in between is counted twice until the next look, rather than not at all.
         running = await self._store.running(at=now)
         await self._read_ended(now)
-        ended = standings.merged(taken for day in self._by_day.values() for taken in day)
-        self._found = standings.Snapshot(now, ended, tuple(running), await self._store.priorities())
+        ended = usage_view.merged(taken for day in self._by_day.values() for taken in day)
+        self._found = usage_view.Snapshot(now, ended, tuple(running), await self._store.priorities())
         self._earlier = {}
         self._is_known = True
 
@@ -74,8 +74,8 @@ class Shares:
         """Count what was placed."""
         for task in placed:
             owner = (task.user, task.project)
-            self._recent[owner] = self._recent.get(owner, standings.Charge()).plus(task)
+            self._recent[owner] = self._recent.get(owner, usage_view.Charge()).plus(task)
 
     def view(self, now: float) -> View:
         """Users and projects as they stand at `now` (seconds since the epoch)."""
-        return standings.view(self._found, (self._earlier, self._recent), now=now)
+        return usage_view.view(self._found, (self._earlier, self._recent), now=now)
