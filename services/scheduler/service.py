@@ -11,15 +11,15 @@ from dataclasses import replace
 
 import structlog
 
+from services.scheduler.arrays_and_dependencies import Relations
 from services.scheduler.audit import Audit
-from services.scheduler.census import Census
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
+from services.scheduler.gauges import Census
 from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
 from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
-from services.scheduler.relations import Relations
 from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.start.installation_errors import Ailments
 from services.scheduler.start.storage_probe import StorageProbe

@@ -8,9 +8,9 @@ from itertools import chain
 
 import structlog
 
+from services.scheduler.arrays_and_dependencies import Relations
 from services.scheduler.cluster import Cluster
 from services.scheduler.queue.book import Book
-from services.scheduler.relations import Relations
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared import clock, durations, errors, lifetime, metrics
 from shared.lifecycle import Ending, TaskStatus

@@ -22,7 +22,7 @@ from services.api.wire import task as wire
 from services.api.wire.explanation import Explanation
 from services.scheduler.arrays import expand as scheduling
 from services.scheduler.arrays import open_arrays
-from services.scheduler.quotas import HOLD
+from services.scheduler.quota_gate import HOLD
 from services.scheduler.why_pending import counts
 from services.scheduler.why_pending.counts import Wait
 from services.scheduler.why_pending.refresh import AGE

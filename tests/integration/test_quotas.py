@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.quotas import QuotaGate, Wanted
+from services.scheduler.quota_gate import QuotaGate, Wanted
 from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.project import Project

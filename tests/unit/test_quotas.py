@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler import quotas
-from services.scheduler.quotas import Wanted
+from services.scheduler import quota_gate
+from services.scheduler.quota_gate import Wanted
 from shared.lifecycle import TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
 from shared.store.tasks import Transition
@@ -56,20 +56,20 @@ def wanted(task_id: int, cpus: float, user: str = "alice", project: str = "defau
     return Wanted(task, Transition(task_id, 0, TaskStatus.PENDING, TaskStatus.STARTING, at=0))
 
 
-def allowed(judgement: quotas.Judgement) -> list[int]:
+def allowed(judgement: quota_gate.Judgement) -> list[int]:
     return [move.task_id for move in judgement.allowed]
 
 
 def test_placements_count_on_top_of_those_before_them() -> None:
     wants = [wanted(1, 2), wanted(2, 2), wanted(3, 1), wanted(4, 5, user="bob")]
-    judgement = quotas.judge(wants, {ALICE: Quota(Amounts(cpu=3), 0)}, {ALICE: Taken()})
+    judgement = quota_gate.judge(wants, {ALICE: Quota(Amounts(cpu=3), 0)}, {ALICE: Taken()})
     assert (allowed(judgement), list(judgement.refused)) == ([1, 3, 4], [2])
 
 
 def test_a_task_counts_against_its_user_and_against_its_project() -> None:
     limits = {ALICE: Quota(Amounts(cpu=10), 0), LAB: Quota(Amounts(cpu=3), 0)}
     wants = [wanted(1, 2, project="lab"), wanted(2, 2, user="bob", project="lab"), wanted(3, 8), wanted(4, 1)]
-    judgement = quotas.judge(wants, limits, {ALICE: Taken(), LAB: Taken()})
+    judgement = quota_gate.judge(wants, limits, {ALICE: Taken(), LAB: Taken()})
     assert allowed(judgement) == [1, 3]
     assert [excess.scope for excess in judgement.refused[2]] == [LAB]
     assert [excess.scope for excess in judgement.refused[4]] == [ALICE]
@@ -89,7 +89,7 @@ def test_what_is_allowed_never_passes_a_limit_and_what_is_refused_would(
     }
     wants = [wanted(number, cpus, user, project) for number, (user, project, cpus) in enumerate(tasks)]
     before = dict.fromkeys(limits, Taken(finished=Amounts(cpu=finished)))
-    judgement = quotas.judge(wants, limits, before)
+    judgement = quota_gate.judge(wants, limits, before)
     assert sorted([*allowed(judgement), *judgement.refused]) == list(range(len(tasks)))
     chosen: list[Pending] = [want.task for want in wants if want.task.id not in judgement.refused]
     for scope, quota in limits.items():

@@ -9,7 +9,7 @@ import structlog
 
 from services.scheduler.owners import Owners
 from services.scheduler.placement.planning import Placement
-from services.scheduler.quotas import QuotaGate, Wanted
+from services.scheduler.quota_gate import QuotaGate, Wanted
 from services.scheduler.start import retries, run_spec, task_directories
 from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from services.scheduler.start.storage_probe import StorageProbe

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from services.scheduler import quotas
+from services.scheduler import quota_gate
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
@@ -14,7 +14,7 @@ from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
 from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
-from services.scheduler.quotas import QuotaGate
+from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Situation
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
@@ -138,7 +138,7 @@ class Situations:
         if not limits:
             return []
         taken = await self._stores.quotas.taken(limits)
-        need = quotas.need_of(task)
+        need = quota_gate.need_of(task)
         return [excess for scope, quota in limits.items() for excess in excesses(scope, quota, taken[scope], need)]
 
 

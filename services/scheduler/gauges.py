@@ -9,7 +9,7 @@ from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.queue.book import Book
-from services.scheduler.quotas import QuotaGate
+from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import counts
 from shared import clock, metrics
 from shared.executors.base import NodeReport
