@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from services.watcher.reconcile import Known
+from services.watcher.reconcile.diff import Known
 from shared.executors.base import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.task import Task, leases_of

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import structlog
 
-from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
-from services.watcher.liveness import Liveness
-from services.watcher.missed import Missed
-from services.watcher.reconcile import Action, Known, LookForMissing, NoteEnd, reconcile
+from services.watcher.reconcile.diff import Action, Known, LookForMissing, NoteEnd, reconcile
+from services.watcher.reconcile.enact import Enactor
+from services.watcher.reconcile.missed_events import Missed
+from services.watcher.reconcile.node_loss import Patience
+from services.watcher.reconcile.settle import Settler
+from services.watcher.reconcile.zombies import Liveness
 from services.watcher.sampling import Sampler
-from services.watcher.settle import Settler
-from services.watcher.silence import Patience
 from shared import errors, lifetime, metrics
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus

@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.watcher import intents
 from services.watcher.ageing import Ageing
 from services.watcher.census import Census
-from services.watcher.enact import Enactor
 from services.watcher.limits import Limits
-from services.watcher.liveness import Liveness
 from services.watcher.mailer import Mailer
 from services.watcher.node import NodeWatch
 from services.watcher.notices import Notifier
 from services.watcher.purge import Purger
-from services.watcher.record import Recorder
+from services.watcher.reconcile import waiting_kills
+from services.watcher.reconcile.enact import Enactor
+from services.watcher.reconcile.node_loss import Patience
+from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.settle import Settler
+from services.watcher.reconcile.zombies import Liveness
 from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
-from services.watcher.settle import Settler
-from services.watcher.silence import Patience
 from services.watcher.time_quotas import TimeQuotas
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
@@ -140,7 +140,7 @@ class WatcherService:
         """End waiting tasks that are to be killed."""
         while await self._wakeup.wait(stop, poll=self._settings.poll_seconds):
             try:
-                await intents.kill_waiting(self._stores, self._broker)
+                await waiting_kills.kill_waiting(self._stores, self._broker)
             except errors.Unavailable as error:
                 log.warning("waiting.failed", error=str(error))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.watcher import accounting
+from services.watcher.reconcile import accounting
 from shared import errors
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.models.task import Task

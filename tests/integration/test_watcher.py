@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.watcher import accounting
+from services.watcher.reconcile import accounting
 from shared import clock, errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus

@@ -12,8 +12,8 @@ import pytest
 
 from services.api.scheduler import LeadingScheduler
 from services.scheduler.service import SchedulerService
-from services.watcher import intents
 from services.watcher import service as watcher_service
+from services.watcher.reconcile import waiting_kills
 from services.watcher.time_quotas import TimeQuotas
 from shared import clock
 from shared.broker.broker import Broker
@@ -161,7 +161,7 @@ class Stepped:
         return self.watcher._held[node].watch
 
     async def _watch(self) -> None:
-        await intents.kill_waiting(self.stores, self.broker)
+        await waiting_kills.kill_waiting(self.stores, self.broker)
         await TimeQuotas(self.stores, self.broker, self.settings, holder="stepped").look()
         for node in self.executor.reports.keys() - self.executor.faults.down.keys():
             watch = self._watch_of(node)

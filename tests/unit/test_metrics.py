@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.core import Metric
 
 from services.api import arrivals
-from services.watcher.missed import Missed
+from services.watcher.reconcile.missed_events import Missed
 from shared import errors, exposition, metrics
 from shared.executors.base import Handle
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.watcher import accounting, outcome
-from services.watcher.reconcile import (
+from services.watcher.reconcile import accounting, outcome
+from services.watcher.reconcile.diff import (
     Action,
     Known,
     LookForMissing,

@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from services.watcher.reconcile import NoteEnd
-from services.watcher.record import Recorder
+from services.watcher.reconcile.diff import NoteEnd
+from services.watcher.reconcile.record import Recorder
 from shared import errors, lifetime
 from shared.executors.base import Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.watcher.outcome import Outcome
+from services.watcher.reconcile.outcome import Outcome
 from shared import kills
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Failure, Task, shape_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.watcher import reasons
+from services.watcher.reconcile import reasons
 from shared import durations, kills
 from shared.executors import wrapper
 from shared.executors.base import Boot, Circumstances, Observation

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import structlog
 
-from services.watcher.record import Recorder
-from services.watcher.settle import Settler
+from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.settle import Settler
 from shared import clock, errors, metrics
 from shared.settings import Settings
 from shared.store.silences import Silence

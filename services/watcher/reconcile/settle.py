@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from services.watcher import accounting
+from services.watcher.reconcile import accounting
 from shared import errors, lifetime
 from shared.executors.base import Executor, Handle
 from shared.settings import Settings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.watcher.outcome import KILLED
+from services.watcher.reconcile.outcome import KILLED
 from shared import clock, errors, kills, metrics
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, Intent, TaskStatus

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import structlog
 
-from services.watcher import accounting, moves, outcome
-from services.watcher.moves import about
-from services.watcher.outcome import Outcome
-from services.watcher.reconcile import LookForMissing, NoteEnd, NoteRunning
-from services.watcher.settle import Settler
+from services.watcher.reconcile import accounting, outcome, transitions
+from services.watcher.reconcile.diff import LookForMissing, NoteEnd, NoteRunning
+from services.watcher.reconcile.outcome import Outcome
+from services.watcher.reconcile.settle import Settler
+from services.watcher.reconcile.transitions import about
 from shared import clock, errors, metrics, scripts
 from shared.broker.broker import Broker
 from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
@@ -113,7 +113,7 @@ class Recorder:
         if not ends:
             return []
         now = clock.now()
-        moving = [task.id for task, found in ends if found.again or moves.is_failure(found)]
+        moving = [task.id for task, found in ends if found.again or transitions.is_failure(found)]
         wholes = {whole.id: whole for whole in await self._stores.work.whole(moving)} if moving else {}
         written = [(task, found, self._move(task, found, wholes.get(task.id), now)) for task, found in ends]
         back = [(task, found) for task, found, move in written if move is not None and move.new is TaskStatus.PENDING]
@@ -131,13 +131,13 @@ class Recorder:
 
     def _move(self, task: Placed, found: Outcome, whole: Task | None, now: float) -> Transition | None:
         """None where the task was moved by somebody else since it was read."""
-        if not found.again and not moves.is_failure(found):
-            return moves.end(task, found, now)
+        if not found.again and not transitions.is_failure(found):
+            return transitions.end(task, found, now)
         if whole is None or whole.attempt != task.attempt or whole.status is not task.status:
             return None
         if found.again:
-            return moves.again(task, now)
-        return moves.after_failure(task, whole, found, policy=self._settings.failure_policy, now=now)
+            return transitions.again(task, now)
+        return transitions.after_failure(task, whole, found, policy=self._settings.failure_policy, now=now)
 
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:

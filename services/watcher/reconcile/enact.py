@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.watcher.reconcile import (
+from services.watcher.reconcile.diff import (
     Action,
     LookForMissing,
     NoteEnd,
@@ -18,7 +18,7 @@ from services.watcher.reconcile import (
     Resume,
     Stop,
 )
-from services.watcher.record import Recorder
+from services.watcher.reconcile.record import Recorder
 from shared import errors, metrics
 from shared.executors.base import Executor, Feature, Handle, RunState
 from shared.lifecycle import Intent, Remark

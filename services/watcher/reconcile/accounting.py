@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.watcher.outcome import Outcome
+from services.watcher.reconcile.outcome import Outcome
 from shared import clock
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id
