@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.watcher.limits import Limits
+from services.watcher.limits.enforce import Limits
 from services.watcher.reconcile.diff import Action, Known, LookForMissing, NoteEnd, reconcile
 from services.watcher.reconcile.enact import Enactor
 from services.watcher.reconcile.missed_events import Missed

@@ -12,7 +12,8 @@ import structlog
 
 from services.watcher.ageing import Ageing
 from services.watcher.census import Census
-from services.watcher.limits import Limits
+from services.watcher.limits.enforce import Limits
+from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.mailer import Mailer
 from services.watcher.node import NodeWatch
 from services.watcher.notices import Notifier
@@ -25,7 +26,6 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
-from services.watcher.time_quotas import TimeQuotas
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker
 from shared.claims import Claim

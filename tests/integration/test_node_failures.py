@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.service import SchedulerService
-from services.watcher import disk
+from services.watcher.limits import disk_usage
 from shared import clock
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
@@ -378,7 +378,7 @@ async def test_a_task_whose_directory_holds_too_much_is_killed(scene: Scene) -> 
         task: Task = await scene.task(task_id)
         path = await watcher._directories.prepare(task.place, uid=task.user.uid, gid=task.user.gid, script="x")
         (path / "file").write_bytes(b"x" * size * 1024)
-        assert disk.measure(path, enough=10**9) >= size * 1024
+        assert disk_usage.measure(path, enough=10**9) >= size * 1024
     async with scene.running(watcher):
         over = await scene.until(OVER)
     assert (over.ending, over.exit_code) == (Ending.QUOTA_REACHED, 137)

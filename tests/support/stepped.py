@@ -13,8 +13,8 @@ import pytest
 from services.api.scheduler import LeadingScheduler
 from services.scheduler.service import SchedulerService
 from services.watcher import service as watcher_service
+from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.reconcile import waiting_kills
-from services.watcher.time_quotas import TimeQuotas
 from shared import clock
 from shared.broker.broker import Broker
 from shared.executors import base, fake

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.watcher import disk
+from services.watcher.limits import disk_usage
 from shared.storage import trees
 
 MUCH = 10**12
@@ -31,7 +31,7 @@ def test_all_that_is_below_is_added_up(tmp_path: Path) -> None:
     for number, file in enumerate(files):
         fill(file, 40 * (number + 1))
     expected = on_disk(*files, tmp_path / "a", tmp_path / "a" / "b")
-    assert disk.measure(tmp_path, enough=MUCH) == expected >= 240 * 1024
+    assert disk_usage.measure(tmp_path, enough=MUCH) == expected >= 240 * 1024
 
 
 def test_links_are_not_followed_and_a_file_with_two_names_counts_once(tmp_path: Path) -> None:
@@ -44,13 +44,13 @@ def test_links_are_not_followed_and_a_file_with_two_names_counts_once(tmp_path: 
     (inside / "folder").symlink_to(outside)
     os.link(inside / "mine", inside / "again")
     links = on_disk(inside / "file", inside / "folder")
-    assert disk.measure(inside, enough=MUCH) == on_disk(inside / "mine") + links
+    assert disk_usage.measure(inside, enough=MUCH) == on_disk(inside / "mine") + links
 
 
 def test_a_file_with_holes_counts_what_it_takes(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(10**12)
-    assert disk.measure(tmp_path, enough=MUCH) < 1024**2
+    assert disk_usage.measure(tmp_path, enough=MUCH) < 1024**2
 
 
 def test_no_tree_is_too_deep(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_no_tree_is_too_deep(tmp_path: Path) -> None:
     os.close(here)
     before = len(os.listdir("/proc/self/fd"))
     try:
-        assert disk.measure(tmp_path, enough=MUCH) >= 400 * 1024
+        assert disk_usage.measure(tmp_path, enough=MUCH) >= 400 * 1024
         assert len(os.listdir("/proc/self/fd")) == before
     finally:
         trees.remove(tmp_path / ("d" * 100))
@@ -75,18 +75,18 @@ def test_no_tree_is_too_deep(tmp_path: Path) -> None:
 def test_it_is_not_looked_further_than_needed(tmp_path: Path) -> None:
     for number in range(50):
         fill(tmp_path / str(number), 8)
-    assert 16 * 1024 < disk.measure(tmp_path, enough=16 * 1024) <= 24 * 1024
+    assert 16 * 1024 < disk_usage.measure(tmp_path, enough=16 * 1024) <= 24 * 1024
 
 
 def test_a_measure_that_is_given_up_says_what_it_has(tmp_path: Path) -> None:
     fill(tmp_path / "file", 40)
     cancelled = threading.Event()
     cancelled.set()
-    assert disk.measure(tmp_path, enough=MUCH, cancelled=cancelled) == 0
+    assert disk_usage.measure(tmp_path, enough=MUCH, cancelled=cancelled) == 0
 
 
 async def test_what_is_gone_holds_nothing_and_the_thread_is_humble(tmp_path: Path) -> None:
-    with disk.Measurer() as measurer:
+    with disk_usage.Measurer() as measurer:
         assert await measurer.measure(tmp_path / "gone", enough=MUCH) == 0
         thread = next(iter(measurer._thread._threads))
         assert thread.native_id is not None
@@ -102,6 +102,6 @@ def test_other_file_systems_are_not_entered(tmp_path: Path) -> None:
         pytest.skip("no tmpfs can be mounted here")
     try:
         fill(point / "large", 400)
-        assert disk.measure(tmp_path, enough=MUCH) < 400 * 1024
+        assert disk_usage.measure(tmp_path, enough=MUCH) < 400 * 1024
     finally:
         subprocess.run(["umount", str(point)], check=True, timeout=20)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.watcher.lifespans import Expired, Lifespans
+from services.watcher.limits.lifespans import Expired, Lifespans
 from shared.lifecycle import Intent, TaskStatus
 from shared.store.work import Placed
 from tests.support import samples

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from services.watcher.disk import Measurer
-from services.watcher.lifespans import Lifespans
+from services.watcher.limits.disk_usage import Measurer
+from services.watcher.limits.lifespans import Lifespans
 from shared import clock, durations, errors, lifetime, sizes
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Cause
