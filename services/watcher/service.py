@@ -14,9 +14,9 @@ from services.watcher.ageing import Ageing
 from services.watcher.census import Census
 from services.watcher.limits.enforce import Limits
 from services.watcher.limits.time_quotas import TimeQuotas
-from services.watcher.mailer import Mailer
+from services.watcher.mail.mailer import Mailer
+from services.watcher.mail.outbox_writer import Notifier
 from services.watcher.node import NodeWatch
-from services.watcher.notices import Notifier
 from services.watcher.purge import Purger
 from services.watcher.reconcile import waiting_kills
 from services.watcher.reconcile.enact import Enactor

@@ -10,8 +10,8 @@ import pytest
 
 from services.scheduler.arrays import expand as scheduling
 from services.scheduler.arrays import open_arrays
-from services.watcher.letters import notice
-from services.watcher.notices import owed
+from services.watcher.mail.outbox_writer import owed
+from services.watcher.mail.templates import notice
 from shared import arrays, clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
 from shared.models.notice import NoticeEvent

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.watcher import letters, mailer
-from services.watcher.mailer import Mailer
-from services.watcher.notices import Notifier
-from services.watcher.post import Post
+from services.watcher.mail import mailer, templates
+from services.watcher.mail.mailer import Mailer
+from services.watcher.mail.outbox_writer import Notifier
+from services.watcher.mail.smtp import Post
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.notice import NoticeEvent
@@ -219,8 +219,8 @@ async def test_a_server_with_tls_and_a_login_is_spoken_to_only_if_both_fit(
             "smtp_password": "may-send",
         }
         configured = Settings(**{**settings.model_dump(), **box.settings(), **login, **changes})
-        notice = letters.notice(samples.task(**OVER), NoticeEvent.OVER, to="alice@lab.test", directory="/d")
-        letter = letters.message(notice, sender="godocker@lab.test")
+        notice = templates.notice(samples.task(**OVER), NoticeEvent.OVER, to="alice@lab.test", directory="/d")
+        letter = templates.message(notice, sender="godocker@lab.test")
         if sent:
             await Post(configured).send(letter, to="alice@lab.test")
         else:

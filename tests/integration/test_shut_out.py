@@ -13,7 +13,7 @@ import pytest
 from jose import jwt
 
 from godocker import accounts
-from services.watcher.notices import Notifier
+from services.watcher.mail.outbox_writer import Notifier
 from shared import clock
 from shared.auth.permissions import Action
 from shared.lifecycle import Ending, TaskStatus

@@ -11,14 +11,14 @@ from aiosmtplib.email import flatten_message
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.watcher import letters
+from services.watcher.mail import templates
 from shared.models.notice import Notice
 
 
 def sent(subject: str) -> bytes:
     """The mail as it goes over the wire."""
     notice = Notice(id="1-1-over", to="alice@lab.test", subject=subject, text="x", at=1.0)
-    return flatten_message(letters.message(notice, sender="godocker@lab.test"))
+    return flatten_message(templates.message(notice, sender="godocker@lab.test"))
 
 
 def check(subject: str) -> None:

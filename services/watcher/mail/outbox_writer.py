@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import structlog
 
-from services.watcher import letters
+from services.watcher.mail import templates
 from shared import addresses, errors, lifetime
 from shared.lifecycle import ENDED
 from shared.models.notice import NoticeEvent
@@ -53,7 +53,7 @@ class Notifier:
             log.info("notice.owner_shut_out", task_id=task.id, user=owner.id)
         elif owner is not None and owner.email and addresses.is_address(owner.email):
             directory = str(self._directories.path(task.place))
-            notices = [letters.notice(task, event, to=owner.email, directory=directory) for event in owed(task)]
+            notices = [templates.notice(task, event, to=owner.email, directory=directory) for event in owed(task)]
             await self._stores.outbox.write(notices)
         else:
             log.warning("notice.no_address", task_id=task.id, user=task.user.id)

@@ -7,8 +7,8 @@ import uuid
 
 import structlog
 
-from services.watcher import letters
-from services.watcher.post import DEADLINE, Post
+from services.watcher.mail import templates
+from services.watcher.mail.smtp import DEADLINE, Post
 from shared import clock, errors, lifetime, metrics
 from shared.models.notice import Notice
 from shared.settings import Settings
@@ -55,7 +55,7 @@ class Mailer:
             return False
         sender = self._settings.mail_from or ""
         try:
-            await self._post.send(letters.message(notice, sender=sender), to=notice.to)
+            await self._post.send(templates.message(notice, sender=sender), to=notice.to)
         except (errors.MailRefused, ValueError) as error:  # ValueError: it cannot be made into a message
             await self._give_up(notice, str(error))
         except errors.MailUnavailable as error:

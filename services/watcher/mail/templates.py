@@ -7,7 +7,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from services.watcher import subjects
+from services.watcher.mail import subjects
 from shared.lifecycle import Ending
 from shared.models.notice import Notice, NoticeEvent, notice_id
 from shared.models.task import Task
