@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.watcher.ageing import Ageing
 from services.watcher.census import Census
+from services.watcher.cleanup.archival import Ageing
+from services.watcher.cleanup.purge import Purger
+from services.watcher.cleanup.user_deletion import Retention
 from services.watcher.limits.enforce import Limits
 from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.mail.mailer import Mailer
 from services.watcher.mail.outbox_writer import Notifier
 from services.watcher.node import NodeWatch
-from services.watcher.purge import Purger
 from services.watcher.reconcile import waiting_kills
 from services.watcher.reconcile.enact import Enactor
 from services.watcher.reconcile.node_loss import Patience
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
-from services.watcher.retention import Retention
 from services.watcher.sampling import Sampler
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker

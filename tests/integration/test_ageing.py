@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.watcher import ageing
-from services.watcher.ageing import DAY, Ageing
-from services.watcher.purge import Purger
+from services.watcher.cleanup import archival
+from services.watcher.cleanup.archival import DAY, Ageing
+from services.watcher.cleanup.purge import Purger
 from shared.lifecycle import TaskStatus
 from shared.models.task import Place, Purge
 from shared.settings import Settings
@@ -55,8 +55,8 @@ async def test_a_task_that_has_been_over_for_longer_is_archived_and_its_files_go
 async def test_a_round_ends_after_so_many_and_the_next_goes_on(
     indexed: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ageing, "BATCH", 3)
-    monkeypatch.setattr(ageing, "BATCHES", 2)
+    monkeypatch.setattr(archival, "BATCH", 3)
+    monkeypatch.setattr(archival, "BATCHES", 2)
     for task_id in range(1, 9):
         await add(indexed, task_id, days=40 + task_id)
     first = duty(indexed, settings)
@@ -69,7 +69,7 @@ async def test_a_round_ends_after_so_many_and_the_next_goes_on(
 
 
 async def test_one_watcher_at_a_time_does_it(indexed: Stores, settings: Settings) -> None:
-    await indexed.leases.acquire(ageing.LEASE, "another", seconds=60)
+    await indexed.leases.acquire(archival.LEASE, "another", seconds=60)
     await add(indexed, 1, days=60)
     assert not await duty(indexed, settings).archive()
     assert await statuses(indexed) == {1: OVER}

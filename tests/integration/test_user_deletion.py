@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.watcher.purge import Purger
-from services.watcher.retention import Retention
+from services.watcher.cleanup.purge import Purger
+from services.watcher.cleanup.user_deletion import Retention
 from shared import clock, errors, lifetime
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
