@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.watcher.census import Census
 from services.watcher.cleanup.archival import Ageing
 from services.watcher.cleanup.purge import Purger
 from services.watcher.cleanup.user_deletion import Retention
@@ -25,6 +24,7 @@ from services.watcher.reconcile.node_loss import Patience
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
+from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
 from shared import breaks, claims, clock, errors, lifetime, metrics, serving
 from shared.broker.broker import Broker

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.watcher import adoption
 from services.watcher.reconcile.diff import Known
+from services.watcher.restore import adoption
 from shared import arrays, clock
 from shared.executors import base, fake
 from shared.lifecycle import ACTIVE, TRANSITIONS, Ending, Intent, TaskStatus

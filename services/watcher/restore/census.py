@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from services.watcher import adoption
 from services.watcher.reconcile import accounting
 from services.watcher.reconcile.diff import Known
+from services.watcher.restore import adoption
 from shared import arrays, clock, errors, lifetime
 from shared.executors.base import Executor, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
