@@ -17,7 +17,7 @@ from services.watcher.limits.enforce import Limits
 from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.mail.mailer import Mailer
 from services.watcher.mail.outbox_writer import Notifier
-from services.watcher.node import NodeWatch
+from services.watcher.node_watch import NodeWatch
 from services.watcher.reconcile import waiting_kills
 from services.watcher.reconcile.enact import Enactor
 from services.watcher.reconcile.node_loss import Patience
