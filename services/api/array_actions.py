@@ -7,7 +7,7 @@ from itertools import islice
 
 import structlog
 
-from services.api import arrays
+from services.api.admission import arrays
 from services.api.context import Context
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus

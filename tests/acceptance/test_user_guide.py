@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from services.api import admission
+from services.api.admission import submission
 from services.api.wire.submission import TaskIn
 from shared.executors.base import Feature
 from shared.models.project import Project
@@ -66,7 +66,7 @@ def test_every_block_is_run_or_checked() -> None:
 
 @pytest.mark.parametrize("text", [text for _, language, text in blocks() if language == "json"])
 def test_a_task_of_the_page_is_accepted_where_there_is_all_that_it_asks_for(text: str) -> None:
-    admission.admit(
+    submission.admit(
         TaskIn.model_validate(json.loads(text)),
         owner=samples.user(),
         settings=Settings(),

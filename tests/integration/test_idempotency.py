@@ -16,7 +16,7 @@ import httpx
 import orjson
 import pytest
 
-from services.api import arrivals, idempotency
+from services.api.admission import idempotency, lookup
 from shared import errors
 from shared.models.user import User
 from shared.settings import Settings, Volume
@@ -501,7 +501,7 @@ async def test_a_batch_that_names_more_than_can_be_looked_up_in_time_is_told_so(
         return await get(project_id)
 
     monkeypatch.setattr(gateway.stores.projects, "get", slow)
-    monkeypatch.setattr(arrivals, "_LOOKUPS", 0.05)
+    monkeypatch.setattr(lookup, "_LOOKUPS", 0.05)
     tasks = [samples.submission(**{"user.project": f"p{number}"}) for number in range(100)]
     refused(await post_batch(gateway, alice, tasks, "k"), 503, "store_unavailable")
     assert await count(gateway) + await count(gateway, "receipts") == 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.api.registries import Registries
+from services.api.admission.registries import Registries
 from shared.settings import Image, Settings
 from tests.support import samples
 from tests.support.gateway import Gateway

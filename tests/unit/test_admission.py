@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.api import admission
+from services.api.admission import submission
 from services.api.wire.submission import TaskIn
 from shared import errors
 from shared.executors.base import Feature
@@ -45,7 +45,7 @@ def admitted(
     features: frozenset[Feature] = ALL,
 ) -> Task:
     sent = TaskIn.model_validate(document)
-    return admission.admit(sent, owner=owner or samples.user(), settings=settings, features=features, now=samples.NOW)
+    return submission.admit(sent, owner=owner or samples.user(), settings=settings, features=features, now=samples.NOW)
 
 
 def refused(document: dict[str, Any], **how: Any) -> dict[str, str]:
@@ -432,7 +432,7 @@ def test_any_document_is_admitted_or_refused_with_its_fields_and_nothing_else_is
     except ValidationError:
         return
     try:
-        task = admission.admit(sent, owner=samples.user(), settings=SETTINGS, features=ALL, now=samples.NOW)
+        task = submission.admit(sent, owner=samples.user(), settings=SETTINGS, features=ALL, now=samples.NOW)
     except errors.InvalidInput as error:
         named = [field.path for field in error.fields]
     else:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api import arrays as asked
+from services.api.admission import arrays as asked
 from services.api.wire.submission import TaskIn
 from services.scheduler.start import run_spec
 from shared import arrays

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api import images
+from services.api.admission import images
 
 GOOD = [
     "busybox",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.api import oddities, unknown_fields
+from services.api.admission import unknown_fields, warnings
 from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
 from shared import errors
@@ -30,7 +30,7 @@ NODES = [node(gpus=["0"], labels={"storage": "ssd"}), node("n2", cpus=32, gb=8)]
 
 def told(document: dict[str, Any], nodes: list[Node] = NODES) -> list[str]:
     sent = TaskIn.model_validate(document)
-    return oddities.sentences(oddities.found(sent, document, settings=SETTINGS, nodes=nodes))
+    return warnings.sentences(warnings.found(sent, document, settings=SETTINGS, nodes=nodes))
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,22 @@ def test_a_whole_task_that_is_sent_again_has_no_unknown_field(status: TaskStatus
 
 def test_many_unknown_fields_are_named_up_to_a_bound() -> None:
     assert len([*unknown_fields.found({f"x{number}": 1 for number in range(100_000)})]) == unknown_fields.MOST
-    many = [*unknown_fields.found({"x": 1})] * (oddities.MOST + 5)
-    assert oddities.sentences(many)[-1] == "there are more warnings"
-    assert len(oddities.sentences(many)) == oddities.MOST + 1
+    many = [*unknown_fields.found({"x": 1})] * (warnings.MOST + 5)
+    assert warnings.sentences(many)[-1] == "there are more warnings"
+    assert len(warnings.sentences(many)) == warnings.MOST + 1
 
 
 def test_who_wants_none_is_refused_with_path_and_rule() -> None:
     document = samples.submission(**{"requirements.cpus": 2})
-    odd = oddities.found(TaskIn.model_validate(document), document, settings=SETTINGS, nodes=NODES)
+    odd = warnings.found(TaskIn.model_validate(document), document, settings=SETTINGS, nodes=NODES)
     with pytest.raises(errors.InvalidInput) as caught:
-        oddities.check(oddities.numbered(3, odd))
+        warnings.check(warnings.numbered(3, odd))
     assert str(caught.value) == "3.requirements.cpus: is not known and is ignored; did you mean cpu?"
-    oddities.check([])
+    warnings.check([])
 
 
 def test_a_verdict_of_the_scheduler_counts_where_it_is_never() -> None:
     reasons = [{"code": "quota", "text": "alice has used all of their quota"}]
-    (found,) = oddities.of_verdict({"verdict": "never", "reasons": reasons})
+    (found,) = warnings.of_verdict({"verdict": "never", "reasons": reasons})
     assert "alice has used all" in found.rule
-    assert oddities.of_verdict({"verdict": "waiting", "reasons": reasons}) == []
+    assert warnings.of_verdict({"verdict": "waiting", "reasons": reasons}) == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.api import admission
+from services.api.admission import submission
 from services.api.wire.submission import TaskIn
 from shared import errors
 from shared.executors.base import Feature
@@ -19,7 +19,7 @@ ALL = frozenset(Feature)
 
 
 def admitted(features: frozenset[Feature] = ALL, settings: Settings | None = None, **fields: Any) -> Task:
-    return admission.admit(
+    return submission.admit(
         TaskIn.model_validate(samples.submission(**fields)),
         owner=samples.user(),
         settings=settings or Settings(),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api import admission
+from services.api.admission import submission
 from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
 from shared.executors.base import Feature
@@ -284,7 +284,7 @@ def test_a_task_that_waits_always_has_a_reason(
 def test_a_task_that_was_read_can_be_sent_back_as_a_new_one(status: TaskStatus) -> None:
     copied = TaskIn.model_validate(orjson.loads(orjson.dumps(shown(of(status)))))
     settings = Settings().model_copy(update={"executor": "fake"})
-    new = admission.admit(copied, owner=samples.user(), settings=settings, features=frozenset(Feature), now=NOW)
+    new = submission.admit(copied, owner=samples.user(), settings=settings, features=frozenset(Feature), now=NOW)
     assert new.spec == of(status).spec
     assert new.id == 0
 

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from fastapi import Body, Request
 
-from services.api import idempotency, oddities, routers
-from services.api.arrivals import Arrivals, refusals_counted
+from services.api import routers
+from services.api.admission import idempotency, warnings
+from services.api.admission.idempotency import SentKey
+from services.api.admission.lookup import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
-from services.api.idempotency import SentKey
 from services.api.routes.creation import StrictAsked, warned
 from services.api.wire.answers import AddedMany, Json
 from services.api.wire.submission import TaskIn
@@ -54,9 +55,9 @@ async def create_tasks(
     for number, (one, document) in enumerate(zip(sent, documents, strict=True)):
         if number % _AT_A_TIME == 0:
             await asyncio.sleep(0)
-        if len(odd) > oddities.MOST:
+        if len(odd) > warnings.MOST:
             break
-        odd += oddities.numbered(number, oddities.found(one, document, settings=here.settings, nodes=nodes))
+        odd += warnings.numbered(number, warnings.found(one, document, settings=here.settings, nodes=nodes))
 
     async def admit() -> list[Task]:
         await here.check_open()
@@ -64,7 +65,7 @@ async def create_tasks(
             raise errors.InvalidInput.of("body", f"must hold at most {here.settings.max_batch} tasks")
         tasks = await Arrivals(here, user).admit_all(sent)
         if strict:
-            oddities.check(odd)
+            warnings.check(odd)
         return tasks
 
     with refusals_counted():

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from services.api import explanations, idempotency, oddities, routers
-from services.api.arrivals import Arrivals, refusals_counted
+from services.api import explanations, routers
+from services.api.admission import idempotency, warnings
+from services.api.admission.idempotency import SentKey
+from services.api.admission.lookup import Arrivals, refusals_counted
 from services.api.dependencies import Caller, Here
 from services.api.errors import AUTHENTICATED, responses
-from services.api.idempotency import SentKey
 from services.api.wire.answers import Added, Json
 from services.api.wire.explanation import DryRun
 from services.api.wire.submission import TaskIn
@@ -49,13 +50,13 @@ async def create_task(
     `warnings` names unknown fields with the nearest known name, amounts that no node has, and first lines of scripts that do not
     work. With `?strict=true` the task is refused instead.
     """
-    odd = oddities.found(sent, await request.json(), settings=here.settings, nodes=await here.nodes.get())
+    odd = warnings.found(sent, await request.json(), settings=here.settings, nodes=await here.nodes.get())
 
     async def admit() -> Task:
         await here.check_open()
         task = await Arrivals(here, user).admit(sent)
         if strict:
-            oddities.check(odd)
+            warnings.check(odd)
         return task
 
     async def admit_whole() -> list[Task]:
@@ -64,9 +65,9 @@ async def create_task(
     with refusals_counted():
         if dry_run:
             explanation = await explanations.of_unsent(here, await admit())
-            odd = odd or oddities.of_verdict(explanation)
+            odd = odd or warnings.of_verdict(explanation)
             if strict:
-                oddities.check(odd)
+                warnings.check(odd)
             return Json({"msg": "Task would be added", "explanation": explanation} | warned(odd))
         key = await idempotency.key_of(request, user, sent_key)
         if key is None:
@@ -77,4 +78,4 @@ async def create_task(
 
 
 def warned(odd: Sequence[FieldError]) -> dict[str, Any]:
-    return {"warnings": oddities.sentences(odd)} if odd else {}
+    return {"warnings": warnings.sentences(odd)} if odd else {}

@@ -8,7 +8,8 @@ import structlog
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, arrays, requirements, routers, sharing, strict, task_answers
+from services.api import array_actions, routers, sharing, strict, task_answers
+from services.api.admission import arrays, requirements
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, Shared, Token

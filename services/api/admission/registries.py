@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from services.api import images
+from services.api.admission import images
 from shared import clock
 from shared.settings import Settings
 

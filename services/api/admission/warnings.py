@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from services.api import unknown_fields
+from services.api.admission import unknown_fields
 from services.api.wire import submission
 from services.api.wire.explanation import Verdict
 from shared import durations, errors, scripts

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from services.api import admission, predecessors, requests
 from services.api import errors as api_errors
+from services.api import requests
+from services.api.admission import dependencies, submission
 from services.api.context import Context
 from services.api.wire.submission import TaskIn
 from shared import clock, conditions, errors, metrics
@@ -43,7 +44,7 @@ class Arrivals:
             return await self._admit(sent)
 
     async def _admit(self, sent: TaskIn) -> Task:
-        task = admission.admit(
+        task = submission.admit(
             sent,
             owner=await self._owner(sent),
             project=await self._project(sent),
@@ -115,7 +116,7 @@ class Arrivals:
             raise errors.InvalidInput(
                 [
                     FieldError(path, f"there is no task {one}")
-                    for path, one in predecessors.named(sent)
+                    for path, one in dependencies.named(sent)
                     if one not in found
                 ]
             )
@@ -130,7 +131,7 @@ class Arrivals:
         return permissions.allows(role, Action.SEE_TASK)
 
     async def _project(self, sent: TaskIn) -> Project | None:
-        wanted = admission.wanted_project(sent)
+        wanted = submission.wanted_project(sent)
         if wanted not in self._projects:
             self._projects[wanted] = await self._here.stores.projects.get(wanted)
         return self._projects[wanted]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from services.api import arrays, predecessors
+from services.api.admission import arrays, dependencies
 from services.api.wire import submission
 from shared import durations, sizes
 from shared.errors import FieldError
@@ -51,7 +51,7 @@ def wanted(sent: submission.TaskIn) -> dict[str, Any]:
         "restarts": wants.failure_policy or 0,
         "lifespan": durations.parse(wants.maxlifespan) if wants.maxlifespan else None,
         "ticket_share": wants.ticket_share,
-        "depends": predecessors.wanted(sent),
+        "depends": dependencies.wanted(sent),
     }
 
 
@@ -62,7 +62,7 @@ def problems(
     wants = sent.requirements or submission.RequirementsIn()
     yield from _not_carried_out(sent, settings)
     yield from arrays.problems(sent, settings)
-    yield from predecessors.problems(sent)
+    yield from dependencies.problems(sent)
     yield from _device_problems(wants, settings, features)
     yield from _label_problems(wants)
     yield from _network_problems(sent, settings, features)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from services.api import arrays, images, requirements
+from services.api.admission import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
 from shared import addresses, errors, lifecycle, scripts
