@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from services.api import explanations
+from services.api.answers import explanations
 from services.api.wire import task as wire
 from services.api.wire.explanation import Explanation
 from services.scheduler.arrays import expand as scheduling

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from starlette.types import Message
 
-from services.api import task_answers
+from services.api.answers import tasks as task_answers
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.node import Verdict

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.api import guests, offer, sums
+from services.api import guests
+from services.api.answers import public_config, usage_and_billing
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire
 from services.api.wire import user as user_wire
@@ -122,7 +123,7 @@ def test_a_dynamic_field_is_named_once() -> None:
 
 def test_the_dynamic_fields_are_offered_to_clients() -> None:
     settings = Settings(dynamic_fields=[DynamicField(name="maxlifespan"), DynamicField(name="x", admin_only=True)])
-    offered = offer.offered(settings, frozenset(), version="1")
+    offered = public_config.offered(settings, frozenset(), version="1")
     assert offered["dynamic_fields"] == [
         {"name": "maxlifespan", "admin_only": False},
         {"name": "x", "admin_only": True},
@@ -143,7 +144,7 @@ def test_the_dynamic_fields_are_offered_to_clients() -> None:
     ],
 )
 def test_a_month_begins_and_ends_at_midnight_utc(year: int, month: int, start: str, end: str) -> None:
-    first, last = sums.bounds(year, month)
+    first, last = usage_and_billing.bounds(year, month)
     assert (clock.day(first), clock.day(last)) == (start, end)
     assert first % 86400 == last % 86400 == 0
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, strict, task_answers
+from services.api import array_actions, routers, strict
+from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
@@ -48,7 +49,7 @@ async def archive_task(task: Managed, here: Here) -> Json:
         await array_actions.archive_all(here, task, now=now)
     move = array_actions.archiving(task.id, task.attempt, now)
     moved = await here.stores.tasks.transition(move) if task.status == "over" else None
-    return await task_answers.one(here, moved or await here.stores.views.get(task.id) or task)
+    return await tasks.one(here, moved or await here.stores.views.get(task.id) or task)
 
 
 @router.delete(
@@ -71,7 +72,7 @@ async def delete_task(task: Managed, here: Here, user: Caller) -> Json:
     if not await here.stores.tasks.delete([task.id]):
         raise array_actions.not_stored(task)
     log.info("task.delete_asked", task_id=task.id, user=task.user.id, by=user.id)
-    return await task_answers.one(here, task)
+    return await tasks.one(here, task)
 
 
 @router.get("/archive/{days}", name="archive_old_tasks_by_get", deprecated=True, **_ARCHIVE_OLD)

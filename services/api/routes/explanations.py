@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.api import explanations, routers
+from services.api import routers
+from services.api.answers import explanations
 from services.api.dependencies import Here, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json

@@ -7,7 +7,8 @@ from typing import Annotated
 import structlog
 from fastapi import Query
 
-from services.api import routers, sums
+from services.api import routers
+from services.api.answers import usage_and_billing
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.subjects import project_for
@@ -102,7 +103,7 @@ async def delete_project(project: Administered, here: Here) -> Json:
     summary="Get the usage of a project, day by day",
 )
 async def get_project_usage(project: Counted, here: Here) -> Json:
-    return Json(await sums.days(here, "project", project.id, since=project.usage_since))
+    return Json(await usage_and_billing.days(here, "project", project.id, since=project.usage_since))
 
 
 @router.delete(
@@ -133,7 +134,9 @@ async def get_project_billing(
     force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
 ) -> Json:
     return Json(
-        await sums.month(here, "project", project.id, year=year, month=month, force=force, since=project.created_at)
+        await usage_and_billing.month(
+            here, "project", project.id, year=year, month=month, force=force, since=project.created_at
+        )
     )
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
-from services.api import routers, task_answers
+from services.api import routers
+from services.api.answers import tasks
 from services.api.context import Context
 from services.api.dependencies import Caller, Here, MaybeCaller
 from services.api.errors import AUTHENTICATED, responses
@@ -155,5 +156,5 @@ async def _seen_task(here: Context, caller: User, task_id: int) -> Task:
 
 async def _specification(here: Context, task: Task) -> dict[str, Any]:
     """What the task was made from."""
-    (document,) = await task_answers.documents(here, [task])
+    (document,) = await tasks.documents(here, [task])
     return wire.specification(document)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from fastapi import Path
 from starlette.responses import RedirectResponse
 
-from services.api import offer, routers
+from services.api import routers
+from services.api.answers import public_config
 from services.api.context import Context
 from services.api.dependencies import Here, MaybeCaller
 from services.api.errors import AUTHENTICATED
@@ -34,7 +35,7 @@ async def ping() -> Json:
 
 @router.get("/config", response_model=dict[str, Any], summary="Get what tasks may ask for here")
 async def get_config(here: Here) -> Json:
-    return Json(offer.offered(here.settings, here.features, version=serving.VERSION))
+    return Json(public_config.offered(here.settings, here.features, version=serving.VERSION))
 
 
 @router.get("/image", response_model=dict[str, int], responses=AUTHENTICATED, summary="Count tasks by image")

@@ -8,8 +8,9 @@ import structlog
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, routers, sharing, strict, task_answers
+from services.api import array_actions, routers, sharing, strict
 from services.api.admission import arrays, requirements
+from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, Shared, Token
@@ -41,7 +42,7 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: 
     now = clock.now()
     if intent is Intent.RESCHEDULE and task.array is not None:
         await array_actions.reschedule_all(here, task, by=by.id)
-        return await task_answers.one(here, task)
+        return await tasks.one(here, task)
     # The parent of an array never runs itself: it keeps what is wanted of its children.
     at = TaskStatus.RUNNING if task.array is None else TaskStatus.PENDING
     asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[at], by=by.id) if can else None
@@ -55,7 +56,7 @@ async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: 
     now_is = asked or await here.stores.views.get(task.id) or task
     if asked is None and now_is.status in ENDED:
         raise _over(now_is)  # it came to its end meanwhile
-    return await task_answers.one(here, now_is)
+    return await tasks.one(here, now_is)
 
 
 def _over(task: Task) -> errors.Conflict:
@@ -174,7 +175,7 @@ async def unshare_task(task: Owned, here: Here, user: Caller) -> Json:
     summary="Get a task as a signed token (JWT), for services that share the secret",
 )
 async def get_task_token(task: Visible, here: Here) -> Json:
-    document = (await task_answers.documents(here, [task]))[0]
+    document = (await tasks.documents(here, [task]))[0]
     secret = here.settings.shared_secret_passphrase.get_secret_value()
     return Json({"token": tokens.make_task(document, secret=secret, now=clock.now(), seconds=TASK_TOKEN_SECONDS)})
 

@@ -8,7 +8,8 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from services.api import routers, task_answers
+from services.api import routers
+from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
@@ -52,7 +53,7 @@ class Period(BaseModel):
 async def list_active_tasks(here: Here, user: Caller, project: Project = None) -> Response:
     # Where a project's members share their tasks, its list is everybody's in it.
     owner = None if project is not None and await here.shares(user, project) else user.id
-    return await task_answers.streamed(here, here.stores.lists.active(owner, project=project))
+    return await tasks.streamed(here, here.stores.lists.active(owner, project=project))
 
 
 @router.get(
@@ -63,7 +64,7 @@ async def list_active_tasks(here: Here, user: Caller, project: Project = None) -
     summary="List unfinished tasks of all users, newest first",
 )
 async def list_all_active_tasks(here: Here) -> Response:
-    return await task_answers.streamed(here, here.stores.lists.active(None))
+    return await tasks.streamed(here, here.stores.lists.active(None))
 
 
 @router.get(
@@ -98,10 +99,10 @@ async def list_finished_tasks(
     ones are sorted by number.
     """
     if draw is None:
-        return await task_answers.streamed(here, here.stores.lists.over(Filter(user.id), limit=limit))
+        return await tasks.streamed(here, here.stores.lists.over(Filter(user.id), limit=limit))
     wanted = Filter(user.id, start=start_date, end=end_date, text=regex)
     page = await here.stores.lists.page(wanted, skip=start, limit=limit, order=order_by, reverse=reverse)
-    data = await task_answers.documents(here, page.tasks)
+    data = await tasks.documents(here, page.tasks)
     return Json([{"draw": draw, "data": data, "recordsTotal": page.total, "recordsFiltered": page.filtered}])
 
 
@@ -113,7 +114,7 @@ async def list_finished_tasks(
     summary="List finished tasks of all users, latest first",
 )
 async def list_all_finished_tasks(here: Here, limit: Limit = _LIST) -> Response:
-    return await task_answers.streamed(here, here.stores.lists.over(Filter(None), limit=limit))
+    return await tasks.streamed(here, here.stores.lists.over(Filter(None), limit=limit))
 
 
 @router.post(
@@ -152,4 +153,4 @@ async def page_finished_tasks(
 async def _cursor(here: Here, user: str | None, skip: int, limit: int, period: Period | None) -> Response:
     bounds = period or Period()
     wanted = Filter(user, start=bounds.start, end=bounds.end)
-    return await task_answers.streamed(here, here.stores.lists.over(wanted, skip=skip, limit=limit))
+    return await tasks.streamed(here, here.stores.lists.over(wanted, skip=skip, limit=limit))

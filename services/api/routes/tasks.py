@@ -7,7 +7,8 @@ from typing import Annotated
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, strict, task_answers
+from services.api import array_actions, routers, strict
+from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Counted, Json
@@ -51,7 +52,7 @@ async def count_tasks(status: Counting, here: Here) -> Json:
 
 @router.get("/task/{task_id}", response_model=TaskOut, responses=AUTHENTICATED | responses(404), summary="Get a task")
 async def get_task(task: Visible, here: Here) -> Json:
-    return await task_answers.one(here, task)
+    return await tasks.one(here, task)
 
 
 @router.get(
@@ -61,7 +62,7 @@ async def get_task(task: Visible, here: Here) -> Json:
     summary="Get the status of a task, with its reason",
 )
 async def get_task_status(task: Visible, here: Here) -> Json:
-    return Json({"id": task.id, "status": await task_answers.status(here, task)})
+    return Json({"id": task.id, "status": await tasks.status(here, task)})
 
 
 @router.get(
@@ -74,7 +75,7 @@ async def get_task_status(task: Visible, here: Here) -> Json:
 async def release_task(task: Managed, here: Here) -> Json:
     """A task that is past being created is shown as it is."""
     if task.status is not TaskStatus.CREATED:
-        return await task_answers.one(here, task)
+        return await tasks.one(here, task)
     now = clock.now()
     move = Transition(
         task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=now, fields={"queued_at": now}, intents=[None]
@@ -82,7 +83,7 @@ async def release_task(task: Managed, here: Here) -> Json:
     moved = await here.stores.tasks.transition(move)
     if moved is not None:
         here.hints.pending([moved.id])
-    return await task_answers.one(here, moved or await here.stores.views.get(task.id) or task)
+    return await tasks.one(here, moved or await here.stores.views.get(task.id) or task)
 
 
 @router.delete(
@@ -98,7 +99,7 @@ async def kill_task(task: Managed, here: Here, user: Caller, index: Index = None
     """
     if index is not None:
         part = await array_actions.kill_part(here, task, index, by=user.id)
-        return await task_answers.one(here, part or await here.stores.views.get(task.id) or task)
+        return await tasks.one(here, part or await here.stores.views.get(task.id) or task)
     asked = await here.stores.tasks.ask(task.id, Intent.KILL, at=clock.now(), statuses=sorted(ACTIVE), by=user.id)
     if asked is None:
         asked = await array_actions.kill_unmade(here, task, by=user.id)
@@ -108,4 +109,4 @@ async def kill_task(task: Managed, here: Here, user: Caller, index: Index = None
     if asked is not None and task.array is not None:
         await array_actions.kill_all(here, task, asked)
     # Not asked: it came to its end meanwhile, and is shown with it.
-    return await task_answers.one(here, asked or await here.stores.views.get(task.id) or task)
+    return await tasks.one(here, asked or await here.stores.views.get(task.id) or task)

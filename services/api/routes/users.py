@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query
 
-from services.api import routers, sums
+from services.api import routers
+from services.api.answers import usage_and_billing
 from services.api.dependencies import Caller, Here, permitted
 from services.api.errors import AUTHENTICATED, responses
 from services.api.subjects import user_for
@@ -127,7 +128,7 @@ async def list_user_projects(user: Seen, here: Here) -> Json:
     summary="Get the usage of a user, day by day",
 )
 async def get_user_usage(user: Seen, here: Here) -> Json:
-    return Json(await sums.days(here, "user", user.id))
+    return Json(await usage_and_billing.days(here, "user", user.id))
 
 
 @router.get(
@@ -143,7 +144,7 @@ async def get_user_billing(
     here: Here,
     force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
 ) -> Json:
-    return Json(await sums.month(here, "user", user.id, year=year, month=month, force=force))
+    return Json(await usage_and_billing.month(here, "user", user.id, year=year, month=month, force=force))
 
 
 @router.delete(
