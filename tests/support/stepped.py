@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.api.scheduler import LeadingScheduler
+from services.api.clients.scheduler import LeadingScheduler
 from services.scheduler.service import SchedulerService
 from services.watcher import service as watcher_service
 from services.watcher.limits.time_quotas import TimeQuotas

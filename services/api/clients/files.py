@@ -10,7 +10,7 @@ import httpx
 import structlog
 from starlette.responses import Response
 
-from services.api.fetching import Fetched, Fetcher
+from services.api.clients.streaming import Fetched, Fetcher
 from shared import clock, errors, metrics, streaming
 from shared.auth import grants, moments
 from shared.auth.grants import Grant
