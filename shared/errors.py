@@ -48,7 +48,7 @@ The tree of errors that GoDocker raises on purpose.
     └── StorageError                a task's directory could not be made or read
 
 The docstring of a class is the sentence a user could read. Adapters translate their driver's errors into these; the
-gateway has one table from error to HTTP status (`services/api/errors.py`).
+gateway has one table from error to HTTP status (`services/api/http/errors.py`).
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ from fastapi_offline import FastAPIOffline
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
-from services.api import bodies, described, errors, requests, routers, targets
 from services.api.context import Context
+from services.api.http import bodies, errors, problem_schema, request_ids, routers, targets
 from services.api.routes import (
     app_tokens,
     archive,
@@ -81,7 +81,7 @@ def build(context: Context) -> ASGIApp:
     app.state.context = context
     _expose_metrics(app, public=context.settings.metrics_public)
     limited = bodies.BodyLimit(app, limit=context.settings.max_body)
-    return requests.RequestIds(targets.Targets(limited, app.routes))
+    return request_ids.RequestIds(targets.Targets(limited, app.routes))
 
 
 def document() -> FastAPI:
@@ -102,7 +102,7 @@ def document() -> FastAPI:
     targets.install(app)
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
-    described.install(app)
+    problem_schema.install(app)
     return app
 
 

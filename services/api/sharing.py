@@ -6,7 +6,7 @@ from typing import Any
 
 from services.api import array_actions
 from services.api.context import Context
-from services.api.routers import API
+from services.api.http.routers import API
 from shared import clock
 from shared.auth import shares
 from shared.auth.shares import ShareToken

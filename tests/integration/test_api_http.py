@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pymongo import monitoring
 
 from services.api import app
-from services.api.strict import StrictRoute
+from services.api.http.strict_queries import StrictRoute
 from shared import clock
 from shared.auth import tokens
 from shared.models.user import User

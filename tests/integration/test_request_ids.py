@@ -7,7 +7,7 @@ import re
 import pytest
 import structlog
 
-from services.api.requests import HEADER
+from services.api.http.request_ids import HEADER
 from services.scheduler.start import run_spec
 from shared import arrays
 from shared.executors.docker import body

@@ -17,7 +17,8 @@ import typer
 import yaml
 
 from godocker import cli
-from services.api import app, routers
+from services.api import app
+from services.api.http import routers
 from shared.live import LIVE
 
 ROOT = Path(__file__).parents[2]

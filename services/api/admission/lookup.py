@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from services.api import errors as api_errors
-from services.api import requests
 from services.api.admission import dependencies, submission
 from services.api.context import Context
+from services.api.http import errors as api_errors
+from services.api.http import request_ids
 from services.api.wire.submission import TaskIn
 from shared import clock, conditions, errors, metrics
 from shared.auth import permissions
@@ -54,7 +54,7 @@ class Arrivals:
         )
         if problem := await self._here.registries.problem_of(task.spec.image):
             raise errors.InvalidInput.of("container.image", problem)
-        task.request = requests.current()
+        task.request = request_ids.current()
         task.sent_by = self._caller.id if task.user.id != self._caller.id else None
         if task.spec.depends.ids:
             await self._let_wait(task, sent)

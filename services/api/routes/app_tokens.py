@@ -9,9 +9,9 @@ from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api import routers
 from services.api.dependencies import Caller, Here
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire import user as user_wire
 from services.api.wire.answers import AppTokenMade, AppTokenOut, Json, Message
 from services.api.wire.fields import Line

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, strict
+from services.api import array_actions
 from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers, strict_queries
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
@@ -39,7 +40,7 @@ _ARCHIVE_OLD: dict[str, Any] = {
 # Clients of the original archive by GET. A browser that looks ahead, or a curious click, does not by POST.
 @router.get("/task/{task_id}/archive", name="archive_task_by_get", deprecated=True, **_ARCHIVE)
 @router.post("/task/{task_id}/archive", **_ARCHIVE)
-@strict.changes
+@strict_queries.changes
 async def archive_task(task: Managed, here: Here) -> Json:
     """Its files are removed, its record stays; those of an array with those of all its children. Archiving twice is fine."""
     if task.status not in ENDED:
@@ -77,7 +78,7 @@ async def delete_task(task: Managed, here: Here, user: Caller) -> Json:
 
 @router.get("/archive/{days}", name="archive_old_tasks_by_get", deprecated=True, **_ARCHIVE_OLD)
 @router.post("/archive/{days}", **_ARCHIVE_OLD)
-@strict.changes
+@strict_queries.changes
 async def archive_old_tasks(days: Days, here: Here, user: Caller) -> Json:
     now = clock.now()
     old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)

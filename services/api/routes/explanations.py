@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.api import routers
 from services.api.answers import explanations
 from services.api.dependencies import Here, Visible
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
 from services.api.wire.explanation import Explanation
 

@@ -10,11 +10,12 @@ from fastapi import Depends, Path, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from services.api import bodies, dependencies, routers
+from services.api import dependencies
 from services.api.context import Context
 from services.api.dependencies import Here, TaskId, Visible
-from services.api.errors import AUTHENTICATED, responses
-from services.api.paths import FilePath
+from services.api.http import bodies, routers
+from services.api.http.errors import AUTHENTICATED, responses
+from services.api.http.file_paths import FilePath
 from services.api.subjects import user_for
 from services.api.wire.answers import Entry, Message
 from shared import errors, sizes

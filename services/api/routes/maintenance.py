@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import structlog
 from fastapi import Path
 
-from services.api import routers
 from services.api.dependencies import Here, permitted
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, MaintenanceOut
 from shared import clock, errors
 from shared.auth.permissions import Action

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from services.api import routers
 from services.api.dependencies import Here, permitted
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, ListedNode
 from shared import inventory
 from shared.auth.permissions import Action

@@ -7,10 +7,10 @@ from typing import Annotated
 import structlog
 from fastapi import Query
 
-from services.api import routers
 from services.api.answers import usage_and_billing
 from services.api.dependencies import Caller, Here, permitted
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.subjects import project_for
 from services.api.wire import project as wire
 from services.api.wire.answers import DayOut, Json, Message, MonthOut

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api import routers
 from services.api.dependencies import Here
-from services.api.errors import responses
+from services.api.http import routers
+from services.api.http.errors import responses
 from services.api.pushed import Measurement
 from services.api.wire.answers import Json, Message
 from shared import errors

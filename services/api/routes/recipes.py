@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
-from services.api import routers
 from services.api.answers import tasks
 from services.api.context import Context
 from services.api.dependencies import Caller, Here, MaybeCaller
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire import recipe as wire
 from services.api.wire.answers import Json, Message
 from services.api.wire.recipe import RecipeChange, RecipeIn, RecipeOut, RecipeTitle

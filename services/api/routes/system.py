@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Path
 from starlette.responses import RedirectResponse
 
-from services.api import routers
 from services.api.answers import public_config
 from services.api.context import Context
 from services.api.dependencies import Here, MaybeCaller
-from services.api.errors import AUTHENTICATED
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED
 from services.api.wire.answers import Json, Message, NodeUsage
 from shared import errors, serving
 from shared.models.user import User

@@ -8,11 +8,12 @@ import structlog
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, routers, sharing, strict
+from services.api import array_actions, sharing
 from services.api.admission import arrays, requirements
 from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed, Owned, Visible
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers, strict_queries
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, Shared, Token
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
@@ -68,14 +69,14 @@ def _over(task: Task) -> errors.Conflict:
 
 
 @router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_STEERED, summary="Suspend a running task")
-@strict.changes
+@strict_queries.changes
 async def suspend_task(task: Managed, here: Here, user: Caller) -> Json:
     """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
     return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED, by=user)
 
 
 @router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_STEERED, summary="Resume a suspended task")
-@strict.changes
+@strict_queries.changes
 async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
     return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED, by=user)
 
@@ -86,7 +87,7 @@ async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
     responses=_STEERED,
     summary="Restart a running task on any node",
 )
-@strict.changes
+@strict_queries.changes
 async def reschedule_task(task: Managed, here: Here, user: Caller) -> Json:
     """A task that does not run yet is shown as it is; one that is over can be sent anew."""
     return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED, by=user)
@@ -143,7 +144,7 @@ NewAsked = Annotated[bool, Query(description="Make a new token, which ends the o
     responses=_RESPONSES | responses(403, 409),
     summary="Share a task and its files by a token",
 )
-@strict.changes
+@strict_queries.changes
 async def share_task(task: Owned, here: Here, user: Caller, new: NewAsked = False) -> Json:
     """
     Anybody who sends the token, as `?share=` or in the header `X-GODOCKER-SHARE`, sees the task. Asked again, the answer is the
@@ -161,7 +162,7 @@ async def share_task(task: Owned, here: Here, user: Caller, new: NewAsked = Fals
     responses=_RESPONSES | responses(403),
     summary="Stop sharing a task",
 )
-@strict.changes
+@strict_queries.changes
 async def unshare_task(task: Owned, here: Here, user: Caller) -> Json:
     await here.stores.tasks.set_share(task.id, None)
     log.info("task.unshared", task_id=task.id, user=task.user.id, by=user.id)

@@ -8,10 +8,10 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from services.api import routers
 from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, permitted
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json
 from services.api.wire.fields import Line
 from services.api.wire.task_out import TaskOut, TaskPage

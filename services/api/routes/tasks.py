@@ -7,10 +7,11 @@ from typing import Annotated
 import structlog
 from fastapi import Path, Query
 
-from services.api import array_actions, routers, strict
+from services.api import array_actions
 from services.api.answers import tasks
 from services.api.dependencies import Caller, Here, Managed, Visible
-from services.api.errors import AUTHENTICATED, responses
+from services.api.http import routers, strict_queries
+from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Counted, Json
 from services.api.wire.task_out import TaskOut, TaskStatusOut
 from shared import clock, errors
@@ -71,7 +72,7 @@ async def get_task_status(task: Visible, here: Here) -> Json:
     responses=AUTHENTICATED | responses(403, 404),
     summary="Release a held task",
 )
-@strict.changes
+@strict_queries.changes
 async def release_task(task: Managed, here: Here) -> Json:
     """A task that is past being created is shown as it is."""
     if task.status is not TaskStatus.CREATED:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api.errors import answer
+from services.api.http.errors import answer
 from shared import errors
 
 BODY_TIMEOUT = 30.0  #: seconds in which a body must have arrived

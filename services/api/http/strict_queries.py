@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.types import Scope
 
-from services.api import bodies, json_problems, queries, targets
+from services.api.http import bodies, json_problems, queries, targets
 from services.api.wire.answers import Json
 from shared import errors
 

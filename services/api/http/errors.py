@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from services.api import described
+from services.api.http import problem_schema
 from services.api.wire.answers import ProblemJson
 from shared import errors, problems, validation
 
@@ -127,7 +127,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _described(meaning: str) -> dict[str, Any]:
     # Not by its model: for each error of each route FastAPI would make a validator, which takes long and checks nothing.
-    return {"description": meaning, "content": {ProblemJson.media_type: {"schema": {"$ref": described.PROBLEM}}}}
+    return {"description": meaning, "content": {ProblemJson.media_type: {"schema": {"$ref": problem_schema.PROBLEM}}}}
 
 
 RESPONSES = responses(422, 503)  #: of any route

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from services.api import errors
-from services.api.strict import StrictRoute
+from services.api.http import errors
+from services.api.http.strict_queries import StrictRoute
 from services.api.wire.answers import Json
 
 API = "/api/1.0"
