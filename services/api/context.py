@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from services.api import guests
+from services.api.access import guests
+from services.api.access.login_limit import LoginAttempts
+from services.api.access.logins import Logins
 from services.api.admission.known_nodes import KnownNodes
 from services.api.admission.registries import Registries
-from services.api.attempts import LoginAttempts
 from services.api.clients.files import FilesService
 from services.api.clients.scheduler import LeadingScheduler
 from services.api.hints import Hints
-from services.api.logins import Logins
 from services.api.public_addresses import PublicAddresses
 from services.api.pushed import Pushed
 from services.api.silences import Silences

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.api.attempts import LoginAttempts
+from services.api.access.login_limit import LoginAttempts
 from services.api.hints import Hints
 from shared import errors
 from shared.broker import broker, keys

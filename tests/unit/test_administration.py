@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.api import guests
+from services.api.access import guests
 from services.api.answers import public_config, usage_and_billing
 from services.api.wire import project as project_wire
 from services.api.wire import recipe as recipe_wire

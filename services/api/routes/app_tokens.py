@@ -9,7 +9,7 @@ from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.dependencies import Caller, Here
+from services.api.access.callers import Caller, Here
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire import user as user_wire

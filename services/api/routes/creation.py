@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
+from services.api.access.callers import Caller, Here
 from services.api.admission import idempotency, warnings
 from services.api.admission.idempotency import SentKey
 from services.api.admission.lookup import Arrivals, refusals_counted
 from services.api.answers import explanations
-from services.api.dependencies import Caller, Here
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Added, Json

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from services.api.access.callers import Here, Visible
 from services.api.answers import explanations
-from services.api.dependencies import Here, Visible
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json

@@ -10,13 +10,13 @@ from fastapi import Depends, Path, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from services.api import dependencies
+from services.api.access import callers
+from services.api.access.callers import Here, TaskId, Visible
+from services.api.access.subjects import user_for
 from services.api.context import Context
-from services.api.dependencies import Here, TaskId, Visible
 from services.api.http import bodies, routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.http.file_paths import FilePath
-from services.api.subjects import user_for
 from services.api.wire.answers import Entry, Message
 from shared import errors, sizes
 from shared.auth.grants import Grant, Mode
@@ -65,7 +65,7 @@ async def get_task_file(request: Request, task: Visible, here: Here, path: FileP
 async def _shared_task(
     task_id: TaskId, token: Annotated[str, Path(max_length=256, description="Share token of the task")], here: Here
 ) -> Task:
-    return await dependencies.visible_task(task_id, here, None, token)
+    return await callers.visible_task(task_id, here, None, token)
 
 
 Shared = Annotated[Task, Depends(_shared_task)]

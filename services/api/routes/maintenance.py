@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import structlog
 from fastapi import Path
 
-from services.api.dependencies import Here, permitted
+from services.api.access.callers import Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, MaintenanceOut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from services.api.dependencies import Here, permitted
+from services.api.access.callers import Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, ListedNode

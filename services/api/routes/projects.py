@@ -7,11 +7,11 @@ from typing import Annotated
 import structlog
 from fastapi import Query
 
+from services.api.access.callers import Caller, Here, permitted
+from services.api.access.subjects import project_for
 from services.api.answers import usage_and_billing
-from services.api.dependencies import Caller, Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
-from services.api.subjects import project_for
 from services.api.wire import project as wire
 from services.api.wire.answers import DayOut, Json, Message, MonthOut
 from services.api.wire.fields import Month, Year

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.dependencies import Here
+from services.api.access.callers import Here
 from services.api.http import routers
 from services.api.http.errors import responses
 from services.api.pushed import Measurement

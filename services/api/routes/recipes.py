@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Path
 
+from services.api.access.callers import Caller, Here, MaybeCaller
 from services.api.answers import tasks
 from services.api.context import Context
-from services.api.dependencies import Caller, Here, MaybeCaller
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire import recipe as wire

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import Path
 from starlette.responses import RedirectResponse
 
+from services.api.access.callers import Here, MaybeCaller
 from services.api.answers import public_config
 from services.api.context import Context
-from services.api.dependencies import Here, MaybeCaller
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED
 from services.api.wire.answers import Json, Message, NodeUsage

@@ -8,10 +8,11 @@ import structlog
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from services.api import array_actions, sharing
+from services.api import array_actions
+from services.api.access import sharing
+from services.api.access.callers import Caller, Here, Managed, Owned, Visible
 from services.api.admission import arrays, requirements
 from services.api.answers import tasks
-from services.api.dependencies import Caller, Here, Managed, Owned, Visible
 from services.api.http import routers, strict_queries
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, Message, Shared, Token

@@ -8,8 +8,8 @@ from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from services.api.access.callers import Caller, Here, permitted
 from services.api.answers import tasks
-from services.api.dependencies import Caller, Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json

@@ -8,8 +8,8 @@ import structlog
 from fastapi import Path, Query
 
 from services.api import array_actions
+from services.api.access.callers import Caller, Here, Managed, Visible
 from services.api.answers import tasks
-from services.api.dependencies import Caller, Here, Managed, Visible
 from services.api.http import routers, strict_queries
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Counted, Json

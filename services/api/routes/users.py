@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query
 
+from services.api.access.callers import Caller, Here, permitted
+from services.api.access.subjects import user_for
 from services.api.answers import usage_and_billing
-from services.api.dependencies import Caller, Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
-from services.api.subjects import user_for
 from services.api.wire import project as project_wire
 from services.api.wire import user as wire
 from services.api.wire.answers import DayOut, Json, Message, MonthOut

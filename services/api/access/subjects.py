@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Depends
 
-from services.api.dependencies import Caller, Here
+from services.api.access.callers import Caller, Here
 from services.api.wire.fields import ProjectId, UserId
 from shared import errors
 from shared.auth import permissions

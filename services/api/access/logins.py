@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from services.api.attempts import LoginAttempts
+from services.api.access.login_limit import LoginAttempts
 from shared import errors
 from shared.auth.origins import origin_of
 from shared.auth.providers.factory import Providers
