@@ -12,12 +12,12 @@ from services.api.access.login_limit import LoginAttempts
 from services.api.access.logins import Logins
 from services.api.admission.known_nodes import KnownNodes
 from services.api.admission.registries import Registries
+from services.api.answers.public_addresses import PublicAddresses
+from services.api.answers.unreachable_nodes import Silences
 from services.api.clients.files import FilesService
 from services.api.clients.scheduler import LeadingScheduler
 from services.api.hints import Hints
-from services.api.public_addresses import PublicAddresses
-from services.api.pushed import Pushed
-from services.api.silences import Silences
+from services.api.pushed_metrics import Pushed
 from services.api.submissions import Submissions
 from shared import batching, errors
 from shared.auth.providers import factory as providers

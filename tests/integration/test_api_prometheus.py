@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from services.api import pushed
+from services.api import pushed_metrics
 from shared.settings import Settings
 from tests.support import gateway as gateways
 from tests.support.gateway import Gateway
@@ -82,7 +82,7 @@ async def test_what_is_not_known_is_refused_as_a_whole(pushable: Gateway) -> Non
 
 
 async def test_hosts_do_not_grow_without_end(pushable: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushed, "HOSTS", 3)
+    monkeypatch.setattr(pushed_metrics, "HOSTS", 3)
     assert (await push(pushable, *(stat(host=f"many{number}") for number in range(3)))).status_code == 200
     assert (await push(pushable, stat(host="many4"))).status_code == 422
     assert (await push(pushable, stat(host="many1"))).status_code == 200

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.api import last_lines
+from services.api.answers import last_lines
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Array, Member, Purge
 from shared.settings import Settings

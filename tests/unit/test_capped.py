@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.api import capped
+from services.api.answers import capped
 from shared.models.node import Node
 from tests.support import samples
 

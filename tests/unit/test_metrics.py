@@ -25,7 +25,7 @@ LABELS = {
     *("store", "node"),
     "version",  # of the service
     *("collection", "loop", "where"),
-    *("name", "host"),  # of what is pushed: see services/api/pushed.py for how many
+    *("name", "host"),  # of what is pushed: see services/api/pushed_metrics.py for how many
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from services.api import capped, last_lines
+from services.api.answers import capped, last_lines
 from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.explanation import Verdict

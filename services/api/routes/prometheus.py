@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.api.access.callers import Here
 from services.api.http import routers
 from services.api.http.errors import responses
-from services.api.pushed import Measurement
+from services.api.pushed_metrics import Measurement
 from services.api.wire.answers import Json, Message
 from shared import errors
 
