@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.gateway import NotDone
-from godocker import ports
+from godocker.local import ports
 
 START_TIMEOUT = 20.0
 

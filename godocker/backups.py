@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from godocker import resting
+from godocker.local import own_mongod
 from godocker.progress import Progress
 from shared import clock, errors, serving
 from shared.models.identity import Identity
@@ -48,7 +48,7 @@ def make(settings: Settings, where: Path, *, longest: int = LONGEST) -> Path | N
         raise errors.BackupFailed("a terminal is no place for a backup: redirect the output")
     if where != STANDARD and not where.is_dir():
         raise errors.BackupFailed(f"there is no directory {where}")
-    with resting.database(settings):
+    with own_mongod.database(settings):
         if where != STANDARD:
             return _make_file(patient, where, longest)
         asyncio.run(_dump(patient, sys.stdout.buffer, clock.now(), longest))
@@ -110,7 +110,7 @@ def restore(settings: Settings, source: Path, *, force: bool, settle: Settle | N
     `errors.BackupFailed`, and `errors.BackupUnusable` before anything was changed.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
-    with _opened(source) as file, resting.database(settings):
+    with _opened(source) as file, own_mongod.database(settings):
         with Progress("checked") as progress:
             reader = archive.Reader(file)
             found = load.verify(reader, progress.note)

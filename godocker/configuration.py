@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from godocker import directory
+from godocker.local import data_directory
 from shared import errors
 from shared import settings as settings_module
 from shared.settings import Settings
@@ -25,7 +25,7 @@ class Report:
 def check(file: Path | None, data_dir: Path | None) -> Report:
     """Everything that can be told of a configuration by reading it."""
     try:
-        directory.adopt(data_dir, configured=file is not None)
+        data_directory.adopt(data_dir, configured=file is not None)
         settings = settings_module.load(file)
     except errors.ConfigurationError as error:
         return Report(_lines(error), settings_module.remarks())

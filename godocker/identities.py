@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from godocker import backups, resting
+from godocker import backups
+from godocker.local import own_mongod
 from shared import clock, errors
 from shared.models.identity import Identity, new_mark
 from shared.settings import Settings
@@ -83,7 +84,7 @@ def show(settings: Settings) -> Identity | None:
         async with connection.database(settings) as database:
             return await IdentityStore(database, earlier=settings.instance).get()
 
-    with resting.database(settings):
+    with own_mongod.database(settings):
         return asyncio.run(ask())
 
 
@@ -117,7 +118,7 @@ def _alone(settings: Settings, work: backups.Work) -> Identity:
             await backups.wait_until_alone(settings, database)
             return await work(IdentityStore(database, earlier=settings.instance))
 
-    with resting.database(settings):
+    with own_mongod.database(settings):
         return asyncio.run(run())
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import psutil
 
-from godocker import embedded
-from godocker.directory import DataDirectory
+from godocker.local import embedded_stores
+from godocker.local.data_directory import DataDirectory
 from shared import clock, errors, reloads
 
 TIMEOUT = 30.0  #: seconds for all services to answer
 _LOOK = 0.05
-_NO_SERVICES = frozenset({"up", embedded.MONGOD, embedded.REDIS})
+_NO_SERVICES = frozenset({"up", embedded_stores.MONGOD, embedded_stores.REDIS})
 
 
 def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:

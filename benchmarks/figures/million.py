@@ -11,7 +11,7 @@ from benchmarks import processes, samples, simulated, stock
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway
 from benchmarks.results import Row
-from godocker import embedded
+from godocker.local import embedded_stores
 from tests.support.system import System
 
 TITLE = "Questions with a million tasks in the store"
@@ -47,7 +47,7 @@ def run(bench: Bench) -> None:
     bench.remark("one question after the other over one connection, one gateway process; scheduler and watcher asleep")
     bench.remark(
         f"{stock.BUSIEST} has {order.count // 10:,} tasks, every other user about {order.count // 220:,}; mongod has "
-        f"{embedded.MONGO_CACHE:g} GB of cache, as `godocker up` starts it"
+        f"{embedded_stores.MONGO_CACHE:g} GB of cache, as `godocker up` starts it"
     )
 
 

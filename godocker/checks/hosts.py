@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from godocker import capacity, engines, surroundings, twins
+from godocker import capacity, engines, twins
 from godocker.checks import clocks, facts, findings, probe
+from godocker.local import environment
 from shared import clock, errors, hosts
 from shared.settings import Node, Settings
 
@@ -58,7 +59,7 @@ def judge_tls(part: str, node: Node) -> findings.Finding:
     if node.tls_ca or node.url.startswith("https://"):
         return findings.well(part, "reached with TLS")
     host = urlsplit(node.url).hostname or ""
-    if surroundings.is_loopback(host):
+    if environment.is_loopback(host):
         return findings.warning(part, "reached without TLS on this machine: every local user can be root through it")
     return findings.bad(part, "reached without TLS: who gets to its port is root on that host")
 
@@ -66,9 +67,9 @@ def judge_tls(part: str, node: Node) -> findings.Finding:
 def _processes(settings: Settings) -> list[findings.Finding]:
     part = "executor"
     found = [findings.warning(part, "tasks run as processes of this machine, without isolation")]
-    if not surroundings.is_loopback(settings.host) and not settings.process_public:
+    if not environment.is_loopback(settings.host) and not settings.process_public:
         found.append(findings.bad(part, f"and are served on {settings.host} without process_public"))
-    if closed := surroundings.closed_parents(settings.shared_dir):
+    if closed := environment.closed_parents(settings.shared_dir):
         found.append(findings.bad(part, f"other users cannot pass through {closed[0]} to their task directories"))
     if _PROTECTED_HARDLINKS.exists() and _PROTECTED_HARDLINKS.read_text().strip() == "0":
         found.append(findings.bad(part, "fs.protected_hardlinks is 0: tasks can link files of others into their own"))

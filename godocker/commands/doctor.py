@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from godocker import readiness
 from godocker.checks import findings, hosts, machine, stores
 from godocker.checks.findings import State
 from godocker.commands import options, tables
+from godocker.local import readiness
 from shared import settings as settings_module
 from shared.settings import Settings
 

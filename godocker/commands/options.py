@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from godocker import directory
+from godocker.local import data_directory
 from shared import settings as settings_module
 from shared import texts
 from shared.settings import Settings
@@ -36,7 +36,7 @@ def load(config: Path | None, data_dir: Path | None) -> Settings:
 
 def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
     """The settings of the system that is meant, and a few words that tell which one it is. Raises `errors.ConfigurationError`."""
-    adopted = directory.adopt(data_dir, configured=config is not None)
+    adopted = data_directory.adopt(data_dir, configured=config is not None)
     settings = settings_module.load(config)
     warn()
     file = os.environ.get(settings_module.CONFIG_VARIABLE)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from godocker import configuration, directory, reloading
+from godocker import configuration, reloading
 from godocker.commands import options, tables
+from godocker.local import data_directory
 from shared import errors, reloads
 
 
@@ -19,7 +20,7 @@ def reload(as_json: tables.AsJson = False, data_dir: options.DataDir = None) -> 
 
     With Compose: docker compose kill --signal HUP api scheduler watcher files
     """
-    found = directory.DataDirectory(data_dir or directory.DEFAULT)
+    found = data_directory.DataDirectory(data_dir or data_directory.DEFAULT)
     if not found.has_environment():
         raise errors.ConfigurationError(
             f"no system was started in {found.path}: name its directory with --data-dir. With Compose, reload with "

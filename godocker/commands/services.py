@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from godocker import gateways
 from godocker.commands import options
+from godocker.local import gateway_workers
 from shared import logs
 from shared import settings as settings_module
 
@@ -34,7 +34,7 @@ def api(
     settings_module.check_secrets(settings)
     logs.configure("api", level=settings.log_level)
     if workers > 1:
-        gateways.run(settings, workers)
+        gateway_workers.run(settings, workers)
     else:
         _entry("api")(settings, fd)
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from godocker import replica
 from godocker.commands import options
+from godocker.local import replica_set
 from shared import clock, errors
 
 ROOT = "root"  #: of mongod
@@ -33,11 +33,12 @@ def prepare_mongo(
     settings = options.load(config, None)
     if settings.mongo_user is None or settings.mongo_password is None:
         raise errors.ConfigurationError("set mongo_user and mongo_password: they name the user to create")
-    root = replica.Login(ROOT, root_password.read_text().strip())
-    ours = replica.Login(settings.mongo_user, settings.mongo_password.get_secret_value())
+    root = replica_set.Login(ROOT, root_password.read_text().strip())
+    ours = replica_set.Login(settings.mongo_user, settings.mongo_password.get_secret_value())
     deadline = clock.monotonic() + TIMEOUT
     while not (
-        replica.make_ready(port, root, host=host) and replica.allow(port, root, ours, database=settings.mongo_db)
+        replica_set.make_ready(port, root, host=host)
+        and replica_set.allow(port, root, ours, database=settings.mongo_db)
     ):
         if clock.monotonic() > deadline:
             raise errors.ConfigurationError(f"the mongod on port {port} was not ready after {TIMEOUT:g} s")

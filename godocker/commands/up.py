@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from godocker import directory, surroundings
-from godocker import up as up_module
 from godocker.commands import options
+from godocker.local import data_directory, environment
+from godocker.local import up as up_module
 from shared import logs
 
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def up(
     data_dir: Annotated[
         Path, typer.Option(metavar="DIR", help="Directory for everything: databases, logs, secrets.")
-    ] = directory.DEFAULT,
+    ] = data_directory.DEFAULT,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address the gateway listens on. Default: 127.0.0.1.")
     ] = None,
@@ -46,7 +46,7 @@ def up(
     """Run everything on this machine. Starts MongoDB and Redis unless you configured your own. Ctrl-C stops it."""
     logs.configure("up")
     up_module.run(
-        surroundings.Options(
+        environment.Options(
             data_dir=data_dir,
             host=host,
             port=port,

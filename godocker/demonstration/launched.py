@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from godocker import directory, processes
+from godocker.local import child_process, data_directory
 from shared import clock, errors
 
 _COMMAND = (sys.executable, "-P", "-m", "godocker")
@@ -55,12 +55,12 @@ def system(executor: str, extra: Mapping[str, str]) -> Iterator[Launched]:
     """Start a system on a free port, and take it down at the end. Raises `errors.ConfigurationError`."""
     folder = Path(tempfile.mkdtemp(prefix="godocker-demo-"))
     folder.chmod(0o711)  # tasks of other users pass through it
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(directory.PREFIX)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(data_directory.PREFIX)}
     environment.update(extra)
     # Containers of other systems on the same engine are not ours, and the other way round.
     environment["GODOCKER_INSTANCE"] = f"demo-{os.getpid()}"
-    up = processes.Child(
-        processes.Program(
+    up = child_process.Child(
+        child_process.Program(
             name="up",
             argv=[*_COMMAND, "up", "--data-dir", str(folder / "data"), "--port", "0", "--executor", executor],
             log=folder / "up.log",
@@ -76,10 +76,10 @@ def system(executor: str, extra: Mapping[str, str]) -> Iterator[Launched]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_ready(up: processes.Child, log: Path) -> str:
+def _wait_ready(up: child_process.Child, log: Path) -> str:
     deadline = clock.monotonic() + _START_TIMEOUT
     while not (ready := _READY.search(log.read_text(errors="replace"))):
         if not up.is_running() or clock.monotonic() > deadline:
-            raise errors.ConfigurationError(f"the system did not start:\n{processes.tail(log)}")
+            raise errors.ConfigurationError(f"the system did not start:\n{child_process.tail(log)}")
         time.sleep(0.05)
     return ready[1]

@@ -21,7 +21,7 @@ import pymongo
 import pytest
 import redis
 
-from godocker.directory import DataDirectory
+from godocker.local.data_directory import DataDirectory
 from shared.settings import Settings
 from tests.acceptance.conftest import DOCKER_IS_LONG, Ground
 from tests.conftest import FIGURES

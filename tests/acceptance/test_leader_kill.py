@@ -22,7 +22,7 @@ import httpx
 import pymongo
 import pytest
 
-from godocker.directory import DataDirectory
+from godocker.local.data_directory import DataDirectory
 from shared.settings import Settings
 from shared.store import leases
 from tests.acceptance.conftest import Ground

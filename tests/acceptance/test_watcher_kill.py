@@ -17,7 +17,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from godocker.directory import DataDirectory
+from godocker.local.data_directory import DataDirectory
 from tests.acceptance import hosts as several
 from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts
 from tests.acceptance.test_interruption import free_port

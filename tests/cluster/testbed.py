@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from godocker import tether
+from godocker.local import parent_death
 from tests.cluster import running
 from tests.cluster.cluster import Cluster
 from tests.cluster.commands import ClusterError
@@ -68,7 +68,7 @@ def _serve(cluster: Cluster, port: int) -> None:
     up = [sys.executable, "-P", "-m", "godocker", "up", "--data-dir", str(data_dir), "--port", str(port)]
     process = subprocess.Popen(
         # It ends with us, however we end.
-        [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *up, "--executor", "docker"],
+        [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid()), *up, "--executor", "docker"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from godocker import engine, programs
+from godocker import engine
+from godocker.local import programs
 from tests.deploy import rootfs
 
 REPOSITORY = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import httpx
 import pymongo
 import pytest
 
-from godocker import ports
+from godocker.local import ports
 from tests.support import rigs, waiting, watched
 from tests.support.mailbox import Mailbox
 from tests.support.watched import TASK, TIMEOUT, Watched

@@ -18,8 +18,8 @@ import pytest
 from pymongo import errors as mongo_errors
 from pymongo.write_concern import WriteConcern
 
-from godocker import embedded, ports, processes, programs, replica, sockets, supervisor
 from godocker.checks import stores
+from godocker.local import child_process, embedded_stores, ports, programs, replica_set, sockets, supervisor
 from shared import clock, errors, known_faults
 from shared.broker import connection
 from shared.broker.broker import Broker
@@ -52,10 +52,10 @@ def test_redis_keeps_its_append_only_file_over_a_restart(redis_server: StoreServ
 def test_a_replica_set_follows_its_mongod_to_another_directory(tmp_path: Path) -> None:
     place = tmp_path / "first"
     for another in ("second", None):
-        server = StoreServer(embedded.mongod(place, password="a-password"))
+        server = StoreServer(embedded_stores.mongod(place, password="a-password"))
         try:
             server.start()
-            with pymongo.MongoClient(embedded.mongo_url(place, password="a-password")) as client:
+            with pymongo.MongoClient(embedded_stores.mongo_url(place, password="a-password")) as client:
                 client.test.things.insert_one({"at": str(place)})
         finally:
             server.stop()
@@ -68,28 +68,35 @@ def test_a_replica_set_of_a_version_with_ports_is_taken_over(tmp_path: Path) -> 
     port = ports.reserve(tmp_path / "ports.json", ["mongod"])["mongod"]
     (tmp_path / "mongo").mkdir()
     before = on_port(tmp_path, port)
-    login = replica.Login(embedded.USER, "a-password")
+    login = replica_set.Login(embedded_stores.USER, "a-password")
     try:
-        waiting.until_blocking(lambda: replica.make_ready(port, login), "it is a set that knows us by its port")
+        waiting.until_blocking(lambda: replica_set.make_ready(port, login), "it is a set that knows us by its port")
     finally:
-        before.stop(embedded.STOP_GRACE)
-    server = StoreServer(embedded.mongod(tmp_path, password="a-password"))
+        before.stop(embedded_stores.STOP_GRACE)
+    server = StoreServer(embedded_stores.mongod(tmp_path, password="a-password"))
     try:
         server.start()
-        with pymongo.MongoClient(embedded.mongo_url(tmp_path, password="a-password")) as client:
+        with pymongo.MongoClient(embedded_stores.mongo_url(tmp_path, password="a-password")) as client:
             assert client.admin.command("hello")["hosts"] == [str(server.socket)]
     finally:
         server.stop()
 
 
-def on_port(directory: Path, port: int, *options: str) -> processes.Child:
+def on_port(directory: Path, port: int, *options: str) -> child_process.Child:
     """A mongod as versions before this one started it, running."""
     argv = [
-        *(str(programs.mongod()), "--dbpath", str(directory / "mongo"), "--replSet", replica.NAME, "--nounixsocket"),
+        *(
+            str(programs.mongod()),
+            "--dbpath",
+            str(directory / "mongo"),
+            "--replSet",
+            replica_set.NAME,
+            "--nounixsocket",
+        ),
         *("--bind_ip", ports.LOOPBACK, "--port", str(port), "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64"),
         *options,
     ]
-    child = processes.Child(processes.Program("mongod", argv, directory / "log" / "before.log"))
+    child = child_process.Child(child_process.Program("mongod", argv, directory / "log" / "before.log"))
     child.start()
     return child
 
@@ -97,7 +104,10 @@ def on_port(directory: Path, port: int, *options: str) -> processes.Child:
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[tuple[StoreServer, StoreServer]]:
     """Both stores, with a password."""
-    made = [StoreServer(make(tmp_path, password="a-password")) for make in (embedded.mongod, embedded.redis_server)]
+    made = [
+        StoreServer(make(tmp_path, password="a-password"))
+        for make in (embedded_stores.mongod, embedded_stores.redis_server)
+    ]
     try:
         for server in made:
             server.start()
@@ -112,7 +122,7 @@ def test_stores_with_a_password_refuse_those_who_do_not_know_it(
 ) -> None:
     assert b"NOAUTH" in _ask(locked[1], "GET anything")
     with (
-        pymongo.MongoClient(embedded.mongo_url(tmp_path)) as client,
+        pymongo.MongoClient(embedded_stores.mongo_url(tmp_path)) as client,
         pytest.raises(mongo_errors.OperationFailure, match="requires authentication"),
     ):
         client.test.things.find_one()
@@ -132,7 +142,7 @@ def test_stores_listen_on_sockets_that_nobody_else_gets_to_and_on_no_port(
 def test_no_secret_is_in_what_others_read_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "a-passphrase")
     monkeypatch.setenv("GODOCKER_DATA_DIR", str(tmp_path))
-    for make in (embedded.mongod, embedded.redis_server):
+    for make in (embedded_stores.mongod, embedded_stores.redis_server):
         server = StoreServer(make(tmp_path, password="a-password"))
         try:
             server.start()
@@ -209,7 +219,7 @@ def test_a_compressed_message_with_a_false_length_gets_nothing_of_the_servers_me
         waiting.until_blocking(lambda: not ports.is_free(port), "it listens")
         assert answer_to(malformed(), port) != b""
     finally:
-        open_one.stop(embedded.STOP_GRACE)
+        open_one.stop(embedded_stores.STOP_GRACE)
 
 
 def _ask_whether_well(address: Path) -> None:
@@ -218,12 +228,12 @@ def _ask_whether_well(address: Path) -> None:
 
 
 def test_a_store_that_cannot_start_is_reported_with_its_own_words(tmp_path: Path) -> None:
-    server = embedded.redis_server(tmp_path)
+    server = embedded_stores.redis_server(tmp_path)
     (tmp_path / "redis" / "redis.conf").write_text("nonsense yes\n")
     server.child.start()
     try:
         with pytest.raises(errors.ConfigurationError, match="Bad directive"):
-            embedded.wait_ready([server], timeout=START_TIMEOUT)
+            embedded_stores.wait_ready([server], timeout=START_TIMEOUT)
     finally:
         server.child.stop(1)
 
@@ -241,9 +251,9 @@ def test_ports_are_kept_where_they_are_free(tmp_path: Path) -> None:
 
 
 def test_a_large_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LOG_LIMIT", 10)
+    monkeypatch.setattr(child_process, "LOG_LIMIT", 10)
     log = tmp_path / "log" / "echo.log"
-    child = processes.Child(processes.Program("echo", ["/bin/echo", "a long line"], log, tmp_path / "echo.pid"))
+    child = child_process.Child(child_process.Program("echo", ["/bin/echo", "a long line"], log, tmp_path / "echo.pid"))
     for _ in range(2):
         child.start()
         waiting.until_blocking(lambda: child.exit_status() == 0, "echo has ended")
@@ -251,11 +261,11 @@ def test_a_large_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_log_of_what_runs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "LOG_LIMIT", 10)
+    monkeypatch.setattr(child_process, "LOG_LIMIT", 10)
     log, gate = tmp_path / "log" / "talker.log", tmp_path / "gate"
     os.mkfifo(gate)
     script = f"echo 'a first long line'; read line < {gate}; echo 'a second one'; read line < {gate}"
-    child = processes.Child(processes.Program("talker", ["/bin/sh", "-c", script], log))
+    child = child_process.Child(child_process.Program("talker", ["/bin/sh", "-c", script], log))
     watched = supervisor.Supervisor()
     watched.start(child)
     try:

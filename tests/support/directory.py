@@ -15,7 +15,7 @@ from typing import Any
 import ldap3
 import pytest
 
-from godocker import ports
+from godocker.local import ports
 from tests.support import certificates, hanging, waiting
 from tests.support.engine import cannot_have
 

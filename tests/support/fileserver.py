@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 
 import httpx
 
-from godocker import ports
+from godocker.local import ports
 from shared import clock
 from shared.auth import grants
 from shared.auth.grants import Grant, Mode

@@ -15,7 +15,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from godocker import ports
+from godocker.local import ports
 from tests.support import certificates
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import yaml
 
-from godocker import ports
+from godocker.local import ports
 from tests.support import waiting
 from tests.support.engine import cannot_have
 

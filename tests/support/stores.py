@@ -15,7 +15,7 @@ import psutil
 import pymongo
 import pytest
 
-from godocker import embedded, processes
+from godocker.local import child_process, embedded_stores
 from shared.settings import Settings
 from tests.support import hanging
 
@@ -29,7 +29,7 @@ JOURNAL_INTERVAL = 10  #: milliseconds
 class StoreServer:
     """A store's real process that a test may restart, kill or freeze. It is started again before the next test."""
 
-    def __init__(self, server: embedded.Server) -> None:
+    def __init__(self, server: embedded_stores.Server) -> None:
         self._server = server
         self.socket = server.socket
 
@@ -42,11 +42,11 @@ class StoreServer:
         """Start it where it does not run, and wait until it answers."""
         if not self._server.child.is_running():
             self._server.child.start()
-        embedded.wait_ready([self._server], timeout=START_TIMEOUT)
+        embedded_stores.wait_ready([self._server], timeout=START_TIMEOUT)
 
     def stop(self) -> None:
         """End it cleanly. A frozen one is killed."""
-        self._server.child.stop(embedded.STOP_GRACE)
+        self._server.child.stop(embedded_stores.STOP_GRACE)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
@@ -84,23 +84,23 @@ def _remove_left_over(place: Path) -> None:
 
 @pytest.fixture(scope="session")
 def _mongo_for_session(_store_directory: Path) -> Iterator[StoreServer]:
-    server = StoreServer(_quick(embedded.mongod(_store_directory)))
+    server = StoreServer(_quick(embedded_stores.mongod(_store_directory)))
     server.start()
     yield server
     server.thaw()
     server.stop()
 
 
-def _quick(mongod: embedded.Server) -> embedded.Server:
+def _quick(mongod: embedded_stores.Server) -> embedded_stores.Server:
     """To drop a database, which every test does, it waits for the next time that it flushes its journal: 100 ms by default."""
     program = mongod.child.program
     options = ("--journalCommitInterval", str(JOURNAL_INTERVAL))
-    return replace(mongod, child=processes.Child(replace(program, argv=[*program.argv, *options])))
+    return replace(mongod, child=child_process.Child(replace(program, argv=[*program.argv, *options])))
 
 
 @pytest.fixture(scope="session")
 def _redis_for_session(_store_directory: Path) -> Iterator[StoreServer]:
-    server = StoreServer(embedded.redis_server(_store_directory))
+    server = StoreServer(embedded_stores.redis_server(_store_directory))
     server.start()
     yield server
     server.thaw()
@@ -125,7 +125,7 @@ def redis_server(_redis_for_session: StoreServer) -> Iterator[StoreServer]:
 
 @pytest.fixture(scope="session")
 def mongo_url(_mongo_for_session: StoreServer, _store_directory: Path) -> str:
-    return embedded.mongo_url(_store_directory)
+    return embedded_stores.mongo_url(_store_directory)
 
 
 @pytest.fixture

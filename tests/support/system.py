@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pymongo
 
-from godocker.directory import DataDirectory
+from godocker.local.data_directory import DataDirectory
 from shared.executors import base
 from shared.settings import Settings
 from tests.support import hanging, waiting

@@ -16,7 +16,16 @@ from godocker import cli
 from godocker.commands import known
 
 #: Each of them takes a good part of a service's start to import.
-HEAVY = {"motor", "fastapi", "uvicorn", "rich.markdown", "services", "godocker.up", "godocker.demonstration", "httpx"}
+HEAVY = {
+    "motor",
+    "fastapi",
+    "uvicorn",
+    "rich.markdown",
+    "services",
+    "godocker.local.up",
+    "godocker.demonstration",
+    "httpx",
+}
 #: What a help text does not begin with: it names a thing by a clause and not by a noun.
 CLAUSES = re.compile(r"^(What|Who|Whose|Where|Those|That|Which|Whether|Of|With)\b")
 

@@ -15,7 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as some
 
-from godocker import directory, leftovers, processes, readiness, signals, supervisor, surroundings
+from godocker.local import child_process, data_directory, environment, leftovers, readiness, signals, supervisor
 from shared import errors
 from shared.settings import Node, Settings
 from tests.support import waiting
@@ -33,7 +33,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_are_chosen_with_a_warning_where_no_engine_answers(tmp_path: Path) -> None:
-    chosen = surroundings.choose_executor("auto", Settings(), {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
+    chosen = environment.choose_executor("auto", Settings(), {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
     assert chosen.name == "process"
     assert chosen.remark
     assert "NOT ISOLATED" in chosen.remark
@@ -41,15 +41,15 @@ def test_processes_are_chosen_with_a_warning_where_no_engine_answers(tmp_path: P
 
 def test_configured_hosts_mean_docker() -> None:
     given = Settings(nodes=[Node(name="n1", url="tcp://192.0.2.1:2376")])
-    assert surroundings.choose_executor("auto", given, {}).name == "docker"
+    assert environment.choose_executor("auto", given, {}).name == "docker"
 
 
 def test_an_executor_that_is_configured_is_not_guessed() -> None:
-    assert surroundings.choose_executor(None, Settings(executor="simulated"), {}).name == "simulated"
+    assert environment.choose_executor(None, Settings(executor="simulated"), {}).name == "simulated"
 
 
 def test_the_engine_of_docker_host_is_passed_on() -> None:
-    chosen = surroundings.choose_executor("docker", Settings(), {"DOCKER_HOST": "unix:///run/other.sock"})
+    chosen = environment.choose_executor("docker", Settings(), {"DOCKER_HOST": "unix:///run/other.sock"})
     assert '"url":"unix:///run/other.sock"' in chosen.settings["GODOCKER_NODES"]
 
 
@@ -70,16 +70,16 @@ def test_processes_are_only_served_to_this_machine(executor: str, host: str, all
     given = Settings(process_public=allowed)
     if refused:
         with pytest.raises(errors.ConfigurationError, match="process_public"):
-            surroundings.check_public(executor, host, given)
+            environment.check_public(executor, host, given)
     else:
-        surroundings.check_public(executor, host, given)
+        environment.check_public(executor, host, given)
 
 
 # --- the data directory ------------------------------------------------------------
 
 
 def test_secrets_are_made_once_and_closed_to_others(tmp_path: Path) -> None:
-    data = directory.DataDirectory(tmp_path / "data")
+    data = data_directory.DataDirectory(tmp_path / "data")
     with data.held():
         first = data.secret("secret_passphrase")
         assert data.secret("secret_passphrase") == first
@@ -90,31 +90,31 @@ def test_secrets_are_made_once_and_closed_to_others(tmp_path: Path) -> None:
 
 def test_a_directory_is_held_by_one(tmp_path: Path) -> None:
     with (
-        directory.DataDirectory(tmp_path).held(),
+        data_directory.DataDirectory(tmp_path).held(),
         pytest.raises(errors.ConfigurationError, match=f"process {os.getpid()}"),
-        directory.DataDirectory(tmp_path).held(),
+        data_directory.DataDirectory(tmp_path).held(),
     ):
         pass
-    with directory.DataDirectory(tmp_path).held():
+    with data_directory.DataDirectory(tmp_path).held():
         pass
 
 
 def test_what_up_decided_is_found_by_later_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    data = directory.DataDirectory(directory.DEFAULT)
+    data = data_directory.DataDirectory(data_directory.DEFAULT)
     with data.held():
         data.keep_environment({"GODOCKER_MONGO_URL": "mongodb://example.org", "HOME": "/root"})
     assert data.environment() == {"GODOCKER_MONGO_URL": "mongodb://example.org"}
     monkeypatch.setattr(os, "environ", {})
-    directory.adopt(None, configured=True)
+    data_directory.adopt(None, configured=True)
     assert not os.environ
-    directory.adopt(None, configured=False)
+    data_directory.adopt(None, configured=False)
     assert os.environ["GODOCKER_MONGO_URL"] == "mongodb://example.org"
 
 
 def test_a_directory_without_a_system_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(errors.ConfigurationError, match="godocker up --data-dir"):
-        directory.adopt(tmp_path, configured=False)
+        data_directory.adopt(tmp_path, configured=False)
 
 
 # --- restarts ----------------------------------------------------------------------
@@ -261,15 +261,15 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         child.kill()
 
 
-def _child(folder: Path, code: str, *, reloads: bool = False) -> processes.Child:
-    return processes.Child(
-        processes.Program(
+def _child(folder: Path, code: str, *, reloads: bool = False) -> child_process.Child:
+    return child_process.Child(
+        child_process.Program(
             "child", [sys.executable, "-c", code], folder / "child.log", folder / "child.pid", reloads=reloads
         )
     )
 
 
-def _wait_for_output(child: processes.Child) -> None:
+def _wait_for_output(child: child_process.Child) -> None:
     waiting.until_blocking(lambda: child.program.log.read_text() != "", "the child has said something")
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from godocker import cli, directory, programs, reference, shipped
+from godocker import cli, reference, shipped
+from godocker.local import data_directory, programs
 from shared import errors, settings
 from shared.live import LIVE
 from shared.settings import Settings
@@ -127,7 +128,7 @@ def test_a_warning_is_given_once_and_not_by_what_is_started_after_it(
 
 def test_a_reload_without_a_system_says_how_it_is_done_elsewhere(tmp_path: Path) -> None:
     assert "docker compose kill --signal HUP" in str(invoke("reload").exception)
-    data = directory.DataDirectory(tmp_path / "data")
+    data = data_directory.DataDirectory(tmp_path / "data")
     with data.held():
         data.keep_environment({})
     assert "no godocker up runs in" in str(invoke("reload", "--data-dir", str(data.path)).exception)

@@ -83,7 +83,7 @@ def test_the_body_of_a_run() -> None:
             "godocker.instance": "lab",
             "godocker.task": "12",
             "godocker.attempt": "3",
-            "godocker.directory": "/opt/godshared/tasks/0/12",
+            "godocker.local.data_directory": "/opt/godshared/tasks/0/12",
         },
         "ExposedPorts": {},
         "NetworkingConfig": {"EndpointsConfig": {}},

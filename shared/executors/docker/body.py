@@ -17,7 +17,7 @@ INSTANCE = (
 )
 TASK = "godocker.task"
 ATTEMPT = "godocker.attempt"
-DIRECTORY = "godocker.directory"  #: the task's on the host: events tell labels and no mounts
+DIRECTORY = "godocker.local.data_directory"  #: the task's on the host: events tell labels and no mounts
 REQUEST = "godocker.request"  #: for whoever looks at a container; nothing is known by it
 
 #: What a task that was granted root may do beyond nothing: own and enter its own files, become its users, end them.

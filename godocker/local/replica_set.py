@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pymongo
 from pymongo import errors as mongo_errors
 
-from godocker import ports
+from godocker.local import ports
 
 NAME = "rs0"
 _TIMEOUT_MS = 300

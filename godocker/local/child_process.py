@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from godocker import tether
+from godocker.local import parent_death
 
 LOG_LIMIT = 20 * 1024 * 1024  #: bytes; what a log has beyond that goes to `.1`, whose content is lost with that
 TAIL_LINES = 15
@@ -55,7 +55,7 @@ class Child:
         argv = list(program.argv)
         if threading.current_thread() is threading.main_thread():
             # The tie is to the thread that forks: from a worker thread it would end the child with that thread.
-            argv = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *argv]
+            argv = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid()), *argv]
         with _open_log(program.log) as log, _hangup_waits() if program.reloads else contextlib.nullcontext():
             self._process = subprocess.Popen(
                 argv,

@@ -6,14 +6,15 @@ import asyncio
 import os
 import sys
 
-from godocker import configuration, engines, surroundings
+from godocker import configuration, engines
+from godocker.local import environment
 from shared import errors, serving
 from shared.broker import broker
 from shared.settings import Settings
 from shared.store import stores
 
 
-def check(given: Settings, executor: surroundings.Executor) -> None:
+def check(given: Settings, executor: environment.Executor) -> None:
     """Raise `errors.ConfigurationError` where services would not come up. `given` is what was configured, `up` adds to it."""
     if problems := configuration.policy_problems(given):
         raise errors.ConfigurationError("; ".join(problems))
@@ -43,7 +44,7 @@ def _check_engines(given: Settings) -> None:
 
 def _check_ports(given: Settings) -> None:
     """Ports that are configured for the services must be free; `up` finds the others itself."""
-    for name in surroundings.SERVICES:
+    for name in environment.SERVICES:
         field = f"{name}_port"
         if field in given.model_fields_set and (port := getattr(given, field)):
             try:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from godocker import engines, ports
-from godocker.directory import DataDirectory
+from godocker import engines
+from godocker.local import ports
+from godocker.local.data_directory import DataDirectory
 from shared import errors
 from shared.settings import Settings
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from godocker import limits, processes, signals, supervisor
+from godocker.local import child_process, open_files, signals, supervisor
 from shared import binding
 from shared.settings import Settings
 
@@ -28,14 +28,14 @@ def run(settings: Settings, workers: int) -> None:
     Serve with `workers` processes until SIGINT or SIGTERM. Their logs are ours. Raises `errors.ConfigurationError` where the
     address cannot be had.
     """
-    limits.raise_open_files()
+    open_files.raise_open_files()
     with signals.caught() as asked, tempfile.TemporaryDirectory(prefix="godocker-gateways-") as folder:
         watched = supervisor.Supervisor()
         with listen(settings.host, settings.port) as listening:
             environment = {**os.environ, **shared_metrics(Path(folder), workers)}
             try:
                 for name in names(workers):
-                    watched.start(processes.Child(program(name, listening.fileno(), environment)))
+                    watched.start(child_process.Child(program(name, listening.fileno(), environment)))
                 watched.keep(asked, reload=names(workers))
             finally:
                 # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
@@ -68,7 +68,7 @@ def shared_metrics(folder: Path, workers: int) -> dict[str, str]:
     return {_METRICS: str(files)}
 
 
-def program(name: str, descriptor: int, environment: Mapping[str, str]) -> processes.Program:
+def program(name: str, descriptor: int, environment: Mapping[str, str]) -> child_process.Program:
     # -P: a folder called `shared` where we were started is not our package.
     argv = [sys.executable, "-P", "-m", "godocker", "api", "--fd", str(descriptor)]
-    return processes.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,), reloads=True)
+    return child_process.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,), reloads=True)

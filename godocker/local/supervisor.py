@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from godocker import processes, signals
+from godocker.local import child_process, signals
 from shared import clock
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ _REFUSED = 1  #: the exit code of a command that says why in its last line
 
 @dataclass(slots=True)
 class _Watched:
-    child: processes.Child
+    child: child_process.Child
     started_at: float
     delay: float = FIRST_DELAY
     due: float | None = None  #: when it is started again; None while it runs
@@ -35,7 +35,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._watched: list[_Watched] = []
 
-    def start(self, child: processes.Child) -> None:
+    def start(self, child: child_process.Child) -> None:
         """Start a process, and again whenever it dies."""
         child.start()
         log.info("process.started", name=child.name, pid=child.pid)
@@ -110,11 +110,11 @@ class Supervisor:
         self._watched.clear()
 
 
-def _last_words(child: processes.Child) -> str | None:
+def _last_words(child: child_process.Child) -> str | None:
     """The last line of the log of one that ended by itself because of something it found wrong: it says what."""
     if child.exit_status() != _REFUSED:
         return None
-    return processes.tail(child.program.log, 1).removeprefix("godocker: ") or None
+    return child_process.tail(child.program.log, 1).removeprefix("godocker: ") or None
 
 
 def next_delay(delay: float, *, lived: float) -> tuple[float, float]:

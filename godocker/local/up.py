@@ -10,22 +10,22 @@ from pathlib import Path
 
 import structlog
 
-from godocker import (
-    accounts,
+from godocker import accounts
+from godocker.checks import stores as store_checks
+from godocker.local import (
     announcements,
-    embedded,
-    gateways,
+    child_process,
+    embedded_stores,
+    environment,
+    gateway_workers,
     leftovers,
-    limits,
+    open_files,
     preflight,
-    processes,
     readiness,
     signals,
     supervisor,
-    surroundings,
 )
-from godocker.checks import stores as store_checks
-from godocker.directory import DataDirectory
+from godocker.local.data_directory import DataDirectory
 from shared import clock, errors, startup
 from shared import settings as settings_module
 from shared.settings import Settings
@@ -38,7 +38,7 @@ _HOPELESS = 3  #: deaths during the start after which waiting longer is no use
 _LOOK = 0.1
 
 
-def run(options: surroundings.Options) -> None:
+def run(options: environment.Options) -> None:
     """Start everything, say so, keep it running, stop it. Raises `errors.ConfigurationError` where it cannot start."""
     directory = DataDirectory(options.data_dir)
     with directory.held(), signals.caught() as asked:
@@ -56,7 +56,7 @@ def run(options: surroundings.Options) -> None:
 class _System:
     """The processes of one `up`, from the first to the last."""
 
-    def __init__(self, options: surroundings.Options, directory: DataDirectory, asked: signals.Signals) -> None:
+    def __init__(self, options: environment.Options, directory: DataDirectory, asked: signals.Signals) -> None:
         self._options = options
         self._directory = directory
         self._asked = asked
@@ -66,15 +66,15 @@ class _System:
 
     def start(self) -> None:
         given = settings_module.load(self._options.config)
-        executor = surroundings.choose_executor(self._options.executor, given, os.environ)
+        executor = environment.choose_executor(self._options.executor, given, os.environ)
         host = self._options.host or given.host
-        surroundings.check_public(executor.name, host, given)
+        environment.check_public(executor.name, host, given)
         preflight.check(given, executor)
-        os.environ.update(surroundings.decide(self._options, given, self._directory, executor))
+        os.environ.update(environment.decide(self._options, given, self._directory, executor))
         self._listen(host, given.port if self._options.port is None else self._options.port)
         settings_module.check_secrets(settings_module.load())
         _say_remarks(executor)
-        limits.raise_open_files()
+        open_files.raise_open_files()
 
         self._start_stores(given)
         settings = settings_module.load()
@@ -94,7 +94,9 @@ class _System:
 
     def watch(self) -> None:
         """Start again what dies, and pass on that settings are to be read anew, until we are asked to stop."""
-        self._supervisor.keep(self._asked, reload=[*gateways.names(self._options.workers), *surroundings.SERVICES])
+        self._supervisor.keep(
+            self._asked, reload=[*gateway_workers.names(self._options.workers), *environment.SERVICES]
+        )
 
     def stop(self) -> None:
         # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
@@ -103,16 +105,16 @@ class _System:
         if self._started is not None:
             announcements.say_left(self._started, self._directory.path)
         order = [
-            [*gateways.names(self._options.workers), "files"],
+            [*gateway_workers.names(self._options.workers), "files"],
             ["scheduler"],
             ["watcher"],
-            [embedded.REDIS, embedded.MONGOD],
+            [embedded_stores.REDIS, embedded_stores.MONGOD],
         ]
-        self._supervisor.stop(order, grace=gateways.STOP_GRACE, asked=self._asked)
+        self._supervisor.stop(order, grace=gateway_workers.STOP_GRACE, asked=self._asked)
 
     def _listen(self, host: str, port: int) -> None:
         """Open the gateway's socket here: its connections wait, not fail, while a worker is started again."""
-        self._listening = gateways.listen(host, port)
+        self._listening = gateway_workers.listen(host, port)
         os.environ["GODOCKER_HOST"] = host
         os.environ["GODOCKER_PORT"] = str(self._listening.getsockname()[1])
 
@@ -121,30 +123,30 @@ class _System:
         password = self._directory.secret("store_password")
         servers = []
         if "mongo_url" not in configured:
-            servers.append(embedded.mongod(path, password=password))
-            os.environ["GODOCKER_MONGO_URL"] = embedded.mongo_url(path, password=password)
+            servers.append(embedded_stores.mongod(path, password=password))
+            os.environ["GODOCKER_MONGO_URL"] = embedded_stores.mongo_url(path, password=password)
         if not {"redis_host", "redis_socket"} & configured:
-            server = embedded.redis_server(path, password=password)
+            server = embedded_stores.redis_server(path, password=password)
             servers.append(server)
             os.environ["GODOCKER_REDIS_SOCKET"] = str(server.socket)
             os.environ["GODOCKER_REDIS_PASSWORD"] = password
         for server in servers:
             self._supervisor.start(server.child)
-        embedded.wait_ready(servers, timeout=START_TIMEOUT, pause=self._asked.pause)
+        embedded_stores.wait_ready(servers, timeout=START_TIMEOUT, pause=self._asked.pause)
 
     def _start_services(self) -> None:
         assert self._listening is not None
         descriptor = self._listening.fileno()
-        multiprocess = gateways.shared_metrics(self._directory.run, self._options.workers)
-        for name in gateways.names(self._options.workers):
+        multiprocess = gateway_workers.shared_metrics(self._directory.run, self._options.workers)
+        for name in gateway_workers.names(self._options.workers):
             self._start_service(name, ["api", "--fd", str(descriptor)], (descriptor,), multiprocess)
-        for name in surroundings.SERVICES:
+        for name in environment.SERVICES:
             self._start_service(name, [name])
 
     def _start_service(
         self, name: str, arguments: list[str], fds: tuple[int, ...] = (), extra: dict[str, str] | None = None
     ) -> None:
-        program = processes.Program(
+        program = child_process.Program(
             name=name,
             # -P: a folder called `shared` where `up` was started is not our package.
             argv=[sys.executable, "-P", "-m", "godocker", *arguments],
@@ -154,7 +156,7 @@ class _System:
             pass_fds=fds,
             reloads=True,
         )
-        self._supervisor.start(processes.Child(program))
+        self._supervisor.start(child_process.Child(program))
 
     def _wait_ready(self, settings: Settings) -> None:
         questions = readiness.questions(settings)
@@ -176,12 +178,12 @@ async def _check_own(settings: Settings) -> None:
         await startup.take(settings, opened)
 
 
-def _say_remarks(executor: surroundings.Executor) -> None:
+def _say_remarks(executor: environment.Executor) -> None:
     log.info("up.executor", executor=executor.name)
     if executor.remark:
         print(executor.remark, file=sys.stderr, flush=True)
     shared = Path(os.environ["GODOCKER_SHARED_DIR"]) if "GODOCKER_SHARED_DIR" in os.environ else None
-    if executor.name == "process" and shared and (closed := surroundings.closed_parents(shared)):
+    if executor.name == "process" and shared and (closed := environment.closed_parents(shared)):
         print(
             f"Tasks of other users run in their directories below {shared}, but cannot open them by their full path: "
             f"{closed[0]} is closed to them. Choose another --data-dir, or open the way with chmod o+x.",
@@ -191,5 +193,5 @@ def _say_remarks(executor: surroundings.Executor) -> None:
 
 
 def _end_of(log_file: Path) -> str:
-    text = processes.tail(log_file)
+    text = child_process.tail(log_file)
     return f"The end of {log_file}:\n{text}" if text else f"{log_file} is empty"

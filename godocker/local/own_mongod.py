@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from godocker import embedded, leftovers
-from godocker.directory import DataDirectory
+from godocker.local import embedded_stores, leftovers
+from godocker.local.data_directory import DataDirectory
 from shared import errors
 from shared.settings import Settings
 
@@ -24,10 +24,10 @@ def database(settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as until_then:
         if _is_own(settings, directory) and _holds(directory, until_then):
             leftovers.end(directory.run, directory.path)
-            server = embedded.mongod(directory.path, password=directory.secret("store_password"))
+            server = embedded_stores.mongod(directory.path, password=directory.secret("store_password"))
             server.child.start()
-            until_then.callback(server.child.stop, embedded.STOP_GRACE)
-            embedded.wait_ready([server], timeout=START_TIMEOUT)
+            until_then.callback(server.child.stop, embedded_stores.STOP_GRACE)
+            embedded_stores.wait_ready([server], timeout=START_TIMEOUT)
         yield
 
 
@@ -44,4 +44,4 @@ def _is_own(settings: Settings, directory: DataDirectory) -> bool:
     """Whether the database is that of the mongod which `up` starts for this directory."""
     if not directory.has_environment():
         return False
-    return settings.mongo_url == embedded.mongo_url(directory.path, password=directory.secret("store_password"))
+    return settings.mongo_url == embedded_stores.mongo_url(directory.path, password=directory.secret("store_password"))

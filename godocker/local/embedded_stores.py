@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from godocker import leftovers, processes, programs, replica, sockets
-from godocker.directory import write_private
+from godocker.local import child_process, leftovers, programs, replica_set, sockets
+from godocker.local.data_directory import write_private
 from shared import clock, errors
 
 MONGO_CACHE = 0.5  #: GB
@@ -32,7 +32,7 @@ REDIS = "redis"
 class Server:
     """A store's process, its socket, and the question whether it answers."""
 
-    child: processes.Child
+    child: child_process.Child
     socket: Path
     #: One step towards being usable; True when it is. Raises nothing for a server that is not up yet.
     make_ready: Callable[[], bool]
@@ -44,7 +44,16 @@ def mongod(directory: Path, *, password: str | None = None) -> Server:
     path = folder / sockets.MONGOD
     options = [
         # A path among the addresses is a socket; without any other there is no TCP. The one that it makes anyway goes beside it.
-        *("--dbpath", str(data), "--replSet", replica.NAME, "--bind_ip", str(path), "--unixSocketPrefix", str(folder)),
+        *(
+            "--dbpath",
+            str(data),
+            "--replSet",
+            replica_set.NAME,
+            "--bind_ip",
+            str(path),
+            "--unixSocketPrefix",
+            str(folder),
+        ),
         *("--wiredTigerCacheSizeGB", str(MONGO_CACHE), "--oplogSize", "256"),
         # Whoever gets to send a compressed message with a false length reads the server's memory (CVE-2025-14847).
         *("--networkMessageCompressors", "disabled"),
@@ -62,15 +71,15 @@ def mongod(directory: Path, *, password: str | None = None) -> Server:
         write_private(key, hashlib.sha256(password.encode()).hexdigest())
         options += ["--keyFile", str(key)]
     child = _child(directory, MONGOD, [str(programs.mongod()), *options])
-    login = replica.Login(USER, password) if password else None
-    return Server(child, path, lambda: replica.make_ready(path, login))
+    login = replica_set.Login(USER, password) if password else None
+    return Server(child, path, lambda: replica_set.make_ready(path, login))
 
 
 def mongo_url(directory: Path, *, password: str | None = None) -> str:
     """How the mongod below `directory` is reached."""
     login = f"{USER}:{quote(password, safe='')}@" if password else ""
     path = quote(str(sockets.folder(directory) / sockets.MONGOD), safe="")
-    return f"mongodb://{login}{path}/?replicaSet={replica.NAME}"
+    return f"mongodb://{login}{path}/?replicaSet={replica_set.NAME}"
 
 
 def redis_server(directory: Path, *, password: str | None = None) -> Server:
@@ -118,12 +127,12 @@ def wait_ready(servers: Sequence[Server], *, timeout: float, pause: Callable[[fl
 
 def _failed(server: Server, what: str) -> errors.ConfigurationError:
     log = server.child.program.log
-    return errors.ConfigurationError(f"{server.child.name} {what}. The end of {log}:\n{processes.tail(log)}")
+    return errors.ConfigurationError(f"{server.child.name} {what}. The end of {log}:\n{child_process.tail(log)}")
 
 
-def _child(directory: Path, name: str, argv: list[str]) -> processes.Child:
-    return processes.Child(
-        processes.Program(
+def _child(directory: Path, name: str, argv: list[str]) -> child_process.Child:
+    return child_process.Child(
+        child_process.Program(
             name=name,
             argv=argv,
             log=directory / "log" / f"{name}.log",

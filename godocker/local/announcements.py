@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from godocker import accounts, readiness
+from godocker import accounts
+from godocker.local import readiness
 from shared import errors
 from shared.settings import Settings
 from shared.store import stores
