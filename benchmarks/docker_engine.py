@@ -16,7 +16,7 @@ import aiodocker
 import orjson
 
 from benchmarks import tasks
-from godocker import engine
+from godocker.docker import local_engine
 from shared.executors import base
 from shared.executors.docker import body
 from shared.models.task import Place
@@ -27,19 +27,19 @@ CPUS = 16  #: of the node as configured, whatever the machine has: starts are th
 
 
 @contextlib.contextmanager
-def running_engine() -> Iterator[engine.LocalEngine]:
+def running_engine() -> Iterator[local_engine.LocalEngine]:
     """An engine with the image of the tasks, taken down at the end with all it holds."""
-    engine.install()
-    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-bench-")))
+    local_engine.install()
+    local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-bench-")))
     try:
         local.start()
-        local.import_image(engine.busybox_archive(), name=tasks.IMAGE.partition(":")[0])
+        local.import_image(local_engine.busybox_archive(), name=tasks.IMAGE.partition(":")[0])
         yield local
     finally:
         local.take_down()
 
 
-def environment(local: engine.LocalEngine) -> Mapping[str, str]:
+def environment(local: local_engine.LocalEngine) -> Mapping[str, str]:
     """What tells a system to run its tasks there."""
     return {"GODOCKER_NODES": json.dumps([{"name": NODE, "url": local.url, "cpus": CPUS}])}
 
@@ -60,7 +60,7 @@ class BareEngine:
     wait, remove.
     """
 
-    def __init__(self, local: engine.LocalEngine, directory: Path) -> None:
+    def __init__(self, local: local_engine.LocalEngine, directory: Path) -> None:
         self._docker = aiodocker.Docker(
             url=local.url
         )  # 100 connections, kept open; the figure's deadline bounds its calls
@@ -97,12 +97,12 @@ class BareEngine:
         return count / (time.perf_counter() - began)
 
 
-async def bare(local: engine.LocalEngine, directory: Path) -> BareEngine:
+async def bare(local: local_engine.LocalEngine, directory: Path) -> BareEngine:
     """A client of the engine in the loop that runs this, with its task directories below `directory`."""
     return BareEngine(local, directory)
 
 
-def containers_left(local: engine.LocalEngine) -> int:
+def containers_left(local: local_engine.LocalEngine) -> int:
     """How many containers there are on the engine, running or not."""
     with local.client() as client:
         found: list[Any] = orjson.loads(client.get("/containers/json", params={"all": "1"}).content)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from godocker import capacity, engines, twins
+from godocker.docker import capacity, engine_probe, twins
 from shared import clock, errors, inventory, lifetime
 from shared.broker import broker
 from shared.inventory import Row
@@ -75,8 +75,8 @@ def _check_tls(node: Node, *, read: bool) -> None:
 
 
 def _ask(node: Node) -> Said:
-    version = engines.ask(node, "/version").get("Version")
-    return Said(f"version {version}", capacity.surplus(node, engines.ask(node, "/info")))
+    version = engine_probe.ask(node, "/version").get("Version")
+    return Said(f"version {version}", capacity.surplus(node, engine_probe.ask(node, "/info")))
 
 
 async def every(settings: Settings) -> list[Row]:

@@ -11,7 +11,7 @@ from benchmarks import batches, docker_engine, samples
 from benchmarks.bench import Bench
 from benchmarks.gateway import Gateway, NotDone
 from benchmarks.results import Row, Target
-from godocker.engine import LocalEngine
+from godocker.docker.local_engine import LocalEngine
 from tests.support.system import running_system
 
 TITLE = "Tasks on Docker"

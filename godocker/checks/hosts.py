@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from godocker import capacity, engines, twins
 from godocker.checks import clocks, facts, findings, probe
+from godocker.docker import capacity, engine_probe, twins
 from godocker.local import environment
 from shared import clock, errors, hosts
 from shared.settings import Node, Settings
@@ -36,9 +36,9 @@ def look(settings: Settings, added: Sequence[Node] = ()) -> list[findings.Findin
 def _engine(node: Node, shared_dir: Path) -> list[findings.Finding]:
     part = f"engine {node.name}"
     try:
-        version = engines.ask(node, "/version")
+        version = engine_probe.ask(node, "/version")
         asked_at = clock.now()
-        info = engines.ask(node, "/info")
+        info = engine_probe.ask(node, "/info")
         answered_at = clock.now()
     except errors.NodeUnavailable as error:
         return [findings.bad(part, str(error))]

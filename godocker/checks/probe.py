@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from godocker import engines
 from godocker.checks import findings
+from godocker.docker import engine_probe
 from shared import errors
 from shared.settings import Node
 
@@ -42,7 +42,7 @@ def look(part: str, node: Node, shared_dir: Path) -> list[findings.Finding]:
     except OSError as error:
         return [findings.warning(part, f"shared_dir on it is not looked at: {marker.parent} here: {error.strerror}")]
     try:
-        with engines.client(node, timeout=TIMEOUT) as http:
+        with engine_probe.client(node, timeout=TIMEOUT) as http:
             return inside(part, http, marker)
     except (httpx.HTTPError, OSError, ValueError) as error:
         return [findings.warning(part, f"shared_dir and disk are not looked at: {error or type(error).__name__}")]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from godocker import engine, engines
+from godocker.docker import engine_probe, local_engine
 from shared import errors
 from shared.settings import Node
 
@@ -39,8 +39,8 @@ def at_hand(*, start_engine: bool) -> Iterator[Runner]:
 
     Raises `errors.ConfigurationError` where that is asked and cannot be done.
     """
-    node = engines.configured(os.environ)
-    if engines.answers(node):
+    node = engine_probe.configured(os.environ)
+    if engine_probe.answers(node):
         yield _runner(node, [f"A Docker Engine answers at {node.url}."])
     elif start_engine:
         with _engine_of_our_own() as own:
@@ -51,12 +51,12 @@ def at_hand(*, start_engine: bool) -> Iterator[Runner]:
 
 @contextmanager
 def _engine_of_our_own() -> Iterator[Node]:
-    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="godocker-engine-")))
+    local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="godocker-engine-")))
     try:
         try:
-            engine.install()
+            local_engine.install()
             local.start()
-        except engine.EngineUnavailable as error:
+        except local_engine.EngineUnavailable as error:
             raise errors.ConfigurationError(f"no Docker Engine could be started: {error}") from None
         yield Node(name="localhost", url=local.url)
     finally:
@@ -76,7 +76,7 @@ def _runner(node: Node, remarks: list[str]) -> Runner:
 def _bring_image(node: Node) -> str:
     """Make sure that the engine has the image; returns a sentence that says how. Raises `errors.StartFailed`."""
     try:
-        with engines.client(node, timeout=_PULL_TIMEOUT) as client:
+        with engine_probe.client(node, timeout=_PULL_TIMEOUT) as client:
             if client.get(f"/images/{IMAGE}/json").status_code == httpx.codes.OK:
                 return f"It has the image {IMAGE}."
             if _pull(client):
@@ -105,15 +105,15 @@ def _pull(client: httpx.Client) -> bool:
 
 
 def _archive() -> bytes:
-    if not _is_static(engine.BUSYBOX) and os.geteuid() == 0:
+    if not _is_static(local_engine.BUSYBOX) and os.geteuid() == 0:
         script = Path(__file__).parents[2] / ".ci" / "packages"
         if script.exists():
             subprocess.run([script, "busybox-static"], check=False, timeout=300, stdout=sys.stderr)
-    if not _is_static(engine.BUSYBOX):
+    if not _is_static(local_engine.BUSYBOX):
         raise errors.ImageUnreachable(
-            f"no registry answers, and there is no static {engine.BUSYBOX} to make an image of (Debian: busybox-static)"
+            f"no registry answers, and there is no static {local_engine.BUSYBOX} to make an image of (Debian: busybox-static)"
         )
-    return engine.busybox_archive()
+    return local_engine.busybox_archive()
 
 
 def _is_static(program: Path) -> bool:

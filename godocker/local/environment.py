@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from godocker import engines
+from godocker.docker import engine_probe
 from godocker.local import ports
 from godocker.local.data_directory import DataDirectory
 from shared import errors
@@ -51,10 +51,10 @@ def choose_executor(asked: str | None, given: Settings, environment: Mapping[str
         return Executor(wanted, {})
     if "nodes" in given.model_fields_set:
         return Executor("docker", {})
-    node = engines.configured(environment)
-    if wanted == "auto" and not engines.answers(node):
+    node = engine_probe.configured(environment)
+    if wanted == "auto" and not engine_probe.answers(node):
         return Executor("process", {}, NOT_ISOLATED)
-    if node.url == engines.DEFAULT_URL:
+    if node.url == engine_probe.DEFAULT_URL:
         return Executor("docker", {})
     return Executor("docker", {"GODOCKER_NODES": f"[{node.model_dump_json(exclude_none=True)}]"})
 

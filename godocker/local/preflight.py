@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 
-from godocker import configuration, engines
+from godocker import configuration
+from godocker.docker import engine_probe
 from godocker.local import environment
 from shared import errors, serving
 from shared.broker import broker
@@ -27,9 +28,9 @@ def check(given: Settings, executor: environment.Executor) -> None:
 def _check_engines(given: Settings) -> None:
     """The engine that is taken where none is configured must answer; of those that are, one may be down for now."""
     if "nodes" not in given.model_fields_set:
-        node = engines.configured(os.environ)
+        node = engine_probe.configured(os.environ)
         try:
-            engines.ask(node, "/version")
+            engine_probe.ask(node, "/version")
         except errors.NodeUnavailable as error:
             raise errors.ConfigurationError(
                 f"no Docker Engine answers at {node.url}: {error.reason}. Start it, or run tasks as processes: --executor process"
@@ -37,7 +38,7 @@ def _check_engines(given: Settings) -> None:
         return
     for node in given.nodes:
         try:
-            engines.ask(node, "/version")
+            engine_probe.ask(node, "/version")
         except errors.NodeUnavailable as error:
             print(f"godocker: warning: {error}", file=sys.stderr, flush=True)
 

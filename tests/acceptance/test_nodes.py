@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine, nodes
+from godocker import nodes
+from godocker.docker import local_engine
 from shared.inventory import Row, State
 from tests.acceptance.client import Client
 from tests.acceptance.conftest import SeveralHosts, folder
@@ -35,7 +36,7 @@ def two_hosts() -> Iterator[Cluster]:
     try:
         with running.cluster("nodes", SMALL[:2]) as made:
             yield made
-    except (engine.EngineUnavailable, ClusterError) as error:
+    except (local_engine.EngineUnavailable, ClusterError) as error:
         cannot_have("docker", str(error))
 
 

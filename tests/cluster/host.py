@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from godocker import engine
+from godocker.docker import local_engine
 from tests.cluster import questions
 from tests.cluster.cgroups import Cgroup
 from tests.cluster.commands import ClusterError
@@ -58,7 +58,7 @@ class Host:
         self.address = network.address(position)
         self.machine = Machine(self.name, directory, owner=owner)
         #: The engine, spoken to past the network: it is heard even when the host is cut off.
-        self.engine = engine.Engine(directory / "docker.sock")
+        self.engine = local_engine.Engine(directory / "docker.sock")
         self.cgroup = Cgroup(f"/godocker-cluster-{network.bridge.removeprefix('godocker')}/{self.name}")
         self._position = position
         self._network = network
@@ -243,4 +243,4 @@ class Host:
 
 @functools.cache
 def _busybox() -> bytes:
-    return engine.busybox_archive()
+    return local_engine.busybox_archive()

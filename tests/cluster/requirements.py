@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from godocker.engine import BUSYBOX
+from godocker.docker.local_engine import BUSYBOX
 from tests.cluster.commands import ClusterError
 
 _PACKAGES = {

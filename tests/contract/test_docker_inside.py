@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from shared.executors import base, wrapper
 from shared.models.task import Place
 from tests.support import engine as fixtures
@@ -27,7 +27,7 @@ DASH = Path(shutil.which("dash") or "/bin/dash")
 
 
 @pytest.fixture
-async def rig(docker_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+async def rig(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
     async with rigs.rig("docker", docker_engine.url) as made:
         yield made
 
@@ -83,7 +83,7 @@ async def test_the_user_has_a_name_and_entries_where_the_image_has_none(rig: rig
     ]
 
 
-async def test_the_users_of_an_image_stay_who_they_are(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_the_users_of_an_image_stay_who_they_are(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     docker_engine.import_image(systems.with_shell("dash"), name=PLAIN)
     lines = await said(rig, "cat /etc/passwd /etc/group; id", image=PLAIN, uid=33, gid=33, login="alice")
     assert "www:x:33:33:www:/srv:/bin/false" in lines
@@ -107,12 +107,12 @@ async def test_files_of_a_task_can_be_read_by_whoever_may_enter_its_directory(ri
 
 async def test_resource_limits_are_the_same_whatever_the_daemon_says() -> None:
     options = ("--default-ulimit", "nofile=64:64", "--default-ulimit", "nproc=100:100")
-    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")), options=options)
+    local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")), options=options)
     try:
-        engine.install()
+        local_engine.install()
         local.start()
-        local.import_image(engine.busybox_archive(), name="busybox")
-    except engine.EngineUnavailable as error:
+        local.import_image(local_engine.busybox_archive(), name="busybox")
+    except local_engine.EngineUnavailable as error:
         local.take_down()
         fixtures.cannot_have("docker", str(error))
     try:
@@ -123,7 +123,7 @@ async def test_resource_limits_are_the_same_whatever_the_daemon_says() -> None:
 
 
 async def test_what_the_image_sets_up_is_there_but_for_its_entry_point(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     with docker_engine.client() as client:
         made = client.post(
@@ -140,7 +140,7 @@ async def test_what_the_image_sets_up_is_there_but_for_its_entry_point(
                     "VOLUME /data",
                 ],
             },
-            content=engine.busybox_archive(),
+            content=local_engine.busybox_archive(),
             headers={"Content-Type": "application/x-tar"},
         )
         made.raise_for_status()
@@ -164,7 +164,7 @@ _ARM = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00" + b"\0" * 200
     ],
 )  # fmt: skip
 async def test_an_image_that_cannot_run_a_shell_is_told_apart(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine, name: str, archive: object, said: str
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine, name: str, archive: object, said: str
 ) -> None:
     assert callable(archive)
     docker_engine.import_image(archive(), name=name)
@@ -176,7 +176,7 @@ async def test_an_image_that_cannot_run_a_shell_is_told_apart(
     assert said in (around.shell or ""), around
 
 
-async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     docker_engine.import_image(systems.with_shell("dash"), name=PLAIN)
     for image in (rigs.IMAGE, PLAIN):
         run = await rig.start("exit 127", image=image)
@@ -238,7 +238,7 @@ def noexec(directory: str) -> Iterator[None]:
     [("stop?t=5", "docker stop"), ("kill", "docker kill (SIGKILL)"), ("kill?signal=SIGINT", "docker kill (SIGINT)")],
 )
 async def test_what_somebody_else_did_is_known(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine, path: str, command: str
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine, path: str, command: str
 ) -> None:
     run = await rig.start("trap 'exit 130' INT; echo > ready; while :; do sleep 0.1; done")
     await rig.written(run, "ready")
@@ -258,7 +258,9 @@ async def test_nobody_is_blamed_where_nobody_did_anything(rig: rigs.Rig) -> None
 # --- what an engine has ------------------------------------------------------------------------------
 
 
-async def test_a_task_may_ask_for_more_than_the_engine_has(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_a_task_may_ask_for_more_than_the_engine_has(
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
+) -> None:
     (report,) = await rig.executor.nodes()
     run = await rig.start("exit 0", cpus=report.cpus + 6, memory=report.memory * 2)
     assert (await rig.ended(run)).exit_code == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from shared.executors import base, wrapper
 from shared.models.task import Place
 from tests.support import rigs, shapes, systems, waiting
@@ -25,7 +25,7 @@ GRACE = 20.0  #: seconds, far more than a program needs to save
 
 
 @pytest.fixture(scope="module")
-def shells(docker_engine: engine.LocalEngine) -> engine.LocalEngine:
+def shells(docker_engine: local_engine.LocalEngine) -> local_engine.LocalEngine:
     """The engine with images whose /bin/sh is another one each."""
     for image, shell in ((DASH, "dash"), (BASH, "bash")):
         docker_engine.import_image(systems.with_shell(shell), name=image)
@@ -33,7 +33,7 @@ def shells(docker_engine: engine.LocalEngine) -> engine.LocalEngine:
 
 
 @pytest.fixture
-async def rig(shells: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+async def rig(shells: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
     async with rigs.rig("docker", shells.url) as made:
         yield made
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engines
 from godocker.checks import hosts, probe
 from godocker.checks.findings import State
-from godocker.engine import LocalEngine
+from godocker.docker import engine_probe
+from godocker.docker.local_engine import LocalEngine
 from shared.settings import Node, Settings
 from tests.contract.test_docker_inside import noexec
 
@@ -38,7 +38,7 @@ def test_a_shared_directory_that_is_not_there_is_not_well(node: Node, tmp_path: 
 
 
 def test_a_host_without_the_directory_is_not_well(node: Node, tmp_path: Path) -> None:
-    with engines.client(node, timeout=probe.TIMEOUT) as http:
+    with engine_probe.client(node, timeout=probe.TIMEOUT) as http:
         (finding,) = probe.inside("engine n1", http, tmp_path / "of-another-host" / "marker")
     assert finding.state is State.BAD
     assert "mount it at this path" in finding.detail

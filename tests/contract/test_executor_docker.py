@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from shared import errors
 from shared.executors import base
 from shared.executors.docker import body, client, events, known, skew
@@ -26,19 +26,19 @@ pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
-async def rig(docker_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+async def rig(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
     async with rigs.rig("docker", docker_engine.url) as made:
         yield made
 
 
 @pytest.fixture
-async def other(docker_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+async def other(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
     """Another GoDocker instance on the same host."""
     async with rigs.rig("docker", docker_engine.url) as made:
         yield made
 
 
-async def ask(local: engine.LocalEngine, method: str, path: str, **arguments: Any) -> Any:
+async def ask(local: local_engine.LocalEngine, method: str, path: str, **arguments: Any) -> Any:
     """One call to the engine past the executor."""
 
     def call() -> Any:
@@ -59,7 +59,7 @@ def fifo(run: base.Run) -> Path:
     return path
 
 
-async def names(local: engine.LocalEngine) -> list[str]:
+async def names(local: local_engine.LocalEngine) -> list[str]:
     return [name for item in await ask(local, "GET", "/containers/json?all=1") for name in item["Names"]]
 
 
@@ -73,7 +73,9 @@ NOTHING = (
 )
 
 
-async def test_the_container_of_a_plain_task_is_confined(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_the_container_of_a_plain_task_is_confined(
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
+) -> None:
     run = await rig.start("sleep 30", groups=(30001,))
     found = await ask(docker_engine, "GET", f"/containers/{run.handle.name}/json")
     expected = {
@@ -203,7 +205,7 @@ async def test_what_a_registry_says_is_told_apart(rig: rigs.Rig, status: int, er
 
 @pytest.mark.parametrize("layer", [registry.Layer.HANG, registry.Layer.DRIP, registry.Layer.TRUNCATED])
 async def test_a_pull_that_does_not_come_to_its_end_is_ended_and_can_be_tried_again(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine, layer: registry.Layer
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine, layer: registry.Layer
 ) -> None:
     hurried = rig.another(pull_timeout=0.5)
     async with registry.serving(layer) as served:
@@ -217,13 +219,13 @@ async def test_a_pull_that_does_not_come_to_its_end_is_ended_and_can_be_tried_ag
 
 
 @pytest.fixture
-def full_engine(docker_engine: engine.LocalEngine) -> Iterator[engine.LocalEngine]:
+def full_engine(docker_engine: local_engine.LocalEngine) -> Iterator[local_engine.LocalEngine]:
     """An engine whose disk has some 20 MB."""
     with rigs.directory() as place:
         disk = place / "disk"
         disk.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], check=True, timeout=20)
-        local = engine.LocalEngine(place / "engine", options=("--data-root", str(disk)))
+        local = local_engine.LocalEngine(place / "engine", options=("--data-root", str(disk)))
         try:
             local.start()
             yield local
@@ -233,7 +235,7 @@ def full_engine(docker_engine: engine.LocalEngine) -> Iterator[engine.LocalEngin
 
 
 async def test_an_image_for_which_there_is_no_disk_is_the_nodes_trouble(
-    rig: rigs.Rig, full_engine: engine.LocalEngine
+    rig: rigs.Rig, full_engine: local_engine.LocalEngine
 ) -> None:
     executor = rig.another(nodes=[rig.config.nodes[0].model_copy(update={"url": full_engine.url})])
     async with registry.serving(size=24 * 1024**2) as served:
@@ -244,7 +246,7 @@ async def test_an_image_for_which_there_is_no_disk_is_the_nodes_trouble(
 
 
 async def test_those_who_want_an_image_at_once_have_it_pulled_once(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with registry.serving() as served:
         run = await rig.run("exit 0", image=f"{served.address}/image")
@@ -254,7 +256,7 @@ async def test_those_who_want_an_image_at_once_have_it_pulled_once(
 
 
 async def test_a_removed_image_that_is_slow_to_come_back_holds_up_a_start_no_longer_than_any_other(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     executor = rig.another(start_timeout=1.0)
     async with registry.serving() as served:
@@ -299,7 +301,7 @@ async def test_what_cannot_be_an_image_gets_to_no_engine(rig: rigs.Rig, image: s
 
 
 async def test_an_image_removed_behind_our_back_is_brought_again(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with registry.answering(404) as address:
         image = f"{address}/copy"
@@ -327,7 +329,7 @@ async def test_an_image_without_a_shell_ends_without_a_trace_of_the_wrapper(rig:
     assert await rig.tasks.read_result(Place(run.handle.task_id), 1) is None
 
 
-async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_a_start_that_fails_leaves_no_container(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     executor = docker.DockerExecutor(rig.config.model_copy(update={"docker_network": "no-such-network"}))
     run = await rig.run("exit 0", network="public")
     with pytest.raises(errors.StartRefused, match="no-such-network"):
@@ -360,7 +362,7 @@ async def test_two_instances_on_one_host_never_touch_each_others_containers(rig:
 
 
 async def test_what_a_version_without_marks_made_is_adopted_by_the_system_whose_directories_it_has_and_by_no_other(
-    docker_engine: engine.LocalEngine, rig: rigs.Rig, other: rigs.Rig
+    docker_engine: local_engine.LocalEngine, rig: rigs.Rig, other: rigs.Rig
 ) -> None:
     """All systems of that version were called the same."""
     before = rig.another(instance="godocker")
@@ -409,7 +411,7 @@ async def test_a_copy_with_the_mark_of_its_original_touches_nothing_of_it(rig: r
         await copy.close()
 
 
-async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     run = await rig.run("exit 0")
     content = {"Image": fixtures.IMAGE, "Cmd": ["/bin/true"], "HostConfig": {"NetworkMode": "none"}}
     await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
@@ -421,7 +423,7 @@ async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engin
 
 
 async def test_a_container_removed_by_an_outsider_is_told_and_gone(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with rig.watched() as seen:
         run = await rig.start("echo > ready; sleep 30")
@@ -433,7 +435,9 @@ async def test_a_container_removed_by_an_outsider_is_told_and_gone(
     assert list(await rig.executor.list("n1")) == []
 
 
-async def test_a_container_that_was_only_created_is_started(rig: rigs.Rig, docker_engine: engine.LocalEngine) -> None:
+async def test_a_container_that_was_only_created_is_started(
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
+) -> None:
     run = await rig.run("echo started >> witness")
     content = body.create_body(run, instance=rig.config.instance, network="none", pids_limit=100)
     await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
@@ -448,7 +452,7 @@ async def test_a_container_that_was_only_created_is_started(rig: rigs.Rig, docke
 
 @pytest.fixture
 async def through(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine, tmp_path: Path
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine, tmp_path: Path
 ) -> AsyncIterator[tuple[docker.DockerExecutor, proxy.Proxy]]:
     """An executor that reaches the engine through a proxy, and the proxy."""
     async with proxy.between(tmp_path, docker_engine.socket) as between:
@@ -498,7 +502,7 @@ async def test_a_removal_takes_one_call(
 
 
 async def test_what_has_the_name_of_a_run_that_was_seen_is_removed_only_if_it_is_that_run(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     run = await rig.start("exit 0")
     await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}?force=1")
@@ -584,7 +588,7 @@ async def test_an_event_stream_that_is_cut_resumes_and_says_so(
 
 
 async def test_a_silent_connection_is_made_anew(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine, tmp_path: Path
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine, tmp_path: Path
 ) -> None:
     async with proxy.between(tmp_path, docker_engine.socket) as between:
         node = rig.config.nodes[0].model_copy(update={"url": between.url})
@@ -624,7 +628,7 @@ def resyncs(seen: list[base.Event], count: int) -> Callable[[], bool]:
 
 
 async def test_an_engine_that_restarts_is_there_again_with_what_ended_meanwhile(
-    rig: rigs.Rig, docker_engine: engine.LocalEngine
+    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with rig.watched() as seen:
         run = await rig.start("echo > ready; sleep 30")
@@ -664,17 +668,17 @@ async def test_a_node_that_hangs_holds_up_the_report_for_a_bounded_time(
 
 
 @pytest.fixture
-async def tls(docker_engine: engine.LocalEngine, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
+async def tls(docker_engine: local_engine.LocalEngine, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     """Settings of a node that is reached by TCP with certificates on both sides."""
     certificates.make(tmp_path)
     port = free_port()
     options = ("--host", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(tmp_path / "ca.pem"))
     options += ("--tlscert", str(tmp_path / "server/cert.pem"), "--tlskey", str(tmp_path / "server/key.pem"))
     with rigs.directory() as place:
-        local = engine.LocalEngine(place / "engine", options=options)
+        local = local_engine.LocalEngine(place / "engine", options=options)
         try:
             await asyncio.to_thread(local.start)
-            await asyncio.to_thread(local.import_image, engine.busybox_archive(), name="busybox")
+            await asyncio.to_thread(local.import_image, local_engine.busybox_archive(), name="busybox")
             yield {
                 "url": f"tcp://127.0.0.1:{port}",
                 "tls_ca": tmp_path / "ca.pem",

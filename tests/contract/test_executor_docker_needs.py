@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from shared import errors
 from shared.executors import base
 from shared.executors.docker import networks
@@ -32,23 +32,23 @@ PORT = 10001
 
 
 @pytest.fixture
-async def rig(networked_engine: engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
+async def rig(networked_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
     async with rigs.rig("docker", networked_engine.url) as made:
         yield made
 
 
-async def networks_of(local: engine.LocalEngine, rig: rigs.Rig) -> list[str]:
+async def networks_of(local: local_engine.LocalEngine, rig: rigs.Rig) -> list[str]:
     found = await ask(local, "GET", "/networks")
     return sorted(one["Name"] for one in found if one["Name"].startswith(f"{rig.config.instance}."))
 
 
-async def volumes_of(local: engine.LocalEngine, rig: rigs.Rig) -> list[str]:
+async def volumes_of(local: local_engine.LocalEngine, rig: rigs.Rig) -> list[str]:
     found = await ask(local, "GET", "/volumes")
     ours = {"godocker.instance": rig.config.instance}
     return [one["Name"] for one in found["Volumes"] or [] if one["Labels"] == ours]
 
 
-async def address(local: engine.LocalEngine, run: base.Run) -> str:
+async def address(local: local_engine.LocalEngine, run: base.Run) -> str:
     found = await ask(local, "GET", f"/containers/{run.handle.name}/json")
     [network] = found["NetworkSettings"]["Networks"].values()
     return str(network["IPAddress"])
@@ -62,7 +62,7 @@ async def reached(rig: rigs.Rig, network: str, hosts: list[str], *, port: int = 
     return set(rig.file(client, "god.log").read_text().split())
 
 
-async def output(local: engine.LocalEngine, *command: str) -> str:
+async def output(local: local_engine.LocalEngine, *command: str) -> str:
     """What a command says that runs on the engine's host."""
     entered = ["nsenter", f"--net=/proc/{local.pid}/ns/net", *command]
     done = await asyncio.to_thread(subprocess.run, entered, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
@@ -70,7 +70,7 @@ async def output(local: engine.LocalEngine, *command: str) -> str:
 
 
 @contextlib.contextmanager
-def listening(local: engine.LocalEngine, port: int) -> Iterator[None]:
+def listening(local: local_engine.LocalEngine, port: int) -> Iterator[None]:
     """Somebody on the engine's host who is not a task listens at a port, and says hello."""
     command = ["busybox", "nc", "-ll", "-p", str(port), "-e", "echo", "hello"]
     with subprocess.Popen(["nsenter", f"--net=/proc/{local.pid}/ns/net", *command]) as process:
@@ -81,7 +81,7 @@ def listening(local: engine.LocalEngine, port: int) -> Iterator[None]:
             process.kill()
 
 
-def _sockets(local: engine.LocalEngine) -> str:
+def _sockets(local: local_engine.LocalEngine) -> str:
     return "".join(Path(f"/proc/{local.pid}/net/{table}").read_text() for table in ("tcp", "tcp6"))
 
 
@@ -116,7 +116,7 @@ async def test_a_device_is_there_for_the_run_that_was_given_it_and_for_no_other(
 
 @pytest.mark.parametrize("gpu", ["0", "/dev/there-is-no-such-thing"])
 async def test_a_device_that_the_node_does_not_have_is_named_and_leaves_nothing(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine, gpu: str
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine, gpu: str
 ) -> None:
     run = await rig.run("exit 0", gpus=(gpu,))
     with pytest.raises(errors.StartRefused, match=f"does not have the devices {gpu}"):
@@ -127,7 +127,9 @@ async def test_a_device_that_the_node_does_not_have_is_named_and_leaves_nothing(
 # --- ports -----------------------------------------------------------------------
 
 
-async def test_a_port_of_a_task_is_reached_on_its_node(rig: rigs.Rig, networked_engine: engine.LocalEngine) -> None:
+async def test_a_port_of_a_task_is_reached_on_its_node(
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine
+) -> None:
     ports = (base.PortMapping(80, PORT), base.PortMapping(8080, PORT + 1))
     run = await rig.start(f"env | grep PORT > ports; {SERVER}", network=base.PUBLIC, ports=ports)
     await rig.written(run, "ready")
@@ -142,7 +144,7 @@ async def test_a_port_of_a_task_is_reached_on_its_node(rig: rigs.Rig, networked_
 
 @pytest.mark.parametrize("by", ["a stranger", "another task"])
 async def test_a_port_that_is_taken_is_named_and_nothing_is_left(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine, by: str
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine, by: str
 ) -> None:
     ports = (base.PortMapping(80, PORT), base.PortMapping(81, PORT + 1))
     run = await rig.run("sleep 30", network=base.PUBLIC, ports=ports)
@@ -170,7 +172,7 @@ async def test_ports_without_a_network_are_refused(rig: rigs.Rig) -> None:
 # --- networks --------------------------------------------------------------------
 
 
-async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: engine.LocalEngine) -> None:
+async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
     """Tasks of a user reach each other by name and the world; nobody reaches those of others, nor in `public` anybody."""
     servers = {name: await rig.start(SERVER, network=name) for name in ("user-ada", "project-p1", base.PUBLIC)}
     for run in servers.values():
@@ -188,7 +190,7 @@ async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: engine.LocalEng
         assert await asyncio.gather(*(reached(rig, name, [WORLD], port=8000) for name in servers)) == [{WORLD}] * 3
 
 
-async def test_many_starts_at_once_make_one_network(rig: rigs.Rig, networked_engine: engine.LocalEngine) -> None:
+async def test_many_starts_at_once_make_one_network(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
     runs = [await rig.run("sleep 30", network="user-ada") for _ in range(6)]
     await asyncio.gather(
         *(executor.start(run) for run in runs for executor in (rig.executor, rig.another(), rig.another()))
@@ -198,7 +200,7 @@ async def test_many_starts_at_once_make_one_network(rig: rigs.Rig, networked_eng
 
 
 async def test_a_network_goes_when_nobody_has_been_in_it_for_a_while(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine
 ) -> None:
     watcher = rig.another()
     run = await rig.start("exit 0", network="user-ada")
@@ -216,7 +218,7 @@ async def test_a_network_goes_when_nobody_has_been_in_it_for_a_while(
 
 
 async def test_a_network_that_is_removed_while_a_task_starts_is_made_again(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine
 ) -> None:
     stopped = asyncio.Event()
 
@@ -243,7 +245,7 @@ async def test_a_network_that_is_removed_while_a_task_starts_is_made_again(
 
 
 async def test_a_node_without_addresses_says_so(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine, monkeypatch: pytest.MonkeyPatch
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(networks, "_PAUSE", 0.0)
     made = []
@@ -263,7 +265,7 @@ async def test_a_node_without_addresses_says_so(
 
 
 async def test_a_strangers_network_of_the_same_name_is_not_used(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine, monkeypatch: pytest.MonkeyPatch
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(networks, "_PAUSE", 0.0)
     name = f"{rig.config.instance}.user-ada"
@@ -285,7 +287,7 @@ async def test_a_strangers_network_of_the_same_name_is_not_used(
 @pytest.mark.parametrize("kind", ["disk", "memory"])
 @pytest.mark.parametrize("root", [False, True])
 async def test_temporary_room_is_the_users_and_goes_with_the_run(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine, kind: str, root: bool
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine, kind: str, root: bool
 ) -> None:
     executor = rig.another(tmpstorage=kind)
     script = 'cd /var/scratch; stat -c "%u %g %a" .; printf "#!/bin/sh\\necho ran\\n" > x; chmod +x x; ./x; ls'
@@ -312,7 +314,7 @@ async def test_temporary_room_in_memory_ends_where_its_size_ends(rig: rigs.Rig) 
     assert rig.file(run, "god.log").read_text() == "fits\nfull\n"
 
 
-async def test_a_start_that_fails_leaves_no_volume(rig: rigs.Rig, networked_engine: engine.LocalEngine) -> None:
+async def test_a_start_that_fails_leaves_no_volume(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
     run = await rig.run("exit 0", gpus=("0",), tmpstorage=base.TmpStorage(1024**2, "/scratch"))
     with pytest.raises(errors.StartRefused):
         await rig.executor.start(run)
@@ -320,7 +322,7 @@ async def test_a_start_that_fails_leaves_no_volume(rig: rigs.Rig, networked_engi
 
 
 async def test_a_volume_of_ours_without_a_container_is_removed_and_no_other(
-    rig: rigs.Rig, networked_engine: engine.LocalEngine
+    rig: rigs.Rig, networked_engine: local_engine.LocalEngine
 ) -> None:
     run = await rig.start("sleep 30", tmpstorage=base.TmpStorage(1024**2, "/scratch"))
     for name, labels in (("left", {"godocker.instance": rig.config.instance}), ("theirs", {})):

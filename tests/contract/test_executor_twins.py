@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine, engines, twins
+from godocker.docker import engine_probe, local_engine, twins
 from shared import settings
 from shared.executors import base
 from shared.executors.docker import executor as docker
@@ -19,17 +19,19 @@ pytestmark = pytest.mark.docker
 OWNER = base.Owner("marka")
 
 
-def link(path: Path, docker_engine: engine.LocalEngine) -> settings.Node:
+def link(path: Path, docker_engine: local_engine.LocalEngine) -> settings.Node:
     """The engine by another path to its socket."""
     path.symlink_to(docker_engine.socket)
     return settings.Node(name="n2", url=f"unix://{path}")
 
 
 @pytest.fixture
-def clone(docker_engine: engine.LocalEngine, networked_engine: engine.LocalEngine) -> settings.Node:
+def clone(docker_engine: local_engine.LocalEngine, networked_engine: local_engine.LocalEngine) -> settings.Node:
     """Another engine with the same ID, as that of a cloned machine has."""
     node = settings.Node(name="n3", url=networked_engine.url)
-    identifiers = {engines.ask(one, "/info")["ID"] for one in (node, settings.Node(name="n1", url=docker_engine.url))}
+    identifiers = {
+        engine_probe.ask(one, "/info")["ID"] for one in (node, settings.Node(name="n1", url=docker_engine.url))
+    }
     assert len(identifiers) == 1, "engines of this version take their ID from a file of the machine"
     return node
 
@@ -44,7 +46,7 @@ async def executor(tmp_path: Path, nodes: Sequence[settings.Node]) -> AsyncItera
 
 
 async def test_one_engine_under_two_names_is_counted_once_and_clones_both(
-    docker_engine: engine.LocalEngine, clone: settings.Node, tmp_path: Path
+    docker_engine: local_engine.LocalEngine, clone: settings.Node, tmp_path: Path
 ) -> None:
     first = settings.Node(name="n1", url=docker_engine.url)
     second = link(tmp_path / "docker.sock", docker_engine)
@@ -61,7 +63,7 @@ async def test_one_engine_under_two_names_is_counted_once_and_clones_both(
 
 
 async def test_an_engine_that_is_a_node_already_is_not_added_by_another_address(
-    docker_engine: engine.LocalEngine, clone: settings.Node, tmp_path: Path
+    docker_engine: local_engine.LocalEngine, clone: settings.Node, tmp_path: Path
 ) -> None:
     first = settings.Node(name="n1", url=docker_engine.url)
     second = link(tmp_path / "docker.sock", docker_engine)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from tests.deploy import deployment, images
 from tests.deploy import server as servers
 from tests.support.engine import cannot_have
@@ -32,5 +32,5 @@ def deployed() -> Iterator[Deployed]:
             assert key is not None, said
             made.up()
             yield Deployed(made, said, key)
-    except engine.EngineUnavailable as error:
+    except local_engine.EngineUnavailable as error:
         cannot_have("docker", str(error))

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from godocker import engine
+from godocker.docker import local_engine
 from godocker.local import programs
 from tests.deploy import rootfs
 
@@ -117,7 +117,7 @@ IMAGES = (
 )
 
 
-def give(target: engine.Engine, place: Path) -> None:
+def give(target: local_engine.Engine, place: Path) -> None:
     """Put all images into an engine, and the one that tasks are run in. In `place` is room for a while."""
     missing = [image for image in IMAGES if not _kept(image).exists()]
     # At once, before several look there for theirs.
@@ -131,7 +131,7 @@ def give(target: engine.Engine, place: Path) -> None:
     # The one for which wheels are fetched comes first: the others are made meanwhile.
     with ThreadPoolExecutor(max_workers=2) as makers:
         list(makers.map(put, sorted(IMAGES, key=lambda image: image.add is not _with_wheels)))
-    target.import_image(engine.busybox_archive(), name="busybox")
+    target.import_image(local_engine.busybox_archive(), name="busybox")
 
 
 def archive(image: Image, place: Path | None = None) -> Path:

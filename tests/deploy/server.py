@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from godocker import engine
+from godocker.docker import local_engine
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    engine: engine.LocalEngine
+    engine: local_engine.LocalEngine
     outside: Outside
     directory: Path  #: for what is to be on its disk
 
@@ -55,14 +55,14 @@ class Server:
 @contextmanager
 def running() -> Iterator[Server]:
     """Switch a server on, and take it down at the end with everything on it. Raises `engine.EngineUnavailable`."""
-    engine.install()
+    local_engine.install()
     with _in_memory() as directory:
         yield from _switched_on(directory)
 
 
 def _switched_on(directory: Path) -> Iterator[Server]:
     launcher = ("unshare", "--net", "sh", "-c", f'{_SERVER}; exec "$@"', "sh")
-    local = engine.LocalEngine(directory / "engine", options=("--bridge=", "--iptables=true"), launcher=launcher)
+    local = local_engine.LocalEngine(directory / "engine", options=("--bridge=", "--iptables=true"), launcher=launcher)
     # It waits for the end of its input, which comes with our own at the latest.
     outsider = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from godocker.engine import LocalEngine
+from godocker.docker.local_engine import LocalEngine
 from services.scheduler.service import SchedulerService
 from services.watcher.service import WatcherService
 from shared import clock, errors

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker.engine import EngineUnavailable
+from godocker.docker.local_engine import EngineUnavailable
 from tests.acceptance.client import Client
 from tests.cluster import running
 from tests.cluster.commands import ClusterError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker.engine import LocalEngine
+from godocker.docker.local_engine import LocalEngine
 from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from tests.integration.conftest import Scene, on_docker

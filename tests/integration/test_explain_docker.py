@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from godocker.engine import LocalEngine
+from godocker.docker.local_engine import LocalEngine
 from shared import clock, lifecycle
 from shared.executors import base
 from shared.lifecycle import ACTIVE, Intent, Remark, TaskStatus

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from godocker.engine import LocalEngine
+from godocker.docker.local_engine import LocalEngine
 from shared import clock
 from shared.executors import base
 from shared.lifecycle import Ending, TaskStatus

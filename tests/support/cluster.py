@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 from tests.cluster import requirements, running
 from tests.cluster.cluster import Cluster
 from tests.cluster.commands import ClusterError
@@ -21,7 +21,7 @@ def module_cluster() -> Iterator[Cluster]:
         check_requirements()
         try:
             made = stack.enter_context(running.cluster("tests"))
-        except (engine.EngineUnavailable, ClusterError) as error:
+        except (local_engine.EngineUnavailable, ClusterError) as error:
             cannot_have("docker", str(error))
         yield made
 
@@ -36,7 +36,7 @@ def cluster(module_cluster: Cluster) -> Iterator[Cluster]:
 def check_requirements() -> None:
     """Skip the test, or fail it where Docker is required, unless hosts can be had here."""
     try:
-        engine.install()
+        local_engine.install()
         requirements.check()
-    except (engine.EngineUnavailable, ClusterError) as error:
+    except (local_engine.EngineUnavailable, ClusterError) as error:
         cannot_have("docker", str(error))

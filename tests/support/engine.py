@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import engine
+from godocker.docker import local_engine
 
 REQUIRE = "GODOCKER_TEST_REQUIRE"  #: names, separated by commas, of the real parts without which tests fail, not skip
 
@@ -18,16 +18,16 @@ IMAGE_WITHOUT_SHELL = "shell-less:latest"
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> Iterator[engine.LocalEngine]:
+def docker_engine() -> Iterator[local_engine.LocalEngine]:
     """An engine with the images `IMAGE` and `IMAGE_WITHOUT_SHELL`, and no way to a registry needed."""
-    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")))
+    local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")))
     try:
         try:
-            engine.install()
+            local_engine.install()
             local.start()
-            local.import_image(engine.busybox_archive(), name="busybox")
-            local.import_image(engine.shell_less_archive(), name="shell-less")
-        except engine.EngineUnavailable as error:
+            local.import_image(local_engine.busybox_archive(), name="busybox")
+            local.import_image(local_engine.shell_less_archive(), name="shell-less")
+        except local_engine.EngineUnavailable as error:
             cannot_have("docker", str(error))
         yield local
     finally:
@@ -41,7 +41,7 @@ _IN_NAMESPACE = f"ip link set lo up; ip addr add {WORLD}/32 dev lo"
 
 
 @pytest.fixture(scope="session")
-def networked_engine() -> Iterator[engine.LocalEngine]:
+def networked_engine() -> Iterator[local_engine.LocalEngine]:
     """
     An engine with bridges and rules, as a Docker host has them, on a host of its own, with room for seven networks; it has a
     label and was told of a GPU. Names in its network are reached by `nsenter`.
@@ -49,13 +49,13 @@ def networked_engine() -> Iterator[engine.LocalEngine]:
     options = ("--bridge=", "--iptables=true", "--default-address-pool=base=10.98.0.0/21,size=24")
     options += ("--label=storage=ssd", "--label=rack=1", "--node-generic-resource=NVIDIA-GPU=GPU-8f3c")
     launcher = ("unshare", "--net", "sh", "-c", f'{_IN_NAMESPACE}; exec "$@"', "sh")
-    local = engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")), options=options, launcher=launcher)
+    local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")), options=options, launcher=launcher)
     try:
         try:
-            engine.install()
+            local_engine.install()
             local.start()
-            local.import_image(engine.busybox_archive(), name="busybox")
-        except engine.EngineUnavailable as error:
+            local.import_image(local_engine.busybox_archive(), name="busybox")
+        except local_engine.EngineUnavailable as error:
             cannot_have("docker", str(error))
         yield local
     finally:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from godocker import capacity, cli, engines, nodes
+from godocker import cli, nodes
 from godocker.checks import clocks, facts, findings, hosts, machine, probe, stores
 from godocker.checks.findings import State
 from godocker.commands import doctor
+from godocker.docker import capacity, engine_probe
 from shared import errors
 from shared.settings import Node, Settings
 
@@ -215,7 +216,7 @@ def test_more_than_an_engine_has_is_told(fields: dict[str, Any], info: dict[str,
 def test_a_file_of_tls_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     node = Node(name="n", url="tcp://127.0.0.1:9", tls_ca=tmp_path / "ca.pem")
     with pytest.raises(errors.NodeUnavailable, match=r"tls_ca: .*/ca.pem cannot be read: No such file"):
-        engines.ask(node, "/version")
+        engine_probe.ask(node, "/version")
     with pytest.raises(errors.InvalidInput, match=r"tls_ca: .*/ca.pem cannot be read"):
         asyncio.run(nodes.add(Settings(), node, check=True))
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from godocker import engines
+from godocker.docker import engine_probe
 from shared import errors
 from shared.settings import Node
 
@@ -35,7 +35,7 @@ def is_same(one: Node, other: Node) -> bool:
     """Whether a volume that is made on one of two engines with the same ID is there on the other: clones share the ID alone."""
     name = f"godocker-probe-{secrets.token_hex(8)}"
     try:
-        with engines.client(one) as first, engines.client(other) as second:
+        with engine_probe.client(one) as first, engine_probe.client(other) as second:
             first.post("/volumes/create", json={"Name": name}).raise_for_status()
             try:
                 return second.get(f"/volumes/{name}").status_code == httpx.codes.OK
@@ -47,6 +47,6 @@ def is_same(one: Node, other: Node) -> bool:
 
 def _identifier(node: Node) -> str:
     try:
-        return str(engines.ask(node, "/info").get("ID") or "")
+        return str(engine_probe.ask(node, "/info").get("ID") or "")
     except errors.NodeUnavailable:
         return ""
