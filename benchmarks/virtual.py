@@ -19,7 +19,7 @@ from services.scheduler.queue.book import Book
 from shared.executors.base import NodeReport
 from shared.models.usage import window_start
 from shared.store.standings import Priorities, Taken
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 
 DAY, MINUTE = 86400.0, 60.0
 START = 20_000 * DAY

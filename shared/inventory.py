@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.store.maintenance import ALL
 from shared.store.silences import Silence
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 
 class Origin(StrEnum):

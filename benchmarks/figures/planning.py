@@ -24,7 +24,7 @@ from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
 from shared.settings import Settings
 from shared.store.standings import Priorities, Taken
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 
 TITLE = "One planning pass"
 LIMIT = 120.0

@@ -12,8 +12,8 @@ from services.api.context import Context
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
 from shared.models.task import Purge, Task
-from shared.store.arrays import MOST_KILLED
-from shared.store.tasks import Transition
+from shared.store.tasks.arrays import MOST_KILLED
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,8 @@ from shared.lifecycle import TaskStatus
 from shared.models.receipt import RequestKey
 from shared.models.task import Task
 from shared.settings import Settings
-from shared.store.admissions import Limits
 from shared.store.stores import Stores
+from shared.store.tasks.admissions import Limits
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from services.scheduler.start.dispatch import Dispatcher
 from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from services.scheduler.start.installation_errors import Ailments
 from shared import clock, durations
 from shared.executors.base import NodeReport
 from shared.store import maintenance
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 IN_MAINTENANCE = "in maintenance"  #: why a node is not ready
 

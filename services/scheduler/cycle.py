@@ -24,7 +24,7 @@ from shared.broker.broker import Broker
 from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from shared import clock, conditions, metrics
 from shared.conditions import Waiting
 from shared.lifecycle import Ending, TaskStatus
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

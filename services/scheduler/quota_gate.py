@@ -12,8 +12,8 @@ from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
-from shared.store.work import GB, Pending
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import GB, Pending
 
 log = structlog.get_logger(__name__)
 

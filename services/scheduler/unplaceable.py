@@ -16,8 +16,8 @@ from shared import clock, durations, errors, lifetime, metrics
 from shared.lifecycle import Ending, TaskStatus
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
-from shared.store.work import Pending
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Pending
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from shared.executors.base import Event, EventKind, Executor, Handle, Observatio
 from shared.lifecycle import TaskStatus
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from shared import errors
 from shared.models.app_token import AppToken
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 MOST = 100  #: tokens of one user
 

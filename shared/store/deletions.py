@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from shared.models.deletion import Deletion
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 
 class DeletionStore:

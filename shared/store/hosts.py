@@ -9,7 +9,8 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.settings import Node
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 
 class HostStore:

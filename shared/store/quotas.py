@@ -15,7 +15,7 @@ from shared.models.project import DEFAULT
 from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
 from shared.models.usage import window_start
 from shared.store import amounts, connection, indexes
-from shared.store.tasks import TaskStore, Transition
+from shared.store.tasks.tasks import TaskStore, Transition
 from shared.store.transactions import Transactions
 
 R = TypeVar("R")

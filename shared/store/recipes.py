@@ -10,7 +10,8 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.recipe import Recipe
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 LISTED = 10_000  #: recipes in a list
 

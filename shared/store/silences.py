@@ -7,7 +7,8 @@ from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 
-from shared.store import connection, reading, typed
+from shared.store import connection, typed
+from shared.store.tasks import reading
 
 TRIES = 3  #: in a row and in vain, before a node counts as lost
 

@@ -9,7 +9,8 @@ from typing import Any
 import pymongo
 
 from shared.lifecycle import PLACED
-from shared.store import amounts, connection, indexes, reading, typed
+from shared.store import amounts, connection, indexes, typed
+from shared.store.tasks import reading
 
 DAY = 86400  #: seconds
 SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window, which nobody waits for

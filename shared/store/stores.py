@@ -13,21 +13,16 @@ from datetime import UTC, datetime
 from shared import clock, known_faults
 from shared.settings import Settings
 from shared.store import (
-    admissions,
     app_tokens,
-    arrays,
     connection,
     deletions,
-    dependencies,
     hosts,
     identities,
     indexes,
     leases,
-    lists,
     maintenance,
     nodes,
     outbox,
-    owned,
     projects,
     quotas,
     receipts,
@@ -35,13 +30,11 @@ from shared.store import (
     restorations,
     schema,
     silences,
-    tasks,
     unplaceable,
     usage,
     users,
-    views,
-    work,
 )
+from shared.store.tasks import admissions, arrays, dependencies, lists, owned, tasks, views, work
 
 
 @dataclass(frozen=True, slots=True)

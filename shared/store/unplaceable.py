@@ -7,7 +7,8 @@ from typing import Any
 
 from pymongo import UpdateOne, WriteConcern
 
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 
 class UnplaceableStore:

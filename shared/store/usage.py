@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pymongo import errors as driver_errors
 
 from shared.models.usage import DayUsage, MonthUsage, UsageRow
-from shared.store import amounts, connection, reading, typed
+from shared.store import amounts, connection, typed
+from shared.store.tasks import reading
 
 Subject = Literal["user", "project"]  #: whose rows: the name of the row's field
 

@@ -11,7 +11,8 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.user import ApiKeyHash, User
-from shared.store import connection, reading
+from shared.store import connection
+from shared.store.tasks import reading
 
 
 class UserStore:

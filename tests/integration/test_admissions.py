@@ -14,8 +14,8 @@ from shared.lifecycle import TaskStatus
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store import stores
-from shared.store.admissions import Limits
 from shared.store.stores import Stores
+from shared.store.tasks.admissions import Limits
 from tests.support import samples
 
 pytestmark = pytest.mark.stores

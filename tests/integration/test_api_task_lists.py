@@ -17,7 +17,7 @@ from shared.lifecycle import Ending, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
 from shared.models.user import User
-from shared.store.lists import Stream
+from shared.store.tasks.lists import Stream
 from tests.support import samples
 from tests.support.gateway import JSON, Gateway
 

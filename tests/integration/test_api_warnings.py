@@ -8,7 +8,7 @@ import pytest
 
 from shared.models.node import Node
 from shared.models.user import User
-from shared.store.work import GB
+from shared.store.tasks.work import GB
 from tests.support import samples
 from tests.support.gateway import JSON, Gateway
 

@@ -14,7 +14,7 @@ from shared.executors import base, fake, wrapper
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Place, Placement
 from shared.storage.directories import TaskDirectories
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -16,8 +16,8 @@ from shared.models.usage import UsageRow, row_id
 from shared.settings import Settings
 from shared.store import stores
 from shared.store.quotas import scopes_of
-from shared.store.tasks import Transition
-from shared.store.work import Pending
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Pending
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

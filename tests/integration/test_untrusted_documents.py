@@ -23,7 +23,7 @@ from shared.models.project import Project
 from shared.models.recipe import Recipe
 from shared.models.task import Array, Dependencies
 from shared.models.user import User
-from shared.store import reading
+from shared.store.tasks import reading
 from tests.integration.conftest import Scene
 from tests.support import samples
 from tests.support.gateway import Gateway

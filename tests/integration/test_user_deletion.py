@@ -20,7 +20,7 @@ from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
 from shared.settings import Settings
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 from tests.support import samples, waiting
 from tests.support.gateway import Gateway
 

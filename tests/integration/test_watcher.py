@@ -13,7 +13,7 @@ from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array, Dependencies
 from shared.models.usage import UsageRow
-from shared.store.lists import Filter
+from shared.store.tasks.lists import Filter
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.stores import StoreServer

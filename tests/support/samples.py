@@ -11,7 +11,7 @@ from shared.executors.base import Handle, NodeReport, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.models.task import Placement, Spec, Task, TaskUser, shape_of
 from shared.models.user import User
-from shared.store.work import GB, Ended, Pending, Placed
+from shared.store.tasks.work import GB, Ended, Pending, Placed
 
 NODE = "node1"
 NOW = 1_700_000_000.0

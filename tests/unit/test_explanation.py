@@ -14,7 +14,7 @@ from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Situation
 from shared.models.quota import Excess, Scope, ScopeKind
 from shared.models.task import Array
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 from tests.support import samples
 
 NOW = 1_700_000_000.0

@@ -20,7 +20,7 @@ from services.scheduler.policies.tickets import DAY, Weights
 from services.scheduler.policies.view import Standing, Usage, View
 from services.scheduler.queue.book import Book
 from shared.settings import Settings
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 from tests.support import samples
 
 NOW = 10 * DAY

@@ -16,8 +16,8 @@ from shared.models.task import Cause, Failure, Task
 from shared.settings import FailurePolicy
 from shared.storage.directories import Result
 from shared.store.silences import TRIES, Silence
-from shared.store.tasks import Transition
-from shared.store.work import Placed
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Placed
 from tests.support import samples
 
 NOW = samples.NOW

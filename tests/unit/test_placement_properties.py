@@ -31,7 +31,7 @@ from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Standing, Usage, View
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import lane_of
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 from tests.support import samples
 
 NOW = samples.NOW

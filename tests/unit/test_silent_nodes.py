@@ -16,7 +16,7 @@ from services.scheduler.why_pending.explanation import Situation
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared.executors.base import NodeReport
 from shared.models.node import Node
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 from tests.support import samples
 
 

@@ -17,7 +17,7 @@ from services.scheduler.policies.view import Standing, Usage
 from shared import errors
 from shared.settings import Settings
 from shared.store.standings import Priorities, Taken
-from shared.store.work import GB
+from shared.store.tasks.work import GB
 from tests.support import samples
 
 NOW = 1000.0

@@ -28,7 +28,7 @@ from shared.executors.base import Circumstances, Handle, Observation, RunState
 from shared.executors.wrapper import Word
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.storage.directories import Result
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 from tests.support import samples
 
 NOW = samples.NOW

@@ -12,7 +12,7 @@ from services.api.wire.explanation import Verdict
 from shared import clock, errors
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Task
-from shared.store import work
+from shared.store.tasks import work
 
 
 async def of_task(here: Context, task: Task) -> dict[str, Any]:

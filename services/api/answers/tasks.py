@@ -13,7 +13,7 @@ from services.api.wire import task as wire
 from services.api.wire.answers import Json
 from shared import errors, streaming
 from shared.models.task import Task
-from shared.store.lists import Stream
+from shared.store.tasks.lists import Stream
 
 _CHUNK = 100  #: tasks that are made ready at once, a few milliseconds' work
 

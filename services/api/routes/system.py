@@ -15,7 +15,7 @@ from services.api.http.errors import AUTHENTICATED
 from services.api.wire.answers import Json, Message, NodeUsage
 from shared import errors, serving
 from shared.models.user import User
-from shared.store.work import GB
+from shared.store.tasks.work import GB
 
 router = routers.make("system")
 health_router = routers.make("system", prefix="")

@@ -16,7 +16,7 @@ from services.api.wire.answers import Counted, Json
 from services.api.wire.task_out import TaskOut, TaskStatusOut
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,9 @@ import structlog
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from shared import arrays, clock, kills, metrics
 from shared.lifecycle import Ending, Intent, TaskStatus
-from shared.store.arrays import Outcome, Tally
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
+from shared.store.tasks.arrays import Outcome, Tally
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

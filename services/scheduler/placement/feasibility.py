@@ -9,7 +9,7 @@ from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.placement.labels import Condition, conditions, matches
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 
 
 class Code(StrEnum):

@@ -14,7 +14,7 @@ from services.scheduler.placement.reservation import Reservation
 from services.scheduler.placement.search import Possible, Search
 from services.scheduler.policies.base import Pass
 from shared import durations
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 
 @dataclass(frozen=True, slots=True)

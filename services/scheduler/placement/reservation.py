@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from services.scheduler.placement.node_state import NodeState
 from shared import durations
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 EPSILON = 1e-6  #: cores: sums of fractions are not exact
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 from services.scheduler.policies.view import Standing, Usage, View
 from shared.settings import Settings
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 
 DAY = 86400.0  #: seconds
 

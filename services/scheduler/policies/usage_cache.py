@@ -10,7 +10,7 @@ from services.scheduler.policies.view import View
 from shared import clock
 from shared.models.usage import window_start
 from shared.store.standings import StandingStore, Taken
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 Charges = dict[usage_view.Owner, usage_view.Charge]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.scheduler.policies.view import Standing, Usage, View
 from shared.models.project import DEFAULT
 from shared.store.standings import Priorities, Taken
-from shared.store.work import GB, Pending
+from shared.store.tasks.work import GB, Pending
 
 UNKNOWN = 60.0  #: seconds a task is expected to take before any has ended
 

@@ -20,7 +20,7 @@ from shared.models.task import Task
 from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

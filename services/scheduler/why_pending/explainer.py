@@ -25,7 +25,7 @@ from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 JUDGED = 500  #: shapes that are looked at for one question
 

@@ -14,7 +14,7 @@ from services.scheduler.why_pending import node_verdicts
 from services.scheduler.why_pending.node_verdicts import Judgement, Outcome
 from shared import durations
 from shared.models.quota import Excess
-from shared.store.work import Pending
+from shared.store.tasks.work import Pending
 
 NEVER, WAITING = "never", "waiting"  #: verdicts
 

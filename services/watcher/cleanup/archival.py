@@ -11,7 +11,7 @@ from shared.lifecycle import TaskStatus
 from shared.models.task import Purge
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

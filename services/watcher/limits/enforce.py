@@ -15,7 +15,7 @@ from shared.models.task import Cause
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

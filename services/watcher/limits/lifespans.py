@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared import durations
 from shared.lifecycle import STOPPING
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 Key = tuple[int, int]  #: task and attempt
 

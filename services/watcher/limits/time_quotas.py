@@ -16,7 +16,7 @@ from shared.settings import Settings
 from shared.store.leases import Lease
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

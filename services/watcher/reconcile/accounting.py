@@ -7,7 +7,7 @@ from shared import clock
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id
 from shared.storage.directories import Result
-from shared.store.work import Ended
+from shared.store.tasks.work import Ended
 
 
 def row_of(ended: Ended) -> UsageRow | None:

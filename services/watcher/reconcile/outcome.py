@@ -11,7 +11,7 @@ from shared.executors.base import Boot, Circumstances, Observation
 from shared.executors.wrapper import Word
 from shared.lifecycle import STOPPING, Ending, Intent
 from shared.storage.directories import Result
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 KILLED = 128 + 9  #: exit code of what SIGKILL ended, and by contract of every killed task
 TERMINATED = 128 + 15  #: of what SIGTERM ended

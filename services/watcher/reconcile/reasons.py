@@ -7,7 +7,7 @@ import signal
 from shared.executors.base import Circumstances
 from shared.executors.wrapper import Word
 from shared.storage.directories import Result
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 #: Signals that a process brings on itself, as a rule, and by what.
 _OWN_FAULTS = {

@@ -21,8 +21,8 @@ from shared.models.task import Task
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
-from shared.store.work import Placed
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from shared import errors, lifetime
 from shared.executors.base import Executor, Handle
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.work import Ended
+from shared.store.tasks.work import Ended
 
 log = structlog.get_logger(__name__)
 

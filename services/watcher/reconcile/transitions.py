@@ -9,8 +9,8 @@ from shared import kills
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Failure, Task, shape_of
 from shared.settings import FailurePolicy
-from shared.store.tasks import Transition
-from shared.store.work import Placed
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Placed
 
 _DOUBLINGS = 16  #: of the delay, at most
 _LONGEST_DELAY = 24 * 3600.0  #: seconds

@@ -11,8 +11,8 @@ from shared import clock, errors, kills, metrics
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
-from shared.store.work import Unwanted
+from shared.store.tasks.tasks import Transition
+from shared.store.tasks.work import Unwanted
 
 log = structlog.get_logger(__name__)
 

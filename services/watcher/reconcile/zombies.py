@@ -14,7 +14,7 @@ from shared.lifecycle import TaskStatus
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
-from shared.store.work import Placed
+from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from shared.executors.base import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.task import Task, leases_of
 from shared.storage.directories import Result
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 NOTE = "found on its node after a backup was restored"
 GONE = "not on its node after a backup was restored"

@@ -18,7 +18,7 @@ from shared.models.usage import UsageRow
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks import Transition
+from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

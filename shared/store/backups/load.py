@@ -12,7 +12,7 @@ from shared import clock, errors
 from shared.store import connection, migrations, schema
 from shared.store.backups import archive, dump
 from shared.store.restorations import RestorationStore
-from shared.store.tasks import TaskStore
+from shared.store.tasks.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
 from shared.models.task import Purge
-from shared.store import connection, wishes
+from shared.store import connection
+from shared.store.tasks import intents
 
 _CHUNK = 20_000  #: ids in one filter
 
@@ -30,7 +31,7 @@ class OwnedTasks:
         ids = [found["_id"] async for found in self._tasks.find(query, {"_id": 1}).sort("_id", -1)]
         remaining = iter(ids)
         while chunk := list(islice(remaining, _CHUNK)):
-            wish = wishes.written(Intent.KILL, at, by)
+            wish = intents.written(Intent.KILL, at, by)
             await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
         return ids
 

@@ -13,8 +13,9 @@ import pymongo
 
 from shared.lifecycle import ACTIVE, ENDED
 from shared.models.task import Task
-from shared.store import connection, reading
-from shared.store.views import NOT_DELETED
+from shared.store import connection
+from shared.store.tasks import reading
+from shared.store.tasks.views import NOT_DELETED
 
 SEARCH_SECONDS = 3.0  #: a search that takes longer is given up
 _STREAM_BATCH = 200

@@ -11,8 +11,9 @@ from pymongo import errors as driver_errors
 from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Purge, Task, range_name
-from shared.store import amounts, connection, indexes, reading, wishes
+from shared.store import amounts, connection, indexes
 from shared.store.indexes import ARRAYS, PARENTS
+from shared.store.tasks import intents, reading
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
 
@@ -161,7 +162,7 @@ class ArrayStore:
         query: dict[str, Any] = {
             "member.parent": parent,
             "status": {"$in": sorted(statuses)},
-            "intent": {"$nin": [intent, *wishes.above(intent)]},
+            "intent": {"$nin": [intent, *intents.above(intent)]},
         }
         if ranges is not None:
             query["$or"] = [{"member.index": {"$gte": first, "$lte": last}} for first, last in ranges]
@@ -169,7 +170,7 @@ class ArrayStore:
             query["remark"] = {"$nin": [Remark.SUSPENDED, Remark.SUSPEND_REJECTED]}
         if intent is Intent.RESUME:
             query["$and"] = [{"$or": [{"remark": Remark.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
-        result = await self._tasks.update_many(query, [{"$set": wishes.written(intent, at, by)}])
+        result = await self._tasks.update_many(query, [{"$set": intents.written(intent, at, by)}])
         return int(result.modified_count)
 
     @connection.translated

@@ -10,7 +10,8 @@ from typing import Any
 from shared import durations
 from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
-from shared.store import connection, indexes, reading, typed
+from shared.store import connection, indexes, typed
+from shared.store.tasks import reading
 
 GB = 1024**3
 

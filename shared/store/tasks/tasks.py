@@ -16,7 +16,8 @@ from pymongo import errors as driver_errors
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
-from shared.store import connection, indexes, reading, wishes
+from shared.store import connection, indexes
+from shared.store.tasks import intents, reading
 
 log = structlog.get_logger(__name__)
 
@@ -167,9 +168,9 @@ class TaskStore:
         Write what the user `by` wants; asking for it again keeps the time and the name of the first asking. Return the task, or
         None if it is in none of `statuses`, or something is wanted that stands above it (`wishes.above`).
         """
-        query = {"_id": task_id, "status": {"$in": list(statuses)}, "intent": {"$nin": wishes.above(intent)}}
+        query = {"_id": task_id, "status": {"$in": list(statuses)}, "intent": {"$nin": intents.above(intent)}}
         document = await self._tasks.find_one_and_update(
-            query, [{"$set": wishes.written(intent, at, by)}], return_document=ReturnDocument.AFTER
+            query, [{"$set": intents.written(intent, at, by)}], return_document=ReturnDocument.AFTER
         )
         return reading.one(Task.model_validate, document)
 
