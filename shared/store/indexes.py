@@ -10,7 +10,8 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo import errors as driver_errors
 
 from shared import lifecycle
-from shared.store import connection, outbox, receipts
+from shared.store import connection, outbox
+from shared.store.accounts import receipts
 
 log = structlog.get_logger(__name__)
 

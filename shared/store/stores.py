@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from shared import clock, known_faults
 from shared.settings import Settings
 from shared.store import (
-    app_tokens,
     connection,
-    deletions,
     hosts,
     identities,
     indexes,
@@ -23,17 +21,14 @@ from shared.store import (
     maintenance,
     nodes,
     outbox,
-    projects,
     quotas,
-    receipts,
-    recipes,
     restorations,
     schema,
     silences,
     unplaceable,
     usage,
-    users,
 )
+from shared.store.accounts import app_tokens, deletions, projects, receipts, recipes, users
 from shared.store.tasks import admissions, arrays, dependencies, lists, owned, tasks, views, work
 
 

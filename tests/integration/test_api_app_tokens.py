@@ -9,7 +9,7 @@ import pytest
 from jose import jwt
 
 from shared.models.user import User
-from shared.store import app_tokens
+from shared.store.accounts import app_tokens
 from tests.support.gateway import Gateway
 
 pytestmark = pytest.mark.stores

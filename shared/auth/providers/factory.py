@@ -10,7 +10,7 @@ from shared.auth.providers.ldap import Ldap
 from shared.auth.providers.local import Local
 from shared.models.user import highest_number
 from shared.settings import Settings
-from shared.store.users import UserStore
+from shared.store.accounts.users import UserStore
 
 
 @dataclass(frozen=True, slots=True)

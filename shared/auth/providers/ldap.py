@@ -14,7 +14,7 @@ from shared import addresses, clock, errors
 from shared.auth import apikeys
 from shared.auth.providers.directory import Directory, Person
 from shared.models.user import DOCKER_MOST, USER_ID, Source, User
-from shared.store.users import UserStore
+from shared.store.accounts.users import UserStore
 
 log = structlog.get_logger(__name__)
 

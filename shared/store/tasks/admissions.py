@@ -12,7 +12,7 @@ from shared import errors
 from shared.models.receipt import Receipt
 from shared.models.task import Task
 from shared.store import connection
-from shared.store.receipts import ReceiptStore
+from shared.store.accounts.receipts import ReceiptStore
 from shared.store.tasks.tasks import TaskStore
 from shared.store.tasks.views import TaskViews
 from shared.store.transactions import Transactions
