@@ -21,10 +21,11 @@ from shared import clock, errors, serving
 from shared.models.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store import connection, migrations
+from shared.store import connection
 from shared.store.backups import archive, dump, history, load
-from shared.store.identities import IdentityStore
 from shared.store.stores import connect
+from shared.store.system import migrations
+from shared.store.system.identities import IdentityStore
 
 #: Decides which system a database that was just loaded is that of; told what it was before.
 Settle = Callable[[connection.Database, Identity | None], Awaitable[str]]

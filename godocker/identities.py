@@ -12,7 +12,7 @@ from shared.models.identity import Identity, new_mark
 from shared.settings import Settings
 from shared.storage import marks
 from shared.store import connection
-from shared.store.identities import IdentityStore
+from shared.store.system.identities import IdentityStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from shared.broker import broker
 from shared.inventory import Row
 from shared.settings import Node, Settings
 from shared.store import stores
-from shared.store.maintenance import ALL
 from shared.store.stores import Stores
+from shared.store.system.maintenance import ALL
 
 _BY = "godocker"
 _LOOK = 1.0  #: seconds between two looks at what is left on a node

@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 
 from shared import clock, errors, lifetime
-from shared.store.identities import IdentityStore
+from shared.store.system.identities import IdentityStore
 
 log = structlog.get_logger(__name__)
 

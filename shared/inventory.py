@@ -11,9 +11,9 @@ from shared import hosts
 from shared.models.node import Node
 from shared.settings import Node as Host
 from shared.settings import Settings
-from shared.store.maintenance import ALL
 from shared.store.silences import Silence
 from shared.store.stores import Stores
+from shared.store.system.maintenance import ALL
 from shared.store.tasks.work import Placed
 
 

@@ -13,7 +13,7 @@ from shared import clock, errors
 from shared.broker import broker
 from shared.settings import Settings
 from shared.store import stores
-from shared.store.maintenance import ALL
+from shared.store.system.maintenance import ALL
 
 app = typer.Typer(help="Stop placing tasks on one node or on all nodes for a while.", no_args_is_help=True)
 

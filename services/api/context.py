@@ -30,9 +30,9 @@ from shared.models.task import Task
 from shared.models.user import User
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.maintenance import ALL
 from shared.store.silences import Silence
 from shared.store.stores import Stores
+from shared.store.system.maintenance import ALL
 
 
 @dataclass(frozen=True, slots=True)

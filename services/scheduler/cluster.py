@@ -10,7 +10,7 @@ from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.start.installation_errors import Ailments
 from shared import clock, durations
 from shared.executors.base import NodeReport
-from shared.store import maintenance
+from shared.store.system import maintenance
 from shared.store.tasks.work import Placed
 
 IN_MAINTENANCE = "in maintenance"  #: why a node is not ready

@@ -13,7 +13,7 @@ from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import counts
 from shared import clock, metrics
 from shared.executors.base import NodeReport
-from shared.store.census import CensusStore
+from shared.store.system.census import CensusStore
 
 _OF_NODES = (
     metrics.NODE_READY,

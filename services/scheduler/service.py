@@ -34,11 +34,11 @@ from shared.executors.base import Executor, NodeReport
 from shared.hosts import Hosts
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store import leases
-from shared.store.census import CensusStore
-from shared.store.leases import Lease
 from shared.store.standings import StandingStore
 from shared.store.stores import Stores
+from shared.store.system import leases
+from shared.store.system.census import CensusStore
+from shared.store.system.leases import Lease
 
 log = structlog.get_logger(__name__)
 

@@ -33,8 +33,8 @@ from shared.executors.base import Executor
 from shared.hosts import Hosts
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.leases import Lease
 from shared.store.stores import Stores
+from shared.store.system.leases import Lease
 
 log = structlog.get_logger(__name__)
 

@@ -12,23 +12,9 @@ from datetime import UTC, datetime
 
 from shared import clock, known_faults
 from shared.settings import Settings
-from shared.store import (
-    connection,
-    hosts,
-    identities,
-    indexes,
-    leases,
-    maintenance,
-    nodes,
-    outbox,
-    quotas,
-    restorations,
-    schema,
-    silences,
-    unplaceable,
-    usage,
-)
+from shared.store import connection, hosts, indexes, nodes, outbox, quotas, silences, unplaceable, usage
 from shared.store.accounts import app_tokens, deletions, projects, receipts, recipes, users
+from shared.store.system import identities, leases, maintenance, restorations, schema
 from shared.store.tasks import admissions, arrays, dependencies, lists, owned, tasks, views, work
 
 

@@ -24,7 +24,7 @@ import pytest
 
 from godocker.local.data_directory import DataDirectory
 from shared.settings import Settings
-from shared.store import leases
+from shared.store.system import leases
 from tests.acceptance.conftest import Ground
 from tests.acceptance.test_interruption import check_at_the_end, free_port, submit_with_retries
 from tests.conftest import FIGURES

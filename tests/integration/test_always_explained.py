@@ -33,8 +33,8 @@ from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User
 from shared.settings import FailurePolicy, Settings
-from shared.store import maintenance
 from shared.store.stores import Stores
+from shared.store.system import maintenance
 from tests.conftest import FIGURES
 from tests.support import reasons, samples
 from tests.support.gateway import Gateway

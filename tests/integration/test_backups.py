@@ -16,9 +16,10 @@ from godocker import backups
 from godocker.local import embedded_stores, replica_set
 from shared import errors
 from shared.settings import Settings
-from shared.store import connection, migrations, schema, transactions
+from shared.store import connection, transactions
 from shared.store.backups import archive, dump, history, load
 from shared.store.stores import Stores, connect
+from shared.store.system import migrations, schema
 from tests.support import samples, waiting
 
 TASKS = 300

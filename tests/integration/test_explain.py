@@ -13,7 +13,7 @@ from shared.executors import fake
 from shared.lifecycle import Intent, TaskStatus
 from shared.models.task import Array, Dependencies, Member
 from shared.models.user import User
-from shared.store import maintenance
+from shared.store.system import maintenance
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.gateway import Gateway

@@ -8,8 +8,8 @@ import itertools
 import pytest
 
 from shared import clock
-from shared.store.leases import MARGIN, LeaseStore
 from shared.store.stores import Stores
+from shared.store.system.leases import MARGIN, LeaseStore
 from tests.support import waiting
 
 pytestmark = pytest.mark.stores

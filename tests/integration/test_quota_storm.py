@@ -11,7 +11,7 @@ import pytest
 from shared.lifecycle import ACTIVE, Ending
 from shared.models.project import Project
 from shared.models.quota import Amounts, Scope, ScopeKind
-from shared.store.leases import Lease
+from shared.store.system.leases import Lease
 from tests.conftest import FIGURES
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting

@@ -15,7 +15,7 @@ from shared import errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.node import Verdict
-from shared.store.leases import Lease
+from shared.store.system.leases import Lease
 from shared.store.tasks.tasks import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting

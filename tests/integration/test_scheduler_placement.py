@@ -14,7 +14,7 @@ from shared import clock, errors
 from shared.executors import base
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import shape_of
-from shared.store.leases import Lease
+from shared.store.system.leases import Lease
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -15,8 +15,8 @@ from shared import errors
 from shared.lifecycle import TaskStatus
 from shared.models.task import Network, Task
 from shared.settings import Settings
-from shared.store import migrations, schema
 from shared.store.stores import Stores
+from shared.store.system import migrations, schema
 from tests.support import samples
 
 #: Tasks as the first version stored them, made by its own model.

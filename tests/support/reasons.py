@@ -8,7 +8,7 @@ from typing import Any
 from services.api.wire.explanation import Explanation, ReasonOut, Verdict
 from shared.lifecycle import PLACED
 from shared.models.task import Task
-from shared.store import maintenance
+from shared.store.system import maintenance
 from shared.store.tasks.work import GB
 from tests.support.stepped import Stepped
 

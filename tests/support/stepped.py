@@ -20,8 +20,8 @@ from shared.broker.broker import Broker
 from shared.executors import base, fake
 from shared.models.task import Task
 from shared.settings import Settings
-from shared.store.leases import Lease
 from shared.store.stores import Stores
+from shared.store.system.leases import Lease
 from tests.support.gateway import Gateway
 
 ROUNDS = 40  #: after which a system that nobody disturbs has to be quiet

@@ -12,7 +12,7 @@ import structlog
 from shared import clock, errors
 from shared.auth import service_tokens
 from shared.settings import Settings
-from shared.store.leases import SCHEDULER, LeaseStore
+from shared.store.system.leases import SCHEDULER, LeaseStore
 
 log = structlog.get_logger(__name__)
 

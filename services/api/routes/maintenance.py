@@ -14,7 +14,7 @@ from services.api.wire.answers import Json, MaintenanceOut
 from shared import clock, errors
 from shared.auth.permissions import Action
 from shared.models.user import User
-from shared.store.maintenance import ALL
+from shared.store.system.maintenance import ALL
 
 log = structlog.get_logger(__name__)
 

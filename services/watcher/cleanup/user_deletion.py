@@ -11,8 +11,8 @@ from shared.broker.broker import Broker
 from shared.models.deletion import Deletion
 from shared.settings import Settings
 from shared.storage import personal, trees
-from shared.store.leases import Lease
 from shared.store.stores import Stores
+from shared.store.system.leases import Lease
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,9 @@ from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Quota, Scope, Taken
 from shared.models.task import Cause
 from shared.settings import Settings
-from shared.store.leases import Lease
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
+from shared.store.system.leases import Lease
 from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)

@@ -9,9 +9,10 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
 
 from shared import clock, errors
-from shared.store import connection, migrations, schema
+from shared.store import connection
 from shared.store.backups import archive, dump
-from shared.store.restorations import RestorationStore
+from shared.store.system import migrations, schema
+from shared.store.system.restorations import RestorationStore
 from shared.store.tasks.tasks import TaskStore
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,8 @@ import structlog
 from pymongo import errors as driver_errors
 
 from shared import clock, errors
-from shared.store import connection, leases, migrations
+from shared.store import connection
+from shared.store.system import leases, migrations
 
 log = structlog.get_logger(__name__)
 
