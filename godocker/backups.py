@@ -17,7 +17,8 @@ from typing import IO
 
 from godocker.local import own_mongod
 from godocker.progress import Progress
-from shared import clock, errors, serving
+from shared import clock, errors
+from shared.http import serving
 from shared.models.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories

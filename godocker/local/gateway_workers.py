@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from godocker.local import child_process, open_files, signals, supervisor
-from shared import binding
+from shared.http import binding
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)

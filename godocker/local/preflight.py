@@ -9,8 +9,9 @@ import sys
 from godocker import configuration
 from godocker.docker import engine_probe
 from godocker.local import environment
-from shared import errors, serving
+from shared import errors
 from shared.broker import broker
+from shared.http import serving
 from shared.settings import Settings
 from shared.store import stores
 

@@ -6,9 +6,10 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import errors, lifetime, live, logs, serving, settings, timekeeping
+from shared import errors, lifetime, live, logs, settings, timekeeping
 from shared.broker import broker
 from shared.executors import factory
+from shared.http import serving
 from shared.store import stores
 
 

@@ -28,7 +28,8 @@ from services.api.routes import (
     tasks,
     users,
 )
-from shared import exposition, metrics, serving
+from shared import exposition, metrics
+from shared.http import serving
 
 _DESCRIPTION = """\
 Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.

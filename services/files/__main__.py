@@ -6,7 +6,8 @@ import asyncio
 import os
 
 from services.files import app, parts, room
-from shared import errors, lifetime, live, logs, serving, settings
+from shared import errors, lifetime, live, logs, settings
+from shared.http import serving
 
 
 def run(configured: settings.Settings) -> None:

@@ -14,7 +14,8 @@ from services.files import conditions, disposition, listing, ranges
 from services.files.conditions import Outcome
 from services.files.ranges import Range
 from services.files.threads import Threads
-from shared import clock, errors, metrics, streaming
+from shared import clock, errors, metrics
+from shared.http import streaming
 from shared.storage import resolve
 
 _PIECE = 128 * 1024  #: bytes for one read, and so what a slow client holds

@@ -10,7 +10,8 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from shared import errors, problems
+from shared import errors
+from shared.http import problems
 
 log = structlog.get_logger(__name__)
 

@@ -26,12 +26,13 @@ from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
 from services.scheduler.why_pending.explainer import Situations
-from shared import breaks, claims, clock, errors, lifetime, metrics, serving
+from shared import breaks, claims, clock, errors, lifetime, metrics
 from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.claims import Claim
 from shared.executors.base import Executor, NodeReport
 from shared.hosts import Hosts
+from shared.http import serving
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.standings import StandingStore

@@ -26,11 +26,12 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
-from shared import breaks, claims, clock, errors, lifetime, metrics, serving
+from shared import breaks, claims, clock, errors, lifetime, metrics
 from shared.broker.broker import Broker
 from shared.claims import Claim
 from shared.executors.base import Executor
 from shared.hosts import Hosts
+from shared.http import serving
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores

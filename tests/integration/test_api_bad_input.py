@@ -18,7 +18,7 @@ import pytest
 import structlog
 
 from services.api import app
-from shared import serving
+from shared.http import serving
 from shared.models.user import User
 from shared.settings import Settings, Volume
 from tests.support import gateway as gateways

@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from services.api import app
-from shared import clock, serving
+from shared import clock
+from shared.http import serving
 from shared.settings import Settings
 from tests.support import gateway as gateways
 from tests.support.directory import DirectoryServer

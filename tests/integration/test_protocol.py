@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from shared import errors, offers, protocol, serving, streaming
+from shared import errors
+from shared.http import offers, protocol, serving, streaming
 
 SLACK = 10.0  #: seconds on top, on a machine that is busy
 MB = 1024 * 1024

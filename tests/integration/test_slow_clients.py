@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from shared import protocol, serving
+from shared.http import protocol, serving
 
 TIMEOUT = 0.6  #: seconds that are given in these tests
 SLACK = 10.0  #: seconds on top, on a machine that is busy

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from services.api import app, context
-from shared import clock, serving
+from shared import clock
 from shared.auth import apikeys, tokens
 from shared.broker import broker
 from shared.executors.base import Feature
+from shared.http import serving
 from shared.models.project import Project
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from shared import serving
+from shared.http import serving
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from services.api.context import Context
 from services.api.wire import task as wire
 from services.api.wire.answers import Json
-from shared import errors, streaming
+from shared import errors
+from shared.http import streaming
 from shared.models.task import Task
 from shared.store.tasks.lists import Stream
 

@@ -11,9 +11,10 @@ import structlog
 from starlette.responses import Response
 
 from services.api.clients.streaming import Fetched, Fetcher
-from shared import clock, errors, metrics, streaming
+from shared import clock, errors, metrics
 from shared.auth import grants, moments
 from shared.auth.grants import Grant
+from shared.http import streaming
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)

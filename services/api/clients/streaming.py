@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from shared import errors, streaming
+from shared import errors
+from shared.http import streaming
 
 #: Transfers of one gateway process at a time. A slow client holds one, and nothing else of ours.
 _CONNECTIONS = 1000

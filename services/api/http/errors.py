@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 
 from services.api.http import problem_schema
 from services.api.wire.answers import ProblemJson
-from shared import errors, problems, validation
+from shared import errors, validation
+from shared.http import problems
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,8 @@ from services.api.context import Context
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED
 from services.api.wire.answers import Json, Message, NodeUsage
-from shared import errors, serving
+from shared import errors
+from shared.http import serving
 from shared.models.user import User
 from shared.store.tasks.work import GB
 

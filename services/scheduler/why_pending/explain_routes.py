@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from shared import errors, problems
+from shared import errors
 from shared.auth import service_tokens
+from shared.http import problems
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from shared import binding, errors, exposition, protocol
+from shared import errors, exposition
+from shared.http import binding, protocol
 
 VERSION = metadata.version("godocker")
 

@@ -8,7 +8,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from shared import problems
+from shared.http import problems
 
 _HOST = "a request of HTTP/1.1 needs one Host header (RFC 9112, 3.2)"
 _HOSTS = "a request may have one Host header, not several (RFC 9112, 3.2)"

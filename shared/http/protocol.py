@@ -9,8 +9,8 @@ import structlog
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from shared import offers, refusals
-from shared.answering import Answer
+from shared.http import head_rules, offers
+from shared.http.answering import Answer
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version != "1.1":
             self.expect_100_continue = False  # an older client does not know what would come
-        self.app = refusals.of_head(version, self.headers) or self.config.loaded_app
+        self.app = head_rules.of_head(version, self.headers) or self.config.loaded_app
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
