@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 import uvloop
 
-from shared import breaks, clock, errors, pulse
+from shared import clock, errors
+from shared.observe import loop_failures, pulse
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +36,8 @@ async def run_loops(
     meanwhile; not so those of `VITAL`, nor where the configuration is to blame. Raises `BaseExceptionGroup` with what was
     raised.
     """
-    if breaks.current.get() is None:
-        breaks.current.set(breaks.Breaks())
+    if loop_failures.current.get() is None:
+        loop_failures.current.set(loop_failures.Breaks())
     tasks = [
         asyncio.create_task(loop(stop) if name in VITAL else _kept(name, loop, stop), name=name)
         for name, loop in loops.items()
@@ -71,8 +72,8 @@ async def _kept(name: str, loop: Loop, stop: asyncio.Event) -> None:
         except Exception as error:
             if stop.is_set():
                 raise
-            known = breaks.current.get()
-            if not await pause(stop, known.note(name, error) if known else breaks.FIRST_PAUSE):
+            known = loop_failures.current.get()
+            if not await pause(stop, known.note(name, error) if known else loop_failures.FIRST_PAUSE):
                 return
         else:
             return

@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared import errors, lifetime, live, logs, timekeeping
+from shared import errors, lifetime, live, timekeeping
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.hosts import Hosts
+from shared.observe import logs
 from shared.settings import Settings
 from shared.storage import marks
 from shared.storage.directories import TaskDirectories

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from shared import clock, errors, lifetime, metrics
+from shared import clock, errors, lifetime
+from shared.observe import metrics
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 

@@ -10,8 +10,8 @@ import typer
 
 from godocker.commands import options
 from godocker.local import gateway_workers
-from shared import logs
 from shared import settings as settings_module
+from shared.observe import logs
 
 
 def register(app: typer.Typer) -> None:

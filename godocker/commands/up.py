@@ -11,7 +11,7 @@ import typer
 from godocker.commands import options
 from godocker.local import data_directory, environment
 from godocker.local import up as up_module
-from shared import logs
+from shared.observe import logs
 
 
 class ExecutorChoice(StrEnum):

@@ -6,10 +6,11 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import errors, lifetime, live, logs, settings, timekeeping
+from shared import errors, lifetime, live, settings, timekeeping
 from shared.broker import broker
 from shared.executors import factory
 from shared.http import serving
+from shared.observe import logs
 from shared.store import stores
 
 

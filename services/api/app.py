@@ -28,8 +28,8 @@ from services.api.routes import (
     tasks,
     users,
 )
-from shared import exposition, metrics
 from shared.http import serving
+from shared.observe import exposition, metrics
 
 _DESCRIPTION = """\
 Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.

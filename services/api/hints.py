@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import errors, lifetime, metrics
+from shared import errors, lifetime
 from shared.broker.broker import Broker
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import errors, metrics
+from shared import errors
+from shared.observe import metrics
 
 #: What may be pushed. Names and hosts become labels, which Prometheus keeps for ever: neither may grow without end.
 NAMES = frozenset(

@@ -6,8 +6,9 @@ import asyncio
 import os
 
 from services.files import app, parts, room
-from shared import errors, lifetime, live, logs, settings
+from shared import errors, lifetime, live, settings
 from shared.http import serving
+from shared.observe import logs
 
 
 def run(configured: settings.Settings) -> None:

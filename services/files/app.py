@@ -10,8 +10,8 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from services.files import errors
 from services.files.parts import Parts
 from services.files.routes import files
-from shared import metrics
 from shared.http import serving
+from shared.observe import metrics
 
 
 def build(parts: Parts, checks: Mapping[str, serving.Check]) -> FastAPI:

@@ -14,8 +14,9 @@ from services.files import conditions, disposition, listing, ranges
 from services.files.conditions import Outcome
 from services.files.ranges import Range
 from services.files.threads import Threads
-from shared import clock, errors, metrics
+from shared import clock, errors
 from shared.http import streaming
+from shared.observe import metrics
 from shared.storage import resolve
 
 _PIECE = 128 * 1024  #: bytes for one read, and so what a slow client holds

@@ -9,7 +9,8 @@ from pathlib import Path
 import structlog
 
 from services.files.threads import Threads
-from shared import lifetime, metrics
+from shared import lifetime
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

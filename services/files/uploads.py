@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from services.files.places import Places, entered
 from services.files.quotas import Account, Claim, Quotas, cost, measure
 from services.files.threads import Threads
-from shared import errors, metrics
+from shared import errors
 from shared.auth.grants import Grant
+from shared.observe import metrics
 from shared.storage import resolve
 
 PREFIX = "upload-"

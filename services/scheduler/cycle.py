@@ -19,9 +19,10 @@ from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
 from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.why_pending.refresh import Verdicts
-from shared import clock, errors, metrics
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
+from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.work import Pending

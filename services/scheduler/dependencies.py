@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.queue.book import Book
-from shared import clock, conditions, metrics
+from shared import clock, conditions
 from shared.conditions import Waiting
 from shared.lifecycle import Ending, TaskStatus
+from shared.observe import metrics
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition
 

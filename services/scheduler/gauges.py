@@ -11,8 +11,9 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.queue.book import Book
 from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import counts
-from shared import clock, metrics
+from shared import clock
 from shared.executors.base import NodeReport
+from shared.observe import metrics
 from shared.store.system.census import CensusStore
 
 _OF_NODES = (

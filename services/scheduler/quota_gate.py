@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared import clock, errors, metrics
+from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
+from shared.observe import metrics
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition

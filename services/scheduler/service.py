@@ -26,13 +26,14 @@ from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
 from services.scheduler.why_pending.explainer import Situations
-from shared import breaks, claims, clock, errors, lifetime, metrics
+from shared import claims, clock, errors, lifetime
 from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.claims import Claim
 from shared.executors.base import Executor, NodeReport
 from shared.hosts import Hosts
 from shared.http import serving
+from shared.observe import loop_failures, metrics
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.standings import StandingStore
@@ -62,7 +63,7 @@ class SchedulerService:
         self._url: str | None = None  # where gateways can ask this one
         self._epoch_taken: int | None = None
         self._has_sizes = False  # those of an earlier scheduler
-        self._breaks = breaks.Breaks()
+        self._breaks = loop_failures.Breaks()
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
@@ -128,7 +129,7 @@ class SchedulerService:
         }
         if self._policy.needs_shares:
             loops["shares"] = self.watch_shares
-        breaks.current.set(self._breaks)
+        loop_failures.current.set(self._breaks)
         try:
             await lifetime.run_loops(loops, stop=stop)
         finally:

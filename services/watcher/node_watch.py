@@ -16,9 +16,10 @@ from services.watcher.reconcile.node_loss import Patience
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.sampling import Sampler
-from shared import errors, lifetime, metrics
+from shared import errors, lifetime
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
+from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.work import Placed

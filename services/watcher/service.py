@@ -26,12 +26,13 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
-from shared import breaks, claims, clock, errors, lifetime, metrics
+from shared import claims, clock, errors, lifetime
 from shared.broker.broker import Broker
 from shared.claims import Claim
 from shared.executors.base import Executor
 from shared.hosts import Hosts
 from shared.http import serving
+from shared.observe import loop_failures, metrics
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
@@ -64,7 +65,7 @@ class WatcherService:
         self._claim = Claim(settings.shared_dir, stores.identity)
         self._held: dict[str, _Held] = {}
         self._forsaken: set[str] = set()  #: nodes that are not configured, with tasks
-        self._breaks = breaks.Breaks()
+        self._breaks = loop_failures.Breaks()
         self._wakeup = lifetime.Wakeup()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -90,7 +91,7 @@ class WatcherService:
         if self._settings.smtp_host is not None:
             notifier = Notifier(self._stores, self._directories, poll=self._settings.poll_seconds)
             loops |= {"notices": notifier.run, "mail": Mailer(self._stores, self._settings).run}
-        breaks.current.set(self._breaks)
+        loop_failures.current.set(self._breaks)
         await lifetime.run_loops(loops, stop=stop)
 
     def checks(self) -> dict[str, serving.Check]:

@@ -13,7 +13,8 @@ from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from shared import clock, errors, metrics
+from shared import clock, errors
+from shared.observe import metrics
 from shared.settings import Settings
 
 P = ParamSpec("P")

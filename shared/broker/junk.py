@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import structlog
 
-from shared import clock, metrics
+from shared import clock
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

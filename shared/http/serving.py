@@ -19,8 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from shared import errors, exposition
+from shared import errors
 from shared.http import binding, protocol
+from shared.observe import exposition
 
 VERSION = metadata.version("godocker")
 

@@ -11,7 +11,8 @@ import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import errors as driver_errors
 
-from shared import clock, errors, metrics, urls
+from shared import clock, errors, urls
+from shared.observe import metrics
 from shared.settings import Settings
 
 P = ParamSpec("P")

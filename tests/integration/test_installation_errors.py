@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from services.scheduler.start.task_directories import Prepared, Preparer
-from shared import errors, metrics
+from shared import errors
 from shared.executors import base
 from shared.lifecycle import TaskStatus
 from shared.models.task import Task
+from shared.observe import metrics
 from tests.integration.conftest import Scene
 from tests.support import rigs, samples, waiting
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shared import clock, exposition
+from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.notice import Notice
+from shared.observe import exposition
 from tests.integration.conftest import Scene
 from tests.support import expositions, samples, waiting
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client import multiprocess
 
-from shared import metrics
+from shared.observe import metrics
 from tests.support import expositions, prometheus, waiting
 from tests.support.watched import TASK, TIMEOUT, Watched, watched_system
 

@@ -44,7 +44,7 @@ async def test_an_id_that_is_missing_too_long_or_not_plain_is_replaced(gateway: 
 
 async def test_the_id_stands_in_the_log_lines_of_its_request(gateway: Gateway) -> None:
     admin = await gateway.add_user("admin", admin=True)
-    # They hold what is bound where the line is written, as the processors of `shared.logs` do.
+    # They hold what is bound where the line is written, as the processors of `shared.observe.logs` do.
     capture = structlog.testing.LogCapture()
     before = structlog.get_config()["processors"]
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])

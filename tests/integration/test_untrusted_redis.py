@@ -13,10 +13,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from redis import asyncio as redis
 
-from shared import metrics
 from shared.broker import broker, junk
 from shared.broker.broker import Broker
 from shared.lifecycle import TaskStatus
+from shared.observe import metrics
 from shared.settings import Settings
 from tests.integration.conftest import Scene
 from tests.support import samples

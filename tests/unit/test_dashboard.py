@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shared import metrics
+from shared.observe import metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROVISIONING = DEPLOY / "grafana/provisioning"

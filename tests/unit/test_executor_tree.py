@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import metrics
 from shared.executors import base
 from shared.executors.process import earlier, ending, proc, records, runs, strays, tree
 from shared.executors.process.found import Found
+from shared.observe import metrics
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
 HERE, ELSEWHERE = "/shared/tasks/0/1", "/mnt/go-docker"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared import breaks, errors, lifetime, metrics
+from shared import errors, lifetime
+from shared.observe import loop_failures, metrics
 from tests.support import waiting
 
 
@@ -100,16 +101,16 @@ async def test_what_the_loops_raised_is_raised_together() -> None:
 
 
 @pytest.fixture
-def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[breaks.Breaks]:
+def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[loop_failures.Breaks]:
     """What is noted of the loops of this test, which begin again soon."""
-    monkeypatch.setattr(breaks, "FIRST_PAUSE", 0.01)
-    made = breaks.Breaks()
-    token = breaks.current.set(made)
+    monkeypatch.setattr(loop_failures, "FIRST_PAUSE", 0.01)
+    made = loop_failures.Breaks()
+    token = loop_failures.current.set(made)
     yield made
-    breaks.current.reset(token)
+    loop_failures.current.reset(token)
 
 
-async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: breaks.Breaks) -> None:
+async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: loop_failures.Breaks) -> None:
     stop, began, rounds = asyncio.Event(), 0, 0
 
     async def breaks_thrice(stop: asyncio.Event) -> None:
@@ -139,18 +140,18 @@ async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: 
 
 
 async def test_a_loop_that_was_well_for_a_while_is_well(
-    suffered: breaks.Breaks, monkeypatch: pytest.MonkeyPatch
+    suffered: loop_failures.Breaks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert suffered.note("odd", ValueError()) == suffered.note("odd", KeyError())  # another break is a first one
-    monkeypatch.setattr(breaks, "WELL_AFTER", -1.0)
+    monkeypatch.setattr(loop_failures, "WELL_AFTER", -1.0)
     await suffered.check()
 
 
 def test_a_loop_that_breaks_for_ever_begins_again_less_and_less_often() -> None:
-    made = breaks.Breaks()
+    made = loop_failures.Breaks()
     pauses = [made.note("odd", ValueError("x")) for _ in range(20)]
     assert pauses[:3] == [0.5, 1.0, 2.0]
-    assert max(pauses) == pauses[-1] == breaks.LONGEST_PAUSE
+    assert max(pauses) == pauses[-1] == loop_failures.LONGEST_PAUSE
 
 
 async def test_a_service_whose_server_breaks_ends() -> None:

@@ -12,8 +12,8 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from shared import logs
 from shared.models.user import User
+from shared.observe import logs
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from prometheus_client.core import Metric
 
 from services.api.admission import lookup
 from services.watcher.reconcile.missed_events import Missed
-from shared import errors, exposition, metrics
+from shared import errors
 from shared.executors.base import Handle
+from shared.observe import exposition, metrics
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 REGISTRIES = {name: getattr(metrics, name) for name in ("ANY", "API", "SCHEDULER", "SYSTEM", "WATCHER", "FILES")}

@@ -11,10 +11,11 @@ import structlog
 from starlette.responses import Response
 
 from services.api.clients.streaming import Fetched, Fetcher
-from shared import clock, errors, metrics
+from shared import clock, errors
 from shared.auth import grants, moments
 from shared.auth.grants import Grant
 from shared.http import streaming
+from shared.observe import metrics
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)

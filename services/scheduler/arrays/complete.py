@@ -8,8 +8,9 @@ from typing import Any
 import structlog
 
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
-from shared import arrays, clock, kills, metrics
+from shared import arrays, clock, kills
 from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.observe import metrics
 from shared.store.stores import Stores
 from shared.store.tasks.arrays import Outcome, Tally
 from shared.store.tasks.tasks import Transition

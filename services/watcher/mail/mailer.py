@@ -9,8 +9,9 @@ import structlog
 
 from services.watcher.mail import templates
 from services.watcher.mail.smtp import DEADLINE, Post
-from shared import clock, errors, lifetime, metrics
+from shared import clock, errors, lifetime
 from shared.models.notice import Notice
+from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
 

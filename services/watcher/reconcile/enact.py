@@ -19,9 +19,10 @@ from services.watcher.reconcile.diff import (
     Stop,
 )
 from services.watcher.reconcile.record import Recorder
-from shared import errors, metrics
+from shared import errors
 from shared.executors.base import Executor, Feature, Handle, RunState
 from shared.lifecycle import Intent, Remark
+from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
 

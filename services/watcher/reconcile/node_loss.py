@@ -6,7 +6,8 @@ import structlog
 
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
-from shared import clock, errors, metrics
+from shared import clock, errors
+from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.silences import Silence
 from shared.store.stores import Stores

@@ -14,9 +14,10 @@ import orjson
 import pydantic
 import structlog
 
-from shared import clock, errors, metrics
+from shared import clock, errors
 from shared.executors import base
 from shared.executors.process.ending import NEW, SUFFIX
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from shared import metrics
 from shared.executors.process import earlier, proc, records, tree
 from shared.executors.process.found import Found
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from shared import metrics
+from shared.observe import metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 #: Where several processes behind one address keep their numbers, for any of them to add up.

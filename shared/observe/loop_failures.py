@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared import clock, errors, metrics
+from shared import clock, errors
+from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 

@@ -1,7 +1,7 @@
 """
 Every metric that GoDocker exports, declared in one place.
 
-A metric stands in the registry of the service that shows it, see `shared.exposition`. Labels are of closed sets, or named by the
+A metric stands in the registry of the service that shows it, see `shared.observe.exposition`. Labels are of closed sets, or named by the
 configuration (nodes): never users, tasks, images or what else a request may bring.
 """
 

@@ -8,7 +8,8 @@ import time
 
 import psutil
 
-from shared import clock, metrics
+from shared import clock
+from shared.observe import metrics
 
 INTERVAL = 0.25  #: seconds between two looks at the loop
 STILL = 60.0  #: seconds after which a loop counts as one that stands still for ever
