@@ -19,9 +19,10 @@ import annotated_types
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from shared import durations, live, model_paths, sizes
+from shared import live, model_paths
 from shared import settings as settings_module
 from shared.settings import Settings
+from shared.units import durations, sizes
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

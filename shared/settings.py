@@ -37,18 +37,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from shared import (
-    addresses,
-    durations,
-    errors,
-    settings_problems,
-    settings_sources,
-    settings_yaml,
-    sizes,
-    urls,
-)
+from shared import errors, settings_problems, settings_sources, settings_yaml
 from shared.settings_sources import CONFIG_VARIABLE as CONFIG_VARIABLE
 from shared.settings_sources import SECRETS_VARIABLE as SECRETS_VARIABLE
+from shared.units import addresses, durations, sizes, urls
 
 START_CONCURRENCY = 8  #: starts that a node takes at a time, unless its settings say otherwise
 MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured

@@ -13,9 +13,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from godocker.checks import findings
-from shared import errors, settings_yaml, urls
+from shared import errors, settings_yaml
 from shared import settings as settings_module
 from shared.settings import Settings
+from shared.units import urls
 
 GB = 1e9
 _FULL = 0.2 * GB  #: bytes free under which tasks begin to fail

@@ -8,8 +8,9 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from shared import clock, errors, sizes
+from shared import clock, errors
 from shared.storage import resolve
+from shared.units import sizes
 
 _BLOCK = 4096
 _FRESH = 5.0  #: seconds for which a measure is believed; every upload in them would walk through all files

@@ -11,9 +11,10 @@ import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import errors as driver_errors
 
-from shared import clock, errors, urls
+from shared import clock, errors
 from shared.observe import metrics
 from shared.settings import Settings
+from shared.units import urls
 
 P = ParamSpec("P")
 T = TypeVar("T")

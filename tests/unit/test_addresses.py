@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared import addresses
+from shared.units import addresses
 
 GOOD = ["a@b", "alice@lab.test", "first.last+tag@sub.lab-1.org", "o'hara@lab.test", "x" * 64 + "@lab.test"]
 BAD = [

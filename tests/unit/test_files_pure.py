@@ -16,12 +16,13 @@ from services.files import conditions, disposition, listing, quotas, ranges
 from services.files.conditions import Outcome, Validators
 from services.files.ranges import Range
 from services.scheduler.start import run_spec
-from shared import clock, errors, sizes
+from shared import clock, errors
 from shared.auth import grants, tokens
 from shared.auth.grants import Grant, Mode
 from shared.executors import base
 from shared.settings import Settings
 from shared.storage import openat2, personal, resolve
+from shared.units import sizes
 from tests.support import samples
 
 SECRET = "0123456789abcdef" * 2

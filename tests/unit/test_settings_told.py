@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pymongo import errors as driver_errors
 
-from shared import errors, settings, settings_problems, settings_yaml, urls
+from shared import errors, settings, settings_problems, settings_yaml
 from shared.settings import Settings
 from shared.store import connection
+from shared.units import urls
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,13 @@ from typing import Any
 
 from services.api.admission import arrays, dependencies
 from services.api.wire import submission
-from shared import durations, sizes
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.models.project import DEFAULT
 from shared.models.task import Network, TmpStorage
 from shared.models.user import User
 from shared.settings import Settings
+from shared.units import durations, sizes
 
 LIFESPAN = "maxlifespan"  #: may also be a dynamic field
 MAX_PORTS = 32  #: of one task

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from services.api.admission import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
-from shared import addresses, errors, lifecycle, scripts
+from shared import errors, lifecycle, scripts
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
@@ -15,6 +15,7 @@ from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
 from shared.models.user import USER_ID, User, highest_number
 from shared.settings import Settings, Volume
+from shared.units import addresses
 
 
 def admit(

@@ -8,10 +8,11 @@ from typing import Any
 from services.api.admission import unknown_fields
 from services.api.wire import submission
 from services.api.wire.explanation import Verdict
-from shared import durations, errors, scripts
+from shared import errors, scripts
 from shared.errors import FieldError
 from shared.models.node import Node
 from shared.settings import Settings
+from shared.units import durations
 
 MOST = 100  #: sentences in one answer
 GB = 1024**3

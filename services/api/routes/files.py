@@ -18,12 +18,13 @@ from services.api.http import bodies, routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.http.file_paths import FilePath
 from services.api.wire.answers import Entry, Message
-from shared import errors, sizes
+from shared import errors
 from shared.auth.grants import Grant, Mode
 from shared.auth.permissions import Action
 from shared.models.task import Task
 from shared.models.user import User
 from shared.storage import personal
+from shared.units import sizes
 
 router = routers.make("files")
 

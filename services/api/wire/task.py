@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import arrays, urls
+from shared import arrays
 from shared.executors import base
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
 from shared.storage.directories import SCRIPT, TaskDirectories
 from shared.store.silences import Silence
+from shared.units import urls
 
 _ASKED = {
     Intent.KILL: "kill requested",

@@ -13,8 +13,8 @@ from services.scheduler.placement.ranking import BestFit, Ranking
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.placement.search import Possible, Search
 from services.scheduler.policies.base import Pass
-from shared import durations
 from shared.store.tasks.work import Pending
+from shared.units import durations
 
 
 @dataclass(frozen=True, slots=True)

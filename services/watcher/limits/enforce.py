@@ -9,13 +9,14 @@ import structlog
 
 from services.watcher.limits.disk_usage import Measurer
 from services.watcher.limits.lifespans import Lifespans
-from shared import clock, durations, errors, lifetime, sizes
+from shared import clock, errors, lifetime
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Cause
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.store.tasks.work import Placed
+from shared.units import durations, sizes
 
 log = structlog.get_logger(__name__)
 

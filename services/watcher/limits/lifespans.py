@@ -6,9 +6,9 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from shared import durations
 from shared.lifecycle import STOPPING
 from shared.store.tasks.work import Placed
+from shared.units import durations
 
 Key = tuple[int, int]  #: task and attempt
 

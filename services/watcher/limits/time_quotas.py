@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from shared import clock, durations, errors, lifetime
+from shared import clock, errors, lifetime
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Quota, Scope, Taken
@@ -17,6 +17,7 @@ from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 from shared.store.system.leases import Lease
 from shared.store.tasks.work import Placed
+from shared.units import durations
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 import structlog
 
 from services.watcher.mail import templates
-from shared import addresses, errors, lifetime
+from shared import errors, lifetime
 from shared.lifecycle import ENDED
 from shared.models.notice import NoticeEvent
 from shared.models.task import Task
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
+from shared.units import addresses
 
 log = structlog.get_logger(__name__)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.watcher.reconcile import reasons
-from shared import durations, kills
+from shared import kills
 from shared.executors import wrapper
 from shared.executors.base import Boot, Circumstances, Observation
 from shared.executors.wrapper import Word
 from shared.lifecycle import STOPPING, Ending, Intent
 from shared.storage.directories import Result
 from shared.store.tasks.work import Placed
+from shared.units import durations
 
 KILLED = 128 + 9  #: exit code of what SIGKILL ended, and by contract of every killed task
 TERMINATED = 128 + 15  #: of what SIGTERM ended

@@ -10,11 +10,12 @@ from typing import Any
 
 import structlog
 
-from shared import addresses, clock, errors
+from shared import clock, errors
 from shared.auth import apikeys
 from shared.auth.providers.directory import Directory, Person
 from shared.models.user import DOCKER_MOST, USER_ID, Source, User
 from shared.store.accounts.users import UserStore
+from shared.units import addresses
 
 log = structlog.get_logger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared import durations
 from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.store import connection, indexes, typed
 from shared.store.tasks import reading
+from shared.units import durations
 
 GB = 1024**3
 
