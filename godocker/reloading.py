@@ -12,7 +12,8 @@ import psutil
 
 from godocker.local import embedded_stores
 from godocker.local.data_directory import DataDirectory
-from shared import clock, errors, reloads
+from shared import clock, errors
+from shared.config import reloads
 
 TIMEOUT = 30.0  #: seconds for all services to answer
 _LOOK = 0.05

@@ -37,9 +37,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from shared import errors, settings_problems, settings_sources, settings_yaml
-from shared.settings_sources import CONFIG_VARIABLE as CONFIG_VARIABLE
-from shared.settings_sources import SECRETS_VARIABLE as SECRETS_VARIABLE
+from shared import errors
+from shared.config import problems, sources, yaml_file
+from shared.config.sources import CONFIG_VARIABLE as CONFIG_VARIABLE
+from shared.config.sources import SECRETS_VARIABLE as SECRETS_VARIABLE
 from shared.units import addresses, durations, sizes, urls
 
 START_CONCURRENCY = 8  #: starts that a node takes at a time, unless its settings say otherwise
@@ -64,7 +65,7 @@ def _no_number(fields: Mapping[str, FieldInfo], name: str | None, value: Any) ->
     # Python's bool is an int: `port: true` would be port 1.
     if isinstance(value, bool) and name is not None:
         annotation = fields[name].annotation
-        if settings_yaml.takes(annotation, int, float) and not settings_yaml.takes(annotation, bool):
+        if yaml_file.takes(annotation, int, float) and not yaml_file.takes(annotation, bool):
             raise ValueError("must not be true or false")
     return value
 
@@ -449,9 +450,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = os.environ.get(CONFIG_VARIABLE)
-        file = [InitSettingsSource(settings_cls, dict(settings_yaml.read(Path(path)).values))] if path else []
-        secrets = settings_sources.folder_of_secrets(settings_cls)
-        return (init_settings, settings_sources.Environment(settings_cls), *secrets, *file)
+        file = [InitSettingsSource(settings_cls, dict(yaml_file.read(Path(path)).values))] if path else []
+        secrets = sources.folder_of_secrets(settings_cls)
+        return (init_settings, sources.Environment(settings_cls), *secrets, *file)
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:
@@ -467,7 +468,7 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     if folder and not Path(folder).is_dir():
         raise errors.ConfigurationError(f"{SECRETS_VARIABLE} names {folder}, which is not a directory")
     path = os.environ.get(CONFIG_VARIABLE)
-    document = settings_yaml.read(Path(path), Settings) if path else settings_yaml.Document()
+    document = yaml_file.read(Path(path), Settings) if path else yaml_file.Document()
     try:
         made, found = Settings(**overrides), []
     except ValidationError as error:
@@ -481,19 +482,18 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         name: value for name, value in os.environ.items() if name.lower().removeprefix("godocker_") not in overrides
     }
     raise errors.ConfigurationError(
-        "the configuration cannot be used:\n  "
-        + "\n  ".join(settings_problems.lines(document, found, Settings, environment))
+        "the configuration cannot be used:\n  " + "\n  ".join(problems.lines(document, found, Settings, environment))
     )
 
 
 def remarks() -> list[str]:
     """What is ours by its name in the environment and among the files of secrets, and is not used: one sentence for each."""
-    return settings_sources.remarks(Settings.model_fields, os.environ)
+    return sources.remarks(Settings.model_fields, os.environ)
 
 
 def forget_unused() -> None:
     """Take the variables that `remarks` speaks of out of our environment: what we start says nothing of them again."""
-    for name in settings_sources.unused(Settings.model_fields, os.environ):
+    for name in sources.unused(Settings.model_fields, os.environ):
         del os.environ[name]
 
 

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared import errors, lifetime, live, timekeeping
+from shared import errors, lifetime, timekeeping
 from shared.broker import broker
+from shared.config import live
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.hosts import Hosts

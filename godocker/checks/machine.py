@@ -13,8 +13,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from godocker.checks import findings
-from shared import errors, settings_yaml
+from shared import errors
 from shared import settings as settings_module
+from shared.config import yaml_file
 from shared.settings import Settings
 from shared.units import urls
 
@@ -100,10 +101,10 @@ def holds_secret(file: Path) -> bool:
     if file.suffix == ".json":
         return True
     try:
-        values = settings_yaml.read(file).values
+        values = yaml_file.read(file).values
     except errors.ConfigurationError:
         return True
-    secret = {name for name, one in Settings.model_fields.items() if settings_yaml.takes(one.annotation, SecretStr)}
+    secret = {name for name, one in Settings.model_fields.items() if yaml_file.takes(one.annotation, SecretStr)}
     address = str(values.get("mongo_url", ""))
     return bool(secret & values.keys()) or urls.shown(address) != address
 

@@ -7,7 +7,8 @@ import typer
 from godocker import configuration, reloading
 from godocker.commands import options, tables
 from godocker.local import data_directory
-from shared import errors, reloads
+from shared import errors
+from shared.config import reloads
 
 
 def register(app: typer.Typer) -> None:

@@ -120,7 +120,7 @@ class Child:
 @contextmanager
 def _hangup_waits() -> Iterator[None]:
     """
-    Let SIGHUP wait for whoever is forked meanwhile until they listen to it (`shared.live.listen`): while they start, they would
+    Let SIGHUP wait for whoever is forked meanwhile until they listen to it (`shared.config.live.listen`): while they start, they would
     die of it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

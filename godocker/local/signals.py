@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from shared import live
+from shared.config import live
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 

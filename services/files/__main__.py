@@ -6,7 +6,8 @@ import asyncio
 import os
 
 from services.files import app, parts, room
-from shared import errors, lifetime, live, settings
+from shared import errors, lifetime, settings
+from shared.config import live
 from shared.http import serving
 from shared.observe import logs
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from godocker import cli, reference, shipped
 from godocker.local import data_directory, programs
 from shared import errors, settings
-from shared.live import LIVE
+from shared.config.live import LIVE
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from services.scheduler.policies import registry
 from services.scheduler.policies.fairshare import FairShare
 from shared import errors
-from shared.live import LIVE, Live
+from shared.config.live import LIVE, Live
 from shared.settings import Node, Settings
 
 

@@ -19,7 +19,7 @@ import yaml
 from godocker import cli
 from services.api import app
 from services.api.http import routers
-from shared.live import LIVE
+from shared.config.live import LIVE
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

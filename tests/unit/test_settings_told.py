@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pymongo import errors as driver_errors
 
-from shared import errors, settings, settings_problems, settings_yaml
+from shared import errors, settings
+from shared.config import problems, yaml_file
 from shared.settings import Settings
 from shared.store import connection
 from shared.units import urls
@@ -205,7 +206,7 @@ def test_a_value_of_the_file_is_refused_with_its_line(file: Path, text: str, lin
 )
 def test_a_value_is_taken_as_it_is_written(file: Path, text: str, name: str, value: object) -> None:
     if "&" in text:
-        assert settings_yaml.read(_written(file, text)).values[name] == [{"name": "n"}]
+        assert yaml_file.read(_written(file, text)).values[name] == [{"name": "n"}]
         return
     assert getattr(settings.load(_written(file, text)), name) == value
 
@@ -245,9 +246,7 @@ def test_an_unknown_name_never_shows_its_value(file: Path) -> None:
 
 def test_every_secret_is_known_to_be_one() -> None:
     """What may hold a password is never shown, whatever rule it breaks."""
-    hidden = [
-        name for name, field in Settings.model_fields.items() if not settings_problems._not(name, "hunter2", Settings)
-    ]
+    hidden = [name for name, field in Settings.model_fields.items() if not problems._not(name, "hunter2", Settings)]
     secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
     assert {*secret, "mongo_url", "files_url", "scheduler_url"} <= {*hidden}
 

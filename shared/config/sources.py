@@ -11,7 +11,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
 
-from shared import errors, settings_yaml, suggestions
+from shared import errors, suggestions
+from shared.config import yaml_file
 
 PREFIX = "GODOCKER_"
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
@@ -53,8 +54,8 @@ def is_link(field: FieldInfo, value: object) -> bool:
     return (
         isinstance(value, str)
         and _ADDRESS.match(value) is not None
-        and settings_yaml.takes(field.annotation, int)
-        and not settings_yaml.takes(field.annotation, str)
+        and yaml_file.takes(field.annotation, int)
+        and not yaml_file.takes(field.annotation, str)
     )
 
 
@@ -106,7 +107,7 @@ def unknown_variables(fields: Mapping[str, FieldInfo], environment: Mapping[str,
 
 
 def origin(
-    path: tuple[str | int, ...], environment: Mapping[str, str], lines: Mapping[settings_yaml.Place, int]
+    path: tuple[str | int, ...], environment: Mapping[str, str], lines: Mapping[yaml_file.Place, int]
 ) -> str | None:
     """The variable, the file or the line that a value comes from; None for one that was not read from any."""
     if not path:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import structlog
 
-from shared import errors, reloads
+from shared import errors
 from shared import settings as settings_module
+from shared.config import reloads
 from shared.observe import logs
 from shared.settings import Settings
 

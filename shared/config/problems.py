@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from shared import settings_sources, settings_yaml, texts, validation
-from shared.settings_yaml import Document, Place
+from shared import texts, validation
+from shared.config import sources, yaml_file
+from shared.config.yaml_file import Document, Place
 
 _LONGEST = 60  #: characters of a value that is shown
 _UNSHOWN = ("password", "passphrase", "secret", "key", "token", "url")  #: parts of names whose values may be secrets
@@ -44,7 +45,7 @@ def _rule(name: str, ones: Sequence[Mapping[str, Any]], within: type[BaseModel],
     if kinds & {"missing", "extra_forbidden"} or name.startswith("\0"):
         return problem.rule
     rule = problem.rule
-    origin = settings_sources.origin(_place(name), environment, {})
+    origin = sources.origin(_place(name), environment, {})
     if kinds & _COMPOUND and isinstance(value, str) and origin is not None:
         return f"must be JSON: {rule.removeprefix('must be ')}{_not(name, value, within)}"
     if kinds <= _TEXT and isinstance(value, bool | int | float):
@@ -56,7 +57,7 @@ def _not(name: str, value: Any, within: type[BaseModel]) -> str:
     """The value, as the end of a sentence; empty where it may be a secret, or is long."""
     last = name.rpartition(".")[2]
     top = within.model_fields.get(name.partition(".")[0])
-    secret = top is None or settings_yaml.takes(top.annotation, SecretStr) or any(part in last for part in _UNSHOWN)
+    secret = top is None or yaml_file.takes(top.annotation, SecretStr) or any(part in last for part in _UNSHOWN)
     if secret or isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     text = texts.printable(json.dumps(value, ensure_ascii=False), keep="")
@@ -66,7 +67,7 @@ def _not(name: str, value: Any, within: type[BaseModel]) -> str:
 def _line(name: str, place: Place, rule: str, document: Document, environment: Mapping[str, str]) -> str:
     if name.startswith("\0"):
         return rule
-    origin = settings_sources.origin(place, environment, document.lines)
+    origin = sources.origin(place, environment, document.lines)
     return f"{texts.printable(name, keep='')}: {rule}" + (f" ({origin})" if origin else "")
 
 
