@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from godocker.commands import known
-from shared import errors, texts
+from shared import errors
+from shared.wording import texts
 
 app = typer.Typer(
     name="godocker",

@@ -19,11 +19,11 @@ import annotated_types
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
-from shared import model_paths
 from shared import settings as settings_module
 from shared.config import live
 from shared.settings import Settings
 from shared.units import durations, sizes
+from shared.wording import model_paths
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 

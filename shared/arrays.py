@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared import kills
 from shared.lifecycle import ENDED, Ending, Intent, Remark, TaskStatus
 from shared.models.task import Array, Member, Task, range_name
+from shared.wording import kills
 
 KILLED = 137  #: the exit code of an array that was killed
 

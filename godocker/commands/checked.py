@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from shared import errors, texts
+from shared import errors
 from shared.models.project import PROJECT_ID
 from shared.models.user import USER_ID
 from shared.units import addresses
+from shared.wording import texts
 
 LOGIN_RULE = "must start with a lower-case letter or _, followed by up to 31 lower-case letters, digits, _, . or -"
 PROJECT_RULE = "must start with a letter or digit, followed by up to 63 letters, digits, _, . or -"

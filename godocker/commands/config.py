@@ -10,7 +10,7 @@ import typer
 
 from godocker import configuration
 from godocker.commands import options, tables
-from shared import texts
+from shared.wording import texts
 
 app = typer.Typer(help="Check a configuration before anything starts.", no_args_is_help=True)
 

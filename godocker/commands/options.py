@@ -11,8 +11,8 @@ import typer
 
 from godocker.local import data_directory
 from shared import settings as settings_module
-from shared import texts
 from shared.settings import Settings
+from shared.wording import texts
 
 Config = Annotated[
     Path | None,

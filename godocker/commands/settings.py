@@ -9,7 +9,8 @@ import typer
 
 from godocker import reference
 from godocker.commands import tables
-from shared import errors, suggestions
+from shared import errors
+from shared.wording import suggestions
 
 
 def register(app: typer.Typer) -> None:

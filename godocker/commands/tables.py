@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shared import texts
+from shared.wording import texts
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON list instead of a table.")]
 

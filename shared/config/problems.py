@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from shared import texts, validation
 from shared.config import sources, yaml_file
 from shared.config.yaml_file import Document, Place
+from shared.wording import texts, validation
 
 _LONGEST = 60  #: characters of a value that is shown
 _UNSHOWN = ("password", "passphrase", "secret", "key", "token", "url")  #: parts of names whose values may be secrets

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
 
-from shared import errors, suggestions
+from shared import errors
 from shared.config import yaml_file
+from shared.wording import suggestions
 
 PREFIX = "GODOCKER_"
 CONFIG_VARIABLE = "GODOCKER_CONFIG"

@@ -16,8 +16,9 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import SecretStr
 
-from shared import errors, model_paths
+from shared import errors
 from shared.errors import FieldError
+from shared.wording import model_paths
 
 Place = tuple[str | int, ...]
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from services.api import schemas
 from services.api.wire import examples, task_out
 from services.api.wire import task as wire
-from shared import model_paths
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Array, Network, TmpStorage
 from shared.storage.directories import TaskDirectories
+from shared.wording import model_paths
 from tests.support import samples
 
 #: JSON Schema 2020-12 as far as it is used here. `ge` and `le` are pydantic's own words, which validate nothing.

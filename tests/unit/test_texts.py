@@ -18,7 +18,8 @@ from rich.console import Console
 from godocker.commands import checked, tables
 from services.api.routes import app_tokens
 from services.api.wire import project, recipe, submission, user
-from shared import errors, model_paths, texts
+from shared import errors
+from shared.wording import model_paths, texts
 
 ROOT = Path(__file__).parents[2]
 STEERING = {

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from pydantic_core.core_schema import ErrorType
 
 from services.api import app
-from shared import patterns, suggestions, validation
 from shared.settings import Settings
+from shared.wording import patterns, suggestions, validation
 
 #: What must never reach anybody: how pydantic, or Python, would say it.
 FOREIGN = re.compile(r"Input|Value error|String should|Field required|Extra inputs|extract fields|[\^$]\(|pydantic")

@@ -7,8 +7,8 @@ from typing import Any
 
 from services.api.wire.submission import TaskIn
 from services.api.wire.task_out import TaskOut
-from shared import model_paths, suggestions
 from shared.errors import FieldError
+from shared.wording import model_paths, suggestions
 
 MOST = 20  #: of one task that are named
 _LONGEST = 60  #: characters of a name that are shown

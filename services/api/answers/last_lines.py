@@ -7,10 +7,11 @@ import asyncio
 import structlog
 
 from services.api.context import Context
-from shared import errors, texts
+from shared import errors
 from shared.auth.grants import Grant, Mode
 from shared.lifecycle import TaskStatus
 from shared.models.task import Task
+from shared.wording import texts
 
 log = structlog.get_logger(__name__)
 

@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 
 from services.api.http import problem_schema
 from services.api.wire.answers import ProblemJson
-from shared import errors, validation
+from shared import errors
 from shared.http import problems
+from shared.wording import validation
 
 log = structlog.get_logger(__name__)
 

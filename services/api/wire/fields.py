@@ -8,7 +8,7 @@ from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.config import JsonDict
 
-from shared import texts
+from shared.wording import texts
 
 
 def _no_bool(value: Any) -> Any:

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from services.api.wire.fields import WINDOW, Access, Line, Login, Priority, Quota, Text
-from shared import errors, validation
+from shared import errors
 from shared import settings as settings_module
 from shared.errors import FieldError
 from shared.models.project import Project, ProjectVolume
 from shared.settings import Settings
+from shared.wording import validation
 
 
 def _each_once(names: list[str]) -> list[str]:

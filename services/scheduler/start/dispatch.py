@@ -13,7 +13,7 @@ from services.scheduler.quota_gate import QuotaGate, Wanted
 from services.scheduler.start import retries, run_spec, task_directories
 from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from services.scheduler.start.storage_probe import StorageProbe
-from shared import batching, clock, errors, kills, lifetime, troubles
+from shared import batching, clock, errors, lifetime, troubles
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
@@ -22,6 +22,7 @@ from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition
+from shared.wording import kills
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.watcher.reconcile import reasons
-from shared import kills
 from shared.executors import wrapper
 from shared.executors.base import Boot, Circumstances, Observation
 from shared.executors.wrapper import Word
@@ -13,6 +12,7 @@ from shared.lifecycle import STOPPING, Ending, Intent
 from shared.storage.directories import Result
 from shared.store.tasks.work import Placed
 from shared.units import durations
+from shared.wording import kills
 
 KILLED = 128 + 9  #: exit code of what SIGKILL ended, and by contract of every killed task
 TERMINATED = 128 + 15  #: of what SIGTERM ended

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from services.watcher.reconcile.outcome import Outcome
-from shared import kills
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Failure, Task, shape_of
 from shared.settings import FailurePolicy
 from shared.store.tasks.tasks import Transition
 from shared.store.tasks.work import Placed
+from shared.wording import kills
 
 _DOUBLINGS = 16  #: of the delay, at most
 _LONGEST_DELAY = 24 * 3600.0  #: seconds

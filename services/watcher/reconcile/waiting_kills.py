@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import structlog
 
 from services.watcher.reconcile.outcome import KILLED
-from shared import clock, errors, kills
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.observe import metrics
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition
 from shared.store.tasks.work import Unwanted
+from shared.wording import kills
 
 log = structlog.get_logger(__name__)
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shared import model_paths, patterns, suggestions
 from shared.errors import FieldError
+from shared.wording import model_paths, patterns, suggestions
 
 _NAMED = 8  #: fields of an object that its rule names
 
