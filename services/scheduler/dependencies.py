@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from services.scheduler.queue.book import Book
-from shared import clock, conditions
-from shared.conditions import Waiting
+from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.observe import metrics
+from shared.rules import dependencies
+from shared.rules.dependencies import Waiting
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition
 
@@ -79,7 +80,7 @@ class Dependencies:
         if not waiting:
             return False, set()
         ids = {task_id for task in waiting for task_id in task.waiting_on}
-        found = conditions.resolve(waiting, await self._stores.dependencies.ends(ids))
+        found = dependencies.resolve(waiting, await self._stores.dependencies.ends(ids))
         await self._stores.dependencies.satisfied(found.satisfied)
         failed = await self._end([task for task in waiting if task.id in found.impossible], found.impossible)
         metrics.RELEASED.inc(len(found.satisfied))

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from shared import indices
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.stored import Stored
+from shared.rules import indices
 
 
 class TaskUser(Stored):

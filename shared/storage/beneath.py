@@ -11,7 +11,8 @@ import contextlib
 import os
 import stat
 
-from shared import errors, troubles
+from shared import errors
+from shared.rules import installation_errors
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -54,7 +55,7 @@ def read_small(parent: int, name: str, *, limit: int) -> tuple[bytes, float] | N
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     except OSError as error:
-        if troubles.is_unreadable(error):
+        if installation_errors.is_unreadable(error):
             raise
         return None
     try:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from shared import clock, errors, troubles
+from shared import clock, errors
 from shared.executors import wrapper
 from shared.models.task import Place
+from shared.rules import installation_errors
 from shared.storage import beneath, outputs, trees
 
 log = structlog.get_logger(__name__)
@@ -128,7 +129,7 @@ class TaskDirectories:
                 _set_aside(self.state(place))
                 self._make_both(place)
         except OSError as error:
-            raise troubles.of_storage(error, "the task's directory could not be made") from error
+            raise installation_errors.of_storage(error, "the task's directory could not be made") from error
         try:
             directory = beneath.open_directory(str(path))
             try:
@@ -154,7 +155,9 @@ class TaskDirectories:
             finally:
                 os.close(directory)
         except OSError as error:
-            raise troubles.of_storage(error, "the task's directory could not be prepared", own=True) from error
+            raise installation_errors.of_storage(
+                error, "the task's directory could not be prepared", own=True
+            ) from error
         return path
 
     def probe(self) -> float:
@@ -173,7 +176,7 @@ class TaskDirectories:
                 os.unlink(name)
                 os.close(descriptor)
         except OSError as error:
-            raise troubles.of_storage(error, "nothing can be written") from error
+            raise installation_errors.of_storage(error, "nothing can be written") from error
 
     def _make_both(self, place: Place) -> None:
         self._make(self._attempts, self.state(place))
@@ -244,19 +247,19 @@ def read_result(directory: Path, attempt: int) -> Result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise troubles.of_storage(error, "the task's directory could not be read", own=True) from error
+        raise installation_errors.of_storage(error, "the task's directory could not be read", own=True) from error
     try:
         state = beneath.open_subdirectory(task, wrapper.STATE)
     except OSError as error:
-        if troubles.is_unreadable(error):
-            raise troubles.of_storage(error, "the task's directory could not be read") from error
+        if installation_errors.is_unreadable(error):
+            raise installation_errors.of_storage(error, "the task's directory could not be read") from error
         return None
     finally:
         os.close(task)
     try:
         return _read(state, attempt, took_room=False)
     except OSError as error:
-        raise troubles.of_storage(error, "the task's directory could not be read") from error
+        raise installation_errors.of_storage(error, "the task's directory could not be read") from error
     finally:
         os.close(state)
 
@@ -268,11 +271,11 @@ def _read_state(directory: Path, attempt: int) -> Result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise troubles.of_storage(error, "the attempts of a task could not be read") from error
+        raise installation_errors.of_storage(error, "the attempts of a task could not be read") from error
     try:
         return _read(state, attempt, took_room=True)
     except OSError as error:
-        raise troubles.of_storage(error, "the attempts of a task could not be read") from error
+        raise installation_errors.of_storage(error, "the attempts of a task could not be read") from error
     finally:
         os.close(state)
 

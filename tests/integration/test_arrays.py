@@ -12,11 +12,12 @@ from services.scheduler.arrays import expand as scheduling
 from services.scheduler.arrays import open_arrays
 from services.watcher.mail.outbox_writer import owed
 from services.watcher.mail.templates import notice
-from shared import arrays, clock, errors
+from shared import clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
 from shared.models.notice import NoticeEvent
 from shared.models.task import Array, Task
 from shared.models.user import User
+from shared.rules import arrays
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.gateway import Gateway

@@ -9,10 +9,11 @@ import pytest
 
 from services.watcher.reconcile.diff import Known
 from services.watcher.restore import adoption
-from shared import arrays, clock
+from shared import clock
 from shared.executors import base, fake
 from shared.lifecycle import ACTIVE, TRANSITIONS, Ending, Intent, TaskStatus
 from shared.models.task import Array
+from shared.rules import arrays
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

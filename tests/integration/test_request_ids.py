@@ -9,9 +9,9 @@ import structlog
 
 from services.api.http.request_ids import HEADER
 from services.scheduler.start import run_spec
-from shared import arrays
 from shared.executors.docker import body
 from shared.models.user import User
+from shared.rules import arrays
 from tests.support import samples
 from tests.support.gateway import Gateway
 

@@ -14,7 +14,7 @@ import bson
 import pytest
 import structlog
 
-from shared import arrays, clock
+from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
@@ -23,6 +23,7 @@ from shared.models.project import Project
 from shared.models.recipe import Recipe
 from shared.models.task import Array, Dependencies
 from shared.models.user import User
+from shared.rules import arrays
 from shared.store.tasks import reading
 from tests.integration.conftest import Scene
 from tests.support import samples

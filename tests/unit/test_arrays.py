@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from services.api.admission import arrays as asked
 from services.api.wire.submission import TaskIn
 from services.scheduler.start import run_spec
-from shared import arrays
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array, Member, Place, Task
+from shared.rules import arrays
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from tests.support import samples

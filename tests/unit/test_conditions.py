@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import conditions
-from shared.conditions import End, Waiting
 from shared.lifecycle import TaskStatus
 from shared.models.task import Dependencies
+from shared.rules import dependencies
+from shared.rules.dependencies import End, Waiting
 
 OK, FAILED, NONE, GONE = End(0), End(3), End(None), End(None, known=False)
 
@@ -35,22 +35,22 @@ OK, FAILED, NONE, GONE = End(0), End(3), End(None), End(None, known=False)
 )
 def test_what_each_end_means(kind: str, end: End, reason: str | None) -> None:
     expected = ([], reason) if reason else ([1], None)
-    assert conditions.judge(Dependencies(**{kind: [1]}), [1], {1: end}) == expected
+    assert dependencies.judge(Dependencies(**{kind: [1]}), [1], {1: end}) == expected
 
 
 def test_what_is_not_over_is_waited_for() -> None:
-    assert conditions.judge(Dependencies(ok=[1], any=[2]), [1, 2], {2: FAILED}) == ([2], None)
-    assert conditions.judge(Dependencies(ok=[1], any=[2]), [1, 2], {}) == ([], None)
+    assert dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {2: FAILED}) == ([2], None)
+    assert dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {}) == ([], None)
 
 
 def test_one_that_can_never_be_is_enough() -> None:
-    satisfied, reason = conditions.judge(Dependencies(ok=[1], any=[2]), [1, 2], {1: FAILED, 2: OK})
+    satisfied, reason = dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {1: FAILED, 2: OK})
     assert (satisfied, reason) == ([], "task 1 ended with exit code 3; it had to end with 0")
 
 
 def test_a_task_named_in_two_ways_has_to_satisfy_both() -> None:
-    assert conditions.judge(Dependencies(ok=[1], any=[1]), [1], {1: FAILED})[1] is not None
-    assert conditions.judge(Dependencies(ok=[1], any=[1]), [1], {1: OK}) == ([1], None)
+    assert dependencies.judge(Dependencies(ok=[1], any=[1]), [1], {1: FAILED})[1] is not None
+    assert dependencies.judge(Dependencies(ok=[1], any=[1]), [1], {1: OK}) == ([1], None)
 
 
 def waits(task_id: int, **kinds: list[int]) -> Waiting:
@@ -61,7 +61,7 @@ def waits(task_id: int, **kinds: list[int]) -> Waiting:
 def test_a_chain_ends_from_its_first_to_its_last() -> None:
     chain = [waits(number, ok=[number - 1]) for number in range(2, 1002)]
     random.Random(1).shuffle(chain)
-    found = conditions.resolve(chain, {1: FAILED})
+    found = dependencies.resolve(chain, {1: FAILED})
     assert found.satisfied == {}
     assert sorted(found.impossible) == list(range(2, 1002))
     assert found.impossible[1001] == "task 1000 ended without an exit code; it had to end with 0"
@@ -69,7 +69,7 @@ def test_a_chain_ends_from_its_first_to_its_last() -> None:
 
 def test_whoever_waits_for_a_failure_is_let_go_by_it() -> None:
     waiting = [waits(2, ok=[1]), waits(3, not_ok=[2]), waits(4, any=[2, 9])]
-    found = conditions.resolve(waiting, {1: FAILED})
+    found = dependencies.resolve(waiting, {1: FAILED})
     assert (found.satisfied, list(found.impossible)) == ({3: [2], 4: [2]}, [2])
 
 
@@ -92,7 +92,7 @@ def test_every_task_comes_to_its_end(graph: list[Waiting], chance: random.Random
     left = {task.id: task for task in graph}
     ends: dict[int, End] = {}
     while left:
-        found = conditions.resolve([task for task in left.values() if task.waiting_on], ends)
+        found = dependencies.resolve([task for task in left.values() if task.waiting_on], ends)
         for task_id, reason in found.impossible.items():
             assert reason
             ends[task_id] = End(None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import scripts
+from shared.rules import scripts
 
 
 @pytest.mark.parametrize(

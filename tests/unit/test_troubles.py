@@ -16,9 +16,10 @@ from services.scheduler.cluster import Cluster
 from services.scheduler.start import installation_errors, retries
 from services.scheduler.start.installation_errors import Ailments
 from services.scheduler.start.task_directories import Preparer
-from shared import errors, troubles
+from shared import errors
 from shared.executors.process import request, server
 from shared.models.task import Place
+from shared.rules import installation_errors as troubles
 from shared.storage import beneath, directories
 from shared.storage.directories import TaskDirectories
 from tests.support import rigs, samples

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from services.api.wire import submission
-from shared import indices
 from shared.errors import FieldError
 from shared.models.task import Array
+from shared.rules import indices
 from shared.settings import Settings
 
 MAX_CONCURRENT = "array.max_concurrent"  #: the requirement of an array that may be changed while it runs

@@ -11,16 +11,17 @@ from services.api.context import Context
 from services.api.http import errors as api_errors
 from services.api.http import request_ids
 from services.api.wire.submission import TaskIn
-from shared import clock, conditions, errors
+from shared import clock, errors
 from shared.auth import permissions
 from shared.auth.permissions import Action
-from shared.conditions import End
 from shared.errors import FieldError
 from shared.lifecycle import ENDED
 from shared.models.project import Project
 from shared.models.task import Task
 from shared.models.user import User
 from shared.observe import metrics
+from shared.rules import dependencies as conditions
+from shared.rules.dependencies import End
 
 _AT_A_TIME = 50  #: tasks that are judged before others have a turn
 _LOOKUPS = 2  #: operations of the store, at their slowest, in whose time all must be looked up that a request names

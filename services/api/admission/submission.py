@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from services.api.admission import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
-from shared import errors, lifecycle, scripts
+from shared import errors, lifecycle
 from shared.errors import FieldError
 from shared.executors.base import Feature
 from shared.lifecycle import TaskStatus
 from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of
 from shared.models.user import USER_ID, User, highest_number
+from shared.rules import scripts
 from shared.settings import Settings, Volume
 from shared.units import addresses
 

@@ -8,9 +8,10 @@ from typing import Any
 from services.api.admission import unknown_fields
 from services.api.wire import submission
 from services.api.wire.explanation import Verdict
-from shared import errors, scripts
+from shared import errors
 from shared.errors import FieldError
 from shared.models.node import Node
+from shared.rules import scripts
 from shared.settings import Settings
 from shared.units import durations
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import arrays
 from shared.executors import base
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
+from shared.rules import arrays
 from shared.storage.directories import SCRIPT, TaskDirectories
 from shared.store.silences import Silence
 from shared.units import urls

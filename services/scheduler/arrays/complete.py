@@ -8,9 +8,10 @@ from typing import Any
 import structlog
 
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
-from shared import arrays, clock
+from shared import clock
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.observe import metrics
+from shared.rules import arrays
 from shared.store.stores import Stores
 from shared.store.tasks.arrays import Outcome, Tally
 from shared.store.tasks.tasks import Transition

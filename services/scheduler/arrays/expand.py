@@ -11,10 +11,11 @@ from services.scheduler.arrays import intents
 from services.scheduler.arrays.complete import ArrayEnds
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from services.scheduler.queue.book import Book
-from shared import arrays, clock
+from shared import clock
 from shared.lifecycle import Intent, TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
+from shared.rules import arrays
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from shared import arrays, clock
+from shared import clock
 from shared.lifecycle import PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Task
+from shared.rules import arrays
 from shared.store.stores import Stores
 
 

@@ -6,8 +6,8 @@ import bisect
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from shared import arrays
 from shared.models.task import Array, Task
+from shared.rules import arrays
 
 WINDOW_FIRST = 100  #: made children of an array that wait, until it is known how fast they are placed
 

@@ -13,11 +13,12 @@ from services.scheduler.quota_gate import QuotaGate, Wanted
 from services.scheduler.start import retries, run_spec, task_directories
 from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from services.scheduler.start.storage_probe import StorageProbe
-from shared import batching, clock, errors, lifetime, troubles
+from shared import batching, clock, errors, lifetime
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
+from shared.rules import installation_errors
 from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
@@ -179,7 +180,7 @@ class Dispatcher:
                 # elsewhere could make it run twice.
                 log.warning("start.node_unavailable", error=str(error), retry_in=delay)
                 if isinstance(error, OSError):
-                    self._ailments.note(node, troubles.words(error.errno, str(error)), now=clock.monotonic())
+                    self._ailments.note(node, installation_errors.words(error.errno, str(error)), now=clock.monotonic())
                 metrics.STARTS.labels(outcome="retried").inc()
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RETRY_MOST)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import batching, errors, troubles
+from shared import batching, errors
 from shared.models.task import Task
+from shared.rules import installation_errors
 from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 
@@ -61,4 +62,4 @@ class Preparer:
         except (errors.StorageError, errors.StorageUnavailable) as error:
             return error
         except OSError as error:
-            return troubles.of_storage(error, "the personal storage could not be looked at")
+            return installation_errors.of_storage(error, "the personal storage could not be looked at")

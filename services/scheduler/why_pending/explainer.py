@@ -18,10 +18,11 @@ from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Situation
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
-from shared import arrays, clock, errors
+from shared import clock, errors
 from shared.lifecycle import ACTIVE, Remark
 from shared.models.quota import Excess, excesses
 from shared.models.task import Task
+from shared.rules import arrays
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores

@@ -13,12 +13,13 @@ from services.watcher.reconcile.diff import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.reconcile.outcome import Outcome
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.transitions import about
-from shared import clock, errors, scripts
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import STOPPING, TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
+from shared.rules import scripts
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores

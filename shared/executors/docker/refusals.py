@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from shared import errors, troubles
+from shared import errors
 from shared.executors import base
 from shared.executors.docker import client
+from shared.rules import installation_errors
 
 #: In an error of the engine's own, words that say that it is not well, not that the run is wrong.
 _NODE_TROUBLE = (
@@ -27,7 +28,7 @@ def start(node: str, run: base.Run, status: int, message: str) -> errors.GoDocke
         return errors.NodeUnavailable(node, said)
     if any(word in lower for word in _PORT_TAKEN) and run.ports:
         return _port_taken(node, run, said)
-    trouble = troubles.named_in(message)
+    trouble = installation_errors.named_in(message)
     # Other tasks are kept from the node only where it is sure that they would fare no better.
     of_all = trouble if run.tmpstorage is None and not any(one.source in said for one in run.mounts) else None
     if "no space left" in lower or any(word in lower for word in _NO_ADDRESSES):

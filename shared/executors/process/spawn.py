@@ -14,9 +14,10 @@ from typing import Self
 import orjson
 import structlog
 
-from shared import clock, errors, settings, troubles
+from shared import clock, errors, settings
 from shared.executors import base, devices, wrapper
 from shared.executors.process import proc, records, request, runs, server
+from shared.rules import installation_errors
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class Spawner:
         except OSError as error:
             if not self._records.directory.is_dir():
                 self._prepared = False
-            raise troubles.of_node(error) from error
+            raise installation_errors.of_node(error) from error
         return None
 
     def _request(self, run: base.Run, number: int) -> request.Request:
@@ -160,7 +161,7 @@ def _refusal(step: str, number: str) -> errors.StartFailed:
     error = OSError(int(number), os.strerror(int(number)))
     if step == "directory" and error.errno in _NOT_A_DIRECTORY:
         return errors.StartRefused(f"the task's directory could not be entered: {error.strerror}")
-    return troubles.of_node(error)
+    return installation_errors.of_node(error)
 
 
 def check(run: base.Run) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pymongo import errors as driver_errors
 
-from shared import arrays
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.task import Purge, Task, range_name
+from shared.rules import arrays
 from shared.store import amounts, connection, indexes
 from shared.store.indexes import ARRAYS, PARENTS
 from shared.store.tasks import intents, reading

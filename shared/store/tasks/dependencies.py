@@ -7,9 +7,9 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from shared.conditions import End, Waiting
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.task import Dependencies
+from shared.rules.dependencies import End, Waiting
 from shared.store import connection, typed
 from shared.store.indexes import GATED
 from shared.store.tasks import reading

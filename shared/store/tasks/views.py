@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from shared import arrays
 from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
+from shared.rules import arrays
 from shared.store import amounts, connection, indexes
 from shared.store.tasks import reading
 from shared.store.tasks.arrays import ArrayStore
