@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from godocker.docker import capacity, engine_probe, twins
-from shared import clock, errors, inventory, lifetime
+from shared import clock, errors, lifetime
 from shared.broker import broker
-from shared.inventory import Row
 from shared.settings import Node, Settings
 from shared.store import stores
 from shared.store.stores import Stores
 from shared.store.system.maintenance import ALL
+from shared.system import inventory
+from shared.system.inventory import Row
 
 _BY = "godocker"
 _LOOK = 1.0  #: seconds between two looks at what is left on a node

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from godocker.checks import clocks, facts, findings, probe
 from godocker.docker import capacity, engine_probe, twins
 from godocker.local import environment
-from shared import clock, errors, hosts
+from shared import clock, errors
 from shared.settings import Node, Settings
+from shared.system import hosts
 
 _PROTECTED_HARDLINKS = Path("/proc/sys/fs/protected_hardlinks")
 

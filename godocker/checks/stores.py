@@ -8,11 +8,12 @@ from datetime import UTC
 from typing import Any
 
 from godocker.checks import clocks, findings
-from shared import clock, errors, known_faults
+from shared import clock, errors
 from shared.broker import broker
 from shared.broker import connection as broker_connection
 from shared.settings import Node, Settings
 from shared.store import stores
+from shared.system import known_faults
 
 _OLDEST_MONGO = (6, 0)  #: `$in` in partial indexes
 _OLDEST_REDIS = (6, 2)

@@ -18,8 +18,8 @@ from godocker.checks import findings, hosts
 from godocker.commands import options, tables
 from shared import clock, errors
 from shared.errors import FieldError
-from shared.inventory import Origin, Row
 from shared.settings import Node
+from shared.system.inventory import Origin, Row
 
 app = typer.Typer(help="Add, list, drain and remove Docker hosts.", no_args_is_help=True)
 

@@ -26,12 +26,10 @@ from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
 from services.scheduler.why_pending.explainer import Situations
-from shared import claims, clock, errors, lifetime
+from shared import clock, errors, lifetime
 from shared.auth import service_tokens
 from shared.broker import broker as hints
-from shared.claims import Claim
 from shared.executors.base import Executor, NodeReport
-from shared.hosts import Hosts
 from shared.http import serving
 from shared.observe import loop_failures, metrics
 from shared.settings import Settings
@@ -41,6 +39,9 @@ from shared.store.stores import Stores
 from shared.store.system import leases
 from shared.store.system.census import CensusStore
 from shared.store.system.leases import Lease
+from shared.system import claims
+from shared.system.claims import Claim
+from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)
 

@@ -26,17 +26,18 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
-from shared import claims, clock, errors, lifetime
+from shared import clock, errors, lifetime
 from shared.broker.broker import Broker
-from shared.claims import Claim
 from shared.executors.base import Executor
-from shared.hosts import Hosts
 from shared.http import serving
 from shared.observe import loop_failures, metrics
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.store.system.leases import Lease
+from shared.system import claims
+from shared.system.claims import Claim
+from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)
 

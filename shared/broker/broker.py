@@ -12,9 +12,10 @@ import structlog
 from redis import asyncio as redis
 from redis import exceptions as driver_errors
 
-from shared import known_faults, lifetime
+from shared import lifetime
 from shared.broker import connection, junk, keys
 from shared.settings import Settings
+from shared.system import known_faults
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ import pytest
 
 from godocker import nodes
 from godocker.docker import local_engine
-from shared.inventory import Row, State
+from shared.system.inventory import Row, State
 from tests.acceptance.client import Client
 from tests.acceptance.conftest import SeveralHosts, folder
 from tests.cluster import running

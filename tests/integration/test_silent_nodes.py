@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from shared import inventory
 from shared.lifecycle import TaskStatus
 from shared.models.node import Node
 from shared.observe import metrics
 from shared.settings import Node as Host
+from shared.system import inventory
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -20,11 +20,12 @@ from pymongo.write_concern import WriteConcern
 
 from godocker.checks import stores
 from godocker.local import child_process, embedded_stores, ports, programs, replica_set, sockets, supervisor
-from shared import clock, errors, known_faults
+from shared import clock, errors
 from shared.broker import connection
 from shared.broker.broker import Broker
 from shared.settings import Settings
 from shared.store.stores import connect
+from shared.system import known_faults
 from tests.support import waiting
 from tests.support.stores import START_TIMEOUT, StoreServer
 

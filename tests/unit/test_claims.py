@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared import claims
-from shared.claims import PATIENCE, Foreign, State
+from shared.system import claims
+from shared.system.claims import PATIENCE, Foreign, State
 
 OURS = ["before", "last"]
 HELD, NOT_YET = State(held=True), State()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from shared import inventory
-from shared.inventory import State
 from shared.models.node import Node
 from shared.settings import Node as Host
+from shared.system import inventory
+from shared.system.inventory import State
 
 STUCK = "it cannot end 2 of its runs, which were killed"
 

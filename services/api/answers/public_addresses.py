@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from shared import clock, hosts
+from shared import clock
 from shared.settings import Node, Settings
 from shared.store.stores import Stores
+from shared.system import hosts
 
 _FRESH = 5.0  #: seconds
 

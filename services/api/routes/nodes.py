@@ -8,8 +8,8 @@ from services.api.access.callers import Here, permitted
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, ListedNode
-from shared import inventory
 from shared.auth.permissions import Action
+from shared.system import inventory
 
 router = routers.make("system", prefix="")
 

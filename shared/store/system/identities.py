@@ -77,7 +77,7 @@ class IdentityStore:
 
     @connection.translated
     async def words(self) -> list[str]:
-        """The last two words of whoever leads, see `shared.claims`."""
+        """The last two words of whoever leads, see `shared.system.claims`."""
         document = await self._schema.find_one({"_id": _CLAIM})
         return list(document["words"]) if document else []
 

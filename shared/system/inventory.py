@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared import hosts
 from shared.models.node import Node
 from shared.settings import Node as Host
 from shared.settings import Settings
@@ -15,6 +14,7 @@ from shared.store.silences import Silence
 from shared.store.stores import Stores
 from shared.store.system.maintenance import ALL
 from shared.store.tasks.work import Placed
+from shared.system import hosts
 
 
 class Origin(StrEnum):
