@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from godocker.docker import capacity, engine_probe, twins
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.broker import broker
+from shared.runtime import lifetime
 from shared.settings import Node, Settings
 from shared.store import stores
 from shared.store.stores import Stores

@@ -18,7 +18,7 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-STOP_GRACE = 13.0  #: seconds a process may drain before it is killed; `shared.lifetime` takes 11
+STOP_GRACE = 13.0  #: seconds a process may drain before it is killed; `shared.runtime.lifetime` takes 11
 _BACKLOG = 2048
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 

@@ -26,8 +26,9 @@ from godocker.local import (
     supervisor,
 )
 from godocker.local.data_directory import DataDirectory
-from shared import clock, errors, startup
+from shared import clock, errors
 from shared import settings as settings_module
+from shared.runtime import startup
 from shared.settings import Settings
 from shared.store import stores
 

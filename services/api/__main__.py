@@ -6,12 +6,13 @@ import asyncio
 import socket
 
 from services.api import app, context
-from shared import errors, lifetime, settings, timekeeping
+from shared import errors, settings
 from shared.broker import broker
 from shared.config import live
 from shared.executors import factory
 from shared.http import serving
 from shared.observe import logs
+from shared.runtime import lifetime, timekeeping
 from shared.store import stores
 
 

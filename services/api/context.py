@@ -19,7 +19,7 @@ from services.api.clients.scheduler import LeadingScheduler
 from services.api.hints import Hints
 from services.api.pushed_metrics import Pushed
 from services.api.submissions import Submissions
-from shared import batching, errors
+from shared import errors
 from shared.auth.providers import factory as providers
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
@@ -28,6 +28,7 @@ from shared.models.node import Verdict, verdict_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
 from shared.models.user import User
+from shared.runtime import batching
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.silences import Silence

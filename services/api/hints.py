@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import errors, lifetime
+from shared import errors
 from shared.broker.broker import Broker
 from shared.observe import metrics
+from shared.runtime import lifetime
 
 log = structlog.get_logger(__name__)
 

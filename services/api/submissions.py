@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import structlog
 
 from services.api.hints import Hints
-from shared import batching, clock, errors
+from shared import clock, errors
 from shared.lifecycle import TaskStatus
 from shared.models.receipt import RequestKey
 from shared.models.task import Task
 from shared.observe import metrics
+from shared.runtime import batching
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.admissions import Limits

@@ -6,10 +6,11 @@ import asyncio
 import os
 
 from services.files import app, parts, room
-from shared import errors, lifetime, settings
+from shared import errors, settings
 from shared.config import live
 from shared.http import serving
 from shared.observe import logs
+from shared.runtime import lifetime
 
 
 def run(configured: settings.Settings) -> None:

@@ -12,8 +12,9 @@ import structlog
 from services.files import uploads
 from services.files.places import Places
 from services.files.threads import Threads
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.auth.grants import Grant
+from shared.runtime import lifetime
 from shared.storage import resolve, trees
 
 log = structlog.get_logger(__name__)

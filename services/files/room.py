@@ -9,8 +9,8 @@ from pathlib import Path
 import structlog
 
 from services.files.threads import Threads
-from shared import lifetime
 from shared.observe import metrics
+from shared.runtime import lifetime
 
 log = structlog.get_logger(__name__)
 

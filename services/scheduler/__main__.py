@@ -6,9 +6,10 @@ import asyncio
 
 from services.scheduler import service
 from services.scheduler.policies import registry
-from shared import settings, startup
+from shared import settings
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
+from shared.runtime import startup
 from shared.store.stores import Stores
 
 

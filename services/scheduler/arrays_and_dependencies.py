@@ -10,7 +10,8 @@ import structlog
 from services.scheduler.arrays.expand import Arrays
 from services.scheduler.dependencies import Dependencies
 from services.scheduler.queue.book import Book
-from shared import errors, lifetime
+from shared import errors
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 

@@ -26,12 +26,13 @@ from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
 from services.scheduler.why_pending.explainer import Situations
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
 from shared.http import serving
 from shared.observe import loop_failures, metrics
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.standings import StandingStore

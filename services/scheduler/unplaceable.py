@@ -12,9 +12,10 @@ from services.scheduler.arrays_and_dependencies import Relations
 from services.scheduler.cluster import Cluster
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.observe import metrics
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from services.watcher import service
-from shared import settings, startup
+from shared import settings
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
+from shared.runtime import startup
 from shared.store.stores import Stores
 
 

@@ -16,10 +16,11 @@ from services.watcher.reconcile.node_loss import Patience
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.sampling import Sampler
-from shared import errors, lifetime
+from shared import errors
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.observe import metrics
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.work import Placed

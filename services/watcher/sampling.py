@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import structlog
 
-from shared import errors, lifetime
+from shared import errors
 from shared.broker.broker import Broker
 from shared.executors.base import Executor, Handle, Stats
 from shared.lifecycle import TaskStatus
+from shared.runtime import lifetime
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)

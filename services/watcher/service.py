@@ -26,11 +26,12 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
 from shared.http import serving
 from shared.observe import loop_failures, metrics
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores

@@ -12,8 +12,8 @@ import structlog
 from redis import asyncio as redis
 from redis import exceptions as driver_errors
 
-from shared import lifetime
 from shared.broker import connection, junk, keys
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.system import known_faults
 

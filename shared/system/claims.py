@@ -18,7 +18,8 @@ from pathlib import Path
 
 import structlog
 
-from shared import clock, errors, lifetime
+from shared import clock, errors
+from shared.runtime import lifetime
 from shared.store.system.identities import IdentityStore
 
 log = structlog.get_logger(__name__)

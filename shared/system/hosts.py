@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import structlog
 
-from shared import errors, lifetime
+from shared import errors
 from shared.executors.base import Executor
+from shared.runtime import lifetime
 from shared.settings import Node, Settings
 from shared.store.stores import Stores
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.watcher.cleanup.purge import Purger
 from services.watcher.cleanup.user_deletion import Retention
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
@@ -19,6 +19,7 @@ from shared.models.notice import Notice
 from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.tasks.tasks import Transition
 from tests.support import samples, waiting

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batching import Batcher
+from shared.runtime.batching import Batcher
 from tests.support import waiting
 
 

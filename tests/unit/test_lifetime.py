@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from shared import errors, lifetime
+from shared import errors
 from shared.observe import loop_failures, metrics
+from shared.runtime import lifetime
 from tests.support import waiting
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from services.scheduler.placement.backfill import Rules, reserve
 from services.scheduler.placement.reservation import Amounts, Reservation
-from shared import clock, errors, timekeeping
+from shared import clock, errors
 from shared.auth import grants, service_tokens, tokens
 from shared.auth.grants import Grant, Mode
+from shared.runtime import timekeeping
 from shared.storage.directories import TaskDirectories
 from tests.support import samples
 

@@ -13,12 +13,13 @@ from services.scheduler.quota_gate import QuotaGate, Wanted
 from services.scheduler.start import retries, run_spec, task_directories
 from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from services.scheduler.start.storage_probe import StorageProbe
-from shared import batching, clock, errors, lifetime
+from shared import clock, errors
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
 from shared.rules import installation_errors
+from shared.runtime import batching, lifetime
 from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores

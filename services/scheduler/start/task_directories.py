@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import batching, errors
+from shared import errors
 from shared.models.task import Task
 from shared.rules import installation_errors
+from shared.runtime import batching
 from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 

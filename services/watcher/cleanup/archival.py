@@ -6,9 +6,10 @@ import asyncio
 
 import structlog
 
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.lifecycle import TaskStatus
 from shared.models.task import Purge
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.tasks import Transition

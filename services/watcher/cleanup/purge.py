@@ -6,8 +6,9 @@ import asyncio
 
 import structlog
 
-from shared import errors, lifetime
+from shared import errors
 from shared.models.task import Place, Purge
+from shared.runtime import lifetime
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 

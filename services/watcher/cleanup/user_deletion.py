@@ -6,9 +6,10 @@ import asyncio
 
 import structlog
 
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.models.deletion import Deletion
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage import personal, trees
 from shared.store.stores import Stores

@@ -9,9 +9,10 @@ import structlog
 
 from services.watcher.limits.disk_usage import Measurer
 from services.watcher.limits.lifespans import Lifespans
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Cause
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Quota, Scope, Taken
 from shared.models.task import Cause
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores

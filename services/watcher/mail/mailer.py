@@ -9,9 +9,10 @@ import structlog
 
 from services.watcher.mail import templates
 from services.watcher.mail.smtp import DEADLINE, Post
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.models.notice import Notice
 from shared.observe import metrics
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import structlog
 
 from services.watcher.mail import templates
-from shared import errors, lifetime
+from shared import errors
 from shared.lifecycle import ENDED
 from shared.models.notice import NoticeEvent
 from shared.models.task import Task
+from shared.runtime import lifetime
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 from shared.units import addresses

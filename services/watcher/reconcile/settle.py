@@ -7,8 +7,9 @@ import asyncio
 import structlog
 
 from services.watcher.reconcile import accounting
-from shared import errors, lifetime
+from shared import errors
 from shared.executors.base import Executor, Handle
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.tasks.work import Ended

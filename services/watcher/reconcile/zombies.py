@@ -8,9 +8,10 @@ import structlog
 
 from services.watcher.reconcile.diff import NoteEnd
 from services.watcher.reconcile.record import Recorder
-from shared import errors, lifetime
+from shared import errors
 from shared.executors.base import Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores

@@ -10,12 +10,13 @@ import structlog
 from services.watcher.reconcile import accounting
 from services.watcher.reconcile.diff import Known
 from services.watcher.restore import adoption
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.executors.base import Executor, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.task import Task
 from shared.models.usage import UsageRow
 from shared.rules import arrays
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores

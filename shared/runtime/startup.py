@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from shared import errors, lifetime, timekeeping
+from shared import errors
 from shared.broker import broker
 from shared.config import live
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.observe import logs
+from shared.runtime import lifetime, timekeeping
 from shared.settings import Settings
 from shared.storage import marks
 from shared.storage.directories import TaskDirectories

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from shared import clock, errors, lifetime
+from shared import clock, errors
 from shared.observe import metrics
+from shared.runtime import lifetime
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 
