@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.executors import base
-from shared.executors.docker import body, limits, observe, program
+from shared.executors.docker import body, observe
+from shared.executors.docker.inside import limits, program
 
 GB = 1024**3
 RUN = base.Run(

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shared.executors import base, wrapper
-from shared.executors.docker import gpus, limits, program
+from shared.executors.docker import gpus
+from shared.executors.docker.inside import limits, program
 
 INSTANCE = (
     "godocker.instance"  #: whose it is: the mark of a system, or what versions without marks were configured to say

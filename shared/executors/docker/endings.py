@@ -12,7 +12,8 @@ import orjson
 
 from shared import clock, errors
 from shared.executors import base
-from shared.executors.docker import client, elf, program
+from shared.executors.docker import client
+from shared.executors.docker.inside import elf, program
 
 SHELL = "/bin/sh"
 _LINKS = 8  #: that are followed

@@ -15,7 +15,8 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import client, endings, events, host, images, launch, limits, observe, program, twins
+from shared.executors.docker import client, endings, events, host, images, launch, observe, twins
+from shared.executors.docker.inside import limits, program
 
 log = structlog.get_logger(__name__)
 

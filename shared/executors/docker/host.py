@@ -11,7 +11,8 @@ import structlog
 
 from shared import errors, settings
 from shared.executors import base
-from shared.executors.docker import accounts, client, images, known, limits, networks, observe, scratch, skew
+from shared.executors.docker import client, images, known, networks, observe, scratch, skew
+from shared.executors.docker.inside import accounts, limits
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,8 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, host, limits, observe, refusals
+from shared.executors.docker import body, client, host, observe, refusals
+from shared.executors.docker.inside import limits
 
 log = structlog.get_logger(__name__)
 

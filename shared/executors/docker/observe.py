@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from shared.executors import base
-from shared.executors.docker import body, gpus, limits
+from shared.executors.docker import body, gpus
+from shared.executors.docker.inside import limits
 
 Json = Mapping[str, Any]
 
