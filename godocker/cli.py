@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 
-from godocker.commands import known
+from godocker.commands.common import registry
 from shared import errors
 from shared.wording import texts
 
 app = typer.Typer(
     name="godocker",
-    cls=known.Group,
+    cls=registry.Group,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

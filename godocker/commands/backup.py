@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from godocker import backups, identities
-from godocker.commands import options
+from godocker.commands.common import options
 
 Where = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory for the new file; `-` writes to standard output.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from godocker import configuration
-from godocker.commands import options, tables
+from godocker.commands.common import options, tables
 from shared.wording import texts
 
 app = typer.Typer(help="Check a configuration before anything starts.", no_args_is_help=True)

@@ -12,7 +12,7 @@ import typer
 
 from godocker.checks import findings, hosts, machine, stores
 from godocker.checks.findings import State
-from godocker.commands import options, tables
+from godocker.commands.common import options, tables
 from godocker.local import readiness
 from shared import settings as settings_module
 from shared.settings import Settings

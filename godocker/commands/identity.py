@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from godocker import identities
-from godocker.commands import options
+from godocker.commands.common import options
 from shared import errors
 
 New = Annotated[bool, typer.Option("--new", help="Give a copied database an identity of its own.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from godocker.commands import options, tables
+from godocker.commands.common import options, tables
 from shared import clock, errors
 from shared.broker import broker
 from shared.settings import Settings

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from godocker import nodes
 from godocker.checks import findings, hosts
-from godocker.commands import options, tables
+from godocker.commands.common import options, tables
 from shared import clock, errors
 from shared.errors import FieldError
 from shared.settings import Node

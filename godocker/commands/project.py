@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from godocker.commands import checked, options, tables
+from godocker.commands.common import checked, options, tables
 from shared import clock, errors
 from shared.models.project import DEFAULT, Project
 from shared.settings import Settings

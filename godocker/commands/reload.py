@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from godocker import configuration, reloading
-from godocker.commands import options, tables
+from godocker.commands.common import options, tables
 from godocker.local import data_directory
 from shared import errors
 from shared.config import reloads

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from godocker import reference
-from godocker.commands import tables
+from godocker.commands.common import tables
 from shared import errors
 from shared.wording import suggestions
 

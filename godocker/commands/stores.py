@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from godocker.commands import options
+from godocker.commands.common import options
 from godocker.local import replica_set
 from shared import clock, errors
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from godocker.commands import checked, options, tables
+from godocker.commands.common import checked, options, tables
 from shared import clock, errors
 from shared.auth import app_tokens
 from shared.models.app_token import AppToken

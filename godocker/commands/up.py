@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from godocker.commands import options
+from godocker.commands.common import options
 from godocker.local import data_directory, environment
 from godocker.local import up as up_module
 from shared.observe import logs

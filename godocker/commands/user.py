@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from godocker import accounts
-from godocker.commands import checked, options, tables
+from godocker.commands.common import checked, options, tables
 from shared.models.user import User
 
 app = typer.Typer(help="Add, list, activate and delete users, and replace their API keys.", no_args_is_help=True)

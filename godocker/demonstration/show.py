@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from godocker.commands import tables
+from godocker.commands.common import tables
 from godocker.demonstration.work import Tracked
 from shared import clock
 

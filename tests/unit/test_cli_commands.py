@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from godocker import cli
-from godocker.commands import known
+from godocker.commands.common import registry
 
 #: Each of them takes a good part of a service's start to import.
 HEAVY = {
@@ -46,19 +46,19 @@ def commands(command: Any = None, name: str = "") -> list[tuple[str, Any]]:
 ALL = dict(commands())
 
 
-@pytest.mark.parametrize("name", known.ENTRIES)
+@pytest.mark.parametrize("name", registry.ENTRIES)
 def test_a_command_is_what_its_module_registers(name: str) -> None:
-    assert known.Commands()[name].name == name
+    assert registry.Commands()[name].name == name
 
 
 def test_a_module_registers_nothing_that_is_not_known() -> None:
-    registered = {name for entry in known.ENTRIES.values() for name in known.load(entry.module)}
-    assert registered == {*known.ENTRIES}
+    registered = {name for entry in registry.ENTRIES.values() for name in registry.load(entry.module)}
+    assert registered == {*registry.ENTRIES}
 
 
-@pytest.mark.parametrize("name", known.ENTRIES)
+@pytest.mark.parametrize("name", registry.ENTRIES)
 def test_the_summary_of_a_command_is_how_its_own_help_begins(name: str) -> None:
-    assert " ".join(str(ALL[name].help).split()).startswith(known.ENTRIES[name].summary)
+    assert " ".join(str(ALL[name].help).split()).startswith(registry.ENTRIES[name].summary)
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["--help"], ["--version"], ["no-such-command"]])

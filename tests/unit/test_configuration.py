@@ -115,7 +115,7 @@ def test_what_is_only_ignored_is_a_warning_and_a_failure_where_that_is_wanted(
 def test_a_warning_is_given_once_and_not_by_what_is_started_after_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from godocker.commands import options
+    from godocker.commands.common import options
 
     monkeypatch.setenv("GODOCKER_PORT", "tcp://10.0.0.5:6543")
     monkeypatch.setenv("GODOCKER_POLL_SECOND", "3")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import Console
 
-from godocker.commands import checked, tables
+from godocker.commands.common import checked, tables
 from services.api.routes import app_tokens
 from services.api.wire import project, recipe, submission, user
 from shared import errors
