@@ -18,8 +18,8 @@ from services.scheduler.policies.view import Usage
 from services.scheduler.queue.book import Book
 from shared.executors.base import NodeReport
 from shared.models.usage import window_start
-from shared.store.standings import Priorities, Taken
 from shared.store.tasks.work import GB, Pending
+from shared.store.usage_views import Priorities, Taken
 
 DAY, MINUTE = 86400.0, 60.0
 START = 20_000 * DAY

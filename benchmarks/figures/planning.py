@@ -23,8 +23,8 @@ from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
 from shared.settings import Settings
-from shared.store.standings import Priorities, Taken
 from shared.store.tasks.work import GB, Pending
+from shared.store.usage_views import Priorities, Taken
 
 TITLE = "One planning pass"
 LIMIT = 120.0

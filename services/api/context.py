@@ -31,9 +31,9 @@ from shared.models.user import User
 from shared.runtime import batching
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.silences import Silence
 from shared.store.stores import Stores
 from shared.store.system.maintenance import ALL
+from shared.store.unreachable_nodes import Silence
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from services.files import app, parts, room
+from services.files import app, disk_usage, parts
 from shared import errors, settings
 from shared.config import live
 from shared.http import serving
@@ -40,7 +40,7 @@ async def serve(configured: settings.Settings) -> None:
         await serving.serve(application, stop, host=configured.internal_host, port=configured.files_port)
 
     async def watch_room(stop: asyncio.Event) -> None:
-        await room.watch(stop, configured.shared_dir, here.threads)
+        await disk_usage.watch(stop, configured.shared_dir, here.threads)
 
     try:
         await lifetime.run_loops({"http": http, "removal": here.remover.run, "room": watch_room}, stop=stop)

@@ -10,8 +10,8 @@ from typing import IO
 
 from starlette.responses import Response
 
-from services.files import conditions, disposition, listing, ranges
-from services.files.conditions import Outcome
+from services.files import disposition, listing, preconditions, ranges
+from services.files.preconditions import Outcome
 from services.files.ranges import Range
 from services.files.threads import Threads
 from shared import clock, errors
@@ -54,16 +54,16 @@ class Downloads:
 
     def _answer(self, found: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
         size = found.status.st_size
-        known = conditions.validators(found.status, now=clock.now())
+        known = preconditions.validators(found.status, now=clock.now())
         common = {**_HARMLESS, "ETag": known.etag, "Last-Modified": known.last_modified, "Accept-Ranges": "bytes"}
-        outcome = conditions.evaluate(headers, known)
+        outcome = preconditions.evaluate(headers, known)
         if outcome is Outcome.FAILED:
             raise errors.PreconditionFailed("the file is not the one that the request was made for")
         if outcome is Outcome.NOT_MODIFIED:
             return self._streamed(found, [], 304, common)
         common["Content-Disposition"] = disposition.attachment(name)
         common["Content-Type"] = "application/octet-stream"
-        wanted = ranges.parse(headers.get("range"), size) if conditions.is_range_wanted(headers, known) else None
+        wanted = ranges.parse(headers.get("range"), size) if preconditions.is_range_wanted(headers, known) else None
         if wanted is None:
             return self._streamed(found, [Range(0, size)], 200, common)
         if len(wanted) == 1:

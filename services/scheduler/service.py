@@ -35,11 +35,11 @@ from shared.observe import loop_failures, metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.standings import StandingStore
 from shared.store.stores import Stores
 from shared.store.system import leases
 from shared.store.system.census import CensusStore
 from shared.store.system.leases import Lease
+from shared.store.usage_views import StandingStore
 from shared.system import claims
 from shared.system.claims import Claim
 from shared.system.hosts import Hosts

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from shared import clock
 from shared.settings import Settings
-from shared.store import connection, hosts, indexes, nodes, outbox, quotas, silences, unplaceable, usage
+from shared.store import connection, hosts, indexes, nodes, outbox, quotas, unplaceable, unreachable_nodes, usage
 from shared.store.accounts import app_tokens, deletions, projects, receipts, recipes, users
 from shared.store.system import identities, leases, maintenance, restorations, schema
 from shared.store.tasks import admissions, arrays, dependencies, lists, owned, tasks, views, work
@@ -37,7 +37,7 @@ class Stores:
     nodes: nodes.NodeStore
     hosts: hosts.HostStore
     leases: leases.LeaseStore
-    silences: silences.SilenceStore
+    silences: unreachable_nodes.SilenceStore
     unplaceable: unplaceable.UnplaceableStore
     projects: projects.ProjectStore
     quotas: quotas.QuotaStore
@@ -108,7 +108,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             hosts=hosts.HostStore(database),
             verdicts=nodes.VerdictStore(database),
             leases=lease_store,
-            silences=silences.SilenceStore(database),
+            silences=unreachable_nodes.SilenceStore(database),
             unplaceable=unplaceable.UnplaceableStore(database),
             projects=projects.ProjectStore(database),
             quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),

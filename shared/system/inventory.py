@@ -10,10 +10,10 @@ from enum import StrEnum
 from shared.models.node import Node
 from shared.settings import Node as Host
 from shared.settings import Settings
-from shared.store.silences import Silence
 from shared.store.stores import Stores
 from shared.store.system.maintenance import ALL
 from shared.store.tasks.work import Placed
+from shared.store.unreachable_nodes import Silence
 from shared.system import hosts
 
 

@@ -16,7 +16,7 @@ import pytest
 from godocker.docker import local_engine
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import body, client, events, known, skew
+from shared.executors.docker import body, client, container_ids, events, skew
 from shared.executors.docker import executor as docker
 from shared.models.task import Place
 from tests.support import certificates, proxy, registry, rigs, waiting
@@ -600,7 +600,7 @@ async def test_a_silent_connection_is_made_anew(
                 through,
                 owner=rig.owner,
                 root=str(rig.config.shared_dir),
-                seen=known.Known(),
+                seen=container_ids.Known(),
                 skew=skew.Skew("n1"),
                 silence=3.0,
                 jitter=lambda: 0.0,

@@ -15,8 +15,8 @@ from shared.lifecycle import TaskStatus
 from shared.models.project import Project
 from shared.models.usage import UsageRow, row_id
 from shared.settings import Settings
-from shared.store.standings import DAY, Priorities, StandingStore, Taken
 from shared.store.stores import Stores
+from shared.store.usage_views import DAY, Priorities, StandingStore, Taken
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -16,9 +16,9 @@ from shared.models.node import Node, Verdict
 from shared.models.task import Array, Member
 from shared.settings import Settings
 from shared.store import indexes
-from shared.store.standings import StandingStore
 from shared.store.stores import Stores
 from shared.store.tasks.lists import Filter, Stream
+from shared.store.usage_views import StandingStore
 from tests.support import samples
 
 pytestmark = pytest.mark.stores

@@ -16,7 +16,7 @@ import pytest
 from jose import jwt
 
 from services.api import app
-from shared.auth import app_tokens, permissions, shares
+from shared.auth import app_tokens, permissions, share_tokens
 from shared.auth.permissions import Action, Role
 from shared.lifecycle import TaskStatus
 from shared.models.app_token import AppToken
@@ -271,7 +271,7 @@ class World:
         number, here = next(self._serial), self._sharing
         task_id = await here.stores.tasks.reserve_ids(2)
         ran_id = task_id + 1
-        token = shares.generate(key="k", now=4e9, seconds=1000)
+        token = share_tokens.generate(key="k", now=4e9, seconds=1000)
         await here.add_task(task_id, user="olga", project="lab", share=token.stored)
         ran = {"started_at": samples.NOW, "ended_at": samples.NOW, "attempt": 1, "placement": samples.placement()}
         await here.add_task(ran_id, TaskStatus.OVER, user="olga", project="lab", share=token.stored, **ran)

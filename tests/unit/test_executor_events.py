@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import client, events, known, skew
+from shared.executors.docker import client, container_ids, events, skew
 
 
 class Engine:
@@ -56,7 +56,7 @@ async def test_only_a_stream_that_fell_silent_is_quiet(
         cast("client.Engine", engine),
         owner=base.Owner("ours", None),
         root="/shared",
-        seen=known.Known(),
+        seen=container_ids.Known(),
         skew=skew.Skew("n1"),
     )
     with capture_logs() as lines:

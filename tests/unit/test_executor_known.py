@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from shared.executors import base
-from shared.executors.docker import known
+from shared.executors.docker import container_ids
 
 FIRST, SECOND = base.Handle("n1", 1, 1), base.Handle("n1", 2, 1)
 
 
 def test_what_was_seen_is_known_once() -> None:
-    seen = known.Known()
+    seen = container_ids.Known()
     seen.note(FIRST, "a")
     assert seen.take(FIRST) == "a"
     assert seen.take(FIRST) is None
 
 
 def test_the_last_container_that_was_seen_counts() -> None:
-    seen = known.Known()
+    seen = container_ids.Known()
     seen.note(FIRST, "a")
     seen.note(FIRST, "b")
     assert seen.take(FIRST) == "b"
 
 
 def test_it_does_not_grow_with_what_is_gone() -> None:
-    seen = known.Known()
+    seen = container_ids.Known()
     seen.note(FIRST, "a")
     seen.note(SECOND, "b")
     seen.keep({"b", "c"})

@@ -6,7 +6,7 @@ import pytest
 
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import networks, refusals
+from shared.executors.docker import networks, start_errors
 
 RUN = base.Run(
     handle=base.Handle("n1", 12, 3),
@@ -35,7 +35,7 @@ ENDPOINT = "driver failed programming external connectivity on endpoint god-12-3
     ],
 )
 def test_a_port_that_is_taken(said: str, port: int | None) -> None:
-    error = refusals.start("n1", RUN, 500, said)
+    error = start_errors.start("n1", RUN, 500, said)
     assert isinstance(error, errors.PortTaken)
     assert error.port == port
 
@@ -52,7 +52,7 @@ def test_a_port_that_is_taken(said: str, port: int | None) -> None:
     ],
 )
 def test_why_a_start_failed(status: int, said: str, error: type[Exception]) -> None:
-    assert type(refusals.start("n1", RUN, status, said)) is error
+    assert type(start_errors.start("n1", RUN, status, said)) is error
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_why_a_start_failed(status: int, said: str, error: type[Exception]) -> N
     ],
 )
 def test_why_a_network_could_not_be_made(status: int, said: str, error: type[Exception]) -> None:
-    assert type(refusals.network("n1", "user-ada", status, said)) is error
+    assert type(start_errors.network("n1", "user-ada", status, said)) is error
 
 
 def test_every_network_has_a_bridge_of_its_own_whose_name_the_kernel_takes() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwt
 
-from services.files import conditions, disposition, listing, quotas, ranges
-from services.files.conditions import Outcome, Validators
+from services.files import disposition, listing, preconditions, quotas, ranges
+from services.files.preconditions import Outcome, Validators
 from services.files.ranges import Range
 from services.scheduler.start import run_spec
 from shared import clock, errors
@@ -128,7 +128,7 @@ AT, BEFORE, AFTER = (f"Thu, 01 Jan 1970 00:16:{second} GMT" for second in (40, 3
     ],
 )
 def test_conditions(headers: dict[str, str], known: Validators, outcome: Outcome) -> None:
-    assert conditions.evaluate(headers, known) is outcome
+    assert preconditions.evaluate(headers, known) is outcome
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_conditions(headers: dict[str, str], known: Validators, outcome: Outcome
     ],
 )
 def test_a_range_counts_of_the_state_it_was_asked_of(headers: dict[str, str], known: Validators, wanted: bool) -> None:
-    assert conditions.is_range_wanted(headers, known) is wanted
+    assert preconditions.is_range_wanted(headers, known) is wanted
 
 
 def test_what_tells_states_apart_changes_with_the_file_and_is_weak_while_it_is_fresh(tmp_path: Path) -> None:
@@ -152,15 +152,15 @@ def test_what_tells_states_apart_changes_with_the_file_and_is_weak_while_it_is_f
     file.write_bytes(b"one")
     os.utime(file, (1000, 1000))
     status = file.stat()
-    fresh = conditions.validators(status, now=status.st_ctime + 0.5)
-    settled = conditions.validators(status, now=status.st_ctime + 10)
+    fresh = preconditions.validators(status, now=status.st_ctime + 0.5)
+    settled = preconditions.validators(status, now=status.st_ctime + 10)
     assert (fresh.etag, fresh.is_strong) == (f"W/{settled.etag}", False)
     assert (settled.is_strong, settled.last_modified) == (True, "Thu, 01 Jan 1970 00:16:40 GMT")
     file.write_bytes(b"two")
     os.utime(file, (1000, 1000))
-    assert conditions.validators(file.stat(), now=status.st_ctime + 10).etag != settled.etag
+    assert preconditions.validators(file.stat(), now=status.st_ctime + 10).etag != settled.etag
     os.utime(file, (-5, 2**33))
-    assert conditions.validators(file.stat(), now=clock.now()).last_modified, "a date far away can be said"
+    assert preconditions.validators(file.stat(), now=clock.now()).last_modified, "a date far away can be said"
 
 
 # --- names ----------------------------------------------------------------------------------

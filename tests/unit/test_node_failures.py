@@ -15,9 +15,9 @@ from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Cause, Failure, Task
 from shared.settings import FailurePolicy
 from shared.storage.directories import Result
-from shared.store.silences import TRIES, Silence
 from shared.store.tasks.tasks import Transition
 from shared.store.tasks.work import Placed
+from shared.store.unreachable_nodes import TRIES, Silence
 from tests.support import samples
 
 NOW = samples.NOW

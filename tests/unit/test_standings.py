@@ -16,8 +16,8 @@ from services.scheduler.policies.usage_view import Charge, Snapshot
 from services.scheduler.policies.view import Standing, Usage
 from shared import errors
 from shared.settings import Settings
-from shared.store.standings import Priorities, Taken
 from shared.store.tasks.work import GB
+from shared.store.usage_views import Priorities, Taken
 from tests.support import samples
 
 NOW = 1000.0

@@ -19,7 +19,7 @@ from shared.models.node import Verdict
 from shared.models.task import Array, Failure, Task, TaskVolume
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.silences import Silence
+from shared.store.unreachable_nodes import Silence
 from tests.support import samples
 
 DIRECTORIES = TaskDirectories(Path("/shared"))

@@ -11,7 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from services.api import context
 from services.api.context import Context
 from shared import clock, errors
-from shared.auth import permissions, shares, tokens
+from shared.auth import permissions, share_tokens, tokens
 from shared.auth.permissions import Action, Role
 from shared.models.task import Task
 from shared.models.user import User
@@ -112,7 +112,7 @@ async def _role(here: Context, user: User | None, task: Task, share: str | None)
         role = permissions.role_towards_task(user, task, shares_project=shares_project)
         if role is not Role.OTHER:
             return role
-    if share is not None and shares.opens(share, task, now=clock.now()) and await here.is_active(task.user.id):
+    if share is not None and share_tokens.opens(share, task, now=clock.now()) and await here.is_active(task.user.id):
         return Role.SHARED
     return Role.ANONYMOUS if user is None else Role.OTHER
 

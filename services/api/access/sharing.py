@@ -8,8 +8,8 @@ from services.api import array_actions
 from services.api.context import Context
 from services.api.http.routers import API
 from shared import clock
-from shared.auth import shares
-from shared.auth.shares import ShareToken
+from shared.auth import share_tokens
+from shared.auth.share_tokens import ShareToken
 from shared.models.task import Task
 
 _TRIES = 3  #: when others share, or stop sharing, at the same moment
@@ -26,9 +26,9 @@ async def token_of(here: Context, task: Task, *, anew: bool = False) -> ShareTok
         if seen is None:
             break
         now = clock.now()
-        if not anew and (alive := shares.living(seen.share, key=key, now=now)) is not None:
+        if not anew and (alive := share_tokens.living(seen.share, key=key, now=now)) is not None:
             return alive
-        made = shares.generate(key=key, now=now, seconds=here.settings.share_timeout)
+        made = share_tokens.generate(key=key, now=now, seconds=here.settings.share_timeout)
         # Compared: of two that ask for the first token at once, neither must be given a dead one.
         if await here.stores.tasks.replace_share(task.id, made.stored, old=seen.share):
             return made

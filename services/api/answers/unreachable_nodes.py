@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from shared import clock
-from shared.store.silences import Silence
 from shared.store.stores import Stores
+from shared.store.unreachable_nodes import Silence
 
 _FRESH = 1.0  #: seconds
 

@@ -12,7 +12,7 @@ from shared.models.node import Verdict
 from shared.models.task import Task
 from shared.rules import arrays
 from shared.storage.directories import SCRIPT, TaskDirectories
-from shared.store.silences import Silence
+from shared.store.unreachable_nodes import Silence
 from shared.units import urls
 
 _ASKED = {

@@ -9,8 +9,8 @@ from services.scheduler.policies import usage_view
 from services.scheduler.policies.view import View
 from shared import clock
 from shared.models.usage import window_start
-from shared.store.standings import StandingStore, Taken
 from shared.store.tasks.work import Pending
+from shared.store.usage_views import StandingStore, Taken
 
 Charges = dict[usage_view.Owner, usage_view.Charge]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from services.scheduler.policies.view import Standing, Usage, View
 from shared.models.project import DEFAULT
-from shared.store.standings import Priorities, Taken
 from shared.store.tasks.work import GB, Pending
+from shared.store.usage_views import Priorities, Taken
 
 UNKNOWN = 60.0  #: seconds a task is expected to take before any has ended
 

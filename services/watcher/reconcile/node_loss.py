@@ -9,8 +9,8 @@ from services.watcher.reconcile.settle import Settler
 from shared import clock, errors
 from shared.observe import metrics
 from shared.settings import Settings
-from shared.store.silences import Silence
 from shared.store.stores import Stores
+from shared.store.unreachable_nodes import Silence
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ import structlog
 
 from shared import clock, errors
 from shared.executors import base
-from shared.executors.docker import client, known, observe, skew
+from shared.executors.docker import client, container_ids, observe, skew
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ async def watch(
     *,
     owner: base.Owner,
     root: str,
-    seen: known.Known,
+    seen: container_ids.Known,
     skew: skew.Skew,
     silence: float = SILENCE,
     jitter: Callable[[], float] = random.random,
@@ -73,7 +73,7 @@ async def watch(
         await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
 
 
-def _note(event: base.Event, identifier: str, seen: known.Known) -> None:
+def _note(event: base.Event, identifier: str, seen: container_ids.Known) -> None:
     assert event.handle is not None
     if event.kind is base.EventKind.REMOVED:
         seen.take(event.handle)

@@ -11,7 +11,7 @@ import structlog
 
 from shared import errors, settings
 from shared.executors import base
-from shared.executors.docker import client, images, known, networks, observe, scratch, skew
+from shared.executors.docker import client, container_ids, images, networks, observe, scratch, skew
 from shared.executors.docker.inside import accounts, limits
 
 log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ class Host:
         self.capacity: limits.Capacity | None = None
         self._overcommitted: str | None = None
         self.rung = 0  #: of `limits.ULIMITS`, the first that its daemon was not seen to refuse
-        self.known = known.Known()
+        self.known = container_ids.Known()
         self.skew = skew.Skew(node.name)
         #: What never changes again: ended containers by their id.
         self.ended: dict[str, base.Observation] = {}

@@ -10,7 +10,7 @@ import structlog
 
 from shared import clock, errors, settings
 from shared.executors import base
-from shared.executors.docker import body, client, host, observe, refusals
+from shared.executors.docker import body, client, host, observe, start_errors
 from shared.executors.docker.inside import limits
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
             if run.tmpstorage is not None and on.scratch.is_refused_quota(error.message):
                 continue
             if error.status != 404 or looked:
-                raise refusals.start(on.engine.name, run, error.status, error.message) from error
+                raise start_errors.start(on.engine.name, run, error.status, error.message) from error
             await _bring_back(on, run, deadline)
             looked = True
 
@@ -152,7 +152,7 @@ async def _start(on: host.Host, run: base.Run, identifier: str, config: settings
             # Others that began with the same have found it too.
             on.rung = min(max(on.rung, rung + 1), len(limits.ULIMITS) - 1)
             return None  # to be made again, with lower ones
-        raise refusals.start(engine.name, run, error.status, error.message) from error
+        raise start_errors.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
         return await _when_started(on, run.handle)
     return clock.now()

@@ -18,7 +18,7 @@ import structlog
 
 from shared import errors
 from shared.executors import base
-from shared.executors.docker import body, client, refusals
+from shared.executors.docker import body, client, start_errors
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Networks:
         Whether a start failed because a network of ours is no longer there: who sweeps cannot know that a container is
         being made for it. Then it is to be made again.
         """
-        if network is None or not self._is_ours(network) or not refusals.is_missing_network(message):
+        if network is None or not self._is_ours(network) or not start_errors.is_missing_network(message):
             return False
         self._present.discard(network)
         return True
@@ -124,9 +124,9 @@ class Networks:
         try:
             await self._engine.call("POST", "networks/create", body=self._body(network))
         except aiodocker.DockerError as error:
-            if error.status == 409 or refusals.is_same_bridge(error.message):
+            if error.status == 409 or start_errors.is_same_bridge(error.message):
                 return False
-            raise refusals.network(self._engine.name, network, error.status, error.message) from error
+            raise start_errors.network(self._engine.name, network, error.status, error.message) from error
         log.info("network.made", node=self._engine.name, network=network)
         return True
 
