@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks import load, samples, tasks
+from benchmarks import samples, tasks
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
+from benchmarks.loads import submits
 from benchmarks.results import Row, Target
+from benchmarks.systems.gateway import Gateway
 
 _CONNECTIONS = 16
 _TIMEOUT = 60.0
@@ -24,8 +25,8 @@ class Batch:
 
 def through_gateway(gateway: Gateway, count: int) -> Batch:
     """Raises `gateway.NotDone`."""
-    order = load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count, task=tasks.typical("/bin/true"))
-    sent = load.run(order)
+    order = submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=count, task=tasks.typical("/bin/true"))
+    sent = submits.run(order)
     seconds = gateway.wait_all_over(timeout=_TIMEOUT) - sent.began
     gateway.check_ended_well(count)
     return Batch(count, seconds, sent.began)

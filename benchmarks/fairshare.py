@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import chart, virtual
+from benchmarks import chart
 from benchmarks.chart import Line, Panel
-from benchmarks.virtual import DAY, MINUTE, VirtualCluster, VirtualUser
+from benchmarks.systems import virtual
+from benchmarks.systems.virtual import DAY, MINUTE, VirtualCluster, VirtualUser
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 
-from benchmarks import processes, samples, simulated, tasks
+from benchmarks import samples, tasks
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
 from benchmarks.results import Row, Target
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway
 from tests.support.system import System
 
 TITLE = "Arrays: accepted, and submit to over on the simulated executor"

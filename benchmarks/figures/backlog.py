@@ -7,10 +7,12 @@ import time
 
 import pymongo
 
-from benchmarks import load, processes, simulated, stock, tasks
+from benchmarks import tasks
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway, NotDone
+from benchmarks.loads import stock, submits
 from benchmarks.results import Row
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway, NotDone
 from shared.lifecycle import ENDED
 from tests.support.system import System
 
@@ -57,11 +59,11 @@ def _rate(bench: Bench, count: int, backlog: int) -> float:
         if backlog:
             system.kill("scheduler")  # the next one finds the backlog when it takes over
         gateway.wait_status(gateway.submit(tasks.typical()), "over", poll=_LOOK, timeout=60)
-        load.run(load.Order(gateway.url, gateway.token, _CONNECTIONS, count=100))
+        submits.run(submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=100))
         _wait_over(system, last, timeout=30)
         _check_backlog(gateway, backlog)
         before = processes.cpu_seconds(system)
-        sent = load.run(load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count))
+        sent = submits.run(submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=count))
         seconds = _wait_over(system, last, timeout=90) - sent.began
         shares = processes.cpu_shares(before, processes.cpu_seconds(system), seconds)
         gateway.check_ended_well(count)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks import load, processes, simulated
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
+from benchmarks.loads import submits
 from benchmarks.results import Row, Target
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway
 from tests.support.system import System
 
 TITLE = "Control plane, submit to over, simulated executor"
@@ -19,8 +20,8 @@ _CONNECTIONS = 64
 def run(bench: Bench) -> None:
     for workers in (1,) if bench.quick else (1, 2):
         with simulated.running("--workers", str(workers)) as system, Gateway(system) as gateway:
-            order = load.Order(gateway.url, gateway.token, _CONNECTIONS, count=100)
-            load.run(order)
+            order = submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=100)
+            submits.run(order)
             gateway.wait_all_over(timeout=30)
             _measure(bench, workers, system, gateway, bench.size(5000, 1000))
     bench.remark(simulated.REMARK)
@@ -29,7 +30,7 @@ def run(bench: Bench) -> None:
 def _measure(bench: Bench, workers: int, system: System, gateway: Gateway, count: int) -> None:
     bench.say(f"{count} tasks, {workers} worker(s)")
     before = processes.cpu_seconds(system)
-    sent = load.run(load.Order(gateway.url, gateway.token, _CONNECTIONS, count=count))
+    sent = submits.run(submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=count))
     seconds = gateway.wait_all_over(timeout=90) - sent.began
     shares = processes.cpu_shares(before, processes.cpu_seconds(system), seconds)
     gateway.check_ended_well(count)

@@ -7,10 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import batches, docker_engine, samples
+from benchmarks import batches, samples
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway, NotDone
 from benchmarks.results import Row, Target
+from benchmarks.systems import docker_engine
+from benchmarks.systems.gateway import Gateway, NotDone
 from godocker.docker.local_engine import LocalEngine
 from tests.support.system import running_system
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import nginx, processes, samples, simulated, taking
+from benchmarks import samples
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway, NotDone
+from benchmarks.loads import downloads
 from benchmarks.results import Row
+from benchmarks.systems import nginx, processes, simulated
+from benchmarks.systems.gateway import Gateway, NotDone
 from shared import clock
 from shared.auth import grants
 from shared.auth.grants import Grant, Mode
@@ -31,10 +33,10 @@ def run(bench: Bench) -> None:
         folder = system.settings().shared_dir / "users" / "admin"
         _write(folder / _NAME, size)
         with nginx.running(folder) as beside:
-            ways: dict[str, Callable[[], taking.Order]] = {
+            ways: dict[str, Callable[[], downloads.Order]] = {
                 "through the gateway": lambda: _through_gateway(gateway),
                 "from the files service": lambda: _from_files(system),
-                "nginx, sendfile": lambda: taking.Order(f"{beside.url}/{_NAME}"),
+                "nginx, sendfile": lambda: downloads.Order(f"{beside.url}/{_NAME}"),
             }
             _measure(bench, system, size, rounds, ways)
     bench.remark(f"{size / 1e6:.0f} MB of real bytes, all of it in the page cache; by turns, {rounds} rounds")
@@ -51,24 +53,28 @@ def _write(path: Path, size: int) -> None:
         os.fsync(file.fileno())
 
 
-def _through_gateway(gateway: Gateway) -> taking.Order:
-    return taking.Order(f"{gateway.url}/api/1.0/user/admin/files/{_NAME}", {"Authorization": f"Bearer {gateway.token}"})
+def _through_gateway(gateway: Gateway) -> downloads.Order:
+    return downloads.Order(
+        f"{gateway.url}/api/1.0/user/admin/files/{_NAME}", {"Authorization": f"Bearer {gateway.token}"}
+    )
 
 
-def _from_files(system: System) -> taking.Order:
+def _from_files(system: System) -> downloads.Order:
     settings = system.settings()
     key = grants.key(settings.secret_passphrase.get_secret_value())
     grant = grants.make(Grant("users/admin", Mode.READ), key=key, now=clock.now())
-    return taking.Order(f"{settings.files_base_url}/files?path={_NAME}", {"Authorization": f"Bearer {grant}"})
+    return downloads.Order(f"{settings.files_base_url}/files?path={_NAME}", {"Authorization": f"Bearer {grant}"})
 
 
-def _measure(bench: Bench, system: System, size: int, rounds: int, ways: dict[str, Callable[[], taking.Order]]) -> None:
-    taken: dict[str, list[taking.Taken]] = {way: [] for way in ways}
+def _measure(
+    bench: Bench, system: System, size: int, rounds: int, ways: dict[str, Callable[[], downloads.Order]]
+) -> None:
+    taken: dict[str, list[downloads.Taken]] = {way: [] for way in ways}
     cores: dict[str, dict[str, float]] = {}
     for number in range(rounds + 1):
         for way, order in ways.items():
             before = processes.cpu_seconds(system)
-            one = taking.take(order())
+            one = downloads.take(order())
             if one.size != size:
                 raise NotDone(f"{one.size} of {size} bytes came {way}")
             if number:  # the first only warms up
@@ -79,7 +85,7 @@ def _measure(bench: Bench, system: System, size: int, rounds: int, ways: dict[st
         _add(bench, way, taken[way], best, cores[way])
 
 
-def _add(bench: Bench, way: str, taken: list[taking.Taken], best: float, cores: dict[str, float]) -> None:
+def _add(bench: Bench, way: str, taken: list[downloads.Taken], best: float, cores: dict[str, float]) -> None:
     rates = [one.rate for one in taken]
     rate = samples.median(rates)
     busy = {name: share for name, share in cores.items() if share >= 0.05}

@@ -8,11 +8,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import docker_engine, samples, tasks
+from benchmarks import samples, tasks
 from benchmarks.bench import Bench
-from benchmarks.docker_engine import BareEngine
-from benchmarks.gateway import Gateway
 from benchmarks.results import Row, Target
+from benchmarks.systems import docker_engine
+from benchmarks.systems.docker_engine import BareEngine
+from benchmarks.systems.gateway import Gateway
 from tests.support.system import System, running_system
 
 TITLE = "Launch and end on Docker, idle, image present"

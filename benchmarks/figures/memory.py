@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 
-from benchmarks import load, processes, simulated
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
+from benchmarks.loads import submits
 from benchmarks.results import Row
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway
 
 TITLE = "Memory"
 LIMIT = 100.0
@@ -21,7 +22,7 @@ def run(bench: Bench) -> None:
         time.sleep(_SETTLE)
         before = processes.memory(system)
         bench.say(f"sending {count} tasks")
-        load.run(load.Order(gateway.url, gateway.token, 16, count=count))
+        submits.run(submits.Order(gateway.url, gateway.token, 16, count=count))
         gateway.wait_all_over(timeout=80)
         time.sleep(_SETTLE)
         after = processes.memory(system)

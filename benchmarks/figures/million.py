@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import processes, samples, simulated, stock
+from benchmarks import samples
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
+from benchmarks.loads import stock
 from benchmarks.results import Row
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway
 from godocker.local import embedded_stores
 from tests.support.system import System
 

@@ -6,8 +6,8 @@ import time
 
 from benchmarks import batches
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
 from benchmarks.results import Target
+from benchmarks.systems.gateway import Gateway
 from tests.support.system import running_system
 
 TITLE = "Tasks as processes"

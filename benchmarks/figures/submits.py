@@ -6,10 +6,12 @@ import itertools
 import json
 from collections.abc import Mapping
 
-from benchmarks import inserts, load, processes, samples, simulated
+from benchmarks import samples
 from benchmarks.bench import Bench
-from benchmarks.gateway import Gateway
+from benchmarks.loads import inserts, submits
 from benchmarks.results import Row, Target
+from benchmarks.systems import processes, simulated
+from benchmarks.systems.gateway import Gateway
 from tests.support.system import System
 
 TITLE = "Durable submissions through the Web API"
@@ -31,7 +33,7 @@ def run(bench: Bench) -> None:
             simulated.running(*arguments, environment=_TOO_SMALL) as system,
             Gateway(system) as gateway,
         ):
-            load.run(load.Order(gateway.url, gateway.token, 16, seconds=1.0))
+            submits.run(submits.Order(gateway.url, gateway.token, 16, seconds=1.0))
             bare = _bare(bench, system, seconds)
             for connections in _CONNECTIONS:
                 _measure(bench, system, gateway, workers, connections, seconds, bare)
@@ -66,7 +68,7 @@ def _measure(
     alone: bool = False,
 ) -> None:
     before = processes.cpu_seconds(system)
-    sent = load.run(load.Order(gateway.url, gateway.token, connections, seconds=seconds))
+    sent = submits.run(submits.Order(gateway.url, gateway.token, connections, seconds=seconds))
     shares = processes.cpu_shares(before, processes.cpu_seconds(system), sent.seconds)
     times = samples.milliseconds(sent.latencies)
     ratio = sent.rate / _SLURMRESTD

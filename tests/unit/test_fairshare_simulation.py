@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import fairshare, virtual
-from benchmarks.virtual import DAY, VirtualCluster, VirtualUser
+from benchmarks import fairshare
+from benchmarks.systems import virtual
+from benchmarks.systems.virtual import DAY, VirtualCluster, VirtualUser
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo

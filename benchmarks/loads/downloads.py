@@ -40,7 +40,7 @@ class Taken:
 def take(order: Order) -> Taken:
     """Take it in a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.taking"],
+        [sys.executable, "-m", "benchmarks.loads.downloads"],
         input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,

@@ -53,7 +53,7 @@ class Load:
 def run(order: Order) -> Load:
     """Send the load from a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load"],
+        [sys.executable, "-m", "benchmarks.loads.submits"],
         input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,

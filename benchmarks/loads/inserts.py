@@ -42,7 +42,7 @@ class Inserted:
 def run(order: Order) -> Inserted:
     """Insert from a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.inserts"],
+        [sys.executable, "-m", "benchmarks.loads.inserts"],
         input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,

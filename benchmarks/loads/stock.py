@@ -60,7 +60,7 @@ class Stock:
 def fill(order: Order) -> Stock:
     """Fill from a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.stock"],
+        [sys.executable, "-m", "benchmarks.loads.stock"],
         input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gateway import NotDone
+from benchmarks.systems.gateway import NotDone
 from godocker.local import ports
 
 START_TIMEOUT = 20.0
