@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.http import serving
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_proxy_lets_go_of_an_idle_connection_long_before_the_gateway() -> None:

@@ -17,7 +17,7 @@ from shared import errors
 from shared.executors.base import Handle
 from shared.observe import exposition, metrics
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[4] / "deploy"
 REGISTRIES = {name: getattr(metrics, name) for name in ("ANY", "API", "SCHEDULER", "SYSTEM", "WATCHER", "FILES")}
 #: Of closed sets, or named by the configuration. What a request brings would make a series for each value, for ever.
 LABELS = {

@@ -21,7 +21,7 @@ from services.api.wire import project, recipe, submission, user
 from shared import errors
 from shared.wording import model_paths, texts
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 STEERING = {
     "escape": "\x1b[2J",
     "bell": "a\x07",

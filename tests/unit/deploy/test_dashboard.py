@@ -13,7 +13,7 @@ import yaml
 
 from shared.observe import metrics
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 PROVISIONING = DEPLOY / "grafana/provisioning"
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/godocker.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

@@ -21,7 +21,7 @@ from services.api import app
 from services.api.http import routers
 from shared.config.live import LIVE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 OPERATIONS, PREPARING = DOCS / "operations.md", DOCS / "preparing-a-host.md"
 PAGES = [OPERATIONS, PREPARING, *sorted(DOCS.glob("*.md")), ROOT / "README.md"]

@@ -18,7 +18,7 @@ from shared import errors, settings
 from shared.config.live import LIVE
 from shared.settings import Settings
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOOD = "0123456789abcdef0123456789abcdef"
 
 
