@@ -18,7 +18,7 @@ from shared import clock
 from shared.auth.permissions import Action
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.user import User
-from tests.integration.test_permissions_matrix import EVERYBODY, ROWS, Caller, World, documented, world
+from tests.integration.api.accounts.test_permissions_matrix import EVERYBODY, ROWS, Caller, World, documented, world
 from tests.support import samples
 from tests.support.gateway import Gateway
 

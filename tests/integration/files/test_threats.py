@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from shared.storage import openat2
-from tests.integration.test_files_storage import make_deep
+from tests.integration.files.test_storage import make_deep
 from tests.support import waiting
 from tests.support.fileserver import ROOT, UID, FileServer, running
 

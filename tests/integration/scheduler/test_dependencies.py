@@ -11,7 +11,7 @@ from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Dependencies, Task
 from tests.integration.conftest import Scene
-from tests.integration.test_arrays import Arrays
+from tests.integration.scheduler.test_arrays import Arrays
 from tests.support import samples, waiting
 from tests.support.gateway import Gateway
 

@@ -20,7 +20,7 @@ from tests.support import waiting
 
 pytestmark = [pytest.mark.long, pytest.mark.docker]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE = 60.0
 
 

@@ -21,7 +21,7 @@ from tests.support.cluster import check_requirements
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = (sys.executable, "-m", "tests.cluster")
 READY = re.compile(r"^GoDocker is ready at (http://\S+)$", re.MULTILINE)
 PATIENCE = 90.0

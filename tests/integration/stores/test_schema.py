@@ -20,7 +20,7 @@ from shared.store.system import migrations, schema
 from tests.support import samples
 
 #: Tasks as the first version stored them, made by its own model.
-FIRST = json.loads((Path(__file__).parents[1] / "documents" / "first_version.json").read_text())
+FIRST = json.loads((Path(__file__).parents[2] / "documents" / "first_version.json").read_text())
 NETWORKS = {1: None, 2: Network.PUBLIC, 3: Network.PUBLIC, 4: None, 5: None}
 
 

@@ -329,7 +329,7 @@ def _gateways_killed(settings: Settings, request: str) -> int:
         text=True,
         timeout=200,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[4],
     )
     assert ended.returncode == 0, ended.stderr
     return int(ended.stdout.splitlines()[-1])  # before it, what the gateway logged
