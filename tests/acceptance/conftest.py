@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from shared.executors.docker import body
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.cluster.cluster import Cluster
 from tests.support.history import Witness
 from tests.support.system import System, running_system

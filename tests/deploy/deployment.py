@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.deploy import images
 from tests.deploy.server import ADDRESS, Server
 from tests.support import waiting

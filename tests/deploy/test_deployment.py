@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.deploy import deployment
 from tests.deploy.conftest import Deployed
 from tests.deploy.server import ADDRESS

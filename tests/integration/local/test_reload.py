@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import yaml
 
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.support import samples, waiting
 from tests.support.system import System, running_system
 

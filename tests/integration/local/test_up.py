@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.support import hanging, samples, waiting
 from tests.support.system import COMMAND, System, running_system
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from godocker.docker.local_engine import EngineUnavailable
-from tests.acceptance.client import Client
+from tests.acceptance.use.client import Client
 from tests.cluster import running
 from tests.cluster.commands import ClusterError
 from tests.cluster.host import Host, Size

@@ -18,9 +18,9 @@ import pymongo
 import pytest
 
 from godocker.local.data_directory import DataDirectory
-from tests.acceptance import hosts as several
-from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts
-from tests.acceptance.test_interruption import free_port
+from tests.acceptance.lifecycle.test_interruption import free_port
+from tests.acceptance.on_hosts import hosts as several
+from tests.acceptance.on_hosts.hosts import PATIENCE, ROUNDS, Hosts
 from tests.cluster.cluster import Cluster
 from tests.support import waiting
 from tests.support.system import System
@@ -28,7 +28,7 @@ from tests.support.watcher_deaths import Moment
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(1200)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BLIND = 6  #: tasks that end while watchers are killed blindly
 
 

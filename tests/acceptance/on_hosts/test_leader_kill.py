@@ -26,14 +26,14 @@ from godocker.local.data_directory import DataDirectory
 from shared.settings import Settings
 from shared.store.system import leases
 from tests.acceptance.conftest import Ground
-from tests.acceptance.test_interruption import check_at_the_end, free_port, submit_with_retries
+from tests.acceptance.lifecycle.test_interruption import check_at_the_end, free_port, submit_with_retries
 from tests.conftest import FIGURES
 from tests.support import waiting
 from tests.support.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ROUNDS = 10 if os.environ.get("GODOCKER_LONG_TESTS") else 3
 A_SECOND = 10  #: tasks
 RECOVERY = 5.0  #: seconds from the leader's death in which the next one has to place something

@@ -17,8 +17,8 @@ import pytest
 
 from godocker import accounts
 from shared.settings import Settings
-from tests.acceptance.client import Client
 from tests.acceptance.conftest import SeveralHosts
+from tests.acceptance.use.client import Client
 from tests.cluster.sampling import Sampler
 from tests.conftest import FIGURES
 from tests.support import history, naming, waiting

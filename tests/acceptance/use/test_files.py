@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.acceptance.client import Client, directory, output
 from tests.acceptance.conftest import DOCKER_IS_LONG, Place
+from tests.acceptance.use.client import Client, directory, output
 from tests.support import waiting
 
 pytestmark = pytest.mark.parametrize("module_ground", DOCKER_IS_LONG, indirect=True, scope="module")

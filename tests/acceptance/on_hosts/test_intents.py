@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.acceptance import hosts as several
-from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts, at_once
+from tests.acceptance.on_hosts import hosts as several
+from tests.acceptance.on_hosts.hosts import PATIENCE, ROUNDS, Hosts, at_once
 from tests.cluster.cluster import Cluster
 from tests.support import waiting
 

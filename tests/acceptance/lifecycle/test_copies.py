@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import FAST, Ground
-from tests.acceptance.test_interruption import primary, submit, wait_until_over, wait_until_settled
+from tests.acceptance.lifecycle.test_interruption import primary, submit, wait_until_over, wait_until_settled
 from tests.support import history, waiting
 from tests.support.system import System
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance import conftest
 from tests.acceptance.conftest import EXECUTORS, Ground
-from tests.acceptance.test_interruption import check_at_the_end, kill_and_await, submit_with_retries
+from tests.acceptance.lifecycle.test_interruption import check_at_the_end, kill_and_await, submit_with_retries
 from tests.conftest import FIGURES
 from tests.support import naming
 from tests.support.system import System

@@ -17,8 +17,8 @@ import pymongo
 import pytest
 
 from shared.executors.docker import body
-from tests.acceptance import hosts as several
-from tests.acceptance.hosts import PATIENCE, ROUNDS, Hosts, at_once
+from tests.acceptance.on_hosts import hosts as several
+from tests.acceptance.on_hosts.hosts import PATIENCE, ROUNDS, Hosts, at_once
 from tests.cluster.cluster import Cluster
 from tests.cluster.host import IMAGE, Host
 from tests.conftest import FIGURES

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.acceptance.client import output
 from tests.acceptance.conftest import Place
+from tests.acceptance.use.client import output
 from tests.support.engine import IMAGE_WITHOUT_SHELL
 
 # The fixture `place` comes for Docker alone here.

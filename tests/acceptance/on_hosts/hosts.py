@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.acceptance.client import Client
 from tests.acceptance.conftest import GID, UID, SeveralHosts, folder
+from tests.acceptance.use.client import Client
 from tests.cluster.cluster import Cluster
 from tests.conftest import FIGURES
 from tests.support import history, waiting

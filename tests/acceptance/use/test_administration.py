@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.acceptance.client import Client, directory
+from tests.acceptance.use.client import Client, directory
 from tests.support import waiting
 from tests.support.system import System, running_system
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.acceptance import conftest
 from tests.acceptance.conftest import EXECUTORS, Ground
-from tests.acceptance.test_interruption import (
+from tests.acceptance.lifecycle.test_interruption import (
     check_at_the_end,
     primary,
     status,
@@ -29,7 +29,7 @@ from tests.support.system import System
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BEFORE = "cc22001"  #: the last commit of that version
 PATIENCE = 60.0
 TASKS = 5

@@ -28,7 +28,7 @@ from tests.conftest import FIGURES
 from tests.support import history, waiting
 from tests.support.system import System
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 TASKS, SUBMITS_A_SECOND = (300, 20) if LONG else (150, 10)
 KILLS_EACH = 3

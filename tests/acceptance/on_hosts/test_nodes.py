@@ -12,8 +12,8 @@ import pytest
 from godocker import nodes
 from godocker.docker import local_engine
 from shared.system.inventory import Row, State
-from tests.acceptance.client import Client
 from tests.acceptance.conftest import SeveralHosts, folder
+from tests.acceptance.use.client import Client
 from tests.cluster import running
 from tests.cluster.cluster import SMALL, Cluster
 from tests.cluster.commands import ClusterError

@@ -17,7 +17,7 @@ import pymongo
 import pytest
 
 from tests.acceptance.conftest import Ground
-from tests.acceptance.test_interruption import (
+from tests.acceptance.lifecycle.test_interruption import (
     primary,
     submit,
     submit_with_retries,
@@ -30,7 +30,7 @@ from tests.support.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 BEFORE, AFTER = 25, 25  #: tasks of the load that are acknowledged before the backup begins, and after it has ended
 PATIENCE = 180.0  #: seconds for each thing that is waited for: how fast it is, is not what is told here
 PACE = 0.04  #: seconds between two tasks of the load

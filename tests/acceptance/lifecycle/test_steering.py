@@ -8,8 +8,8 @@ import pymongo
 import pytest
 from jose import jwt
 
-from tests.acceptance.client import directory
 from tests.acceptance.conftest import Place
+from tests.acceptance.use.client import directory
 from tests.support import naming, waiting
 
 COUNTING = "i=0; while [ $i -lt 6000 ]; do echo $i > count; i=$((i+1)); sleep 0.05; done"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.client import directory, output
 from tests.acceptance.conftest import GID, UID, Place
+from tests.acceptance.use.client import directory, output
 from tests.support import waiting
 
 

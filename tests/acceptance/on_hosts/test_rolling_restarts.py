@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import Ground
-from tests.acceptance.test_interruption import check_at_the_end
+from tests.acceptance.lifecycle.test_interruption import check_at_the_end
 from tests.conftest import FIGURES
 from tests.support import waiting
 from tests.support.system import System

@@ -14,7 +14,7 @@ from services.api import schemas
 from tests.support import waiting
 from tests.support.system import System, running_system
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = "generated_client"
 CONFIG = f"post_hooks: []\npackage_name_override: {PACKAGE}\n"
 

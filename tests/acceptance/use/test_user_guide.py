@@ -23,8 +23,8 @@ from tests.support import samples
 from tests.support.mailbox import Mailbox
 from tests.support.system import System, running_system
 
-README = Path(__file__).parents[2] / "README.md"
-PAGE = Path(__file__).parents[2] / "docs" / "user-guide.md"
+README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs" / "user-guide.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 MARK = "=== block "

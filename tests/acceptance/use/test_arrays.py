@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pymongo
 import pytest
 
-from tests.acceptance import client as clients
 from tests.acceptance.conftest import Ground, Place, _ground, folder
+from tests.acceptance.use import client as clients
 from tests.conftest import FIGURES
 from tests.support import history, waiting
 
