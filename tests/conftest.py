@@ -7,12 +7,12 @@ import pytest
 FIGURES = "figures"  #: the property under which a test records what it measured
 
 pytest_plugins = [
-    "tests.support.engine",
-    "tests.support.cluster",  # uses the one before
-    "tests.support.directory",
-    "tests.support.gateway",
-    "tests.support.mailbox",
-    "tests.support.stores",
+    "tests.support.servers.engine",
+    "tests.support.harness.cluster",  # uses the one before
+    "tests.support.servers.ldap",
+    "tests.support.harness.gateway",
+    "tests.support.servers.mailbox",
+    "tests.support.servers.stores",
 ]
 
 

@@ -10,7 +10,7 @@ from benchmarks.bench import Bench
 from benchmarks.results import Row, Target
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Arrays: accepted, and submit to over on the simulated executor"
 LIMIT = 150.0

@@ -14,7 +14,7 @@ from benchmarks.results import Row
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway, NotDone
 from shared.lifecycle import ENDED
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Throughput beside a backlog, simulated executor"
 LIMIT = 200.0

@@ -7,7 +7,7 @@ from benchmarks.loads import submits
 from benchmarks.results import Row, Target
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Control plane, submit to over, simulated executor"
 LIMIT = 100.0

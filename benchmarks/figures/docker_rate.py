@@ -13,7 +13,7 @@ from benchmarks.results import Row, Target
 from benchmarks.systems import docker_engine
 from benchmarks.systems.gateway import Gateway, NotDone
 from godocker.docker.local_engine import LocalEngine
-from tests.support.system import running_system
+from tests.support.harness.system import running_system
 
 TITLE = "Tasks on Docker"
 LIMIT = 150.0

@@ -15,7 +15,7 @@ from benchmarks.systems.gateway import Gateway, NotDone
 from shared import clock
 from shared.auth import grants
 from shared.auth.grants import Grant, Mode
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Download of one large file"
 LIMIT = 120.0

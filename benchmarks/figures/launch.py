@@ -14,7 +14,7 @@ from benchmarks.results import Row, Target
 from benchmarks.systems import docker_engine
 from benchmarks.systems.docker_engine import BareEngine
 from benchmarks.systems.gateway import Gateway
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
 
 TITLE = "Launch and end on Docker, idle, image present"
 LIMIT = 100.0

@@ -14,7 +14,7 @@ from benchmarks.results import Row
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway
 from godocker.local import embedded_stores
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Questions with a million tasks in the store"
 LIMIT = 400.0

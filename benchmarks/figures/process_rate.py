@@ -8,7 +8,7 @@ from benchmarks import batches
 from benchmarks.bench import Bench
 from benchmarks.results import Target
 from benchmarks.systems.gateway import Gateway
-from tests.support.system import running_system
+from tests.support.harness.system import running_system
 
 TITLE = "Tasks as processes"
 LIMIT = 60.0

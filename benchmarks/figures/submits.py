@@ -12,7 +12,7 @@ from benchmarks.loads import inserts, submits
 from benchmarks.results import Row, Target
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway
-from tests.support.system import System
+from tests.support.harness.system import System
 
 TITLE = "Durable submissions through the Web API"
 LIMIT = 150.0

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.system import System
+from tests.support.harness.system import System
 
 LOOK = 0.05  #: seconds between two looks at the counts
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.support.system import System
+from tests.support.harness.system import System
 
 _MB = 1024**2
 

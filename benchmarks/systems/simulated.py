@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.system import System
+from tests.support.harness.system import System
 
 #: Where files are in memory. The links that stand for runs are no part of what is measured; task directories stay on disk.
 _MEMORY = Path("/dev/shm")

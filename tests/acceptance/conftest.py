@@ -18,8 +18,8 @@ import pytest
 from shared.executors.docker import body
 from tests.acceptance.use.client import Client
 from tests.cluster.cluster import Cluster
+from tests.support.harness.system import System, running_system
 from tests.support.history import Witness
-from tests.support.system import System, running_system
 
 CPUS = 16  #: more than the machine has, so that starts overlap
 FAST = {

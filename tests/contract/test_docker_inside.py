@@ -14,8 +14,8 @@ import pytest
 from godocker.docker import local_engine
 from shared.executors import base, wrapper
 from shared.models.task import Place
-from tests.support import engine as fixtures
-from tests.support import rigs, systems
+from tests.support.harness import rigs, systems
+from tests.support.servers import engine as fixtures
 
 pytestmark = pytest.mark.docker
 

@@ -15,7 +15,8 @@ import pytest
 from godocker.docker import local_engine
 from shared.executors import base, wrapper
 from shared.models.task import Place
-from tests.support import rigs, shapes, systems, waiting
+from tests.support import shapes, waiting
+from tests.support.harness import rigs, systems
 
 pytestmark = pytest.mark.docker
 

@@ -13,7 +13,7 @@ import pytest
 from shared import settings
 from shared.executors.docker import client
 from shared.executors.docker import executor as docker
-from tests.support import rigs
+from tests.support.harness import rigs
 
 _REQUEST = re.compile(rb"^(\S+) /(v[0-9.]+/)?(\S+) HTTP")
 

@@ -16,7 +16,8 @@ import pytest
 from shared import errors
 from shared.executors import base
 from shared.models.task import Place
-from tests.support import rigs, waiting
+from tests.support import waiting
+from tests.support.harness import rigs
 
 KINDS = ["fake", "simulated", "process", pytest.param("docker", marks=pytest.mark.docker)]
 #: Those that run commands; the others only understand `sleep`, `exit` and `trap '' TERM`.

@@ -19,8 +19,10 @@ from shared.executors import base
 from shared.executors.docker import body, client, container_ids, events, skew
 from shared.executors.docker import executor as docker
 from shared.models.task import Place
-from tests.support import certificates, proxy, registry, rigs, waiting
-from tests.support import engine as fixtures
+from tests.support import waiting
+from tests.support.harness import rigs
+from tests.support.servers import certificates, proxy, registry
+from tests.support.servers import engine as fixtures
 
 pytestmark = pytest.mark.docker
 

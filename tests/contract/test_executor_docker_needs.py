@@ -16,8 +16,9 @@ from shared import errors
 from shared.executors import base
 from shared.executors.docker import networks
 from tests.contract.test_executor_docker import ask, names
-from tests.support import rigs, waiting
-from tests.support.engine import WORLD
+from tests.support import waiting
+from tests.support.harness import rigs
+from tests.support.servers.engine import WORLD
 
 pytestmark = [pytest.mark.long, pytest.mark.docker]
 

@@ -23,7 +23,8 @@ from shared.executors.process import events, proc, records, tree
 from shared.executors.process import executor as process
 from shared.executors.process.found import KILLED
 from tests.contract import test_executor_contract as contract
-from tests.support import rigs, waiting
+from tests.support import waiting
+from tests.support.harness import rigs
 
 as_root = pytest.mark.skipif(not rigs.ROOT, reason="needs root: processes of other users are made")
 

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.executors import base
-from tests.support import rigs, shapes
+from tests.support import shapes
+from tests.support.harness import rigs
 
 #: The interpreters that a task finds, by executor: on this machine, and in the image.
 INTERPRETERS = {

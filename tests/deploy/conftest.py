@@ -10,7 +10,7 @@ import pytest
 from godocker.docker import local_engine
 from tests.deploy import deployment, images
 from tests.deploy import server as servers
-from tests.support.engine import cannot_have
+from tests.support.servers.engine import cannot_have
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families as families
 
 from shared.settings import Settings
-from tests.support.system import System
+from tests.support.harness.system import System
 
 Shown = dict[str, Metric]
 

@@ -10,7 +10,7 @@ from shared.lifecycle import PLACED
 from shared.models.task import Task
 from shared.store.system import maintenance
 from shared.store.tasks.work import GB
-from tests.support.stepped import Stepped
+from tests.support.harness.stepped import Stepped
 
 PROMISES = {"next", "turn"}  #: that it is going to be placed
 

@@ -26,7 +26,7 @@ from tests.acceptance.lifecycle.test_interruption import (
 )
 from tests.conftest import FIGURES
 from tests.support import history, naming, waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.conftest import Place
 from tests.acceptance.use.client import output
-from tests.support.engine import IMAGE_WITHOUT_SHELL
+from tests.support.servers.engine import IMAGE_WITHOUT_SHELL
 
 # The fixture `place` comes for Docker alone here.
 pytestmark = [pytest.mark.docker, pytest.mark.parametrize("module_ground", ["docker"], indirect=True, scope="module")]

@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.conftest import FAST, Ground
 from tests.acceptance.lifecycle.test_interruption import primary, submit, wait_until_over, wait_until_settled
 from tests.support import history, waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 

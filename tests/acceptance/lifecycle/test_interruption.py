@@ -26,7 +26,7 @@ from shared.settings import Settings
 from tests.acceptance.conftest import DOCKER_IS_LONG, Ground
 from tests.conftest import FIGURES
 from tests.support import history, waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 ROOT = Path(__file__).parents[3]
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))

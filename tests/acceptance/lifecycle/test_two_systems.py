@@ -16,7 +16,7 @@ from tests.acceptance.conftest import EXECUTORS, Ground
 from tests.acceptance.lifecycle.test_interruption import check_at_the_end, kill_and_await, submit_with_retries
 from tests.conftest import FIGURES
 from tests.support import naming
-from tests.support.system import System
+from tests.support.harness.system import System
 
 SERVICES = ("api", "scheduler", "watcher")
 BETWEEN_KILLS = 1.5  #: seconds

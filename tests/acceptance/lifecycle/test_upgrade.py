@@ -25,7 +25,7 @@ from tests.acceptance.lifecycle.test_interruption import (
 )
 from tests.conftest import FIGURES
 from tests.support import waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 

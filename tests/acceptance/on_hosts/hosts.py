@@ -17,7 +17,7 @@ from tests.acceptance.use.client import Client
 from tests.cluster.cluster import Cluster
 from tests.conftest import FIGURES
 from tests.support import history, waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 ROUNDS = range(5 if LONG else 1)

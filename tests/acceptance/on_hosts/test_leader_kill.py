@@ -29,7 +29,7 @@ from tests.acceptance.conftest import Ground
 from tests.acceptance.lifecycle.test_interruption import check_at_the_end, free_port, submit_with_retries
 from tests.conftest import FIGURES
 from tests.support import waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
 

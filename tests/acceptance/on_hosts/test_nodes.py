@@ -18,10 +18,11 @@ from tests.cluster import running
 from tests.cluster.cluster import SMALL, Cluster
 from tests.cluster.commands import ClusterError
 from tests.cluster.host import Host
-from tests.support import certificates, waiting
-from tests.support.cluster import check_requirements
-from tests.support.engine import cannot_have
-from tests.support.system import System
+from tests.support import waiting
+from tests.support.harness.cluster import check_requirements
+from tests.support.harness.system import System
+from tests.support.servers import certificates
+from tests.support.servers.engine import cannot_have
 
 pytestmark = [pytest.mark.long, pytest.mark.docker]
 

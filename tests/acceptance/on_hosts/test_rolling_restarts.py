@@ -24,7 +24,7 @@ from tests.acceptance.conftest import Ground
 from tests.acceptance.lifecycle.test_interruption import check_at_the_end
 from tests.conftest import FIGURES
 from tests.support import waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 pytestmark = pytest.mark.long  # see `make test-long`
 

@@ -22,7 +22,7 @@ from tests.acceptance.use.client import Client
 from tests.cluster.sampling import Sampler
 from tests.conftest import FIGURES
 from tests.support import history, naming, waiting
-from tests.support.system import System
+from tests.support.harness.system import System
 
 Tasks = pymongo.collection.Collection[dict[str, Any]]
 

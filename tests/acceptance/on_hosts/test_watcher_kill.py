@@ -23,8 +23,8 @@ from tests.acceptance.on_hosts import hosts as several
 from tests.acceptance.on_hosts.hosts import PATIENCE, ROUNDS, Hosts
 from tests.cluster.cluster import Cluster
 from tests.support import waiting
-from tests.support.system import System
-from tests.support.watcher_deaths import Moment
+from tests.support.harness.system import System
+from tests.support.harness.watcher_deaths import Moment
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(1200)]
 
@@ -78,7 +78,7 @@ def doomed_watcher(system: System, moment: Moment) -> Iterator[subprocess.Popen[
         **DataDirectory(system.data_dir).environment(),
         "GODOCKER_WATCHER_PORT": str(free_port()),
     }
-    argv = [sys.executable, "-P", "-m", "tests.support.watcher_deaths", moment]
+    argv = [sys.executable, "-P", "-m", "tests.support.harness.watcher_deaths", moment]
     with (system.data_dir / "doomed.log").open("ab") as log:
         process = subprocess.Popen(
             argv, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log, start_new_session=True

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.use.client import Client, directory
 from tests.support import waiting
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
 
 pytestmark = [pytest.mark.stores, pytest.mark.timeout(300)]  # each command is a process of its own
 

@@ -13,8 +13,8 @@ import requests
 
 from tests.acceptance.conftest import FAST, UID
 from tests.support import samples, waiting
-from tests.support.mailbox import Mailbox, silent_server
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
+from tests.support.servers.mailbox import Mailbox, silent_server
 
 JSON = "application/json; charset=UTF-8"
 

@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.acceptance.conftest import FAST
-from tests.support.fileserver import memory
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
+from tests.support.servers.fileserver import memory
 
 pytestmark = pytest.mark.long  # gigabytes, see `make test-long`
 

@@ -12,7 +12,7 @@ import pytest
 
 from services.api import schemas
 from tests.support import waiting
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = "generated_client"

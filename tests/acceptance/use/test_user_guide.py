@@ -20,8 +20,8 @@ from shared.executors.base import Feature
 from shared.models.project import Project
 from shared.settings import Settings
 from tests.support import samples
-from tests.support.mailbox import Mailbox
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
+from tests.support.servers.mailbox import Mailbox
 
 README = Path(__file__).parents[3] / "README.md"
 PAGE = Path(__file__).parents[3] / "docs" / "user-guide.md"

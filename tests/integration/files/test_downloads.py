@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from tests.support import waiting
-from tests.support.fileserver import ALICE, FileServer, running
+from tests.support.servers.fileserver import ALICE, FileServer, running
 
 TEXT = b"0123456789"
 SETTLED = 1_600_000_000  #: a time of modification long ago

@@ -14,7 +14,7 @@ import pytest
 
 from shared.auth.grants import Mode
 from tests.support import waiting
-from tests.support.fileserver import GID, ROOT, UID, FileServer, running, url
+from tests.support.servers.fileserver import GID, ROOT, UID, FileServer, running, url
 
 MB = 1024 * 1024
 

@@ -19,7 +19,7 @@ import pytest
 from shared.storage import openat2
 from tests.integration.files.test_storage import make_deep
 from tests.support import waiting
-from tests.support.fileserver import ROOT, UID, FileServer, running
+from tests.support.servers.fileserver import ROOT, UID, FileServer, running
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 RACE_SECONDS = 60.0 if LONG else 3.0

@@ -14,7 +14,7 @@ import yaml
 
 from tests.acceptance.use.client import Client
 from tests.support import samples, waiting
-from tests.support.system import System, running_system
+from tests.support.harness.system import System, running_system
 
 SERVICES = ("api", "api-2", "scheduler", "watcher", "files")
 

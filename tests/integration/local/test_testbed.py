@@ -17,7 +17,7 @@ import pytest
 from tests.cluster import requirements, running
 from tests.cluster.commands import ClusterError
 from tests.support import waiting
-from tests.support.cluster import check_requirements
+from tests.support.harness.cluster import check_requirements
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 

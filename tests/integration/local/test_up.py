@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.use.client import Client
 from tests.support import hanging, samples, waiting
-from tests.support.system import COMMAND, System, running_system
+from tests.support.harness.system import COMMAND, System, running_system
 
 pytestmark = pytest.mark.stores
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from godocker.local import ports
-from tests.support.system import COMMAND, clean_environment
+from tests.support.harness.system import COMMAND, clean_environment
 
 CLOSED = "127.0.0.1:9"  #: discard(9), where nobody listens
 

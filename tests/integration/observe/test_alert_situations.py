@@ -17,9 +17,10 @@ import pymongo
 import pytest
 
 from godocker.local import ports
-from tests.support import rigs, waiting, watched
-from tests.support.mailbox import Mailbox
-from tests.support.watched import TASK, TIMEOUT, Watched
+from tests.support import waiting
+from tests.support.harness import rigs, watched
+from tests.support.harness.watched import TASK, TIMEOUT, Watched
+from tests.support.servers.mailbox import Mailbox
 
 pytestmark = [pytest.mark.long, pytest.mark.stores, pytest.mark.timeout(300)]
 

@@ -20,11 +20,13 @@ from tests.acceptance.use.client import Client
 from tests.cluster import running
 from tests.cluster.commands import ClusterError
 from tests.cluster.host import Host, Size
-from tests.support import expositions, freezer, naming, proxy, waiting, watched
-from tests.support.cluster import check_requirements
-from tests.support.engine import cannot_have
-from tests.support.proxy import Proxy
-from tests.support.watched import TIMEOUT, Watched
+from tests.support import expositions, freezer, naming, waiting
+from tests.support.harness import watched
+from tests.support.harness.cluster import check_requirements
+from tests.support.harness.watched import TIMEOUT, Watched
+from tests.support.servers import proxy
+from tests.support.servers.engine import cannot_have
+from tests.support.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(300)]
 

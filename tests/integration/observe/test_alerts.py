@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import prometheus
+from tests.support.servers import prometheus
 
 RULES = prometheus.DEPLOY / "alerts.yml"
 DOWN = {job: f'up{{job="{job}",instance="{job}-1"}}' for job in ("api", "scheduler", "watcher", "files")}

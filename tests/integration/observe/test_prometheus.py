@@ -12,8 +12,9 @@ import pytest
 from prometheus_client import multiprocess
 
 from shared.observe import metrics
-from tests.support import expositions, prometheus, waiting
-from tests.support.watched import TASK, TIMEOUT, Watched, watched_system
+from tests.support import expositions, waiting
+from tests.support.harness.watched import TASK, TIMEOUT, Watched, watched_system
+from tests.support.servers import prometheus
 
 pytestmark = pytest.mark.long  # see `make test-long`
 

@@ -20,7 +20,7 @@ from shared.models.user import User
 from shared.rules import arrays
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -13,7 +13,7 @@ from shared.models.task import Dependencies, Task
 from tests.integration.conftest import Scene
 from tests.integration.scheduler.test_arrays import Arrays
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -17,7 +17,8 @@ from shared.lifecycle import TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
 from tests.integration.conftest import Scene
-from tests.support import rigs, samples, waiting
+from tests.support import samples, waiting
+from tests.support.harness import rigs
 
 pytestmark = [
     pytest.mark.stores,

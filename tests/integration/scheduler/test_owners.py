@@ -12,7 +12,7 @@ from shared.models.project import Project
 from shared.models.task import Dependencies
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -15,7 +15,7 @@ from shared.store.system.leases import Lease
 from tests.conftest import FIGURES
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -19,7 +19,7 @@ from shared.store.system.leases import Lease
 from shared.store.tasks.tasks import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.stores import StoreServer
+from tests.support.servers.stores import StoreServer
 
 pytestmark = pytest.mark.stores
 

@@ -18,8 +18,8 @@ from shared.settings import Settings
 from shared.store.stores import Stores
 from tests.integration.conftest import Scene
 from tests.support import samples
-from tests.support.gateway import Gateway
-from tests.support.stepped import Stepped
+from tests.support.harness.gateway import Gateway
+from tests.support.harness.stepped import Stepped
 
 pytestmark = pytest.mark.stores
 

@@ -17,7 +17,7 @@ from shared.broker.broker import Broker
 from shared.broker.keys import GOOD_TTL, Failures
 from shared.settings import Settings
 from tests.support import waiting
-from tests.support.stores import StoreServer
+from tests.support.servers.stores import StoreServer
 
 pytestmark = pytest.mark.stores
 

@@ -15,10 +15,10 @@ from shared.models.user import User
 from shared.settings import Settings
 from shared.store import stores
 from tests.integration.conftest import Scene
-from tests.support import gateway as gateways
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
-from tests.support.stores import StoreServer
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
+from tests.support.servers.stores import StoreServer
 
 pytestmark = pytest.mark.stores
 

@@ -27,7 +27,7 @@ from shared.settings import Settings
 from shared.store.stores import connect
 from shared.system import known_faults
 from tests.support import waiting
-from tests.support.stores import START_TIMEOUT, StoreServer
+from tests.support.servers.stores import START_TIMEOUT, StoreServer
 
 pytestmark = pytest.mark.stores
 

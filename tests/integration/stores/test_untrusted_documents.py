@@ -27,7 +27,7 @@ from shared.rules import arrays
 from shared.store.tasks import reading
 from tests.integration.conftest import Scene
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = [pytest.mark.stores, pytest.mark.timeout(600)]
 

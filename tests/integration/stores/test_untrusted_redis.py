@@ -20,7 +20,7 @@ from shared.observe import metrics
 from shared.settings import Settings
 from tests.integration.conftest import Scene
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = [pytest.mark.stores, pytest.mark.timeout(300)]
 

@@ -12,7 +12,7 @@ from godocker.docker.local_engine import LocalEngine
 from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from tests.integration.conftest import Scene, on_docker
-from tests.support import proxy
+from tests.support.servers import proxy
 
 pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 

@@ -23,7 +23,7 @@ from shared.storage.directories import TaskDirectories
 from shared.store import stores
 from shared.store.stores import Stores
 from tests.support import samples, waiting
-from tests.support.mailbox import Mailbox, guarded_server, silent_server
+from tests.support.servers.mailbox import Mailbox, guarded_server, silent_server
 
 RUNNING: dict[str, Any] = {"attempt": 1, "placement": samples.placement(), "started_at": samples.NOW + 5}
 ENDED: dict[str, Any] = {"ended_at": samples.NOW + 65, "ending": Ending.EXITED, "exit_code": 3}

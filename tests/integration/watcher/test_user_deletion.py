@@ -23,7 +23,7 @@ from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.tasks.tasks import Transition
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -16,7 +16,7 @@ from shared.models.usage import UsageRow
 from shared.store.tasks.lists import Filter
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.stores import StoreServer
+from tests.support.servers.stores import StoreServer
 
 pytestmark = pytest.mark.stores
 

@@ -10,7 +10,7 @@ from jose import jwt
 
 from shared.models.user import User
 from shared.store.accounts import app_tokens
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

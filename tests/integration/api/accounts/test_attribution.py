@@ -13,7 +13,7 @@ from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

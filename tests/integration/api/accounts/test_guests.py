@@ -10,9 +10,9 @@ import pytest
 
 from shared.models.user import User
 from shared.settings import Settings, Volume
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

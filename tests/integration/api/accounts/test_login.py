@@ -24,7 +24,7 @@ from shared.settings import Settings
 from shared.store import stores
 from shared.store.stores import Stores
 from tests.support import samples
-from tests.support.directory import PEOPLE, DirectoryServer
+from tests.support.servers.ldap import PEOPLE, DirectoryServer
 
 RIGHT = "correct horse"
 

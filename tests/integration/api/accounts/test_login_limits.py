@@ -16,9 +16,9 @@ from services.api import app
 from shared import clock
 from shared.http import serving
 from shared.settings import Settings
-from tests.support import gateway as gateways
-from tests.support.directory import DirectoryServer
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
+from tests.support.servers.ldap import DirectoryServer
 
 pytestmark = pytest.mark.stores
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.models.user import User
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

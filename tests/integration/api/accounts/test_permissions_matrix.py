@@ -23,9 +23,9 @@ from shared.models.app_token import AppToken
 from shared.models.recipe import Recipe
 from shared.models.user import User
 from shared.settings import Settings
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -12,9 +12,9 @@ from shared.lifecycle import TaskStatus
 from shared.models.project import Project
 from shared.models.user import User
 from shared.settings import Settings, Volume
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

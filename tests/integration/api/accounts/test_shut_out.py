@@ -20,7 +20,7 @@ from shared.lifecycle import Ending, TaskStatus
 from shared.models.user import User
 from tests.integration.api.accounts.test_permissions_matrix import EVERYBODY, ROWS, Caller, World, documented, world
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

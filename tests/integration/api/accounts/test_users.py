@@ -10,7 +10,7 @@ from shared import clock
 from shared.lifecycle import Intent, TaskStatus
 from shared.models.user import User
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -19,9 +19,9 @@ from shared import clock
 from shared.auth import tokens
 from shared.models.user import User
 from shared.settings import Settings
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import API, Gateway, listening
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import API, Gateway, listening
 
 pytestmark = pytest.mark.stores
 

@@ -13,7 +13,7 @@ from shared.executors.docker import body
 from shared.models.user import User
 from shared.rules import arrays
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

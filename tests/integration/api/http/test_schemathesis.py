@@ -23,8 +23,8 @@ from schemathesis.specs.openapi import checks
 from services.api import app
 from shared.models.user import User
 from shared.settings import Settings
-from tests.support import gateway
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway
+from tests.support.harness.gateway import Gateway
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 EXAMPLES = {GenerationMode.POSITIVE: 100 if LONG else 5, GenerationMode.NEGATIVE: 60 if LONG else 3}

@@ -12,8 +12,8 @@ from shared.auth import grants
 from shared.auth.grants import Grant, Mode
 from shared.models.user import Allowance
 from shared.settings import Settings
-from tests.support import gateway as gateways
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -13,7 +13,7 @@ from shared.lifecycle import TaskStatus
 from shared.models.node import Node
 from shared.models.user import User
 from tests.support import samples, waiting
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -11,7 +11,7 @@ from shared.models.node import Node
 from shared.models.user import User
 from shared.settings import Node as Host
 from shared.store.tasks.work import GB
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

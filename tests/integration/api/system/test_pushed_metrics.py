@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from services.api import pushed_metrics
 from shared.settings import Settings
-from tests.support import gateway as gateways
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

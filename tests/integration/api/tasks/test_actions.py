@@ -13,9 +13,9 @@ from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.user import User
 from shared.settings import DynamicField, Settings
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -21,9 +21,11 @@ from shared import errors
 from shared.models.user import User
 from shared.settings import Settings, Volume
 from shared.store.stores import Stores
-from tests.support import deaths, proxy, samples, waiting
-from tests.support import gateway as gateways
-from tests.support.gateway import Gateway
+from tests.support import samples, waiting
+from tests.support.harness import deaths
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
+from tests.support.servers import proxy
 
 pytestmark = pytest.mark.stores
 
@@ -319,7 +321,7 @@ async def forget_the_dead(gateway: Gateway) -> None:
 
 
 def _gateways_killed(settings: Settings, request: str) -> int:
-    argv = [sys.executable, "-m", "tests.support.deaths"]
+    argv = [sys.executable, "-m", "tests.support.harness.deaths"]
     environment = {**os.environ, **deaths.environment(settings)}
     ended = subprocess.run(
         argv,

@@ -19,7 +19,7 @@ from shared.models.task import Task
 from shared.models.user import User
 from shared.store.tasks.lists import Stream
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from shared.models.user import User
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -10,7 +10,7 @@ import pytest
 from services.api.admission.registries import Registries
 from shared.settings import Image, Settings
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 
 class Names:

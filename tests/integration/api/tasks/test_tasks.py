@@ -17,9 +17,9 @@ from shared.models.user import User
 from shared.settings import Node as Host
 from shared.settings import Settings, Volume
 from shared.store.tasks.work import GB
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

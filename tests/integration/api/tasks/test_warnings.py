@@ -10,7 +10,7 @@ from shared.models.node import Node
 from shared.models.user import User
 from shared.store.tasks.work import GB
 from tests.support import samples
-from tests.support.gateway import JSON, Gateway
+from tests.support.harness.gateway import JSON, Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -37,8 +37,8 @@ from shared.store.stores import Stores
 from shared.store.system import maintenance
 from tests.conftest import FIGURES
 from tests.support import reasons, samples
-from tests.support.gateway import Gateway
-from tests.support.stepped import Stepped
+from tests.support.harness.gateway import Gateway
+from tests.support.harness.stepped import Stepped
 
 pytestmark = pytest.mark.stores
 

@@ -16,7 +16,7 @@ from shared.models.user import User
 from shared.store.system import maintenance
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

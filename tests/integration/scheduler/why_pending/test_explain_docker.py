@@ -13,7 +13,7 @@ from shared.executors import base
 from shared.lifecycle import ACTIVE, Intent, Remark, TaskStatus
 from tests.integration.conftest import Scene, on_docker
 from tests.support import waiting
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 pytestmark = [pytest.mark.docker, pytest.mark.stores]
 

@@ -12,9 +12,9 @@ from services.api.answers import last_lines
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Array, Member, Purge
 from shared.settings import Settings
-from tests.support import gateway as gateways
 from tests.support import samples
-from tests.support.gateway import Gateway
+from tests.support.harness import gateway as gateways
+from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 

@@ -22,7 +22,8 @@ from shared.models.task import Place
 from shared.rules import installation_errors as troubles
 from shared.storage import beneath, directories
 from shared.storage.directories import TaskDirectories
-from tests.support import rigs, samples
+from tests.support import samples
+from tests.support.harness import rigs
 
 ERRNOS = sorted(errno.errorcode)
 PASSING = retries.PASSING

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.conftest import FIGURES
-from tests.support import expositions, hanging, prometheus, waiting
-from tests.support.prometheus import Prometheus
-from tests.support.system import System, running_system
+from tests.support import expositions, hanging, waiting
+from tests.support.harness.system import System, running_system
+from tests.support.servers import prometheus
+from tests.support.servers.prometheus import Prometheus
 
 TIMEOUT = 90.0
 TASK = {

@@ -11,7 +11,7 @@ from godocker.docker import local_engine
 from tests.cluster import requirements, running
 from tests.cluster.cluster import Cluster
 from tests.cluster.commands import ClusterError
-from tests.support.engine import cannot_have
+from tests.support.servers.engine import cannot_have
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from shared.broker import broker
 from shared.executors.base import Feature
 from shared.settings import Settings
 from shared.store import stores
-from tests.support import gateway
+from tests.support.harness import gateway
 
 MOST = 60  #: gateways
 

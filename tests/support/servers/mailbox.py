@@ -16,7 +16,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from godocker.local import ports
-from tests.support import certificates
+from tests.support.servers import certificates
 
 
 class Mailbox:

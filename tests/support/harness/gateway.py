@@ -24,7 +24,7 @@ from shared.models.user import User
 from shared.settings import Settings
 from shared.store import stores
 from tests.support import samples
-from tests.support.fileserver import FileServer
+from tests.support.servers.fileserver import FileServer
 
 API = "/api/1.0"
 JSON = "application/json; charset=UTF-8"

@@ -16,8 +16,9 @@ import ldap3
 import pytest
 
 from godocker.local import ports
-from tests.support import certificates, hanging, waiting
-from tests.support.engine import cannot_have
+from tests.support import hanging, waiting
+from tests.support.servers import certificates
+from tests.support.servers.engine import cannot_have
 
 BASE = "dc=lab,dc=test"
 PEOPLE = f"ou=People,{BASE}"

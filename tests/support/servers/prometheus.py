@@ -18,9 +18,9 @@ import yaml
 
 from godocker.local import ports
 from tests.support import waiting
-from tests.support.engine import cannot_have
+from tests.support.servers.engine import cannot_have
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 FASTER = 30  #: how much faster its time runs: half a minute is a second
 
 _STOP_TIMEOUT = 20.0

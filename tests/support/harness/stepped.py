@@ -22,7 +22,7 @@ from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.system.leases import Lease
-from tests.support.gateway import Gateway
+from tests.support.harness.gateway import Gateway
 
 ROUNDS = 40  #: after which a system that nobody disturbs has to be quiet
 
