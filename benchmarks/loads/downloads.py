@@ -1,4 +1,4 @@
-"""Take one large answer as fast as it comes, from a process of its own: `python -m benchmarks.taking`."""
+"""Take one large answer as fast as it comes, from a process of its own: `python -m benchmarks.loads.downloads`."""
 
 from __future__ import annotations
 

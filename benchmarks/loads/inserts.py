@@ -1,4 +1,4 @@
-"""Insert documents one by one as fast as MongoDB takes them, from a process of its own: `python -m benchmarks.inserts`."""
+"""Insert documents one by one as fast as MongoDB takes them, from a process of its own: `python -m benchmarks.loads.inserts`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill a store with very many tasks, from a process of its own: `python -m benchmarks.stock`."""
+"""Fill a store with very many tasks, from a process of its own: `python -m benchmarks.loads.stock`."""
 
 from __future__ import annotations
 

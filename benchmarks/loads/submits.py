@@ -1,5 +1,5 @@
 """
-Send submissions as fast as they are answered, from a process of its own: `python -m benchmarks.load`.
+Send submissions as fast as they are answered, from a process of its own: `python -m benchmarks.loads.submits`.
 
 Each connection is a closed loop on bare sockets: the next request leaves when the answer is there. Nothing is parsed but status
 and length, so the process takes little from the machine it measures; how much, it says itself.

@@ -120,8 +120,8 @@ class Child:
 @contextmanager
 def _hangup_waits() -> Iterator[None]:
     """
-    Let SIGHUP wait for whoever is forked meanwhile until they listen to it (`shared.config.live.listen`): while they start, they would
-    die of it.
+    Block SIGHUP in children that are forked meanwhile until they handle it (`shared.config.live.listen`): before that it would
+    kill them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:

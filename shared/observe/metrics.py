@@ -1,8 +1,8 @@
 """
 Every metric that GoDocker exports, declared in one place.
 
-A metric stands in the registry of the service that shows it, see `shared.observe.exposition`. Labels are of closed sets, or named by the
-configuration (nodes): never users, tasks, images or what else a request may bring.
+A metric belongs to the registry of the service that exports it, see `shared.observe.exposition`. Label values come from closed
+sets or from the configuration (nodes), never from a request: no users, tasks or images.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class LeadingScheduler:
 
     async def explain(self, task_id: int) -> dict[str, Any] | None:
         """
-        Why the task waits, as `services/scheduler/why_pending/explanation.py` shows it; None where it does not wait any more. Raises
-        `errors.SchedulerUnavailable` and `errors.StoreUnavailable`.
+        Return why the task waits, in the form of `services/scheduler/why_pending/explanation.py`; None once it waits no longer.
+        Raises `errors.SchedulerUnavailable` and `errors.StoreUnavailable`.
         """
         return await self._ask("GET", f"/explain/{task_id}")
 

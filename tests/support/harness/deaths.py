@@ -1,6 +1,6 @@
 """
-Gateways that are killed in the middle of a request: `python -m tests.support.deaths` with a request as JSON on its standard
-input, and settings in the environment.
+Gateways that are killed in the middle of a request: `python -m tests.support.harness.deaths` with a request as JSON on its
+standard input, and settings in the environment.
 
 The first gateway is killed before its first word with MongoDB, the next when that was answered, the third before the second word
 …, until one lives to answer. Where `NUMBER` stands in the request, each puts its own. Prints how many were killed.

@@ -1,6 +1,6 @@
 """
-A watcher that is killed at one moment of a task's end: `python -m tests.support.watcher_deaths MOMENT`, with its settings in the
-environment. SIGKILL comes with its next word to MongoDB that this moment stands for; until then it works as any other.
+A watcher that is killed at one moment of a task's end: `python -m tests.support.harness.watcher_deaths MOMENT`, with its
+settings in the environment. Its next write to MongoDB of that kind is answered by SIGKILL; until then it works as any other.
 """
 
 from __future__ import annotations

@@ -178,9 +178,9 @@ def test_whoever_asks_twice_does_not_wait(tmp_path: Path) -> None:
 
 def test_a_child_ends_with_its_parent_however_that_ends(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from godocker import processes; "
+        "import pathlib, sys; from godocker.local import child_process; "
         "folder = pathlib.Path(sys.argv[1]); "
-        "child = processes.Child(processes.Program('c', ['/bin/sleep', '60'], folder / 'log', folder / 'pid')); "
+        "child = child_process.Child(child_process.Program('c', ['/bin/sleep', '60'], folder / 'log', folder / 'pid')); "
         "child.start(); print(child.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(

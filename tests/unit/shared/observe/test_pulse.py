@@ -7,7 +7,8 @@ import sys
 
 PROGRAM = """
 import asyncio, time
-from shared import lifetime, pulse
+from shared.runtime import lifetime
+from shared.observe import pulse
 
 pulse.STILL = {still}
 pulse.INTERVAL = 0.01
