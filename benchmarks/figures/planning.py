@@ -22,9 +22,10 @@ from services.scheduler.policies import registry, usage_view
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.refresh import Verdicts
 from shared.executors.base import NodeReport
+from shared.models.usage_sums import Priorities, UsageSum
+from shared.models.work import Pending
 from shared.settings import Settings
-from shared.store.tasks.work import GB, Pending
-from shared.store.usage_views import Priorities, Taken
+from shared.units.sizes import GB
 
 TITLE = "One planning pass"
 LIMIT = 120.0
@@ -165,8 +166,8 @@ def _used() -> usage_view.Snapshot:
     hours = 3600.0 * 720
     return usage_view.Snapshot(
         _NOW,
-        tuple(Taken(user, project, 500, hours * more, hours * more, hours * more) for user, project, more in users),
-        tuple(Taken(user, project, 40, hours * more, hours, hours, 80.0, 160.0) for user, project, more in users),
+        tuple(UsageSum(user, project, 500, hours * more, hours * more, hours * more) for user, project, more in users),
+        tuple(UsageSum(user, project, 40, hours * more, hours, hours, 80.0, 160.0) for user, project, more in users),
         Priorities({user: 100 * (more - 1) for user, _, more in users}, {}),
     )
 

@@ -18,8 +18,9 @@ from services.scheduler.policies.view import Usage
 from services.scheduler.queue.book import Book
 from shared.executors.base import NodeReport
 from shared.models.usage import window_start
-from shared.store.tasks.work import GB, Pending
-from shared.store.usage_views import Priorities, Taken
+from shared.models.usage_sums import Priorities, UsageSum
+from shared.models.work import Pending
+from shared.units.sizes import GB
 
 DAY, MINUTE = 86400.0, 60.0
 START = 20_000 * DAY
@@ -45,10 +46,10 @@ class Run:
     began: float
     ends: float
 
-    def taken(self, until: float) -> Taken:
+    def taken(self, until: float) -> UsageSum:
         seconds = until - self.began
         task = self.task
-        return Taken(task.user, task.project, 1, seconds, task.cpus * seconds, task.memory / GB * seconds)
+        return UsageSum(task.user, task.project, 1, seconds, task.cpus * seconds, task.memory / GB * seconds)
 
 
 class VirtualCluster:
@@ -78,8 +79,8 @@ class VirtualCluster:
             for number in range(nodes)
         )
         self._running: list[tuple[float, int, Run]] = []  # a heap
-        self._ended: deque[tuple[float, Taken]] = deque()
-        self._sums: dict[usage_view.Owner, Taken] = {}
+        self._ended: deque[tuple[float, UsageSum]] = deque()
+        self._sums: dict[usage_view.Owner, UsageSum] = {}
         self._waiting: dict[str, int] = defaultdict(int)
         self._hours = {user.name: user.hours for user in users}
         self.placed: dict[str, int] = defaultdict(int)
@@ -140,12 +141,12 @@ class VirtualCluster:
         while self._ended and self._ended[0][0] < since:
             self._count(self._ended.popleft()[1], -1)
 
-    def _count(self, taken: Taken, sign: int) -> None:
+    def _count(self, taken: UsageSum, sign: int) -> None:
         owner = taken.user, taken.project
-        had = self._sums.get(owner, Taken(*owner, 0, 0, 0, 0))
+        had = self._sums.get(owner, UsageSum(*owner, 0, 0, 0, 0))
         tasks = had.tasks + sign
         if tasks:
-            self._sums[owner] = Taken(
+            self._sums[owner] = UsageSum(
                 *owner,
                 tasks,
                 had.time + sign * taken.time,
@@ -155,7 +156,7 @@ class VirtualCluster:
         else:
             self._sums.pop(owner, None)
 
-    def _held(self) -> tuple[Taken, ...]:
+    def _held(self) -> tuple[UsageSum, ...]:
         sums: dict[usage_view.Owner, list[float]] = defaultdict(lambda: [0.0] * 6)
         for _, _, run in self._running:
             taken, task = run.taken(self.now), run.task
@@ -163,7 +164,9 @@ class VirtualCluster:
             more = (1, taken.time, taken.cpu, taken.ram, task.cpus, task.memory / GB)
             for place, value in enumerate(more):
                 row[place] += value
-        return tuple(Taken(*owner, int(row[0]), row[1], row[2], row[3], row[4], row[5]) for owner, row in sums.items())
+        return tuple(
+            UsageSum(*owner, int(row[0]), row[1], row[2], row[3], row[4], row[5]) for owner, row in sums.items()
+        )
 
 
 def due(users: Sequence[VirtualUser], project_prios: dict[str, float], weights: Weights) -> dict[str, float]:

@@ -18,8 +18,8 @@ from shared import settings as settings_module
 from shared.config import yaml_file
 from shared.settings import Settings
 from shared.units import urls
+from shared.units.sizes import GB
 
-GB = 1e9
 _FULL = 0.2 * GB  #: bytes free under which tasks begin to fail
 _FILLING = 2 * GB
 #: Versions below these have faults that matter here.

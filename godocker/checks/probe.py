@@ -12,11 +12,11 @@ from godocker.checks import findings
 from godocker.docker import engine_probe
 from shared import errors
 from shared.settings import Node
+from shared.units.sizes import GB
 
 TIMEOUT = 20.0  #: seconds for one call
 _TRIES = 20  #: of the smallest images, which may be those without a shell
-_GB = 1e9
-_FULL, _FILLING = 1 * _GB, 10 * _GB  #: bytes free where images and containers are
+_FULL, _FILLING = 1 * GB, 10 * GB  #: bytes free where images and containers are
 
 #: Where a container has the marker alone: a mount that is made read-only loses the other options of the host's.
 _MARKER = "/godocker-doctor"
@@ -141,7 +141,7 @@ def judge_shared_dir(part: str, shared_dir: Path, *, seen: bool) -> findings.Fin
 
 
 def judge_room(part: str, free: float) -> findings.Finding:
-    detail = f"{free / _GB:.1f} GB free for images and containers"
+    detail = f"{free / GB:.1f} GB free for images and containers"
     if free < _FULL:
         return findings.bad(part, f"{detail}: remove images (docker image prune -a), or give it a larger disk")
     return findings.warning(part, detail) if free < _FILLING else findings.well(part, detail)

@@ -20,10 +20,10 @@ from shared import clock, errors
 from shared.errors import FieldError
 from shared.settings import Node
 from shared.system.inventory import Origin, Row
+from shared.units.sizes import GB
 
 app = typer.Typer(help="Add, list, drain and remove Docker hosts.", no_args_is_help=True)
 
-_GB = 1024**3
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/-]{0,62}=[A-Za-z0-9._:/-]{0,63}")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the node.")]
@@ -175,7 +175,7 @@ def _cells(row: Row, now: float) -> tuple[object, ...]:
         row.state,
         row.tasks,
         f"{row.cpus_used:g} of {row.cpus:g}",
-        f"{row.memory_used / _GB:.1f} of {row.memory / _GB:.1f}",
+        f"{row.memory_used / GB:.1f} of {row.memory / GB:.1f}",
         f"{row.gpus_used} of {row.gpus}" if row.gpus else None,
         row.version,
         f"{now - row.seen_at:.0f} s ago" if row.seen_at else "never",
@@ -192,7 +192,7 @@ def _shown(row: Row) -> dict[str, object]:
         "state": row.state,
         "reason": row.reason or "-",
         "cpus": f"{row.cpus_used:g} of {row.cpus:g}",
-        "memory": f"{row.memory_used / _GB:.1f} of {row.memory / _GB:.1f} GB",
+        "memory": f"{row.memory_used / GB:.1f} of {row.memory / GB:.1f} GB",
         "gpus": f"{row.gpus_used} of {row.gpus}",
         "tasks": row.tasks,
         "labels": ", ".join(f"{key}={value}" for key, value in sorted(row.labels.items())) or "-",

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from shared import clock
+from shared.rules.exit_codes import EXIT_KILLED
 
 BURST = 20
-_KILLED = 137
 
 _HELLO = """#!/bin/sh
 echo "Hello from task $GODOCKER_JID."
@@ -59,7 +59,7 @@ def tasks() -> list[Tracked]:
     return [
         Tracked("prints", _HELLO, 0),
         Tracked("fails with code 3", "exit 3", 3),
-        Tracked("is killed while running", "sleep 300", _KILLED, kill=True),
+        Tracked("is killed while running", "sleep 300", EXIT_KILLED, kill=True),
         *(Tracked(f"burst {number}", f"echo {number}", 0) for number in range(1, BURST + 1)),
     ]
 

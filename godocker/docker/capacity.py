@@ -9,8 +9,8 @@ from typing import Any
 from shared.executors import devices
 from shared.executors.docker import gpus
 from shared.settings import Node
+from shared.units.sizes import GB
 
-GB = 1024**3
 _TOLERATED = 1.02  #: of the memory: firmware and the kernel keep some of what was bought
 
 

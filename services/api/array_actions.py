@@ -11,9 +11,9 @@ from services.api.admission import arrays
 from services.api.context import Context
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, ENDED, Intent, TaskStatus
-from shared.models.task import Purge, Task
+from shared.models import transitions
+from shared.models.task import Task
 from shared.store.tasks.arrays import MOST_KILLED
-from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 
@@ -94,12 +94,9 @@ async def archive_all(here: Context, parent: Task, *, now: float) -> None:
     """Archive the children of an array that is over."""
     left = iter(await here.stores.arrays.children_over(parent.id))
     while chunk := list(islice(left, _CHUNK)):
-        await here.stores.tasks.transition_many([archiving(task_id, attempt, now) for task_id, attempt in chunk])
-
-
-def archiving(task_id: int, attempt: int, now: float) -> Transition:
-    fields = {"purge": Purge.FILES, "share": None}
-    return Transition(task_id, attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=now, fields=fields)
+        await here.stores.tasks.transition_many(
+            [transitions.archive(task_id, attempt, at=now) for task_id, attempt in chunk]
+        )
 
 
 async def deletable(here: Context, tasks: Sequence[Task]) -> list[Task]:

@@ -12,8 +12,8 @@ from services.scheduler.queue.book import Book
 from services.scheduler.start.dispatch import Dispatcher
 from shared import clock
 from shared.lifecycle import TaskStatus
+from shared.models.work import Placed
 from shared.store.stores import Stores
-from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

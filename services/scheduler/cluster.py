@@ -10,8 +10,8 @@ from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.start.installation_errors import Ailments
 from shared import clock
 from shared.executors.base import NodeReport
+from shared.models.work import Placed
 from shared.store.system import maintenance
-from shared.store.tasks.work import Placed
 from shared.units import durations
 
 IN_MAINTENANCE = "in maintenance"  #: why a node is not ready

@@ -22,10 +22,10 @@ from services.scheduler.why_pending.refresh import Verdicts
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
+from shared.models.work import Pending
 from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.work import Pending
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,13 @@ import structlog
 
 from services.scheduler.queue.book import Book
 from shared import clock
-from shared.lifecycle import Ending, TaskStatus
+from shared.lifecycle import Ending
+from shared.models import transitions
+from shared.models.transitions import Transition
 from shared.observe import metrics
 from shared.rules import dependencies
 from shared.rules.dependencies import Waiting
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 
@@ -107,11 +108,6 @@ class Dependencies:
 
 
 def _ending(task: Waiting, reason: str, now: float) -> Transition:
-    fields = {
-        "ending": Ending.DEPENDENCY_FAILED,
-        "reason": reason,
-        "ended_at": now,
-        "intent": None,
-        "settled": True,
-    }
-    return Transition(task.id, task.attempt, task.status, TaskStatus.OVER, at=now, fields=fields, note=reason)
+    return transitions.end_unplaced(
+        task.id, task.attempt, task.status, ending=Ending.DEPENDENCY_FAILED, reason=reason, at=now
+    )

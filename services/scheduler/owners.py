@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from shared.models.project import DEFAULT
 from shared.models.user import User
+from shared.models.work import Pending
 from shared.store.stores import Stores
-from shared.store.tasks.work import Pending
 
 Owner = tuple[str, str]  #: a user and a project
 

@@ -9,12 +9,14 @@ import structlog
 
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
+from shared.models import transitions
 from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
+from shared.models.transitions import Transition
+from shared.models.work import Pending
 from shared.observe import metrics
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import GB, Pending
+from shared.units.sizes import GB
 
 log = structlog.get_logger(__name__)
 
@@ -161,21 +163,13 @@ def _is_limited(task: Pending, quotas: Mapping[Scope, Quota]) -> bool:
 
 
 def _end(task: Pending, reason: str, now: float) -> Transition:
-    fields = {
-        "ending": Ending.QUOTA_REACHED,
-        "reason": reason,
-        "ended_at": now,
-        "intent": None,
-        "settled": True,
-    }
-    return Transition(
+    return transitions.end_unplaced(
         task.id,
         task.attempt,
         TaskStatus.PENDING,
-        TaskStatus.OVER,
+        ending=Ending.QUOTA_REACHED,
+        reason=reason,
         at=now,
-        fields=fields,
-        note=reason,
         intents=[None],
         about={"user": task.user},
     )

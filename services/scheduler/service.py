@@ -39,7 +39,7 @@ from shared.store.stores import Stores
 from shared.store.system import leases
 from shared.store.system.census import CensusStore
 from shared.store.system.leases import Lease
-from shared.store.usage_views import StandingStore
+from shared.store.usage_views import UsageViews
 from shared.system import claims
 from shared.system.claims import Claim
 from shared.system.hosts import Hosts
@@ -77,7 +77,7 @@ class SchedulerService:
             stores, executor, settings, directories, self._wakeup, self._ailments, self._storage
         )
         self._policy = registry.build(settings)
-        self._shares = Shares(StandingStore(stores.database), days=settings.user_reset_usage_duration)
+        self._shares = Shares(UsageViews(stores.database), days=settings.user_reset_usage_duration)
         self._cycle = Cycle(
             settings, stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares
         )

@@ -14,12 +14,13 @@ from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
+from shared.models import transitions
+from shared.models.transitions import Transition
+from shared.models.work import Pending
 from shared.observe import metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Pending
 from shared.units import durations
 
 log = structlog.get_logger(__name__)
@@ -110,23 +111,13 @@ class Unplaceable:
 
 
 def _ending(task: Pending, why: str, after: float, now: float) -> Transition:
-    reason = f"{why}; it was ended since that did not change for {durations.shown(after)}"
-    fields = {
-        # One that earlier versions know: they may read it.
-        "ending": Ending.START_FAILED,
-        "reason": reason,
-        "ended_at": now,
-        "intent": None,
-        "settled": True,
-    }
-    return Transition(
+    return transitions.end_unplaced(
         task.id,
         task.attempt,
         TaskStatus.PENDING,
-        TaskStatus.OVER,
+        ending=Ending.START_FAILED,  # one that earlier versions know: they may read it
+        reason=f"{why}; it was ended since that did not change for {durations.shown(after)}",
         at=now,
-        fields=fields,
-        note=reason,
         intents=[None],  # a kill that was asked for is carried out as one
         about={"user": task.user},
     )

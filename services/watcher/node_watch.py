@@ -19,11 +19,11 @@ from services.watcher.sampling import Sampler
 from shared import errors
 from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
+from shared.models.work import Placed
 from shared.observe import metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from shared import clock, errors, settings
 from shared.executors import base, scripts
+from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
 
 NODE = base.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024**3)
-
-_TERMINATED, _KILLED = 143, 137
 
 
 @dataclass
@@ -75,7 +74,7 @@ class FakeExecutor:
         """An outsider removes the run."""
         self._drop(handle)
 
-    def reboot(self, node: str, *, code: int = 137, wiped: bool = False) -> None:
+    def reboot(self, node: str, *, code: int = EXIT_KILLED, wiped: bool = False) -> None:
         """The node begins anew: its runs have ended, with `code`, or (`wiped`) there is nothing of them."""
         for handle in [handle for handle in self._seen if handle.node == node]:
             self._end(handle, code)
@@ -171,7 +170,7 @@ class FakeExecutor:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
         if handle in self._ignores_term:
             await asyncio.sleep(grace)
-        self._end(handle, _KILLED if handle in self._ignores_term else _TERMINATED)
+        self._end(handle, EXIT_KILLED if handle in self._ignores_term else EXIT_TERMINATED)
 
     async def pause(self, handle: base.Handle) -> None:
         await self._called("pause", handle)
@@ -260,7 +259,7 @@ class FakeExecutor:
         self._tell(base.Event(handle.node, base.EventKind.EXITED, handle, code, self._now()))
 
     def _drop(self, handle: base.Handle) -> None:
-        self._end(handle, _KILLED)
+        self._end(handle, EXIT_KILLED)
         if self._seen.pop(handle, None) is not None:
             self._tell(base.Event(handle.node, base.EventKind.REMOVED, handle, at=self._now()))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from shared import clock, errors, settings
 from shared.executors import base, scripts, simulated_runs, watching
+from shared.units.sizes import GB
 
 CPUS, MEMORY = 1024.0, 4096 * 1024**3  #: of a node whose size is not configured
 _SCRIPT_LIMIT = 4096  #: bytes of a script that are read
-_GB = 1024**3
 
 
 class SimulatedExecutor:
@@ -54,7 +54,7 @@ class SimulatedExecutor:
                 ready=True,
                 reason=None,
                 cpus=node.cpus if node.cpus is not None else CPUS,
-                memory=round(node.memory * _GB) if node.memory is not None else MEMORY,
+                memory=round(node.memory * GB) if node.memory is not None else MEMORY,
                 gpus=tuple(node.gpus),
                 labels=node.labels,
             )

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shared.executors import base
+from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
 
-_TERMINATED, _KILLED = 143, 137  #: exit codes after SIGTERM and SIGKILL
 _NEW = "new"
 
 
@@ -30,7 +30,9 @@ class Simulated:
     def stopped(self, now: float) -> Simulated:
         if self.has_ended(now):
             return self
-        return replace(self, ends_at=now, exit_code=_KILLED if self.ignores_term else _TERMINATED, paused_at=None)
+        return replace(
+            self, ends_at=now, exit_code=EXIT_KILLED if self.ignores_term else EXIT_TERMINATED, paused_at=None
+        )
 
     def paused(self, now: float) -> Simulated:
         return self if self.paused_at is not None else replace(self, paused_at=now)

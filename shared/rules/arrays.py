@@ -9,8 +9,6 @@ from shared.lifecycle import ENDED, Ending, Intent, Remark, TaskStatus
 from shared.models.task import Array, Member, Task, range_name
 from shared.wording import kills
 
-KILLED = 137  #: the exit code of an array that was killed
-
 
 def documents(parent: Task, positions: Sequence[int], *, now: float) -> list[dict[str, Any]]:
     """

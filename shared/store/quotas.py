@@ -13,9 +13,10 @@ from shared import clock, errors
 from shared.lifecycle import ENDED, PLACED
 from shared.models.project import DEFAULT
 from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
+from shared.models.transitions import Transition
 from shared.models.usage import window_start
 from shared.store import amounts, connection, indexes
-from shared.store.tasks.tasks import TaskStore, Transition
+from shared.store.tasks.tasks import TaskStore
 from shared.store.transactions import Transactions
 
 R = TypeVar("R")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import Any
 
 import pymongo
 
 from shared.lifecycle import PLACED
+from shared.models.usage_sums import Priorities, UsageSum
 from shared.store import amounts, connection, indexes, typed
 from shared.store.tasks import reading
 
@@ -16,32 +16,7 @@ DAY = 86400  #: seconds
 SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window, which nobody waits for
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """
-    Sums over tasks of one user in one project: how many, their seconds, and the cores and GB they asked for, each times its
-    task's seconds. `cores` and `gb` are of those that run on.
-    """
-
-    user: str
-    project: str
-    tasks: int
-    time: float
-    cpu: float
-    ram: float
-    cores: float = 0.0
-    gb: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Priorities:
-    """By name, from 0 to 100."""
-
-    users: dict[str, float]
-    projects: dict[str, float]
-
-
-class StandingStore:
+class UsageViews:
     """Reads for fair share. None of them depends on how many tasks wait."""
 
     def __init__(self, database: connection.Database) -> None:
@@ -51,7 +26,7 @@ class StandingStore:
         self._projects = database["projects"]
 
     @connection.translated
-    async def ended(self, *, since: float) -> dict[float, list[Taken]]:
+    async def ended(self, *, since: float) -> dict[float, list[UsageSum]]:
         """
         What attempts took that ended at `since` or later, by the first second of the UTC day in which they did; read from the
         index alone. A window with a million attempts takes a second or two.
@@ -59,7 +34,7 @@ class StandingStore:
         group = _sums(amounts.amount("$seconds"), cpu="$cpu", ram="$ram")
         ended_at = amounts.amount("$ended_at")
         group["_id"]["day"] = {"$subtract": [ended_at, {"$mod": [ended_at, DAY]}]}
-        found: dict[float, list[Taken]] = defaultdict(list)
+        found: dict[float, list[UsageSum]] = defaultdict(list)
         with pymongo.timeout(SUMS_TIMEOUT):
             async for row in self._usage.aggregate([{"$match": {"ended_at": {"$gte": since}}}, {"$group": group}]):
                 day = float(row["_id"].pop("day"))
@@ -68,7 +43,7 @@ class StandingStore:
         return dict(found)
 
     @connection.translated
-    async def running(self, *, at: float) -> list[Taken]:
+    async def running(self, *, at: float) -> list[UsageSum]:
         """What those that start or run took until `at`."""
         started_at, status_at = amounts.amount("$started_at"), amounts.amount("$status_at")
         began = {"$cond": [{"$gt": [started_at, 0]}, started_at, {"$cond": [{"$gt": [status_at, 0]}, status_at, at]}]}
@@ -101,9 +76,9 @@ def _sums(seconds: Any, *, cpu: str, ram: str, user: str = "$user") -> dict[str,
     }
 
 
-def _taken(row: dict[str, Any]) -> Taken:
+def _taken(row: dict[str, Any]) -> UsageSum:
     sums = {name: value for name, value in row.items() if name != "_id"}
-    return typed.checked(Taken(**row["_id"], **sums))
+    return typed.checked(UsageSum(**row["_id"], **sums))
 
 
 def _prio(document: Any) -> float:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.models.node import Node
+from shared.models.work import Placed
 from shared.settings import Node as Host
 from shared.settings import Settings
 from shared.store.stores import Stores
 from shared.store.system.maintenance import ALL
-from shared.store.tasks.work import Placed
 from shared.store.unreachable_nodes import Silence
 from shared.system import hosts
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from shared.units.sizes import GB
 from tests.cluster.host import Host, Size
 from tests.cluster.questions import NoAnswer
 
 INTERVAL = 0.05  #: seconds between two looks
 END_TIMEOUT = 60.0  #: seconds
-GB = 1024**3
 
 _RUN = re.compile(r"god-(?:[a-z0-9]+-)?(\d+)-\d+")
 

@@ -21,7 +21,7 @@ from shared import errors
 from shared.executors import base, wrapper
 from shared.executors.process import events, proc, records, tree
 from shared.executors.process import executor as process
-from shared.executors.process.found import KILLED
+from shared.rules.exit_codes import EXIT_KILLED
 from tests.contract import test_executor_contract as contract
 from tests.support import waiting
 from tests.support.harness import rigs
@@ -260,11 +260,11 @@ async def test_a_run_whose_shim_is_killed_ends_as_lost_and_nothing_of_it_lives(
             os.kill(psutil.Process(record.pid).ppid(), signal.SIGKILL)
         os.kill(record.pid, signal.SIGKILL)
         ended = await rig.ended(run)
-        assert (ended.exit_code, ended.lost) == (KILLED, True)
+        assert (ended.exit_code, ended.lost) == (EXIT_KILLED, True)
         assert ended.reason is not None
         assert "watched over it was ended" in ended.reason
         await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [KILLED],
+            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [EXIT_KILLED],
             "it is told of",
         )
     if end == "shim":

@@ -9,7 +9,7 @@ from services.api.wire.explanation import Explanation, ReasonOut, Verdict
 from shared.lifecycle import PLACED
 from shared.models.task import Task
 from shared.store.system import maintenance
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 from tests.support.harness.stepped import Stepped
 
 PROMISES = {"next", "turn"}  #: that it is going to be placed

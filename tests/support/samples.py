@@ -11,7 +11,8 @@ from shared.executors.base import Handle, NodeReport, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.models.task import Placement, Spec, Task, TaskUser, shape_of
 from shared.models.user import User
-from shared.store.tasks.work import GB, Ended, Pending, Placed
+from shared.models.work import Ended, Pending, Placed
+from shared.units.sizes import GB
 
 NODE = "node1"
 NOW = 1_700_000_000.0

@@ -14,9 +14,9 @@ from shared.models.node import Node
 from shared.rules import scripts
 from shared.settings import Settings
 from shared.units import durations
+from shared.units.sizes import GB
 
 MOST = 100  #: sentences in one answer
-GB = 1024**3
 _REASONS = 3  #: of a verdict, that are repeated
 _SHORT = 60  #: seconds: who asks for less of a lifespan probably meant another unit
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.models.node import Node
 from shared.models.task import Task
-
-_GB = 1024**3
+from shared.units.sizes import GB
 
 
 def sentence(task: Task, node: Node) -> str | None:
@@ -13,6 +12,6 @@ def sentence(task: Task, node: Node) -> str | None:
     lower = []
     if node.engine_cpus is not None and node.engine_cpus < task.spec.cpu:
         lower.append(f"the {node.engine_cpus} {'core' if node.engine_cpus == 1 else 'cores'}")
-    if node.engine_memory is not None and node.engine_memory < round(task.spec.ram * _GB):
-        lower.append(f"the {node.engine_memory / _GB:.1f} GB of memory")
+    if node.engine_memory is not None and node.engine_memory < round(task.spec.ram * GB):
+        lower.append(f"the {node.engine_memory / GB:.1f} GB of memory")
     return f"limited to {' and '.join(lower)} that the engine of {node.id} has" if lower else None

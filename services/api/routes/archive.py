@@ -16,6 +16,7 @@ from services.api.wire.answers import Json
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.lifecycle import ENDED, TaskStatus
+from shared.models import transitions
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,7 @@ async def archive_task(task: Managed, here: Here) -> Json:
     now = clock.now()
     if task.array is not None:
         await array_actions.archive_all(here, task, now=now)
-    move = array_actions.archiving(task.id, task.attempt, now)
+    move = transitions.archive(task.id, task.attempt, at=now)
     moved = await here.stores.tasks.transition(move) if task.status == "over" else None
     return await tasks.one(here, moved or await here.stores.views.get(task.id) or task)
 
@@ -82,7 +83,7 @@ async def delete_task(task: Managed, here: Here, user: Caller) -> Json:
 async def archive_old_tasks(days: Days, here: Here, user: Caller) -> Json:
     now = clock.now()
     old = await here.stores.lists.old(user.id, before=now - days * _DAY, tag=None)
-    moves = [array_actions.archiving(task.id, task.attempt, now) for task in old if task.status is TaskStatus.OVER]
+    moves = [transitions.archive(task.id, task.attempt, at=now) for task in old if task.status is TaskStatus.OVER]
     return Json(sorted(await here.stores.tasks.transition_many(moves)))
 
 

@@ -16,7 +16,7 @@ from services.api.wire.answers import Json, Message, NodeUsage
 from shared import errors
 from shared.http import serving
 from shared.models.user import User
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 
 router = routers.make("system")
 health_router = routers.make("system", prefix="")

@@ -16,7 +16,7 @@ from services.api.wire.answers import Counted, Json
 from services.api.wire.task_out import TaskOut, TaskStatusOut
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
-from shared.store.tasks.tasks import Transition
+from shared.models import transitions
 
 log = structlog.get_logger(__name__)
 
@@ -78,9 +78,7 @@ async def release_task(task: Managed, here: Here) -> Json:
     if task.status is not TaskStatus.CREATED:
         return await tasks.one(here, task)
     now = clock.now()
-    move = Transition(
-        task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=now, fields={"queued_at": now}, intents=[None]
-    )
+    move = transitions.release(task, at=now)
     moved = await here.stores.tasks.transition(move)
     if moved is not None:
         here.hints.pending([moved.id])

@@ -10,11 +10,13 @@ import structlog
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from shared import clock
 from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models import transitions
+from shared.models.transitions import Transition
 from shared.observe import metrics
 from shared.rules import arrays
+from shared.rules.exit_codes import EXIT_KILLED
 from shared.store.stores import Stores
 from shared.store.tasks.arrays import Outcome, Tally
-from shared.store.tasks.tasks import Transition
 from shared.wording import kills
 
 log = structlog.get_logger(__name__)
@@ -96,27 +98,13 @@ def _ending(held: OpenArray, outcome: Outcome, now: float) -> Transition:
     """The end of a parent all of whose children are over. A kill that came after the last of them changes nothing."""
     parent, array = held.parent, held.array
     killed = parent.intent is Intent.KILL
-    fields: dict[str, Any] = {
-        "array.over": array.count,
-        "started_at": outcome.started_at,
-        "ended_at": now if outcome.ended_at is None else outcome.ended_at,
-        "intent": None,
-        "settled": True,
-    }
+    fields: dict[str, Any] = {"array.over": array.count, "started_at": outcome.started_at}
     if killed and outcome.succeeded < array.count:
         killing = kills.reason(parent.intent_by) if parent.intent_by else "killed"
         reason = f"{killing}; {outcome.succeeded} of {array.count} children had ended with exit code 0"
-        fields |= {"ending": Ending.KILLED, "exit_code": arrays.KILLED, "reason": reason}
+        fields |= {"ending": Ending.KILLED, "exit_code": EXIT_KILLED, "reason": reason}
     else:
         code, said = arrays.ending(array, outcome.failed, failures=outcome.failures)
         fields |= {"ending": Ending.EXITED, "exit_code": code, "reason": said}
-    return Transition(
-        parent.id,
-        parent.attempt,
-        parent.status,
-        TaskStatus.OVER,
-        at=now,
-        fields=fields,
-        about={"user": parent.user.id, "request": parent.request},
-        intents=[Intent.KILL] if killed else [None, Intent.SUSPEND, Intent.RESUME],
-    )
+    ended_at = now if outcome.ended_at is None else outcome.ended_at
+    return transitions.end_array(parent, fields=fields, ended_at=ended_at, was_killed=killed, at=now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from services.scheduler.placement import feasibility
 from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.placement.reservation import Amounts, Reservation, free_of, need_of
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from services.scheduler.placement.labels import Condition, LabelIndex
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 #: Cores, memory (bytes) and how many gpus.
 Sizes = tuple[float, int, int]

@@ -9,7 +9,8 @@ from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.placement.labels import Condition, conditions, matches
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 
 
 class Code(StrEnum):

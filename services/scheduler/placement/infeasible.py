@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from services.scheduler.placement.labels import Condition, LabelIndex
 from services.scheduler.placement.reservation import Amounts, need_of
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 _MOST = 32  #: needs remembered for nodes of one kind
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shared.models.task import leases_of
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 @dataclass(frozen=True, slots=True)

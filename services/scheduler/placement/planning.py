@@ -13,7 +13,7 @@ from services.scheduler.placement.ranking import BestFit, Ranking
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.placement.search import Possible, Search
 from services.scheduler.policies.base import Pass
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 from shared.units import durations
 
 

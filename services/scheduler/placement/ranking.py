@@ -11,7 +11,7 @@ from services.scheduler.placement import feasibility
 from services.scheduler.placement.labels import LabelIndex
 from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.placement.reservation import EPSILON
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 FEW = 8  #: one node in so many
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from services.scheduler.placement.node_state import NodeState
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 from shared.units import durations
 
 EPSILON = 1e-6  #: cores: sums of fractions are not exact

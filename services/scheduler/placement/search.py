@@ -8,7 +8,7 @@ from services.scheduler.placement.infeasible import Refusals
 from services.scheduler.placement.labels import LabelIndex
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.ranking import Ranking
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 class Search:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 class Pass(Protocol):

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Sequence
 
 from services.scheduler.queue.lanes import Queue
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 #: When the first task that is left was queued and its number; the place of that task in its lane; the lane.
 _Begun = tuple[float, int, int, Sequence[Pending]]

@@ -12,7 +12,7 @@ from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
 from shared.models.project import DEFAULT
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 #: Of the first task that is left: ticket without the project's part, seniority (two numbers, the second unique); the owner.
 _Entry = tuple[float, float, int, "_Owner"]

@@ -7,7 +7,7 @@ import heapq
 from services.scheduler.policies.cursor import Full, Line
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 class Fifo:

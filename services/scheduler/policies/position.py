@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.view import View
 from services.scheduler.queue.lanes import Lanes
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 FURTHEST = 2000  #: turns looked ahead: some 20 ms
 

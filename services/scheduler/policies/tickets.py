@@ -26,8 +26,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.scheduler.policies.view import Standing, Usage, View
+from shared.models.work import Pending
 from shared.settings import Settings
-from shared.store.tasks.work import GB, Pending
+from shared.units.sizes import GB
 
 DAY = 86400.0  #: seconds
 

@@ -9,8 +9,9 @@ from services.scheduler.policies import usage_view
 from services.scheduler.policies.view import View
 from shared import clock
 from shared.models.usage import window_start
-from shared.store.tasks.work import Pending
-from shared.store.usage_views import StandingStore, Taken
+from shared.models.usage_sums import UsageSum
+from shared.models.work import Pending
+from shared.store.usage_views import UsageViews
 
 Charges = dict[usage_view.Owner, usage_view.Charge]
 
@@ -24,12 +25,12 @@ class Shares:
     without a look at MongoDB.
     """
 
-    def __init__(self, store: StandingStore, *, days: int) -> None:
+    def __init__(self, store: UsageViews, *, days: int) -> None:
         """`days`: the window of usage."""
         self._store = store
         self._days = days
         self._whole_at: float | None = None
-        self._by_day: dict[float, list[Taken]] = {}
+        self._by_day: dict[float, list[UsageSum]] = {}
         self._found = usage_view.Snapshot(0.0)
         self._recent: Charges = {}
         self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it

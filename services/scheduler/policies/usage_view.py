@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from services.scheduler.policies.view import Standing, Usage, View
 from shared.models.project import DEFAULT
-from shared.store.tasks.work import GB, Pending
-from shared.store.usage_views import Priorities, Taken
+from shared.models.usage_sums import Priorities, UsageSum
+from shared.models.work import Pending
+from shared.units.sizes import GB
 
 UNKNOWN = 60.0  #: seconds a task is expected to take before any has ended
 
@@ -21,8 +22,8 @@ class Snapshot:
     """What was read at one moment (`at`, seconds since the epoch)."""
 
     at: float
-    ended: tuple[Taken, ...] = ()
-    running: tuple[Taken, ...] = ()
+    ended: tuple[UsageSum, ...] = ()
+    running: tuple[UsageSum, ...] = ()
     priorities: Priorities = field(default_factory=lambda: Priorities({}, {}))
 
 
@@ -87,17 +88,17 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
     )
 
 
-def merged(parts: Iterable[Taken]) -> tuple[Taken, ...]:
+def merged(parts: Iterable[UsageSum]) -> tuple[UsageSum, ...]:
     """One row for each user in each project."""
-    found: dict[Owner, Taken] = {}
+    found: dict[Owner, UsageSum] = {}
     for part in parts:
         had = found.get((part.user, part.project))
         found[part.user, part.project] = part if had is None else _sum(had, part)
     return tuple(found.values())
 
 
-def _sum(one: Taken, other: Taken) -> Taken:
-    return Taken(
+def _sum(one: UsageSum, other: UsageSum) -> UsageSum:
+    return UsageSum(
         one.user,
         one.project,
         one.tasks + other.tasks,
@@ -109,7 +110,7 @@ def _sum(one: Taken, other: Taken) -> Taken:
     )
 
 
-def _expected(ended: Iterable[Taken]) -> tuple[dict[str, float], float]:
+def _expected(ended: Iterable[UsageSum]) -> tuple[dict[str, float], float]:
     """The seconds that a task of each user took on the average, and one of anybody."""
     tasks: dict[str, int] = defaultdict(int)
     seconds: dict[str, float] = defaultdict(float)

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Collection, Iterable, Mapping
 
 from services.scheduler.queue.lanes import Lanes
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 
 class Book:

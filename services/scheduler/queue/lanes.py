@@ -6,7 +6,7 @@ import bisect
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 #: Project, user and ticket share: of lanes that have these in common, the one whose first task is the oldest is always the first.
 QueueKey = tuple[str, str, float | None]

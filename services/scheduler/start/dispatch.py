@@ -16,14 +16,16 @@ from services.scheduler.start.storage_probe import StorageProbe
 from shared import clock, errors
 from shared.executors.base import Executor, Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models import transitions
 from shared.models.task import Task
+from shared.models.transitions import Transition
 from shared.observe import metrics
 from shared.rules import installation_errors
+from shared.rules.exit_codes import EXIT_KILLED
 from shared.runtime import batching, lifetime
 from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
 from shared.wording import kills
 
 log = structlog.get_logger(__name__)
@@ -113,17 +115,7 @@ class Dispatcher:
             "leases": given.leases,
             "system": self._executor.owner.mark if self._executor.owner else None,
         }
-        return Transition(
-            task.id,
-            task.attempt,
-            TaskStatus.PENDING,
-            TaskStatus.STARTING,
-            at=now,
-            next_attempt=task.attempt + 1,
-            fields={"placement": where, "started_at": None, "reason": None},
-            note=f"placed on {placement.node}",
-            intents=[None],
-        )
+        return transitions.place(task, where, at=now)
 
     def begin(self, task: Task) -> None:
         """Start an attempt that is written as starting, unless that is under way already."""
@@ -248,7 +240,7 @@ class Dispatcher:
         self._retries.forget(task.id)
         if task.placement is not None:
             self._ailments.heal(EVERYWHERE, task.placement.node)
-        await self._move(task, TaskStatus.RUNNING, now, {"started_at": started_at}, note=None)
+        await self._ask(transitions.run(task, started_at=started_at, at=now))
 
     async def _put_back(self, task: Task, node: str, error: retries.Passing) -> None:
         """Undo the start: the next one may go better, with another port, elsewhere or later."""
@@ -263,13 +255,8 @@ class Dispatcher:
         now = clock.now()
         log.info("start.undone", reason=str(error), again_in=delay)
         metrics.STARTS.labels(outcome="undone").inc()
-        fields: dict[str, object] = {
-            "placement": None,
-            "started_at": None,
-            "not_before": now + delay if delay else None,
-            "reason": f"its start was undone: {error}",
-        }
-        if await self._move(task, TaskStatus.PENDING, now, fields, note=str(error)):
+        not_before = now + delay if delay else None
+        if await self._ask(transitions.undo_start(task, reason=str(error), not_before=not_before, at=now)):
             self.undone.append(task.id)
         self._release(task)
 
@@ -289,8 +276,7 @@ class Dispatcher:
         metrics.STARTS.labels(outcome=kind).inc()
         self._retries.forget(task.id)
         now = clock.now()
-        fields = {"ending": Ending.START_FAILED, "reason": reason, "ended_at": now, "intent": None, "settled": True}
-        await self._move(task, TaskStatus.OVER, now, fields, note=reason)
+        await self._ask(transitions.end_start(task, ending=Ending.START_FAILED, reason=reason, at=now))
         self._release(task)
 
     async def _give_up(self, task: Task, node: str) -> None:
@@ -304,15 +290,15 @@ class Dispatcher:
         except errors.NodeUnavailable:
             return
         now = clock.now()
-        fields = {
-            "ending": Ending.KILLED,
-            "exit_code": 137,
-            "reason": kills.before_start(await self._killer(task)),
-            "ended_at": now,
-            "intent": None,
-            "settled": True,
-        }
-        move = self._transition_of(task, TaskStatus.OVER, now, fields, note="killed", intents=[Intent.KILL])
+        move = transitions.end_start(
+            task,
+            ending=Ending.KILLED,
+            exit_code=EXIT_KILLED,
+            reason=kills.before_start(await self._killer(task)),
+            note="killed",
+            intents=[Intent.KILL],
+            at=now,
+        )
         if await self._ask(move):
             metrics.ENDED.labels(ending=Ending.KILLED).inc()
         self._release(task)
@@ -327,37 +313,6 @@ class Dispatcher:
     def _release(self, task: Task) -> None:
         self.released.append((task.id, task.attempt))
         self._on_release.set()
-
-    async def _move(
-        self, task: Task, new: TaskStatus, now: float, fields: dict[str, object], *, note: str | None
-    ) -> bool:
-        return await self._ask(self._transition_of(task, new, now, fields, note=note))
-
-    @staticmethod
-    def _transition_of(
-        task: Task,
-        new: TaskStatus,
-        now: float,
-        fields: dict[str, object],
-        *,
-        note: str | None,
-        intents: Sequence[Intent | None] | None = None,
-    ) -> Transition:
-        return Transition(
-            task.id,
-            task.attempt,
-            TaskStatus.STARTING,
-            new,
-            at=now,
-            fields=fields,
-            note=note,
-            intents=intents,
-            about={
-                "user": task.user.id,
-                "node": task.placement.node if task.placement else None,
-                "request": task.request,
-            },
-        )
 
     async def _ask(self, move: Transition) -> bool:
         """Write a move, however long MongoDB takes to answer. False if somebody else moved the task first."""

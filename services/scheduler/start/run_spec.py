@@ -6,7 +6,7 @@ from shared.executors import base
 from shared.executors.base import Handle, Mount, PortMapping, Run, TmpStorage
 from shared.models.task import Network, Task
 from shared.settings import Settings
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 
 DATA = "god-data"  #: the name of the personal storage among the mounts
 

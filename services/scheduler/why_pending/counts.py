@@ -14,7 +14,7 @@ from services.scheduler.placement.reservation import Reservation
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import LaneKey
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 MOST = 500  #: shapes that are judged in one look; further ones count as those that find no room
 

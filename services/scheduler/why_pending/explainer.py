@@ -22,11 +22,11 @@ from shared import clock, errors
 from shared.lifecycle import ACTIVE, Remark
 from shared.models.quota import Excess, excesses
 from shared.models.task import Task
+from shared.models.work import Pending
 from shared.rules import arrays
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.tasks.work import Pending
 
 JUDGED = 500  #: shapes that are looked at for one question
 

@@ -13,7 +13,7 @@ from services.scheduler.policies.view import Score
 from services.scheduler.why_pending import node_verdicts
 from services.scheduler.why_pending.node_verdicts import Judgement, Outcome
 from shared.models.quota import Excess
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 from shared.units import durations
 
 NEVER, WAITING = "never", "waiting"  #: verdicts

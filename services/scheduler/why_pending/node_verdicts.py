@@ -17,7 +17,7 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
 from services.scheduler.why_pending import wording
 from shared.models.node import NEVER
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 _NAMED = 3  #: nodes a sentence names before it counts the rest
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.why_pending.node_verdicts import Explainer
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 
 AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again
 MOST = 500  #: reasons found in one pass

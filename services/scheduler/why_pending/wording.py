@@ -8,7 +8,8 @@ from services.scheduler.placement import feasibility
 from services.scheduler.placement.feasibility import Code, number
 from services.scheduler.placement.labels import conditions
 from services.scheduler.placement.node_state import NodeState
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 
 _MEASURED = frozenset({Code.CPU, Code.MEMORY, Code.GPUS, Code.PORTS})
 

@@ -7,12 +7,10 @@ import asyncio
 import structlog
 
 from shared import clock, errors
-from shared.lifecycle import TaskStatus
-from shared.models.task import Purge
+from shared.models import transitions
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 
@@ -54,16 +52,10 @@ class Ageing:
             if await self._stores.leases.acquire(LEASE, self._holder, seconds=_LEASE_SECONDS) is None:
                 return False
             old = await self._stores.work.over_before(before, limit=BATCH)
-            archived += len(await self._stores.tasks.transition_many([self._move(*one) for one in old]))
+            moves = [transitions.archive(*one, at=self._now(), note=f"over for {self._days} days") for one in old]
+            archived += len(await self._stores.tasks.transition_many(moves))
             if len(old) < BATCH:
                 break
         if archived:
             log.info("tasks.aged", archived=archived, days=self._days)
         return archived == BATCH * BATCHES
-
-    def _move(self, task_id: int, attempt: int) -> Transition:
-        note = f"over for {self._days} days"
-        fields = {"purge": Purge.FILES, "share": None}
-        return Transition(
-            task_id, attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=self._now(), fields=fields, note=note
-        )

@@ -12,11 +12,11 @@ from services.watcher.limits.lifespans import Lifespans
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Cause
+from shared.models.work import Placed
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks.work import Placed
 from shared.units import durations, sizes
 
 log = structlog.get_logger(__name__)

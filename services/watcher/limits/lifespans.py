@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.lifecycle import STOPPING
-from shared.store.tasks.work import Placed
+from shared.models.work import Placed
 from shared.units import durations
 
 Key = tuple[int, int]  #: task and attempt

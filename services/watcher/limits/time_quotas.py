@@ -12,12 +12,12 @@ from shared.broker.broker import Broker
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.quota import Quota, Scope, Taken
 from shared.models.task import Cause
+from shared.models.work import Placed
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 from shared.store.system.leases import Lease
-from shared.store.tasks.work import Placed
 from shared.units import durations
 
 log = structlog.get_logger(__name__)

@@ -6,8 +6,8 @@ from services.watcher.reconcile.outcome import Outcome
 from shared import clock
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id
+from shared.models.work import Ended
 from shared.storage.directories import Result
-from shared.store.tasks.work import Ended
 
 
 def row_of(ended: Ended) -> UsageRow | None:

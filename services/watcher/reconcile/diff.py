@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.executors.base import Handle, Observation, RunState
 from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
-from shared.store.tasks.work import Placed
+from shared.models.work import Placed
 
 
 @dataclass(frozen=True, slots=True)

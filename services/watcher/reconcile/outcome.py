@@ -9,19 +9,18 @@ from shared.executors import wrapper
 from shared.executors.base import Boot, Circumstances, Observation
 from shared.executors.wrapper import Word
 from shared.lifecycle import STOPPING, Ending, Intent
+from shared.models.work import Placed
+from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
 from shared.storage.directories import Result
-from shared.store.tasks.work import Placed
 from shared.units import durations
+from shared.units.sizes import GB
 from shared.wording import kills
-
-KILLED = 128 + 9  #: exit code of what SIGKILL ended, and by contract of every killed task
-TERMINATED = 128 + 15  #: of what SIGTERM ended
 
 #: Exit codes that may not be the command's own: the wrapper's, the shell's, a signal's, or the engine's word for "I do not know".
 DOUBTFUL_FROM = 125
 
 #: What an engine leaves of a run that it ended because it ended itself: by signals, or found dead at its next start.
-_ENGINE_CODES = frozenset({TERMINATED, KILLED, 255, None})
+_ENGINE_CODES = frozenset({EXIT_TERMINATED, EXIT_KILLED, 255, None})
 
 _TICK = 0.01  #: seconds by which the time of a file may lie before its writing: it is that of the kernel's last tick
 
@@ -90,12 +89,14 @@ def of_exit(
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
-    stopped = code in (TERMINATED, KILLED) and not seen.out_of_memory  # whatever clocks that differ a little say
+    stopped = (
+        code in (EXIT_TERMINATED, EXIT_KILLED) and not seen.out_of_memory
+    )  # whatever clocks that differ a little say
     if task.intent in STOPPING and (by_node or stopped or _is_after_wish(task, ended_at)):
         return _wanted(task, started_at, ended_at)
     if seen.lost:
-        return Outcome(Ending.LOST, KILLED, seen.reason, started_at, ended_at)
-    if result is not None and Word.OUT_OF_MEMORY in result.words and code == KILLED and not seen.out_of_memory:
+        return Outcome(Ending.LOST, EXIT_KILLED, seen.reason, started_at, ended_at)
+    if result is not None and Word.OUT_OF_MEMORY in result.words and code == EXIT_KILLED and not seen.out_of_memory:
         # Where a container ends just as memory runs out, its engine does not always tell.
         seen = replace(seen, out_of_memory=True)
     if looked and (reason := reasons.never_began(task, seen.exit_code, result, around, taken=wrapper.TAKEN)):
@@ -105,9 +106,9 @@ def of_exit(
         return Outcome(Ending.OUT_OF_MEMORY, code, reason, started_at, ended_at)
     if by_node:
         reason = f"the Docker Engine of {task.node} was restarted while it ran"
-        return Outcome(Ending.NODE_FAILED, KILLED, reason, started_at, ended_at)
+        return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, started_at, ended_at)
     if looked and seen.removed and is_doubtful(seen) and _own_word(result, cut_off=False) is None:
-        return Outcome(Ending.LOST, KILLED, _REMOVED, started_at, ended_at)
+        return Outcome(Ending.LOST, EXIT_KILLED, _REMOVED, started_at, ended_at)
     reason = reasons.of_end(task, code, result, around, interpreter=interpreter)
     if seen.by_signal is not None:
         reason = seen.reason or reason  # an executor that waits for the command itself knows best
@@ -130,8 +131,8 @@ def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | 
         return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
     if renewed:
         reason = f"the Docker Engine of {task.node} was restarted while it ran, and has nothing of it any more"
-        return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)
-    return Outcome(Ending.LOST, KILLED, _REMOVED, began, now)
+        return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, began, now)
+    return Outcome(Ending.LOST, EXIT_KILLED, _REMOVED, began, now)
 
 
 def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -> Outcome:
@@ -146,16 +147,16 @@ def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -
     if task.intent in STOPPING:
         return _wanted(task, began, now)
     reason = f"node {task.node} did not answer for {durations.shown(silent)}"
-    return Outcome(Ending.NODE_FAILED, KILLED, reason, began, now)
+    return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, began, now)
 
 
 def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
     """It was to end: its owner or an admin wanted that, or the system itself did."""
     if task.intent is Intent.RESCHEDULE:
-        return Outcome(Ending.KILLED, KILLED, "rescheduled", started_at, ended_at, again=True)
+        return Outcome(Ending.KILLED, EXIT_KILLED, "rescheduled", started_at, ended_at, again=True)
     if task.cause is not None:
-        return Outcome(task.cause.ending, KILLED, task.cause.reason, started_at, ended_at)
-    return Outcome(Ending.KILLED, KILLED, kills.reason(task.intent_by), started_at, ended_at)
+        return Outcome(task.cause.ending, EXIT_KILLED, task.cause.reason, started_at, ended_at)
+    return Outcome(Ending.KILLED, EXIT_KILLED, kills.reason(task.intent_by), started_at, ended_at)
 
 
 def _is_after_wish(task: Placed, ended_at: float) -> bool:
@@ -169,7 +170,7 @@ def _exit_code(seen: Observation, result: Result | None) -> int | None:
     if result is not None and result.exit_code is not None:
         return result.exit_code
     if seen.exit_code == wrapper.TAKEN and result is not None:
-        return KILLED  # a second start found the attempt taken; of the first there is no end
+        return EXIT_KILLED  # a second start found the attempt taken; of the first there is no end
     return seen.exit_code
 
 
@@ -195,7 +196,7 @@ def _own_word(result: Result | None, *, cut_off: bool) -> Result | None:
     """
     if result is None or result.exit_code is None:
         return None
-    if cut_off and result.told_to_end and result.exit_code == TERMINATED:
+    if cut_off and result.told_to_end and result.exit_code == EXIT_TERMINATED:
         return None
     return result
 
@@ -214,4 +215,4 @@ def _clamped(task: Placed, result: Result | None, now: float) -> Result | None:
 
 
 def _memory(task: Placed) -> str:
-    return f"{task.memory / 1024**3:g} GB"
+    return f"{task.memory / GB:g} GB"

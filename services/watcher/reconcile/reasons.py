@@ -6,8 +6,8 @@ import signal
 
 from shared.executors.base import Circumstances
 from shared.executors.wrapper import Word
+from shared.models.work import Placed
 from shared.storage.directories import Result
-from shared.store.tasks.work import Placed
 
 #: Signals that a process brings on itself, as a rule, and by what.
 _OWN_FAULTS = {

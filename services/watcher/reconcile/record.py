@@ -12,19 +12,19 @@ from services.watcher.reconcile import accounting, outcome, transitions
 from services.watcher.reconcile.diff import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.reconcile.outcome import Outcome
 from services.watcher.reconcile.settle import Settler
-from services.watcher.reconcile.transitions import about
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import STOPPING, TaskStatus
+from shared.models import transitions as lifecycle_transitions
 from shared.models.task import Task
+from shared.models.transitions import Transition
+from shared.models.work import Placed
 from shared.observe import metrics
 from shared.rules import scripts
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Placed
 
 log = structlog.get_logger(__name__)
 
@@ -57,15 +57,7 @@ class Recorder:
         now = clock.now()
         started = await asyncio.gather(*(self._started_at(action) for action in actions))
         moves = [
-            Transition(
-                action.task.id,
-                action.task.attempt,
-                TaskStatus.STARTING,
-                TaskStatus.RUNNING,
-                at=now,
-                fields={"started_at": at or now},
-                about=about(action.task),
-            )
+            lifecycle_transitions.run(action.task, started_at=at or now, at=now)
             for action, at in zip(actions, started, strict=True)
         ]
         await self._stores.tasks.transition_many(moves)

@@ -9,10 +9,10 @@ import structlog
 from services.watcher.reconcile import accounting
 from shared import errors
 from shared.executors.base import Executor, Handle
+from shared.models.work import Ended
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.work import Ended
 
 log = structlog.get_logger(__name__)
 

@@ -2,48 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.watcher.reconcile.outcome import Outcome
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import Ending, Intent
+from shared.models import transitions
 from shared.models.task import Failure, Task, shape_of
+from shared.models.transitions import Transition
+from shared.models.work import Placed
 from shared.settings import FailurePolicy
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Placed
 from shared.wording import kills
 
 _DOUBLINGS = 16  #: of the delay, at most
 _LONGEST_DELAY = 24 * 3600.0  #: seconds
 
 
-def end(task: Placed, found: Outcome, now: float, **fields: Any) -> Transition:
-    """Over."""
-    return Transition(
-        task.id,
-        task.attempt,
-        task.status,
-        TaskStatus.OVER,
+def end(task: Placed, found: Outcome, now: float, *, failure: Mapping[str, Any] | None = None) -> Transition:
+    """End the task as its outcome says."""
+    return transitions.finish(
+        task,
+        ending=found.ending,
+        exit_code=found.exit_code,
+        reason=found.reason,
+        started_at=found.started_at,
+        ended_at=found.ended_at,
         at=now,
-        fields={
-            "ending": found.ending,
-            "exit_code": found.exit_code,
-            "reason": found.reason,
-            "started_at": found.started_at,
-            "ended_at": found.ended_at,
-            "intent": None,
-            "cause": None,
-            "settled": False,
-            **fields,
-        },
-        note=found.reason,
-        about=about(task),
+        failure=failure,
     )
 
 
 def again(task: Placed, now: float) -> Transition:
     """Back into the queue, behind those that wait there."""
     fields = {"queued_at": now, "reason": kills.rescheduled(task.intent_by)}
-    return _back(task, now, fields, note="rescheduled", wanted=Intent.RESCHEDULE)
+    return transitions.requeue(task, fields, note="rescheduled", expected=Intent.RESCHEDULE, at=now)
 
 
 def after_failure(task: Placed, whole: Task, found: Outcome, *, policy: FailurePolicy, now: float) -> Transition:
@@ -59,46 +51,19 @@ def after_failure(task: Placed, whole: Task, found: Outcome, *, policy: FailureP
     if met >= allowed:
         return end(task, found, now, failure=failure)
     avoid = sorted({*whole.avoid, task.node}) if policy.skip_failed_nodes else whole.avoid
-    fields = {
+    fields: dict[str, Any] = {
         "failure": failure,
         "avoid": avoid,
         "shape": shape_of(whole.spec, avoid=avoid),
         "not_before": now + delay(policy, met),
         "reason": f"restart {met + 1} of {allowed}: {reason}",
     }
-    return _back(task, now, fields, note=f"restart {met + 1} of {allowed}: {reason}", wanted=task.intent)
+    return transitions.requeue(task, fields, note=fields["reason"], expected=task.intent, at=now)
 
 
 def delay(policy: FailurePolicy, failures: int) -> float:
     """Seconds before the restart that follows so many earlier ones."""
     return min(_LONGEST_DELAY, float(policy.delay) * 2.0 ** min(failures, _DOUBLINGS))
-
-
-def _back(task: Placed, now: float, fields: dict[str, Any], *, note: str, wanted: Intent | None) -> Transition:
-    return Transition(
-        task.id,
-        task.attempt,
-        task.status,
-        TaskStatus.PENDING,
-        at=now,
-        fields={
-            "started_at": None,
-            "intent": None,
-            "intent_at": None,
-            "intent_by": None,
-            "cause": None,
-            "remark": Remark.RESCHEDULED,
-            **fields,
-        },
-        note=note,
-        # A kill that was asked for meanwhile must not be lost with the attempt.
-        intents=[wanted],
-    )
-
-
-def about(task: Placed) -> dict[str, Any]:
-    """What is logged with the moves of a task that has a node."""
-    return {"user": task.user, "node": task.node, "request": task.request}
 
 
 def is_failure(found: Outcome) -> bool:

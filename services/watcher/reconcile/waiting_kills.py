@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from services.watcher.reconcile.outcome import KILLED
 from shared import clock, errors
 from shared.broker.broker import Broker
-from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.lifecycle import Ending, Intent
+from shared.models import transitions
+from shared.models.transitions import Transition
+from shared.models.work import WaitingKill
 from shared.observe import metrics
+from shared.rules.exit_codes import EXIT_KILLED
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Unwanted
 from shared.wording import kills
 
 log = structlog.get_logger(__name__)
@@ -37,27 +38,17 @@ async def kill_waiting(stores: Stores, broker: Broker | None = None) -> int:
     return len(killed)
 
 
-def _end(task: Unwanted, now: float) -> Transition:
-    reason = kills.before_start(task.intent_by)
-    fields = {
-        "ending": Ending.KILLED,
-        "exit_code": KILLED,
-        "reason": reason,
-        "ended_at": now,
-        "intent": None,
-        "settled": True,
-    }
-    about = {"user": task.user, "request": task.request}
-    return Transition(
+def _end(task: WaitingKill, now: float) -> Transition:
+    return transitions.end_unplaced(
         task.id,
         task.attempt,
         task.status,
-        TaskStatus.OVER,
+        ending=Ending.KILLED,
+        exit_code=EXIT_KILLED,
+        reason=kills.before_start(task.intent_by),
         at=now,
-        fields=fields,
-        note=reason,
         intents=[Intent.KILL],
-        about=about,
+        about={"user": task.user, "request": task.request},
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from services.watcher.reconcile.diff import Known
 from shared.executors.base import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
+from shared.models import transitions
 from shared.models.task import Task, leases_of
+from shared.models.transitions import Transition
 from shared.storage.directories import Result
-from shared.store.tasks.tasks import Transition
 
 NOTE = "found on its node after a backup was restored"
 GONE = "not on its node after a backup was restored"
@@ -44,8 +45,7 @@ def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int
     runs with what they are for all the same, so it is counted as its own, and is said to be shared.
     """
     if task.status is not TaskStatus.PENDING:
-        fields: dict[str, object] = {"placement": None, "started_at": None}
-        return Transition(task.id, task.attempt, task.status, TaskStatus.PENDING, at=now, fields=fields, note=NOTE)
+        return transitions.withdraw(task, note=NOTE, at=now)
     given, wanted = run.given or Given(), leases(run)
     ports = {mapping.container: mapping.host for mapping in given.ports}
     where = {
@@ -60,17 +60,8 @@ def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int
     }
     shared = [f"{lease}, which task {taken[lease]} holds" for lease in wanted if lease in taken]
     reason = f"it runs with {'; '.join(shared)}" if shared else None
-    return Transition(
-        task.id,
-        task.attempt,
-        task.status,
-        TaskStatus.STARTING,
-        at=now,
-        next_attempt=run.handle.attempt,
-        # What it waited for has come, or it would not have been started.
-        fields={"placement": where, "started_at": None, "reason": reason, "waiting_on": [], "not_before": None},
-        note=f"{NOTE}; {reason}" if reason else NOTE,
-    )
+    note = f"{NOTE}; {reason}" if reason else NOTE
+    return transitions.adopt(task, where, attempt=run.handle.attempt, reason=reason, note=note, at=now)
 
 
 def undone(task: Task, result: Result | None, *, now: float) -> Transition:
@@ -79,7 +70,5 @@ def undone(task: Task, result: Result | None, *, now: float) -> Transition:
     start it again there would give them twice. If it has begun, it has ended since, as is found like any other end.
     """
     if result is None:
-        fields: dict[str, object] = {"placement": None, "started_at": None}
-        return Transition(task.id, task.attempt, task.status, TaskStatus.PENDING, at=now, fields=fields, note=GONE)
-    fields = {"placement.leases": [], "started_at": result.started_at}
-    return Transition(task.id, task.attempt, task.status, TaskStatus.RUNNING, at=now, fields=fields, note=GONE)
+        return transitions.withdraw(task, note=GONE, at=now)
+    return transitions.adopt_ended(task, started_at=result.started_at, note=GONE, at=now)

@@ -14,13 +14,13 @@ from shared import clock, errors
 from shared.executors.base import Executor, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.task import Task
+from shared.models.transitions import Transition
 from shared.models.usage import UsageRow
 from shared.rules import arrays
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import Result, TaskDirectories
 from shared.store.stores import Stores
-from shared.store.tasks.tasks import Transition
 
 log = structlog.get_logger(__name__)
 

@@ -17,6 +17,7 @@ from shared import clock, errors, settings
 from shared.executors import base
 from shared.executors.docker import client, endings, events, host, images, launch, observe, twins
 from shared.executors.docker.inside import limits, program
+from shared.units.sizes import GB
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,6 @@ _FEATURES = frozenset(
         base.Feature.TMPSTORAGE,
     }
 )
-_GB = 1024**3
 
 
 class _Looks:
@@ -209,7 +209,7 @@ class DockerExecutor:
             await one.close()
 
     async def _report(self, node: settings.Node) -> base.NodeReport:
-        memory = round(node.memory * _GB) if node.memory is not None else None
+        memory = round(node.memory * GB) if node.memory is not None else None
         try:
             on = self._host(node.name)
             info = await self._info(on, on.engine, timeout=REPORT_TIMEOUT)

@@ -13,7 +13,8 @@ import structlog
 from shared import clock, errors
 from shared.executors import base
 from shared.executors.process import proc, records
-from shared.executors.process.found import KILLED, Found
+from shared.executors.process.found import Found
+from shared.rules.exit_codes import EXIT_KILLED
 from shared.storage import directories
 
 log = structlog.get_logger(__name__)
@@ -100,7 +101,7 @@ def _dead(record: records.Record, result: directories.Result | None) -> Found:
     fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
     if record.pid is None and (result is None or fresh):
         return Found(record, base.RunState.CREATED, None)
-    code = result.exit_code if result and result.exit_code is not None else KILLED
+    code = result.exit_code if result and result.exit_code is not None else EXIT_KILLED
     # The time of its file is the task's to set: it is believed between what we recorded and now.
     ended_at = result.ended_at if result else None
     if ended_at is not None:

@@ -15,11 +15,10 @@ from shared import clock, errors, settings
 from shared.executors import base, watching
 from shared.executors.process import earlier, events, proc, records, runs, spawn, strays, tree
 from shared.executors.process.found import Found
+from shared.units.sizes import GB
 
 AUDIT = 60.0  #: seconds between two looks for processes that belong to no run
 BEGIN_TIMEOUT = 1.0  #: seconds that a stop leaves a new run to take its attempt
-
-_GB = 1024**3
 
 
 class ProcessExecutor:
@@ -184,7 +183,7 @@ class ProcessExecutor:
             ready=True,
             reason=None,
             cpus=self._config.process_cpus or float(os.cpu_count() or 1),
-            memory=round(memory * _GB) if memory is not None else psutil.virtual_memory().total,
+            memory=round(memory * GB) if memory is not None else psutil.virtual_memory().total,
             disk_used=disk.used,
             disk_total=disk.total,
             gpus=tuple(self._config.process_gpus),

@@ -8,7 +8,6 @@ from shared.executors import base
 from shared.executors.process import proc, records
 
 #: Exit code of a run of whose command nobody knows how it ended, as SIGKILL would give it.
-KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from shared import clock
 from shared.executors import base
 from shared.executors.process import earlier, ends, proc, records
-from shared.executors.process.found import KILLED, Found
+from shared.executors.process.found import Found
+from shared.rules.exit_codes import EXIT_KILLED
 
 
 def find(kept: records.Records, name: str) -> Found | None:
@@ -14,7 +15,7 @@ def find(kept: records.Records, name: str) -> Found | None:
     if record is None:
         return None
     if not record.readable:
-        return Found(record, base.RunState.EXITED, None, code=KILLED, reason=ends.UNREADABLE, lost=True)
+        return Found(record, base.RunState.EXITED, None, code=EXIT_KILLED, reason=ends.UNREADABLE, lost=True)
     if record.form == records.WRAPPER:
         return earlier.look(record)
     if record.ended_at is not None:
@@ -51,4 +52,4 @@ def _ended(record: records.Record) -> Found:
 def _lost(record: records.Record) -> Found:
     restarted = record.boot != proc.boot_id()
     reason = ends.RESTARTED if restarted else ends.SHIM_GONE
-    return Found(record, base.RunState.EXITED, None, code=KILLED, reason=reason, lost=True)
+    return Found(record, base.RunState.EXITED, None, code=EXIT_KILLED, reason=reason, lost=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from pymongo import errors as driver_errors
 from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
+from shared.models.transitions import Transition
 from shared.store import connection, indexes
 from shared.store.tasks import intents, reading
 
@@ -25,26 +25,6 @@ HISTORY = 50  #: transitions kept with a task
 
 _UNSAID: Mapping[str, Any] = {"user": None, "node": None, "request": None}
 _ENDS = ("ending", "exit_code", "reason")  #: what is logged of an end
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """
-    One move along an edge of the lifecycle: from `old` at `attempt` to `new`. `fields` are set with it. `next_attempt` is
-    what a placement makes the attempt; `intents` narrows it to tasks whose owner wants one of these (None: whatever). `about` is
-    what is logged of the task besides.
-    """
-
-    task_id: int
-    attempt: int
-    old: TaskStatus
-    new: TaskStatus
-    at: float
-    fields: Mapping[str, Any] = field(default_factory=dict)
-    note: str | None = None
-    next_attempt: int | None = None
-    intents: Sequence[Intent | None] | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TaskStore:

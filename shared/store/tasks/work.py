@@ -4,113 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
+from shared.models.work import Ended, Pending, Placed, WaitingKill
 from shared.store import connection, indexes, typed
 from shared.store.tasks import reading
 from shared.units import durations
-
-GB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A task that waits, as the scheduler's book holds it. Memory in bytes; `attempt` is the last one made."""
-
-    id: int
-    attempt: int
-    user: str
-    project: str
-    shape: str
-    cpus: float
-    memory: int
-    queued_at: float
-    gpus: int = 0
-    labels: tuple[str, ...] = ()
-    ports: int = 0  #: how many
-    waiting_on: tuple[int, ...] = ()  #: tasks that have to be over before
-    not_before: float | None = None
-    avoid: tuple[str, ...] = ()  #: nodes
-    ticket_share: float | None = None
-    parent: int | None = None  #: of a child of an array
-    array: Array | None = None  #: of the parent of one, which is never placed itself
-    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
-
-    @property
-    def seniority(self) -> tuple[float, int]:
-        """Who came first; between equals, the lower number."""
-        return self.queued_at, self.id
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A task that holds resources of a node: starting or running. Times are seconds since the epoch."""
-
-    id: int
-    attempt: int
-    status: TaskStatus
-    intent: Intent | None
-    intent_at: float | None
-    image: str
-    node: str
-    epoch: int
-    cpus: float
-    memory: int
-    status_at: float
-    started_at: float | None
-    user: str = ""
-    project: str = ""
-    gpus: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
-    parent: int | None = None
-    index: int | None = None
-    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
-    restarts: int = 0
-    failures: int = 0
-    cause: Cause | None = None
-    request: str | None = None  #: see `Task.request`
-    intent_by: str | None = None  #: the user who asked for the intent
-    suspended: bool = False
-    is_told_paused: bool = False  #: somebody else paused it, and its reason says so
-    system: str | None = None  #: see `Placement.system`
-
-    @property
-    def place(self) -> Place:
-        """Where its directory is."""
-        return Place(self.id) if self.parent is None else Place(self.parent, self.index)
-
-
-@dataclass(frozen=True, slots=True)
-class Unwanted:
-    """A task that waits and is to be killed."""
-
-    id: int
-    attempt: int
-    status: TaskStatus
-    user: str
-    request: str | None
-    intent_by: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What accounting needs of an attempt that ended."""
-
-    id: int
-    attempt: int
-    node: str | None
-    user: str
-    project: str
-    cpus: float
-    ram: float  #: GB
-    started_at: float | None
-    ended_at: float
-    gpus: int = 0
-    system: str | None = None  #: see `Placement.system`
-
+from shared.units.sizes import GB
 
 _ATTEMPT = ("attempt", "status", "settled")
 _INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
@@ -217,7 +119,7 @@ class TaskWork:
         return {task_id: (attempt, status, settled) for task_id, attempt, status, settled in found}
 
     @connection.translated
-    async def kills_of_waiting(self) -> list[Unwanted]:
+    async def kills_of_waiting(self) -> list[WaitingKill]:
         """The tasks to be killed that hold no resources; the scheduler ends the parents of arrays."""
         query = {
             "intent": {"$eq": Intent.KILL, "$type": "string"},
@@ -225,7 +127,7 @@ class TaskWork:
             "array": None,
         }
         fields = ("attempt", "status", "user.id", "request", "intent_by")
-        return await reading.each(_unwanted, self._tasks.find(query, fields))
+        return await reading.each(_waiting_kill, self._tasks.find(query, fields))
 
     @connection.translated
     async def asked_on(self, node: str) -> list[Placed]:
@@ -356,8 +258,8 @@ def _placed(document: dict[str, Any]) -> Placed:
     return typed.checked(found)
 
 
-def _unwanted(document: dict[str, Any]) -> Unwanted:
-    found = Unwanted(
+def _waiting_kill(document: dict[str, Any]) -> WaitingKill:
+    found = WaitingKill(
         id=document["_id"],
         attempt=document["attempt"],
         status=TaskStatus(document["status"]),

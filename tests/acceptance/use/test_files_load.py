@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from shared.units.sizes import GB
 from tests.acceptance.conftest import FAST
 from tests.support.harness.system import System, running_system
 from tests.support.servers.fileserver import memory
@@ -22,7 +23,6 @@ from tests.support.servers.fileserver import memory
 pytestmark = pytest.mark.long  # gigabytes, see `make test-long`
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
-GB = 1024**3
 SIZE = 5 * GB if LONG else GB
 PIECE = 1024**2
 GROWTH = 64 * 1024**2  #: bytes that a process may take for one transfer of whatever size

@@ -14,9 +14,10 @@ from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.project import Project
 from shared.models.usage import UsageRow, row_id
+from shared.models.usage_sums import Priorities, UsageSum
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.usage_views import DAY, Priorities, StandingStore, Taken
+from shared.store.usage_views import DAY, UsageViews
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 
@@ -58,15 +59,15 @@ async def test_usage_is_summed_by_user_and_project_from_a_moment_on(opened: Stor
             used(6, "bob", at=samples.NOW + DAY),
         ]
     )
-    ended = await StandingStore(opened.database).ended(since=samples.NOW)
+    ended = await UsageViews(opened.database).ended(since=samples.NOW)
     today = samples.NOW - samples.NOW % DAY
     assert sorted(ended) == [today, today + DAY]
     assert sorted(ended[today], key=lambda taken: (taken.user, taken.project)) == [
-        Taken("alice", "default", 2, HOUR + 10, 4 * HOUR + 10, 2 * HOUR + 20),
-        Taken("alice", "one", 1, HOUR, HOUR, 2 * HOUR),
-        Taken("bob", "default", 1, HOUR, HOUR, 2 * HOUR),
+        UsageSum("alice", "default", 2, HOUR + 10, 4 * HOUR + 10, 2 * HOUR + 20),
+        UsageSum("alice", "one", 1, HOUR, HOUR, 2 * HOUR),
+        UsageSum("bob", "default", 1, HOUR, HOUR, 2 * HOUR),
     ]
-    assert ended[today + DAY] == [Taken("bob", "default", 1, HOUR, HOUR, 2 * HOUR)]
+    assert ended[today + DAY] == [UsageSum("bob", "default", 1, HOUR, HOUR, 2 * HOUR)]
 
 
 async def test_what_runs_is_summed_with_the_time_it_has_run(opened: Stores) -> None:
@@ -80,8 +81,8 @@ async def test_what_runs_is_summed_with_the_time_it_has_run(opened: Stores) -> N
             samples.task(5, TaskStatus.OVER, started_at=samples.NOW, ended_at=samples.NOW + 1, **placed),
         ]
     )
-    running = await StandingStore(opened.database).running(at=samples.NOW + 100)
-    assert running == [Taken("alice", "default", 3, 110, 410, 810, cores=6, gb=10)]
+    running = await UsageViews(opened.database).running(at=samples.NOW + 100)
+    assert running == [UsageSum("alice", "default", 3, 110, 410, 810, cores=6, gb=10)]
 
 
 async def test_priorities_are_those_of_all_users_and_projects(opened: Stores) -> None:
@@ -90,7 +91,7 @@ async def test_priorities_are_those_of_all_users_and_projects(opened: Stores) ->
     await opened.database["users"].insert_one({"_id": "old"})
     await opened.projects.add(Project(id="one", prio=20))
     expected = Priorities({"alice": 80, "bob": 50, "old": 50}, {"one": 20})
-    assert await StandingStore(opened.database).priorities() == expected
+    assert await UsageViews(opened.database).priorities() == expected
 
 
 async def test_the_sums_of_the_window_are_read_from_the_index_alone(indexed: Stores) -> None:
@@ -104,7 +105,7 @@ async def test_the_sums_of_the_window_are_read_from_the_index_alone(indexed: Sto
             seen.append(pipeline)
             return indexed.database["usage"].aggregate(pipeline)
 
-    store = StandingStore(indexed.database)
+    store = UsageViews(indexed.database)
     store._usage = Watched()  # type: ignore[assignment]
     assert sum(map(len, (await store.ended(since=samples.NOW + 200)).values())) == 7
     command = {"aggregate": "usage", "pipeline": seen[0], "cursor": {}}
@@ -208,7 +209,7 @@ async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
 async def test_days_that_are_over_are_read_again_only_now_and_then(
     opened: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares, at = Shares(StandingStore(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
+    shares, at = Shares(UsageViews(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
 
     async def hours(now: float) -> float:
         monkeypatch.setattr(clock, "now", lambda: now)
@@ -225,7 +226,7 @@ async def test_days_that_are_over_are_read_again_only_now_and_then(
 
 
 async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stores, settings: Settings) -> None:
-    shares = Shares(StandingStore(opened.database), days=settings.user_reset_usage_duration)
+    shares = Shares(UsageViews(opened.database), days=settings.user_reset_usage_duration)
     await shares.read()
     shares.charge([samples.pending(1, cpus=2.0)])
     charged = shares.view(clock.now()).user("alice").usage
@@ -238,7 +239,7 @@ class HeldBack:
     """Shares whose looks stop just before their end until a test lets one of them go on."""
 
     def __init__(self, opened: Stores, settings: Settings) -> None:
-        store = StandingStore(opened.database)
+        store = UsageViews(opened.database)
         self._priorities, self._turns = store.priorities, asyncio.Semaphore(0)
         store.priorities = self._held  # type: ignore[method-assign]
         self.shares = Shares(store, days=settings.user_reset_usage_duration)

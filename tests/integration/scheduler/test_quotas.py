@@ -12,12 +12,12 @@ from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.project import Project
 from shared.models.quota import Amounts, Scope, ScopeKind
+from shared.models.transitions import Transition
 from shared.models.usage import UsageRow, row_id
+from shared.models.work import Pending
 from shared.settings import Settings
 from shared.store import stores
 from shared.store.quotas import scopes_of
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Pending
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -15,8 +15,8 @@ from shared import errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.node import Verdict
+from shared.models.transitions import Transition
 from shared.store.system.leases import Lease
-from shared.store.tasks.tasks import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.servers.stores import StoreServer

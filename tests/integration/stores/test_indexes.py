@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.store import indexes
 from shared.store.stores import Stores
 from shared.store.tasks.lists import Filter, Stream
-from shared.store.usage_views import StandingStore
+from shared.store.usage_views import UsageViews
 from tests.support import samples
 
 pytestmark = pytest.mark.stores
@@ -109,7 +109,7 @@ HOT: dict[str, tuple[str | None, Query]] = {
     "who waits for others": ("waiting_on", lambda s: s.dependencies.gated()),
     "who waits for these": ("waiting_on", lambda s: s.dependencies.followers([1, 2])),
     "used": ("active_by_status", lambda s: s.views.used()),
-    "what runs, by owner": ("active_by_status", lambda s: StandingStore(s.database).running(at=samples.NOW)),
+    "what runs, by owner": ("active_by_status", lambda s: UsageViews(s.database).running(at=samples.NOW)),
 }
 
 

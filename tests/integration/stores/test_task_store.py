@@ -12,9 +12,9 @@ from services.watcher.reconcile import accounting
 from shared import errors
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.models.task import Task
+from shared.models.transitions import Transition
 from shared.store.stores import Stores
 from shared.store.tasks import tasks as task_store
-from shared.store.tasks.tasks import Transition
 from tests.support import samples
 
 pytestmark = pytest.mark.stores

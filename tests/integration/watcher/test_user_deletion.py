@@ -19,9 +19,9 @@ from shared.models.notice import Notice
 from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
+from shared.models.transitions import Transition
 from shared.runtime import lifetime
 from shared.settings import Settings
-from shared.store.tasks.tasks import Transition
 from tests.support import samples, waiting
 from tests.support.harness.gateway import Gateway
 

@@ -10,8 +10,8 @@ from services.scheduler import quota_gate
 from services.scheduler.quota_gate import Wanted
 from shared.lifecycle import TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Pending
+from shared.models.transitions import Transition
+from shared.models.work import Pending
 from tests.support import samples
 
 ALICE = Scope(ScopeKind.USER, "alice")

@@ -16,7 +16,8 @@ from services.scheduler.why_pending.explanation import Situation
 from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
 from shared.executors.base import NodeReport
 from shared.models.node import Node
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-GB = 1024**3
+from shared.units.sizes import GB
+
 MOST_ID = 2**31 - 1  #: of users and groups, for engines
 LEAST_CPUS = 0.01  #: that an engine takes
 

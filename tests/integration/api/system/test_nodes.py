@@ -10,7 +10,7 @@ from shared.lifecycle import TaskStatus
 from shared.models.node import Node
 from shared.models.user import User
 from shared.settings import Node as Host
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores

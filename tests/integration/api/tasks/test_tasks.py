@@ -16,7 +16,7 @@ from shared.models.node import Node, Verdict
 from shared.models.user import User
 from shared.settings import Node as Host
 from shared.settings import Settings, Volume
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 from tests.support import samples
 from tests.support.harness import gateway as gateways
 from tests.support.harness.gateway import JSON, Gateway

@@ -8,7 +8,7 @@ import pytest
 
 from shared.models.node import Node
 from shared.models.user import User
-from shared.store.tasks.work import GB
+from shared.units.sizes import GB
 from tests.support import samples
 from tests.support.harness.gateway import JSON, Gateway
 

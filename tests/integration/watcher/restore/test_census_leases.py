@@ -13,8 +13,8 @@ from shared import clock
 from shared.executors import base, fake, wrapper
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.task import Place, Placement
+from shared.models.transitions import Transition
 from shared.storage.directories import TaskDirectories
-from shared.store.tasks.tasks import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

@@ -24,7 +24,8 @@ from services.scheduler.why_pending import node_verdicts
 from services.scheduler.why_pending.refresh import AGE, MOST, Verdicts
 from shared.executors.base import NodeReport
 from shared.models.task import Array
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 # --- the book -----------------------------------------------------------------------------

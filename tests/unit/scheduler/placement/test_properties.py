@@ -31,7 +31,8 @@ from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Standing, Usage, View
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import lane_of
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 NOW = samples.NOW

@@ -18,7 +18,8 @@ from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.queue.book import Book
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 NOW = samples.NOW

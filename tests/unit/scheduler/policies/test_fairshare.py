@@ -19,8 +19,9 @@ from services.scheduler.policies.position import position, positions
 from services.scheduler.policies.tickets import DAY, Weights
 from services.scheduler.policies.view import Standing, Usage, View
 from services.scheduler.queue.book import Book
+from shared.models.work import Pending
 from shared.settings import Settings
-from shared.store.tasks.work import GB, Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 NOW = 10 * DAY

@@ -15,9 +15,9 @@ from services.scheduler.policies.fifo import Fifo
 from services.scheduler.policies.usage_view import Charge, Snapshot
 from services.scheduler.policies.view import Standing, Usage
 from shared import errors
+from shared.models.usage_sums import Priorities, UsageSum
 from shared.settings import Settings
-from shared.store.tasks.work import GB
-from shared.store.usage_views import Priorities, Taken
+from shared.units.sizes import GB
 from tests.support import samples
 
 NOW = 1000.0
@@ -32,9 +32,9 @@ def test_nobody_is_anybody_before_anything_was_used() -> None:
 
 def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
     ended = (
-        Taken("alice", "one", 2, 100, 200, 300),
-        Taken("alice", "default", 1, 50, 50, 50),
-        Taken("bob", "one", 1, 150, 350, 650),
+        UsageSum("alice", "one", 2, 100, 200, 300),
+        UsageSum("alice", "default", 1, 50, 50, 50),
+        UsageSum("bob", "one", 1, 150, 350, 650),
     )
     view = usage_view.view(Snapshot(NOW, ended), (), now=NOW)
     assert view.users["alice"] == Standing(50, Usage(150, 250, 350), 50)
@@ -45,14 +45,14 @@ def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
 
 
 def test_a_task_of_somebody_new_is_expected_to_take_what_tasks_take_on_the_average() -> None:
-    ended = (Taken("alice", "one", 3, 60, 0, 0), Taken("bob", "one", 1, 100, 0, 0))
+    ended = (UsageSum("alice", "one", 3, 60, 0, 0), UsageSum("bob", "one", 1, 100, 0, 0))
     view = usage_view.view(Snapshot(NOW, ended, priorities=Priorities({"carol": 50}, {})), (), now=NOW)
     assert [view.user(name).expected for name in ("alice", "bob", "carol", "dave")] == [20, 100, 40, 40]
 
 
 def test_what_runs_counts_what_it_took_so_far_and_an_average_task_on_top() -> None:
-    ended = (Taken("alice", "one", 1, 10, 10, 10),)
-    running = (Taken("alice", "one", 2, 100, 300, 500, cores=3, gb=5),)
+    ended = (UsageSum("alice", "one", 1, 10, 10, 10),)
+    running = (UsageSum("alice", "one", 2, 100, 300, 500, cores=3, gb=5),)
     found = Snapshot(NOW, ended, running)
     view = usage_view.view(found, (), now=NOW + 7)  # read seven seconds ago
     assert view.users["alice"].usage == Usage(10 + 100 + 2 * 17, 10 + 300 + 3 * 17, 10 + 500 + 5 * 17)
@@ -61,14 +61,14 @@ def test_what_runs_counts_what_it_took_so_far_and_an_average_task_on_top() -> No
 
 
 def test_a_clock_that_is_behind_takes_nothing_away() -> None:
-    running = (Taken("alice", "one", 1, 100, 100, 100, cores=1, gb=1),)
+    running = (UsageSum("alice", "one", 1, 100, 100, 100, cores=1, gb=1),)
     assert usage_view.view(Snapshot(NOW, (), running), (), now=NOW - 500).users["alice"].usage.time == 160
 
 
 def test_what_was_placed_since_counts_like_what_has_just_started() -> None:
     task = samples.pending(1, user="alice", project="one", cpus=3.0, memory=5 * GB)
     placed = {("alice", "one"): Charge().plus(task).plus(task)}
-    running = (Taken("alice", "one", 2, 0, 0, 0, cores=6, gb=10),)
+    running = (UsageSum("alice", "one", 2, 0, 0, 0, cores=6, gb=10),)
     charged = usage_view.view(Snapshot(NOW), (placed,), now=NOW)
     assert charged == usage_view.view(Snapshot(NOW, (), running), (), now=NOW)
     assert charged.projects["one"].usage == Usage(120, 360, 600)
@@ -76,9 +76,9 @@ def test_what_was_placed_since_counts_like_what_has_just_started() -> None:
 
 def test_the_project_of_everybody_counts_as_the_one_that_took_most_of_each() -> None:
     ended = (
-        Taken("alice", "one", 1, 100, 900, 100),
-        Taken("bob", "two", 1, 500, 500, 500),
-        Taken("carol", "default", 10**6, 10**6, 10**6, 10**6),
+        UsageSum("alice", "one", 1, 100, 900, 100),
+        UsageSum("bob", "two", 1, 500, 500, 500),
+        UsageSum("carol", "default", 10**6, 10**6, 10**6, 10**6),
     )
     view = usage_view.view(Snapshot(NOW, ended), (), now=NOW)
     assert view.project("default").usage == Usage(500, 900, 500)

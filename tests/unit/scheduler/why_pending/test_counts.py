@@ -11,7 +11,7 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending import counts
 from services.scheduler.why_pending.counts import Wait, Waiting
-from shared.store.tasks.work import Pending
+from shared.models.work import Pending
 from tests.support import samples
 
 FULL = samples.node(free_cpus=0.0)

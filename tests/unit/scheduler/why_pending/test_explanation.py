@@ -14,7 +14,8 @@ from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Situation
 from shared.models.quota import Excess, Scope, ScopeKind
 from shared.models.task import Array
-from shared.store.tasks.work import GB, Pending
+from shared.models.work import Pending
+from shared.units.sizes import GB
 from tests.support import samples
 
 NOW = 1_700_000_000.0

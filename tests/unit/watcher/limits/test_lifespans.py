@@ -8,7 +8,7 @@ import pytest
 
 from services.watcher.limits.lifespans import Expired, Lifespans
 from shared.lifecycle import Intent, TaskStatus
-from shared.store.tasks.work import Placed
+from shared.models.work import Placed
 from tests.support import samples
 
 NOW, MONO = samples.NOW, 1000.0

@@ -27,8 +27,8 @@ from shared.broker import broker
 from shared.executors.base import Circumstances, Handle, Observation, RunState
 from shared.executors.wrapper import Word
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
+from shared.models.work import Placed
 from shared.storage.directories import Result
-from shared.store.tasks.work import Placed
 from tests.support import samples
 
 NOW = samples.NOW

@@ -13,10 +13,10 @@ from services.watcher.reconcile.diff import Stop, reconcile
 from shared.executors.base import Boot, Observation, RunState
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.task import Cause, Failure, Task
+from shared.models.transitions import Transition
+from shared.models.work import Placed
 from shared.settings import FailurePolicy
 from shared.storage.directories import Result
-from shared.store.tasks.tasks import Transition
-from shared.store.tasks.work import Placed
 from shared.store.unreachable_nodes import TRIES, Silence
 from tests.support import samples
 
