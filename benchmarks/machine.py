@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from godocker.local import programs
+from godocker.local.embedded import programs
 
 BUSY = 1.0  #: load average at the start above which figures are not to be trusted
 

@@ -13,7 +13,7 @@ from benchmarks.loads import stock
 from benchmarks.results import Row
 from benchmarks.systems import processes, simulated
 from benchmarks.systems.gateway import Gateway
-from godocker.local import embedded_stores
+from godocker.local.embedded import servers
 from tests.support.harness.system import System
 
 TITLE = "Questions with a million tasks in the store"
@@ -49,7 +49,7 @@ def run(bench: Bench) -> None:
     bench.remark("one question after the other over one connection, one gateway process; scheduler and watcher asleep")
     bench.remark(
         f"{stock.BUSIEST} has {order.count // 10:,} tasks, every other user about {order.count // 220:,}; mongod has "
-        f"{embedded_stores.MONGO_CACHE:g} GB of cache, as `godocker up` starts it"
+        f"{servers.MONGO_CACHE:g} GB of cache, as `godocker up` starts it"
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from godocker import accounts
+from godocker.admin import accounts
 from godocker.local import readiness
 from shared import errors
 from shared.settings import Settings

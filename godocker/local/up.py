@@ -10,12 +10,11 @@ from pathlib import Path
 
 import structlog
 
-from godocker import accounts
+from godocker.admin import accounts
 from godocker.checks import stores as store_checks
 from godocker.local import (
     announcements,
     child_process,
-    embedded_stores,
     environment,
     gateway_workers,
     leftovers,
@@ -26,6 +25,7 @@ from godocker.local import (
     supervisor,
 )
 from godocker.local.data_directory import DataDirectory
+from godocker.local.embedded import servers
 from shared import clock, errors
 from shared import settings as settings_module
 from shared.runtime import startup
@@ -109,7 +109,7 @@ class _System:
             [*gateway_workers.names(self._options.workers), "files"],
             ["scheduler"],
             ["watcher"],
-            [embedded_stores.REDIS, embedded_stores.MONGOD],
+            [servers.REDIS, servers.MONGOD],
         ]
         self._supervisor.stop(order, grace=gateway_workers.STOP_GRACE, asked=self._asked)
 
@@ -122,18 +122,18 @@ class _System:
     def _start_stores(self, given: Settings) -> None:
         configured, path = given.model_fields_set, self._directory.path
         password = self._directory.secret("store_password")
-        servers = []
+        started = []
         if "mongo_url" not in configured:
-            servers.append(embedded_stores.mongod(path, password=password))
-            os.environ["GODOCKER_MONGO_URL"] = embedded_stores.mongo_url(path, password=password)
+            started.append(servers.mongod(path, password=password))
+            os.environ["GODOCKER_MONGO_URL"] = servers.mongo_url(path, password=password)
         if not {"redis_host", "redis_socket"} & configured:
-            server = embedded_stores.redis_server(path, password=password)
-            servers.append(server)
+            server = servers.redis_server(path, password=password)
+            started.append(server)
             os.environ["GODOCKER_REDIS_SOCKET"] = str(server.socket)
             os.environ["GODOCKER_REDIS_PASSWORD"] = password
-        for server in servers:
+        for server in started:
             self._supervisor.start(server.child)
-        embedded_stores.wait_ready(servers, timeout=START_TIMEOUT, pause=self._asked.pause)
+        servers.wait_ready(started, timeout=START_TIMEOUT, pause=self._asked.pause)
 
     def _start_services(self) -> None:
         assert self._listening is not None

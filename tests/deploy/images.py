@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from godocker.docker import local_engine
-from godocker.local import programs
+from godocker.local.embedded import programs
 from tests.deploy import rootfs
 
 REPOSITORY = Path(__file__).parents[2]

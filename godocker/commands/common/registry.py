@@ -29,37 +29,49 @@ _SERVICES = "Single services"
 
 #: In the order of the help.
 ENTRIES: Mapping[str, Entry] = {
-    "up": Entry("up", "Run everything on this machine. Starts MongoDB and Redis unless you configured your own.", _RUN),
-    "reload": Entry(
-        "reload", "Make a running `godocker up` read its settings again, and print the result of each service.", _RUN
+    "up": Entry(
+        "operator.up", "Run everything on this machine. Starts MongoDB and Redis unless you configured your own.", _RUN
     ),
-    "demo": Entry("demo", "Start a temporary system, run a few tasks in it, show them, and remove it.", _RUN),
-    "doctor": Entry("doctor", "Check every part. Exits with 1 if there is a problem; warnings are ignored.", _LOOK),
-    "config": Entry("config", "Check a configuration before anything starts.", _LOOK),
-    "settings": Entry("settings", "List all settings, or describe one.", _LOOK),
-    "node": Entry("node", "Add, list, drain and remove Docker hosts.", _MANAGE),
-    "user": Entry("user", "Add, list, activate and delete users, and replace their API keys.", _MANAGE),
-    "project": Entry("project", "Add, list and delete projects, and manage their members.", _MANAGE),
-    "token": Entry("token", "Add, list and delete application tokens.", _MANAGE),
-    "maintenance": Entry("maintenance", "Stop placing tasks on one node or on all nodes for a while.", _MANAGE),
-    "backup": Entry("backup", "Write a snapshot of the database to one file, while the system runs.", _DATABASE),
-    "restore": Entry("backup", "Load a backup into an empty database, while no service runs.", _DATABASE),
+    "reload": Entry(
+        "operator.reload",
+        "Make a running `godocker up` read its settings again, and print the result of each service.",
+        _RUN,
+    ),
+    "demo": Entry("operator.demo", "Start a temporary system, run a few tasks in it, show them, and remove it.", _RUN),
+    "doctor": Entry(
+        "operator.doctor", "Check every part. Exits with 1 if there is a problem; warnings are ignored.", _LOOK
+    ),
+    "config": Entry("operator.config", "Check a configuration before anything starts.", _LOOK),
+    "settings": Entry("operator.settings", "List all settings, or describe one.", _LOOK),
+    "node": Entry("operator.node", "Add, list, drain and remove Docker hosts.", _MANAGE),
+    "user": Entry("operator.user", "Add, list, activate and delete users, and replace their API keys.", _MANAGE),
+    "project": Entry("operator.project", "Add, list and delete projects, and manage their members.", _MANAGE),
+    "token": Entry("operator.token", "Add, list and delete application tokens.", _MANAGE),
+    "maintenance": Entry(
+        "operator.maintenance", "Stop placing tasks on one node or on all nodes for a while.", _MANAGE
+    ),
+    "backup": Entry(
+        "operator.backup", "Write a snapshot of the database to one file, while the system runs.", _DATABASE
+    ),
+    "restore": Entry("operator.backup", "Load a backup into an empty database, while no service runs.", _DATABASE),
     "identity": Entry(
-        "identity",
+        "operator.identity",
         "Print the identity of the system.",
         _DATABASE,
     ),
     "prepare-mongo": Entry(
-        "stores", "Make the mongod on this machine a replica set of one, with the users it needs.", _DATABASE
+        "operator.stores", "Make the mongod on this machine a replica set of one, with the users it needs.", _DATABASE
     ),
-    "api": Entry("services", "Run the gateway, which serves the Web API.", _SERVICES),
-    "scheduler": Entry("services", "Run the scheduler, which decides what runs next and where.", _SERVICES),
+    "api": Entry("operator.services", "Run the gateway, which serves the Web API.", _SERVICES),
+    "scheduler": Entry("operator.services", "Run the scheduler, which decides what runs next and where.", _SERVICES),
     "watcher": Entry(
-        "services", "Run the watcher, which follows tasks on their nodes and carries out kills.", _SERVICES
+        "operator.services", "Run the watcher, which follows tasks on their nodes and carries out kills.", _SERVICES
     ),
-    "files": Entry("services", "Run the file service, which transfers the files of tasks and users.", _SERVICES),
-    "export": Entry("export", "Copy files that are shipped with GoDocker into a directory.", "Other"),
-    "version": Entry("version", "Print the version.", "Other"),
+    "files": Entry(
+        "operator.services", "Run the file service, which transfers the files of tasks and users.", _SERVICES
+    ),
+    "export": Entry("operator.export", "Copy files that are shipped with GoDocker into a directory.", "Other"),
+    "version": Entry("operator.version", "Print the version.", "Other"),
 }
 
 

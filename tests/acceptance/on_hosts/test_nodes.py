@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from godocker import nodes
+from godocker.admin import nodes
 from godocker.docker import local_engine
 from shared.system.inventory import Row, State
 from tests.acceptance.conftest import SeveralHosts, folder

@@ -15,7 +15,7 @@ from typing import Any
 import pymongo.collection
 import pytest
 
-from godocker import accounts
+from godocker.admin import accounts
 from shared.settings import Settings
 from tests.acceptance.conftest import SeveralHosts
 from tests.acceptance.use.client import Client

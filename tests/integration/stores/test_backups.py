@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from godocker import backups
-from godocker.local import embedded_stores, replica_set
+from godocker.database import backups
+from godocker.local.embedded import replica_set, servers
 from shared import errors
 from shared.settings import Settings
 from shared.store import connection, transactions
@@ -152,16 +152,16 @@ async def test_a_user_who_may_not_change_the_server_backs_up_all_the_same(settin
     """As with Compose, where the services' user may read and write their database and nothing else."""
     (tmp_path / "run").mkdir()
     (tmp_path / "log").mkdir()
-    server = embedded_stores.mongod(tmp_path, password="of the root")
+    server = servers.mongod(tmp_path, password="of the root")
     server.child.start()
     try:
-        await asyncio.to_thread(embedded_stores.wait_ready, [server], timeout=60)
+        await asyncio.to_thread(servers.wait_ready, [server], timeout=60)
         root, user = (
-            replica_set.Login(embedded_stores.USER, "of the root"),
+            replica_set.Login(servers.USER, "of the root"),
             replica_set.Login("service", "of the services"),
         )
         assert replica_set.allow(server.socket, root, user, database=settings.mongo_db)
-        url = embedded_stores.mongo_url(tmp_path)
+        url = servers.mongo_url(tmp_path)
         theirs = settings.model_copy(
             update={"mongo_url": url, "mongo_user": user.user, "mongo_password": SecretStr(user.password)}
         )
@@ -171,7 +171,7 @@ async def test_a_user_who_may_not_change_the_server_backs_up_all_the_same(settin
         assert made is not None
         assert load.verify(archive.Reader(io.BytesIO(made.read_bytes())), silent) is not None
     finally:
-        await asyncio.to_thread(server.child.stop, embedded_stores.STOP_GRACE)
+        await asyncio.to_thread(server.child.stop, servers.STOP_GRACE)
 
 
 def spoiled(backup: bytes) -> Iterator[tuple[str, bytes]]:

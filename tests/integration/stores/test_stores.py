@@ -19,7 +19,8 @@ from pymongo import errors as mongo_errors
 from pymongo.write_concern import WriteConcern
 
 from godocker.checks import stores
-from godocker.local import child_process, embedded_stores, ports, programs, replica_set, sockets, supervisor
+from godocker.local import child_process, ports, supervisor
+from godocker.local.embedded import programs, replica_set, servers, sockets
 from shared import clock, errors
 from shared.broker import connection
 from shared.broker.broker import Broker
@@ -53,10 +54,10 @@ def test_redis_keeps_its_append_only_file_over_a_restart(redis_server: StoreServ
 def test_a_replica_set_follows_its_mongod_to_another_directory(tmp_path: Path) -> None:
     place = tmp_path / "first"
     for another in ("second", None):
-        server = StoreServer(embedded_stores.mongod(place, password="a-password"))
+        server = StoreServer(servers.mongod(place, password="a-password"))
         try:
             server.start()
-            with pymongo.MongoClient(embedded_stores.mongo_url(place, password="a-password")) as client:
+            with pymongo.MongoClient(servers.mongo_url(place, password="a-password")) as client:
                 client.test.things.insert_one({"at": str(place)})
         finally:
             server.stop()
@@ -69,15 +70,15 @@ def test_a_replica_set_of_a_version_with_ports_is_taken_over(tmp_path: Path) -> 
     port = ports.reserve(tmp_path / "ports.json", ["mongod"])["mongod"]
     (tmp_path / "mongo").mkdir()
     before = on_port(tmp_path, port)
-    login = replica_set.Login(embedded_stores.USER, "a-password")
+    login = replica_set.Login(servers.USER, "a-password")
     try:
         waiting.until_blocking(lambda: replica_set.make_ready(port, login), "it is a set that knows us by its port")
     finally:
-        before.stop(embedded_stores.STOP_GRACE)
-    server = StoreServer(embedded_stores.mongod(tmp_path, password="a-password"))
+        before.stop(servers.STOP_GRACE)
+    server = StoreServer(servers.mongod(tmp_path, password="a-password"))
     try:
         server.start()
-        with pymongo.MongoClient(embedded_stores.mongo_url(tmp_path, password="a-password")) as client:
+        with pymongo.MongoClient(servers.mongo_url(tmp_path, password="a-password")) as client:
             assert client.admin.command("hello")["hosts"] == [str(server.socket)]
     finally:
         server.stop()
@@ -105,10 +106,7 @@ def on_port(directory: Path, port: int, *options: str) -> child_process.Child:
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[tuple[StoreServer, StoreServer]]:
     """Both stores, with a password."""
-    made = [
-        StoreServer(make(tmp_path, password="a-password"))
-        for make in (embedded_stores.mongod, embedded_stores.redis_server)
-    ]
+    made = [StoreServer(make(tmp_path, password="a-password")) for make in (servers.mongod, servers.redis_server)]
     try:
         for server in made:
             server.start()
@@ -123,7 +121,7 @@ def test_stores_with_a_password_refuse_those_who_do_not_know_it(
 ) -> None:
     assert b"NOAUTH" in _ask(locked[1], "GET anything")
     with (
-        pymongo.MongoClient(embedded_stores.mongo_url(tmp_path)) as client,
+        pymongo.MongoClient(servers.mongo_url(tmp_path)) as client,
         pytest.raises(mongo_errors.OperationFailure, match="requires authentication"),
     ):
         client.test.things.find_one()
@@ -143,7 +141,7 @@ def test_stores_listen_on_sockets_that_nobody_else_gets_to_and_on_no_port(
 def test_no_secret_is_in_what_others_read_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "a-passphrase")
     monkeypatch.setenv("GODOCKER_DATA_DIR", str(tmp_path))
-    for make in (embedded_stores.mongod, embedded_stores.redis_server):
+    for make in (servers.mongod, servers.redis_server):
         server = StoreServer(make(tmp_path, password="a-password"))
         try:
             server.start()
@@ -220,7 +218,7 @@ def test_a_compressed_message_with_a_false_length_gets_nothing_of_the_servers_me
         waiting.until_blocking(lambda: not ports.is_free(port), "it listens")
         assert answer_to(malformed(), port) != b""
     finally:
-        open_one.stop(embedded_stores.STOP_GRACE)
+        open_one.stop(servers.STOP_GRACE)
 
 
 def _ask_whether_well(address: Path) -> None:
@@ -229,12 +227,12 @@ def _ask_whether_well(address: Path) -> None:
 
 
 def test_a_store_that_cannot_start_is_reported_with_its_own_words(tmp_path: Path) -> None:
-    server = embedded_stores.redis_server(tmp_path)
+    server = servers.redis_server(tmp_path)
     (tmp_path / "redis" / "redis.conf").write_text("nonsense yes\n")
     server.child.start()
     try:
         with pytest.raises(errors.ConfigurationError, match="Bad directive"):
-            embedded_stores.wait_ready([server], timeout=START_TIMEOUT)
+            servers.wait_ready([server], timeout=START_TIMEOUT)
     finally:
         server.child.stop(1)
 

@@ -15,7 +15,8 @@ import psutil
 import pymongo
 import pytest
 
-from godocker.local import child_process, embedded_stores
+from godocker.local import child_process
+from godocker.local.embedded import servers
 from shared.settings import Settings
 from tests.support import hanging
 
@@ -29,7 +30,7 @@ JOURNAL_INTERVAL = 10  #: milliseconds
 class StoreServer:
     """A store's real process that a test may restart, kill or freeze. It is started again before the next test."""
 
-    def __init__(self, server: embedded_stores.Server) -> None:
+    def __init__(self, server: servers.Server) -> None:
         self._server = server
         self.socket = server.socket
 
@@ -42,11 +43,11 @@ class StoreServer:
         """Start it where it does not run, and wait until it answers."""
         if not self._server.child.is_running():
             self._server.child.start()
-        embedded_stores.wait_ready([self._server], timeout=START_TIMEOUT)
+        servers.wait_ready([self._server], timeout=START_TIMEOUT)
 
     def stop(self) -> None:
         """End it cleanly. A frozen one is killed."""
-        self._server.child.stop(embedded_stores.STOP_GRACE)
+        self._server.child.stop(servers.STOP_GRACE)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
@@ -84,14 +85,14 @@ def _remove_left_over(place: Path) -> None:
 
 @pytest.fixture(scope="session")
 def _mongo_for_session(_store_directory: Path) -> Iterator[StoreServer]:
-    server = StoreServer(_quick(embedded_stores.mongod(_store_directory)))
+    server = StoreServer(_quick(servers.mongod(_store_directory)))
     server.start()
     yield server
     server.thaw()
     server.stop()
 
 
-def _quick(mongod: embedded_stores.Server) -> embedded_stores.Server:
+def _quick(mongod: servers.Server) -> servers.Server:
     """To drop a database, which every test does, it waits for the next time that it flushes its journal: 100 ms by default."""
     program = mongod.child.program
     options = ("--journalCommitInterval", str(JOURNAL_INTERVAL))
@@ -100,7 +101,7 @@ def _quick(mongod: embedded_stores.Server) -> embedded_stores.Server:
 
 @pytest.fixture(scope="session")
 def _redis_for_session(_store_directory: Path) -> Iterator[StoreServer]:
-    server = StoreServer(embedded_stores.redis_server(_store_directory))
+    server = StoreServer(servers.redis_server(_store_directory))
     server.start()
     yield server
     server.thaw()
@@ -125,7 +126,7 @@ def redis_server(_redis_for_session: StoreServer) -> Iterator[StoreServer]:
 
 @pytest.fixture(scope="session")
 def mongo_url(_mongo_for_session: StoreServer, _store_directory: Path) -> str:
-    return embedded_stores.mongo_url(_store_directory)
+    return servers.mongo_url(_store_directory)
 
 
 @pytest.fixture

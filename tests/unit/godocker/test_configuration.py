@@ -13,7 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from godocker import cli, reference, shipped
-from godocker.local import data_directory, programs
+from godocker.local import data_directory
+from godocker.local.embedded import programs
 from shared import errors, settings
 from shared.config.live import LIVE
 from shared.settings import Settings

@@ -7,7 +7,7 @@ import pwd
 
 import pytest
 
-from godocker import accounts
+from godocker.admin import accounts
 from shared import errors
 from shared.settings import Settings
 from shared.store.stores import Stores

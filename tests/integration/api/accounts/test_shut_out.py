@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jose import jwt
 
-from godocker import accounts
+from godocker.admin import accounts
 from services.watcher.mail.outbox_writer import Notifier
 from shared import clock
 from shared.auth.permissions import Action

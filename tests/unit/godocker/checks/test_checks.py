@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from godocker import cli, nodes
+from godocker import cli
+from godocker.admin import nodes
 from godocker.checks import clocks, facts, findings, hosts, machine, probe, stores
 from godocker.checks.findings import State
-from godocker.commands import doctor
+from godocker.commands.operator import doctor
 from godocker.docker import capacity, engine_probe
 from shared import errors
 from shared.settings import Node, Settings

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from godocker.commands.common import options
-from godocker.local import replica_set
+from godocker.local.embedded import replica_set
 from shared import clock, errors
 
 ROOT = "root"  #: of mongod

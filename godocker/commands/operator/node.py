@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from godocker import nodes
+from godocker.admin import nodes
 from godocker.checks import findings, hosts
 from godocker.commands.common import options, tables
 from shared import clock, errors

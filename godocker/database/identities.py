@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from godocker import backups
-from godocker.local import own_mongod
+from godocker.database import backups
+from godocker.local.embedded import own_mongod
 from shared import clock, errors
 from shared.models.identity import Identity, new_mark
 from shared.settings import Settings

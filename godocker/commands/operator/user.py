@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from godocker import accounts
+from godocker.admin import accounts
 from godocker.commands.common import checked, options, tables
 from shared.models.user import User
 

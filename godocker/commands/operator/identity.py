@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from godocker import identities
 from godocker.commands.common import options
+from godocker.database import identities
 from shared import errors
 
 New = Annotated[bool, typer.Option("--new", help="Give a copied database an identity of its own.")]

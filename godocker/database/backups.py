@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from godocker.local import own_mongod
-from godocker.progress import Progress
+from godocker.database.progress import Progress
+from godocker.local.embedded import own_mongod
 from shared import clock, errors
 from shared.http import serving
 from shared.models.identity import Identity

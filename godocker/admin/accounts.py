@@ -7,7 +7,7 @@ import pwd
 import re
 from dataclasses import dataclass
 
-from godocker import numbers
+from godocker.admin import uid_ranges
 from shared import clock, errors
 from shared.auth import apikeys
 from shared.models.deletion import Deletion
@@ -49,7 +49,7 @@ async def add(settings: Settings, new: NewUser) -> str:
         if number is not None and not 0 <= number <= MOST:
             raise errors.InvalidInput.of(name, f"must be between 0 and {MOST}, the highest that an engine takes")
     async with stores.connect(settings) as store:
-        uid, gid = await _numbers(store, new, numbers.first(settings, await store.identity.ensure()))
+        uid, gid = await _numbers(store, new, uid_ranges.first(settings, await store.identity.ensure()))
         other = await store.users.of_uid(uid)
         if other not in (None, new.login) and not new.shared_uid:
             raise errors.Conflict(

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from godocker.local import child_process, leftovers, programs, replica_set, sockets
+from godocker.local import child_process, leftovers
 from godocker.local.data_directory import write_private
+from godocker.local.embedded import programs, replica_set, sockets
 from shared import clock, errors
 
 MONGO_CACHE = 0.5  #: GB

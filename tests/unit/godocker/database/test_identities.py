@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from godocker import identities, numbers
+from godocker.admin import uid_ranges
+from godocker.database import identities
 from shared import errors
 from shared.models.identity import Identity
 from shared.models.task import Place
@@ -110,13 +111,13 @@ def test_two_new_systems_of_processes_give_their_users_numbers_that_do_not_meet(
     processes = Settings(executor="process")
     starts = sorted(
         {
-            numbers.first(processes, Identity(mark=mark, at=0.0), highest=2**32)
+            uid_ranges.first(processes, Identity(mark=mark, at=0.0), highest=2**32)
             for mark in ("one", "two", "three", "four")
         }
     )
     assert len(starts) == 4
-    assert all(later - earlier >= numbers.EACH for earlier, later in itertools.pairwise(starts))
-    assert numbers.FIRST + numbers.SYSTEMS * numbers.EACH < 2**31
+    assert all(later - earlier >= uid_ranges.EACH for earlier, later in itertools.pairwise(starts))
+    assert uid_ranges.FIRST + uid_ranges.SYSTEMS * uid_ranges.EACH < 2**31
 
 
 @pytest.mark.parametrize(
@@ -130,5 +131,5 @@ def test_two_new_systems_of_processes_give_their_users_numbers_that_do_not_meet(
 def test_what_is_configured_and_what_an_earlier_version_gave_is_gone_on_with(
     given: Settings, earlier: str | None
 ) -> None:
-    assert numbers.first(given, Identity(mark="one", at=0.0, earlier=earlier), highest=2**32) == given.uid_start
-    assert numbers.first(Settings(executor="process"), Identity(mark="one", at=0.0), highest=65535) == 20000
+    assert uid_ranges.first(given, Identity(mark="one", at=0.0, earlier=earlier), highest=2**32) == given.uid_start
+    assert uid_ranges.first(Settings(executor="process"), Identity(mark="one", at=0.0), highest=65535) == 20000

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from godocker.local import embedded_stores, leftovers
+from godocker.local import leftovers
 from godocker.local.data_directory import DataDirectory
+from godocker.local.embedded import servers
 from shared import errors
 from shared.settings import Settings
 
@@ -24,10 +25,10 @@ def database(settings: Settings) -> Iterator[None]:
     with contextlib.ExitStack() as until_then:
         if _is_own(settings, directory) and _holds(directory, until_then):
             leftovers.end(directory.run, directory.path)
-            server = embedded_stores.mongod(directory.path, password=directory.secret("store_password"))
+            server = servers.mongod(directory.path, password=directory.secret("store_password"))
             server.child.start()
-            until_then.callback(server.child.stop, embedded_stores.STOP_GRACE)
-            embedded_stores.wait_ready([server], timeout=START_TIMEOUT)
+            until_then.callback(server.child.stop, servers.STOP_GRACE)
+            servers.wait_ready([server], timeout=START_TIMEOUT)
         yield
 
 
@@ -44,4 +45,4 @@ def _is_own(settings: Settings, directory: DataDirectory) -> bool:
     """Whether the database is that of the mongod which `up` starts for this directory."""
     if not directory.has_environment():
         return False
-    return settings.mongo_url == embedded_stores.mongo_url(directory.path, password=directory.secret("store_password"))
+    return settings.mongo_url == servers.mongo_url(directory.path, password=directory.secret("store_password"))

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from godocker import backups, identities
 from godocker.commands.common import options
+from godocker.database import backups, identities
 
 Where = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory for the new file; `-` writes to standard output.")
