@@ -10,6 +10,7 @@ from pathlib import Path
 from godocker.local import data_directory
 from shared import errors
 from shared import settings as settings_module
+from shared.config import loading
 from shared.settings import Settings
 
 
@@ -26,11 +27,11 @@ def check(file: Path | None, data_dir: Path | None) -> Report:
     """Everything that can be told of a configuration by reading it."""
     try:
         data_directory.adopt(data_dir, configured=file is not None)
-        settings = settings_module.load(file)
+        settings = loading.load(file)
     except errors.ConfigurationError as error:
-        return Report(_lines(error), settings_module.remarks())
+        return Report(_lines(error), loading.warnings())
     problems = [*policy_problems(settings), *_secret_problems(settings)]
-    warnings = [*settings_module.remarks(), *_missing_files(settings)]
+    warnings = [*loading.warnings(), *_missing_files(settings)]
     return Report(problems, warnings, sorted(settings.model_fields_set))
 
 

@@ -1,17 +1,13 @@
 """
-Everything that can be configured.
+Every setting, with its type, default and rules.
 
-Sources, the later ones above: defaults, the YAML file named by `GODOCKER_CONFIG` (or `--config`), files called `godocker_<name>`
-in the directory named by `GODOCKER_SECRETS_DIR`, the environment (`GODOCKER_<NAME>`, lists and objects as JSON). Names are those
-of the original GO-Docker where it had them. Built once in each process's main and passed on: nothing else reads the environment.
-
+Settings keep the names of GO-Docker where it had them. `shared.config.loading` reads them, once in each process.
 The comment of a field (`#:`) is its description in docs/settings.md.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,25 +19,15 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
 from shared import errors
-from shared.config import problems, sources, yaml_file
-from shared.config.sources import CONFIG_VARIABLE as CONFIG_VARIABLE
-from shared.config.sources import SECRETS_VARIABLE as SECRETS_VARIABLE
 from shared.units import addresses, durations, sizes, urls
+from shared.wording import model_paths
 
 START_CONCURRENCY = 8  #: starts that a node takes at a time, unless its settings say otherwise
 MOST_IN_BATCH = 10_000  #: tasks of one request, whatever is configured
@@ -65,7 +51,7 @@ def _no_number(fields: Mapping[str, FieldInfo], name: str | None, value: Any) ->
     # Python's bool is an int: `port: true` would be port 1.
     if isinstance(value, bool) and name is not None:
         annotation = fields[name].annotation
-        if yaml_file.takes(annotation, int, float) and not yaml_file.takes(annotation, bool):
+        if model_paths.takes(annotation, int, float) and not model_paths.takes(annotation, bool):
             raise ValueError("must not be true or false")
     return value
 
@@ -174,10 +160,10 @@ class Node(_Part):
         return url
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All settings of all services, checked as a whole."""
 
-    model_config = SettingsConfigDict(env_prefix="GODOCKER_", extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     # --- this installation
     #: name of this installation; versions without identities labelled its containers with it
@@ -439,62 +425,6 @@ class Settings(BaseSettings):
     def docker_nodes(self) -> list[Node]:
         """The configured Docker hosts; where nothing is said of any (`nodes: []` does), the engine of this machine."""
         return self.nodes if "nodes" in self.model_fields_set else [Node(name="localhost")]
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        path = os.environ.get(CONFIG_VARIABLE)
-        file = [InitSettingsSource(settings_cls, dict(yaml_file.read(Path(path)).values))] if path else []
-        secrets = sources.folder_of_secrets(settings_cls)
-        return (init_settings, sources.Environment(settings_cls), *secrets, *file)
-
-
-def load(config: Path | None = None, **overrides: Any) -> Settings:
-    """
-    Read the settings. `config` names the YAML file (default: `GODOCKER_CONFIG`); `overrides` stand above everything.
-
-    Raises `errors.ConfigurationError` with one line per setting that breaks a rule: its name, the rule, the value unless it may
-    be a secret, and where it comes from.
-    """
-    if config is not None:
-        os.environ[CONFIG_VARIABLE] = str(config)
-    folder = os.environ.get(SECRETS_VARIABLE)
-    if folder and not Path(folder).is_dir():
-        raise errors.ConfigurationError(f"{SECRETS_VARIABLE} names {folder}, which is not a directory")
-    path = os.environ.get(CONFIG_VARIABLE)
-    document = yaml_file.read(Path(path), Settings) if path else yaml_file.Document()
-    try:
-        made, found = Settings(**overrides), []
-    except ValidationError as error:
-        made, found = None, error.errors()
-    except SettingsError as error:
-        # What a source of ours raised is its cause.
-        raise errors.ConfigurationError(f"the configuration cannot be used: {error.__cause__ or error}") from None
-    if made is not None and not document.problems:
-        return made
-    environment = {
-        name: value for name, value in os.environ.items() if name.lower().removeprefix("godocker_") not in overrides
-    }
-    raise errors.ConfigurationError(
-        "the configuration cannot be used:\n  " + "\n  ".join(problems.lines(document, found, Settings, environment))
-    )
-
-
-def remarks() -> list[str]:
-    """What is ours by its name in the environment and among the files of secrets, and is not used: one sentence for each."""
-    return sources.remarks(Settings.model_fields, os.environ)
-
-
-def forget_unused() -> None:
-    """Take the variables that `remarks` speaks of out of our environment: what we start says nothing of them again."""
-    for name in sources.unused(Settings.model_fields, os.environ):
-        del os.environ[name]
 
 
 def check_secrets(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from shared.config import yaml_file
 from shared.settings import Settings
 from shared.units import urls
 from shared.units.sizes import GB
+from shared.wording import model_paths
 
 _FULL = 0.2 * GB  #: bytes free under which tasks begin to fail
 _FILLING = 2 * GB
@@ -104,7 +105,7 @@ def holds_secret(file: Path) -> bool:
         values = yaml_file.read(file).values
     except errors.ConfigurationError:
         return True
-    secret = {name for name, one in Settings.model_fields.items() if yaml_file.takes(one.annotation, SecretStr)}
+    secret = {name for name, one in Settings.model_fields.items() if model_paths.takes(one.annotation, SecretStr)}
     address = str(values.get("mongo_url", ""))
     return bool(secret & values.keys()) or urls.shown(address) != address
 

@@ -28,6 +28,7 @@ from godocker.local.data_directory import DataDirectory
 from godocker.local.embedded import servers
 from shared import clock, errors
 from shared import settings as settings_module
+from shared.config import loading
 from shared.runtime import startup
 from shared.settings import Settings
 from shared.store import stores
@@ -66,19 +67,19 @@ class _System:
         self._started: Settings | None = None
 
     def start(self) -> None:
-        given = settings_module.load(self._options.config)
+        given = loading.load(self._options.config)
         executor = environment.choose_executor(self._options.executor, given, os.environ)
         host = self._options.host or given.host
         environment.check_public(executor.name, host, given)
         preflight.check(given, executor)
         os.environ.update(environment.decide(self._options, given, self._directory, executor))
         self._listen(host, given.port if self._options.port is None else self._options.port)
-        settings_module.check_secrets(settings_module.load())
+        settings_module.check_secrets(loading.load())
         _say_remarks(executor)
         open_files.raise_open_files()
 
         self._start_stores(given)
-        settings = settings_module.load()
+        settings = loading.load()
         settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._directory.keep_environment(os.environ)
         asyncio.run(_check_own(settings))

@@ -8,7 +8,7 @@ import socket
 from services.api import app, context
 from shared import errors, settings
 from shared.broker import broker
-from shared.config import live
+from shared.config import live, loading
 from shared.executors import factory
 from shared.http import serving
 from shared.observe import logs
@@ -60,4 +60,4 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
 
 
 if __name__ == "__main__":
-    run(settings.load())
+    run(loading.load())

@@ -7,7 +7,7 @@ import os
 
 from services.files import app, disk_usage, parts
 from shared import errors, settings
-from shared.config import live
+from shared.config import live, loading
 from shared.http import serving
 from shared.observe import logs
 from shared.runtime import lifetime
@@ -49,4 +49,4 @@ async def serve(configured: settings.Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(settings.load())
+    run(loading.load())

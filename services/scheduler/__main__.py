@@ -8,6 +8,7 @@ from services.scheduler import service
 from services.scheduler.policies import registry
 from shared import settings
 from shared.broker.broker import Broker
+from shared.config import loading
 from shared.executors.base import Executor
 from shared.runtime import startup
 from shared.store.stores import Stores
@@ -26,4 +27,4 @@ async def _work(
 
 
 if __name__ == "__main__":
-    run(settings.load())
+    run(loading.load())

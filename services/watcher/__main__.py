@@ -7,6 +7,7 @@ import asyncio
 from services.watcher import service
 from shared import settings
 from shared.broker.broker import Broker
+from shared.config import loading
 from shared.executors.base import Executor
 from shared.runtime import startup
 from shared.store.stores import Stores
@@ -24,4 +25,4 @@ async def _work(
 
 
 if __name__ == "__main__":
-    run(settings.load())
+    run(loading.load())

@@ -10,8 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from shared import errors
-from shared import settings as settings_module
-from shared.config import reloads
+from shared.config import loading, reloads
 from shared.observe import logs
 from shared.settings import Settings
 
@@ -38,7 +37,7 @@ LIVE = frozenset(
 class Live:
     """The settings of one running service."""
 
-    def __init__(self, settings: Settings, read: Callable[[], Settings] = settings_module.load) -> None:
+    def __init__(self, settings: Settings, read: Callable[[], Settings] = loading.load) -> None:
         """`settings` is what every part of the service holds; `read` reads them anew."""
         self._settings = settings
         self._read = read

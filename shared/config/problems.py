@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from shared.config import sources, yaml_file
+from shared.config import sources
 from shared.config.yaml_file import Document, Place
-from shared.wording import texts, validation
+from shared.wording import model_paths, texts, validation
 
 _LONGEST = 60  #: characters of a value that is shown
 _UNSHOWN = ("password", "passphrase", "secret", "key", "token", "url")  #: parts of names whose values may be secrets
@@ -57,7 +57,7 @@ def _not(name: str, value: Any, within: type[BaseModel]) -> str:
     """The value, as the end of a sentence; empty where it may be a secret, or is long."""
     last = name.rpartition(".")[2]
     top = within.model_fields.get(name.partition(".")[0])
-    secret = top is None or yaml_file.takes(top.annotation, SecretStr) or any(part in last for part in _UNSHOWN)
+    secret = top is None or model_paths.takes(top.annotation, SecretStr) or any(part in last for part in _UNSHOWN)
     if secret or isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     text = texts.printable(json.dumps(value, ensure_ascii=False), keep="")

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSo
 
 from shared import errors
 from shared.config import yaml_file
-from shared.wording import suggestions
+from shared.wording import model_paths, suggestions
 
 PREFIX = "GODOCKER_"
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
@@ -55,12 +55,12 @@ def is_link(field: FieldInfo, value: object) -> bool:
     return (
         isinstance(value, str)
         and _ADDRESS.match(value) is not None
-        and yaml_file.takes(field.annotation, int)
-        and not yaml_file.takes(field.annotation, str)
+        and model_paths.takes(field.annotation, int)
+        and not model_paths.takes(field.annotation, str)
     )
 
 
-def remarks(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> list[str]:
+def warnings(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> list[str]:
     """
     One sentence for each variable and file of secrets that is ours by its name and is not used. They are no reason to refuse the
     start: the environment belongs to others, too.
@@ -84,7 +84,7 @@ def remarks(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> 
 
 
 def unused(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> list[str]:
-    """The variables that `remarks` speaks of."""
+    """The variables that `warnings` names."""
     links = [
         name
         for name, value in environment.items()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import SecretStr
@@ -134,16 +134,7 @@ class _Walk:
         if self._within is None:
             return True
         taken, annotation = model_paths.follow(self._within, path)
-        return len(taken) < len(path) or takes(annotation, str, Path, SecretStr)
+        return len(taken) < len(path) or model_paths.takes(annotation, str, Path, SecretStr)
 
     def _complain(self, path: Place, rule: str) -> None:
         self.problems.append(FieldError(".".join(map(str, path)), rule))
-
-
-def takes(annotation: Any, *kinds: type) -> bool:
-    """Whether a value of this annotation may be of one of the kinds."""
-    if annotation in kinds:
-        return True
-    if get_origin(annotation) is None:
-        return False
-    return any(takes(one, *kinds) or type(one) in kinds for one in get_args(annotation))

@@ -39,6 +39,15 @@ def fields_of(annotation: Any) -> dict[str, Any]:
     }
 
 
+def takes(annotation: Any, *kinds: type) -> bool:
+    """Return whether a value of this annotation may be of one of `kinds`."""
+    if annotation in kinds:
+        return True
+    if get_origin(annotation) is None:
+        return False
+    return any(takes(one, *kinds) or type(one) in kinds for one in get_args(annotation))
+
+
 def _step(annotation: Any, step: str | int) -> Any:
     for branch in _branches(annotation):
         if isinstance(step, int) and get_origin(branch) in (list, Sequence) and get_args(branch):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from godocker.local import data_directory
-from shared import settings as settings_module
+from shared.config import loading
 from shared.settings import Settings
 from shared.wording import texts
 
@@ -37,9 +37,9 @@ def load(config: Path | None, data_dir: Path | None) -> Settings:
 def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
     """The settings of the system that is meant, and a few words that tell which one it is. Raises `errors.ConfigurationError`."""
     adopted = data_directory.adopt(data_dir, configured=config is not None)
-    settings = settings_module.load(config)
+    settings = loading.load(config)
     warn()
-    file = os.environ.get(settings_module.CONFIG_VARIABLE)
+    file = os.environ.get(loading.CONFIG_VARIABLE)
     if adopted is not None:
         return settings, str(adopted)
     return settings, f"the configuration {file}" if file else "the default settings"
@@ -47,6 +47,6 @@ def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
 
 def warn() -> None:
     """Print what of the environment looks like a setting and is none; whatever this process starts says nothing of it again."""
-    for remark in settings_module.remarks():
-        print(f"godocker: warning: {texts.printable(remark)}", file=sys.stderr)
-    settings_module.forget_unused()
+    for warning in loading.warnings():
+        print(f"godocker: warning: {texts.printable(warning)}", file=sys.stderr)
+    loading.forget_unused()

@@ -14,7 +14,7 @@ from godocker.checks import findings, hosts, machine, stores
 from godocker.checks.findings import State
 from godocker.commands.common import options, tables
 from godocker.local import readiness
-from shared import settings as settings_module
+from shared.config import loading
 from shared.settings import Settings
 
 _COLOURS = {State.WELL: "green", State.WARNING: "yellow", State.BAD: "bold red"}
@@ -58,7 +58,7 @@ async def _look(settings: Settings) -> list[findings.Finding]:
         asyncio.to_thread(hosts.look, settings, added),
         asyncio.to_thread(_services, settings),
     )
-    config = os.environ.get(settings_module.CONFIG_VARIABLE)
+    config = os.environ.get(loading.CONFIG_VARIABLE)
     files = [settings.data_dir / "secrets.json", settings.data_dir / "run" / "environment.json"]
     if config:
         files.append(Path(config))

@@ -22,8 +22,8 @@ from fastapi import FastAPI
 from pymongo import monitoring
 
 from services.api import app, context
-from shared import settings
 from shared.broker import broker
+from shared.config import loading
 from shared.executors.base import Feature
 from shared.settings import Settings
 from shared.store import stores
@@ -81,7 +81,7 @@ def live(application: FastAPI, configured: Settings, template: str, number: int)
 
 
 def main() -> None:
-    application, configured, template = app.document(), settings.load(), sys.stdin.read()
+    application, configured, template = app.document(), loading.load(), sys.stdin.read()
     for number in range(1, MOST):
         ended = live(application, configured, template, number)
         if not os.WIFSIGNALED(ended):

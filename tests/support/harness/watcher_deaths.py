@@ -15,7 +15,7 @@ from typing import Any
 from pymongo import monitoring
 
 from services.watcher import __main__ as watcher
-from shared import settings
+from shared.config import loading
 
 
 class Moment(StrEnum):
@@ -65,4 +65,4 @@ def _word(name: str, command: Mapping[str, Any]) -> Moment | None:
 
 if __name__ == "__main__":
     monitoring.register(Death(Moment(sys.argv[1])))
-    watcher.run(settings.load())
+    watcher.run(loading.load())

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from godocker import cli, reference, shipped
 from godocker.local import data_directory
 from godocker.local.embedded import programs
-from shared import errors, settings
+from shared import errors
+from shared.config import loading
 from shared.config.live import LIVE
 from shared.settings import Settings
 
@@ -27,7 +28,7 @@ GOOD = "0123456789abcdef0123456789abcdef"
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("GODOCKER_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv(settings.CONFIG_VARIABLE, "")
+    monkeypatch.setenv(loading.CONFIG_VARIABLE, "")
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pymongo import errors as driver_errors
 
-from shared import errors, settings
-from shared.config import problems, yaml_file
+from shared import errors
+from shared.config import loading, problems, yaml_file
 from shared.settings import Settings
 from shared.store import connection
 from shared.units import urls
@@ -20,7 +20,7 @@ from shared.units import urls
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GODOCKER_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv(settings.CONFIG_VARIABLE, "")
+    monkeypatch.setenv(loading.CONFIG_VARIABLE, "")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 def refusal(config: Path | None = None, **overrides: Any) -> list[str]:
     with pytest.raises(errors.ConfigurationError) as caught:
-        settings.load(config, **overrides)
+        loading.load(config, **overrides)
     first, *lines = str(caught.value).split("\n  ")
     return lines or [first]
 
@@ -49,11 +49,11 @@ def test_an_address_of_a_container_link_is_no_port_and_is_told_once(name: str, m
     monkeypatch.setenv(variable, "tcp://10.0.0.5:6543")
     monkeypatch.setenv("GODOCKER_PORT_6543_TCP_ADDR", "10.0.0.5")
     monkeypatch.setenv("GODOCKER_SERVICE_HOST", "10.0.0.5")
-    loaded = settings.load()
+    loaded = loading.load()
     assert getattr(loaded, name) == Settings.model_fields[name].default
     assert name not in loaded.model_fields_set
-    (remark,) = settings.remarks()
-    assert remark.startswith(f"{variable}=tcp://10.0.0.5:6543 is ignored")
+    (warning,) = loading.warnings()
+    assert warning.startswith(f"{variable}=tcp://10.0.0.5:6543 is ignored")
 
 
 @pytest.mark.parametrize(
@@ -79,18 +79,18 @@ def test_a_value_of_the_environment_is_refused_with_its_variable(
 
 def test_an_unknown_variable_is_named_with_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_POLL_SECOND", "3")
-    settings.load()
-    assert settings.remarks() == [
+    loading.load()
+    assert loading.warnings() == [
         "GODOCKER_POLL_SECOND is not a setting and is ignored; did you mean GODOCKER_POLL_SECONDS?"
     ]
 
 
 def test_variables_of_tasks_and_tests_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_TEST_REQUIRE", "docker")
-    assert settings.remarks() == []
+    assert loading.warnings() == []
     for name in ("JID", "PWD", "TASK_ID", "WHATEVER"):
         monkeypatch.setenv(f"GODOCKER_{name}", "1")
-    assert settings.remarks() == []
+    assert loading.warnings() == []
 
 
 # --- files of secrets -------------------------------------------------------------------
@@ -100,14 +100,14 @@ def test_variables_of_tasks_and_tests_are_none_of_our_business(monkeypatch: pyte
 def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "secrets"
     folder.mkdir()
-    monkeypatch.setenv(settings.SECRETS_VARIABLE, str(folder))
+    monkeypatch.setenv(loading.SECRETS_VARIABLE, str(folder))
     return folder
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n"])
 def test_a_secret_keeps_its_spaces_and_loses_its_line_ends(secrets: Path, end: str) -> None:
     (secrets / "godocker_redis_password").write_bytes(f" a b\t {end}".encode())
-    password = settings.load().redis_password
+    password = loading.load().redis_password
     assert password is not None
     assert password.get_secret_value() == " a b\t "
 
@@ -115,9 +115,9 @@ def test_a_secret_keeps_its_spaces_and_loses_its_line_ends(secrets: Path, end: s
 def test_an_unknown_file_of_secrets_is_named_with_the_nearest_known_one(secrets: Path) -> None:
     (secrets / "godocker_redis_pasword").write_text("x")
     (secrets / "grafana_password").write_text("not ours")
-    (remark,) = settings.remarks()
-    assert remark.startswith(f"{secrets}/godocker_redis_pasword is not a setting")
-    assert remark.endswith("did you mean godocker_redis_password?")
+    (warning,) = loading.warnings()
+    assert warning.startswith(f"{secrets}/godocker_redis_pasword is not a setting")
+    assert warning.endswith("did you mean godocker_redis_password?")
 
 
 def test_a_refused_file_of_secrets_is_named_and_not_shown(secrets: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_value_is_taken_as_it_is_written(file: Path, text: str, name: str, val
     if "&" in text:
         assert yaml_file.read(_written(file, text)).values[name] == [{"name": "n"}]
         return
-    assert getattr(settings.load(_written(file, text)), name) == value
+    assert getattr(loading.load(_written(file, text)), name) == value
 
 
 def test_all_that_is_wrong_with_a_file_is_told_at_once(file: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared import errors, settings
+from shared.config import loading
 
 GOOD = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -19,7 +20,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GODOCKER_") and "TEST" not in name]:
         monkeypatch.delenv(name)
     # `load` writes it: set first, so that it is taken back whatever the test does.
-    monkeypatch.setenv(settings.CONFIG_VARIABLE, "")
+    monkeypatch.setenv(loading.CONFIG_VARIABLE, "")
 
 
 def config(folder: Path, text: str) -> Path:
@@ -30,7 +31,7 @@ def config(folder: Path, text: str) -> Path:
 
 def refusal(config: Path | None = None, **overrides: Any) -> str:
     with pytest.raises(errors.ConfigurationError) as caught:
-        settings.load(config, **overrides)
+        loading.load(config, **overrides)
     return str(caught.value)
 
 
@@ -38,7 +39,7 @@ def refusal(config: Path | None = None, **overrides: Any) -> str:
 
 
 def test_without_file_and_environment_there_are_defaults() -> None:
-    loaded = settings.load()
+    loaded = loading.load()
     assert (loaded.mongo_db, loaded.session_timeout, loaded.defaults_cpu) == ("godocker", 172800, 1)
     assert [node.name for node in loaded.docker_nodes] == ["localhost"]
 
@@ -49,18 +50,18 @@ def test_the_environment_stands_above_the_file_and_arguments_above_both(
     file = config(tmp_path, "redis_host: from-file\nmongo_db: from-file\nport: 1111\n")
     monkeypatch.setenv("GODOCKER_MONGO_DB", "from-environment")
     monkeypatch.setenv("GODOCKER_PORT", "2222")
-    loaded = settings.load(file, port=3333)
+    loaded = loading.load(file, port=3333)
     assert (loaded.redis_host, loaded.mongo_db, loaded.port) == ("from-file", "from-environment", 3333)
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_CONFIG", str(config(tmp_path, "redis_prefix: named\n")))
-    assert settings.load().redis_prefix == "named"
+    assert loading.load().redis_prefix == "named"
 
 
 def test_lists_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_VOLUMES", '[{"name": "home", "acl": "rw"}]')
-    assert settings.load().volumes[0].target == "/mnt/home"
+    assert loading.load().volumes[0].target == "/mnt/home"
 
 
 def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
@@ -71,9 +72,9 @@ def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
     (secrets / "godocker_redis_password").write_text("of the directory\n")
     (secrets / "godocker_prometheus_key").write_text("of the directory\n")
     (secrets / "somebody_else").write_text("not ours\n")
-    monkeypatch.setenv(settings.SECRETS_VARIABLE, str(secrets))
+    monkeypatch.setenv(loading.SECRETS_VARIABLE, str(secrets))
     monkeypatch.setenv("GODOCKER_PROMETHEUS_KEY", "of the environment")
-    loaded = settings.load(config(tmp_path, "redis_password: of the file"))
+    loaded = loading.load(config(tmp_path, "redis_password: of the file"))
     assert loaded.redis_password is not None
     assert loaded.redis_password.get_secret_value() == "of the directory"
     assert loaded.prometheus_key is not None
@@ -81,7 +82,7 @@ def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
 
 
 def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(settings.SECRETS_VARIABLE, str(tmp_path / "missing"))
+    monkeypatch.setenv(loading.SECRETS_VARIABLE, str(tmp_path / "missing"))
     assert "missing" in refusal()
 
 
@@ -105,7 +106,7 @@ def test_a_file_that_holds_no_names_is_refused(tmp_path: Path, text: str) -> Non
 
 
 def test_an_empty_file_is_no_configuration_and_fine(tmp_path: Path) -> None:
-    assert settings.load(config(tmp_path, "")).port == 6543
+    assert loading.load(config(tmp_path, "")).port == 6543
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_a_secret_is_never_part_of_what_is_said(tmp_path: Path) -> None:
 
 
 def test_a_secret_does_not_show_where_settings_are_printed() -> None:
-    loaded = settings.load(secret_passphrase=GOOD)
+    loaded = loading.load(secret_passphrase=GOOD)
     assert GOOD not in repr(loaded)
     assert GOOD not in loaded.model_dump_json()
 
@@ -221,7 +222,7 @@ def test_a_mount_does_not_end_in_a_newline() -> None:
 
 
 def test_two_different_long_secrets_are_accepted() -> None:
-    settings.check_secrets(settings.load(secret_passphrase=GOOD, shared_secret_passphrase=OTHER))
+    settings.check_secrets(loading.load(secret_passphrase=GOOD, shared_secret_passphrase=OTHER))
 
 
 @pytest.mark.parametrize("name", ["secret_passphrase", "shared_secret_passphrase"])
@@ -239,7 +240,7 @@ def test_two_different_long_secrets_are_accepted() -> None:
 def test_a_weak_secret_stops_the_start_and_is_named(name: str, value: str, problem: str) -> None:
     values = {"secret_passphrase": GOOD, "shared_secret_passphrase": OTHER, name: value}
     with pytest.raises(errors.ConfigurationError) as caught:
-        settings.check_secrets(settings.load(None, **values))
+        settings.check_secrets(loading.load(None, **values))
     message = str(caught.value)
     assert message.startswith(f"{name} {problem}")
     assert f"GODOCKER_{name.upper()}" in message
@@ -248,4 +249,4 @@ def test_a_weak_secret_stops_the_start_and_is_named(name: str, value: str, probl
 
 def test_equal_secrets_stop_the_start() -> None:
     with pytest.raises(errors.ConfigurationError, match="must differ"):
-        settings.check_secrets(settings.load(secret_passphrase=GOOD, shared_secret_passphrase=GOOD))
+        settings.check_secrets(loading.load(secret_passphrase=GOOD, shared_secret_passphrase=GOOD))

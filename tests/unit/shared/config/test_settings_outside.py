@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared import errors, settings
+from shared.config import loading
 from shared.settings import Settings
 
 LDAP: dict[str, Any] = {"auth_policy": "ldap", "ldap_host": "ldap.lab.test", "ldap_dn": "dc=lab,dc=test"}
@@ -14,7 +15,7 @@ MAIL: dict[str, Any] = {"smtp_host": "mail.lab.test", "mail_from": "godocker@lab
 
 
 def test_a_directory_and_a_mail_server_need_little_to_be_told() -> None:
-    configured = settings.load(**LDAP, **MAIL)
+    configured = loading.load(**LDAP, **MAIL)
     assert (configured.ldap_tls, configured.smtp_tls) == ("starttls", "starttls")
     assert configured.ldap_fields == settings.LdapFields(uid="uidNumber")
 
@@ -38,7 +39,7 @@ def test_settings_that_do_not_fit_together_are_refused_with_what_is_missing(
     values: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(errors.ConfigurationError, match="cannot be used") as caught:
-        settings.load(**values)
+        loading.load(**values)
     assert problem in str(caught.value)
 
 
