@@ -20,7 +20,7 @@ from services.scheduler.placement.node_state import Allocation
 from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.policies import registry, usage_view
 from services.scheduler.queue.book import Book
-from services.scheduler.why_pending.refresh import Verdicts
+from services.scheduler.why_pending.refresh import ShapeReasons
 from shared.executors.base import NodeReport
 from shared.models.usage_sums import Priorities, UsageSum
 from shared.models.work import Pending
@@ -141,7 +141,7 @@ def _passes(bench: Bench, name: str, book: Book, cluster: Cluster) -> tuple[_Tim
         plan = planning.plan(
             turns, nodes, limit=cycle.PLACEMENTS, terms=Terms(rules=Rules(_NOW, last=plan.reservation))
         )
-        Verdicts().find(plan.unplaced, nodes, now=0.0, reservation=plan.reservation)
+        ShapeReasons().refresh(plan.unplaced, nodes, now=0.0, reservation=plan.reservation)
         times.cpu.append(time.process_time() - cpu)
         times.seconds.append(time.perf_counter() - began)
     return times, plan

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from services.scheduler.placement.node_state import Allocation, NodeState
+from services.scheduler.placement.node_state import IN_MAINTENANCE, Allocation, NodeState
 from services.scheduler.start.installation_errors import Ailments
 from shared import clock
 from shared.executors.base import NodeReport
 from shared.models.work import Placed
 from shared.store.system import maintenance
 from shared.units import durations
-
-IN_MAINTENANCE = "in maintenance"  #: why a node is not ready
 
 
 class Cluster:

@@ -18,7 +18,7 @@ from services.scheduler.policies.base import Policy
 from services.scheduler.policies.usage_cache import Shares
 from services.scheduler.queue.book import Book
 from services.scheduler.start.dispatch import Dispatcher
-from services.scheduler.why_pending.refresh import Verdicts
+from services.scheduler.why_pending.refresh import ShapeReasons
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
@@ -57,7 +57,7 @@ class Cycle:
         self._dispatcher = dispatcher
         self._policy = policy
         self._shares = shares
-        self._verdicts = Verdicts()
+        self._shape_reasons = ShapeReasons()
         self._losses: Counter[int] = Counter()  # placements in a row that were not written, by task
         #: The node that is kept for the head of the queue, as the last pass left it.
         self.reservation: Reservation | None = None
@@ -72,7 +72,7 @@ class Cycle:
         await self._take_released()
         nodes = self._cluster.snapshot()
         plan = self._plan(nodes)
-        reasons, unexplained = self._verdicts.find(
+        reasons, unexplained = self._shape_reasons.refresh(
             plan.unplaced, nodes, now=began, reservation=plan.reservation, all_were_offered=not plan.full
         )
         won = await self._commit(plan.placements, epoch)
@@ -91,9 +91,9 @@ class Cycle:
         return more or plan.full or unexplained or self._is_room_back(plan.placements, won)
 
     @property
-    def waiting(self) -> Collection[str]:
-        """The shapes that were offered to the nodes in vain."""
-        return self._verdicts.waiting.keys()
+    def unplaced_shapes(self) -> Collection[str]:
+        """The shapes that were offered to the nodes and found no room."""
+        return self._shape_reasons.explained.keys()
 
     async def read_queue(self) -> bool:
         """Enter what the queue names into the book. True if the queue may hold more."""
@@ -221,7 +221,7 @@ class Cycle:
         verdicts = [Verdict(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
         tasks = [placed.task for placed in placements]
         concerned = {name for task in tasks for name in verdict_ids(task.shape, task.user, task.project, task.parent)}
-        gone = concerned - reasons.keys() - self._verdicts.waiting.keys()
+        gone = concerned - reasons.keys() - self._shape_reasons.explained.keys()
         if verdicts or gone:
             await self._stores.verdicts.put(verdicts, placed=gone)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from services.scheduler.cluster import IN_MAINTENANCE, Cluster
+from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
 from services.scheduler.owners import Owners
-from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.node_state import IN_MAINTENANCE, NodeState
 from services.scheduler.queue.book import Book
 from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import counts
 from shared import clock
 from shared.executors.base import NodeReport
+from shared.models.pending_reason import PendingReason
+from shared.models.work import Pending
 from shared.observe import metrics
 from shared.store.system.census import CensusStore
 
@@ -50,26 +52,29 @@ class Census:
         """Count everything. Raises `errors.StoreUnavailable`; what needs no store is counted then as well."""
         nodes = self._cluster.snapshot()
         _show_nodes(nodes, self._cluster.reports, self._cluster.ailing)
-        self._show_waiting(nodes)
+        self._show_pending(nodes)
         for status, count in (await self._store.active()).items():
             metrics.TASKS.labels(status).set(count)
         owed = await self._store.owed()
         metrics.OUTBOX.set(owed.mails)
         metrics.OUTBOX_OLDEST.set(_age(owed.since))
 
-    def _show_waiting(self, nodes: Sequence[NodeState]) -> None:
-        found = counts.sort(
+    def _show_pending(self, nodes: Sequence[NodeState]) -> None:
+        pending = counts.count(
             self._book,
             nodes,
-            refused=self._cycle.waiting,
+            unplaced=self._cycle.unplaced_shapes,
             placed=self._cluster.children(self._book.limits),
-            is_held=self._quotas.is_held,
-            is_shut_out=self._owners.is_held,
+            hold=self._hold,
             reservation=self._cycle.reservation,
         )
-        for wait, waiting in found.items():
-            metrics.PENDING.labels(wait).set(waiting.count)
-            metrics.OLDEST_PENDING.labels(wait).set(_age(waiting.since))
+        for reason, count in pending.items():
+            metrics.PENDING.labels(reason).set(count.tasks)
+            metrics.OLDEST_PENDING.labels(reason).set(_age(count.since))
+
+    def _hold(self, task: Pending) -> PendingReason | None:
+        owner = self._owners.why(task)
+        return owner.code if owner is not None else self._quotas.reason(task)
 
 
 def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport], ailing: Collection[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from shared.models.pending_reason import PendingReason
 from shared.models.project import DEFAULT
 from shared.models.user import User
 from shared.models.work import Pending
@@ -17,7 +18,7 @@ Owner = tuple[str, str]  #: a user and a project
 class Hold:
     """Why, by a code for programs and in words, and what would end it."""
 
-    code: str
+    code: PendingReason
     text: str
     unblock: str
 
@@ -71,10 +72,16 @@ class Owners:
 
 def _shut_out(user: User) -> Hold:
     if user.deleting:
-        return Hold("user_deleted", f"{user.id} is being deleted: nothing of theirs is started", "nothing: it is ended")
-    return Hold("user_disabled", f"{user.id} is disabled: nothing of theirs is started", f"{user.id} is enabled")
+        return Hold(
+            PendingReason.USER_DELETED,
+            f"{user.id} is being deleted: nothing of theirs is started",
+            "nothing: it is ended",
+        )
+    return Hold(
+        PendingReason.USER_DISABLED, f"{user.id} is disabled: nothing of theirs is started", f"{user.id} is enabled"
+    )
 
 
 def _left(user: str, project: str) -> Hold:
     text = f"{user} is no longer in the project {project}: nothing of theirs is started in it"
-    return Hold("not_in_project", text, f"{user} is taken into {project} again")
+    return Hold(PendingReason.NOT_IN_PROJECT, text, f"{user} is taken into {project} again")

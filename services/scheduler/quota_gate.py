@@ -10,7 +10,8 @@ import structlog
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models import transitions
-from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses
+from shared.models.pending_reason import PendingReason
+from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
 from shared.models.transitions import Transition
 from shared.models.work import Pending
 from shared.observe import metrics
@@ -21,6 +22,8 @@ from shared.units.sizes import GB
 log = structlog.get_logger(__name__)
 
 HOLD = 2.0  #: seconds in which nothing is offered that a quota had no room for
+
+QUOTA_REASONS = {ScopeKind.USER: PendingReason.USER_QUOTA, ScopeKind.PROJECT: PendingReason.PROJECT_QUOTA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,10 @@ class QuotaGate:
         need = need_of(task)
         held = [self._held[scope] for scope in scopes_of(task.user, task.project) if scope in self._held]
         return [full.excess for found in held for full in found.values() if full.excess.concerns(need)]
+
+    def reason(self, task: Pending) -> PendingReason | None:
+        """Return the reason of the first quota that holds `task`; None if none does."""
+        return next((QUOTA_REASONS[excess.scope.kind] for excess in self.excesses_of(task)), None)
 
     @property
     def held(self) -> Mapping[Scope, str]:

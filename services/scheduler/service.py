@@ -25,7 +25,7 @@ from services.scheduler.start.installation_errors import Ailments
 from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
-from services.scheduler.why_pending.explainer import Situations
+from services.scheduler.why_pending.explainer import Explainer
 from shared import clock, errors
 from shared.auth import service_tokens
 from shared.broker import broker as hints
@@ -89,24 +89,23 @@ class SchedulerService:
         self._census = Census(
             census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas, self._dispatcher.owners
         )
-
-        self._situations = Situations(
+        self._explainer = Explainer(
             settings,
             stores,
             self._book,
             self._cluster,
-            self._cycle,
             self._policy,
             self._shares,
             self._dispatcher.quotas,
             self._dispatcher.owners,
+            reservation=lambda: self._cycle.reservation,
             leads=lambda: self._has_taken_over,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`."""
         key = service_tokens.key(self._settings.secret_passphrase.get_secret_value())
-        routes = explain_routes.routes(self._situations, key=key)
+        routes = explain_routes.routes(self._explainer, key=key)
         app = serving.health_app("scheduler", self.checks(), routes, leads=lambda: self._has_taken_over)
         host, port = self._settings.internal_host, self._settings.scheduler_port
         listening = serving.bind(host, port)

@@ -11,10 +11,11 @@ import structlog
 from services.scheduler.arrays_and_dependencies import Relations
 from services.scheduler.cluster import Cluster
 from services.scheduler.queue.book import Book
-from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
+from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models import transitions
+from shared.models.pending_reason import PendingReason
 from shared.models.transitions import Transition
 from shared.models.work import Pending
 from shared.observe import metrics
@@ -67,30 +68,30 @@ class Unplaceable:
         # A node that was never seen may be large enough for anything: nothing is counted, and nothing forgotten.
         if after is None or not leads() or not nodes or not all(node.seen for node in nodes):
             return set()
-        found = await self._judge(Explainer(nodes))
+        reasons = await self._find_unplaceable(NodeReasons(nodes))
         if not leads():
             return set()
         now = clock.now()
-        since = await self._stores.unplaceable.note(found.keys(), now=now, gap=GAP)
+        since = await self._stores.unplaceable.note(reasons.keys(), now=now, gap=GAP)
         due = [
             task
             for task in self._waiting()
-            if task.shape in found and now - max(since.get(task.shape, now), task.queued_at) >= after
+            if task.shape in reasons and now - max(since.get(task.shape, now), task.queued_at) >= after
         ]
-        return await self._end(due, found, after, now)
+        return await self._end(due, reasons, after, now)
 
-    async def _judge(self, explainer: Explainer) -> dict[str, str]:
-        """By shape, why no node could ever take it."""
+    async def _find_unplaceable(self, nodes: NodeReasons) -> dict[str, str]:
+        """Return, by shape, the sentence that says why no node could ever take it."""
         one_of = {task.shape: task for task in self._waiting()}
-        found: dict[str, str] = {}
+        reasons: dict[str, str] = {}
         for number, shape in enumerate(sorted(one_of)):
-            if len(found) == MOST:
+            if len(reasons) == MOST:
                 break
-            if explainer.outcome(one_of[shape]) is Outcome.NEVER:
-                found[shape] = explainer.explain(one_of[shape])
+            if nodes.reason(one_of[shape]) is PendingReason.NEVER:
+                reasons[shape] = nodes.sentence(one_of[shape])
             if number % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-        return found
+        return reasons
 
     def _waiting(self) -> Iterator[Pending]:
         """All in the book that would be placed, now or later."""

@@ -129,10 +129,12 @@ RELEASED = Counter(
 
 # --- the system as a whole
 TASKS = Gauge("godocker_tasks", f"Tasks that are not over, by status{_TRUTH}", ["status"], registry=SYSTEM)
-PENDING = Gauge("godocker_tasks_pending", f"Pending tasks, by why they wait{_TRUTH}", ["reason"], registry=SYSTEM)
+PENDING = Gauge(
+    "godocker_tasks_pending", f"Pending tasks, by pending reason as in the API{_TRUTH}", ["reason"], registry=SYSTEM
+)
 OLDEST_PENDING = Gauge(
     "godocker_oldest_pending_seconds",
-    f"For how long the oldest pending task has waited, by why it does{_TRUTH}",
+    f"Age of the oldest pending task, by pending reason as in the API{_TRUTH}",
     ["reason"],
     registry=SYSTEM,
 )

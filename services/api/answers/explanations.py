@@ -8,9 +8,10 @@ from typing import Any
 from services.api.answers import capped, last_lines
 from services.api.context import Context
 from services.api.wire import task as wire
-from services.api.wire.explanation import Verdict
+from services.api.wire.explanation import StateCode, Verdict
 from shared import clock, errors
 from shared.lifecycle import ENDED, PLACED, WAITING, Intent, TaskStatus
+from shared.models.pending_reason import PendingReason
 from shared.models.task import Task
 from shared.store.tasks import work
 
@@ -52,7 +53,7 @@ async def _limited(here: Context, task: Task) -> list[dict[str, Any]]:
     if task.placement is None or task.status not in PLACED:
         return []
     nodes = [node for node in await here.nodes.get() if node.id == task.placement.node]
-    return [{"code": "limited", "text": text} for node in nodes if (text := capped.sentence(task, node))]
+    return [{"code": StateCode.LIMITED, "text": text} for node in nodes if (text := capped.sentence(task, node))]
 
 
 async def _over(here: Context, task: Task, now: float) -> dict[str, Any]:
@@ -62,7 +63,7 @@ async def _over(here: Context, task: Task, now: float) -> dict[str, Any]:
         "id": task.id,
         "status": wire.status(task, verdict=None)["primary"],
         "verdict": Verdict.OVER,
-        "reasons": [{"code": task.ending or "over", "text": "; ".join(said)}],
+        "reasons": [{"code": task.ending or StateCode.OVER, "text": "; ".join(said)}],
         "exitcode": task.exit_code,
         "judged_at": now,
         "age": 0.0,
@@ -92,9 +93,9 @@ async def _asked(here: Context, task: Task) -> dict[str, Any] | None:
     except errors.SchedulerUnavailable as error:
         # What the last one wrote down is older, and better than nothing.
         verdict = (await here.verdicts([task])).get(task.id)
-        reasons = [{"code": "no_scheduler", "text": str(error), "unblock": "a scheduler takes the lead"}]
+        reasons = [{"code": PendingReason.NO_SCHEDULER, "text": str(error), "unblock": "a scheduler takes the lead"}]
         if verdict is not None:
-            reasons.append({"code": "last_verdict", "text": verdict.reason})
+            reasons.append({"code": PendingReason.LAST_VERDICT, "text": verdict.reason})
         return {
             "status": "pending",
             "verdict": Verdict.WAITING,
@@ -124,16 +125,19 @@ async def _kill(here: Context, task: Task) -> dict[str, Any]:
     unblock = "a watcher records its end, within seconds"
     if task.member is not None and not await here.stores.views.is_stored(task.id):
         unblock = f"its turn in array {task.member.parent} comes: it ends then"
-    return {"code": "kill_requested", "text": "it is to be killed, and is not started any more", "unblock": unblock}
+    text = "it is to be killed, and is not started any more"
+    return {"code": PendingReason.KILL_REQUESTED, "text": text, "unblock": unblock}
 
 
 def _reason(task: Task, text: str) -> dict[str, Any]:
     if _runs(task):
-        return {"code": "running", "text": text}
+        return {"code": StateCode.RUNNING, "text": text}
     match task.status:
         case TaskStatus.PENDING:
             # Those that are stored are known to the scheduler.
-            return {"code": "not_made", "text": text, "unblock": "the children before it in its array are placed"}
+            unblock = "the children before it in its array are placed"
+            return {"code": PendingReason.NOT_MADE, "text": text, "unblock": unblock}
         case TaskStatus.CREATED:
-            return {"code": "held_by_owner", "text": text, "unblock": f"GET /api/1.0/task/{task.id}/pending"}
-    return {"code": task.status.value, "text": text}
+            unblock = f"GET /api/1.0/task/{task.id}/pending"
+            return {"code": PendingReason.HELD_BY_OWNER, "text": text, "unblock": unblock}
+    return {"code": StateCode(task.status), "text": text}

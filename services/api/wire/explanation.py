@@ -10,6 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from services.api.wire.answers import Warnings
 from services.api.wire.fields import without_default
+from shared.lifecycle import Ending
+from shared.models.pending_reason import PendingReason
 
 
 class Verdict(StrEnum):
@@ -19,6 +21,15 @@ class Verdict(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
+    OVER = "over"
+
+
+class StateCode(StrEnum):
+    """Code of a task that is not pending, and of one that is over without a recorded ending."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    LIMITED = "limited"  #: its node's engine has fewer resources than its limits say
     OVER = "over"
 
 
@@ -42,7 +53,7 @@ class ReasonOut(BaseModel):
         },
     )
 
-    code: str = Field(description="Stable name of the reason, for programs")
+    code: PendingReason | StateCode | Ending = Field(description="Stable name of the reason, for programs")
     text: str = Field(description="Reason, as a sentence")
     need: float | None = Field(None, description="Amount that the task needs, in `unit`")
     have: float | None = Field(None, description="Amount that is free, in `unit`")

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.placement.labels import Condition, conditions, matches
-from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.node_state import IN_MAINTENANCE, NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
+from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 from shared.units.sizes import GB
-
-
-class Code(StrEnum):
-    """Why a node does not take a task."""
-
-    NOT_READY = "not_ready"
-    MAINTENANCE = "maintenance"
-    AVOIDED = "avoided"
-    LABEL = "label"
-    CPU = "cpu"
-    MEMORY = "memory"
-    GPUS = "gpus"
-    PORTS = "ports"
-    RESERVED = "reserved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +19,7 @@ class Reason:
     nothing on this node would.
     """
 
-    code: Code
+    code: PendingReason
     text: str
     need: float | None = None
     have: float | None = None
@@ -84,31 +69,33 @@ def why_not(task: Pending, node: NodeState, reservation: Reservation | None = No
     found = []
     if not node.ready and node.reason == IN_MAINTENANCE:
         unblock = f"the maintenance of {name} ends"
-        found.append(Reason(Code.MAINTENANCE, f"{name} is not ready ({IN_MAINTENANCE})", unblock=unblock))
+        found.append(Reason(PendingReason.MAINTENANCE, f"{name} is not ready ({IN_MAINTENANCE})", unblock=unblock))
     elif not node.ready:
         text = f"{name} is not ready ({node.reason or 'it does not answer'})"
-        found.append(Reason(Code.NOT_READY, text, unblock=f"{name} is ready again"))
+        found.append(Reason(PendingReason.NOT_READY, text, unblock=f"{name} is ready again"))
     if name in task.avoid:
-        found.append(Reason(Code.AVOIDED, f"{name} failed it before"))
+        found.append(Reason(PendingReason.AVOIDED, f"{name} failed it before"))
     if not node.seen:
         return tuple(found)  # it does not answer, and what it has is not known
     found += [
-        Reason(Code.LABEL, _label_text(condition, node))
+        Reason(PendingReason.LABEL, _label_text(condition, node))
         for condition in conditions(task.labels)
         if not condition.holds(node)
     ]
     if node.free_cpus + EPSILON < task.cpus:
-        found.append(_lack(Code.CPU, node, task.cpus, max(0.0, node.free_cpus), node.cpus, "cpu"))
+        found.append(_lack(PendingReason.CPU, node, task.cpus, max(0.0, node.free_cpus), node.cpus, "cpu"))
     if node.free_memory < task.memory:
         free = max(0, node.free_memory)
-        found.append(_lack(Code.MEMORY, node, task.memory / GB, free / GB, node.memory / GB, "GB"))
+        found.append(_lack(PendingReason.MEMORY, node, task.memory / GB, free / GB, node.memory / GB, "GB"))
     if len(node.free_gpus) < task.gpus:
-        found.append(_lack(Code.GPUS, node, task.gpus, len(node.free_gpus), node.gpus, "gpus"))
+        found.append(_lack(PendingReason.GPUS, node, task.gpus, len(node.free_gpus), node.gpus, "gpus"))
     if node.free_ports < task.ports:
-        found.append(_lack(Code.PORTS, node, task.ports, node.free_ports, len(node.ports), "ports"))
+        found.append(_lack(PendingReason.PORTS, node, task.ports, node.free_ports, len(node.ports), "ports"))
     if reservation is not None and _is_kept(task, node, reservation):
         unblock = f"task {reservation.task_id} starts"
-        found.append(Reason(Code.RESERVED, f"{name} is reserved for task {reservation.task_id}", unblock=unblock))
+        found.append(
+            Reason(PendingReason.RESERVED, f"{name} is reserved for task {reservation.task_id}", unblock=unblock)
+        )
     return tuple(found)
 
 
@@ -116,7 +103,7 @@ def _is_kept(task: Pending, node: NodeState, reservation: Reservation) -> bool:
     return reservation.node == node.name and reservation.task_id != task.id and not reservation.permits(task)
 
 
-def _lack(code: Code, node: NodeState, need: float, have: float, total: float, unit: str) -> Reason:
+def _lack(code: PendingReason, node: NodeState, need: float, have: float, total: float, unit: str) -> Reason:
     if need > total + EPSILON:
         text, unblock = f"{node.name} has {number(total)} {unit} in all", None
     else:

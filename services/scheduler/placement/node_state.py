@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from shared.models.task import leases_of
 from shared.models.work import Pending
 
+IN_MAINTENANCE = "in maintenance"  #: the reason of a node that is not ready because of maintenance
+
 
 @dataclass(frozen=True, slots=True)
 class Allocation:

@@ -1,143 +1,138 @@
-"""Sort what is pending by why it waits, in a closed set of reasons: pure."""
+"""Count pending tasks by pending reason, for metrics: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from services.scheduler.cluster import IN_MAINTENANCE
 from services.scheduler.placement import feasibility
-from services.scheduler.placement.node_state import NodeState
-from services.scheduler.placement.planning import nobody_is_held
+from services.scheduler.placement.node_state import IN_MAINTENANCE, NodeState
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import LaneKey
-from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
+from services.scheduler.why_pending.node_verdicts import NodeReasons
+from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 
-MOST = 500  #: shapes that are judged in one look; further ones count as those that find no room
+MOST = 500  #: shapes that are compared with the nodes for one count; further ones count as NO_ROOM
 
-
-class Wait(StrEnum):
-    """Why a task waits, as operators tell it apart."""
-
-    TURN = "turn"  #: it was not offered to the nodes yet
-    NO_ROOM = "no_room"  #: nodes that could take it are full
-    FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
-    RESERVED = "reserved"  #: the node with room is kept for another task
-    NEVER = "never"  #: no node could take it, empty and well
-    NOT_READY = "not_ready"  #: no node that could take it is ready, or there is none
-    MAINTENANCE = "maintenance"  #: the same, and some of them are in maintenance
-    OWNER = "owner"  #: its user is disabled, or left its project
-    QUOTA = "quota"  #: of its user or project
-    ARRAY = "array"  #: as many children of its array are placed as may be
-    DEPENDENCY = "dependency"  #: on tasks that are not over
-    DELAY = "delay"  #: between two attempts
-    CHILDREN = "children"  #: an array, whose children are another matter
-
-
-_OF_NODES = {
-    Outcome.FITS: Wait.TURN,
-    Outcome.WAITING: Wait.NO_ROOM,
-    Outcome.FRAGMENTED: Wait.FRAGMENTED,
-    Outcome.RESERVED: Wait.RESERVED,
-    Outcome.NEVER: Wait.NEVER,
-    Outcome.NOT_READY: Wait.NOT_READY,
-    Outcome.NO_NODES: Wait.NOT_READY,
-}
+#: The reasons that tasks are counted by. Metrics export each of them from the start, most as 0.
+COUNTED = (
+    PendingReason.USER_DISABLED,
+    PendingReason.USER_DELETED,
+    PendingReason.NOT_IN_PROJECT,
+    PendingReason.USER_QUOTA,
+    PendingReason.PROJECT_QUOTA,
+    PendingReason.DEPENDENCY,
+    PendingReason.DELAYED,
+    PendingReason.ARRAY_SUSPENDED,
+    PendingReason.ARRAY_LIMIT,
+    PendingReason.CHILDREN,
+    PendingReason.MAINTENANCE,
+    PendingReason.NO_NODES,
+    PendingReason.NEVER,
+    PendingReason.NOT_READY,
+    PendingReason.RESERVED,
+    PendingReason.FRAGMENTED,
+    PendingReason.NO_ROOM,
+    PendingReason.TURN,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many wait for one reason, and since when the first of them does (seconds since the epoch)."""
+class Count:
+    """The number of tasks with one reason, and when the oldest of them was queued (seconds since the epoch)."""
 
-    count: int = 0
+    tasks: int = 0
     since: float | None = None
 
-    def __add__(self, other: Waiting) -> Waiting:
+    def __add__(self, other: Count) -> Count:
         times = [since for since in (self.since, other.since) if since is not None]
-        return Waiting(self.count + other.count, min(times, default=None))
+        return Count(self.tasks + other.tasks, min(times, default=None))
 
 
-def sort(
+def nothing_holds(task: Pending) -> PendingReason | None:
+    return None
+
+
+def count(
     book: Book,
     nodes: Sequence[NodeState],
     *,
-    refused: Collection[str],
+    unplaced: Collection[str],
     placed: Mapping[int, int],
-    is_held: Callable[[Pending], bool],
-    is_shut_out: Callable[[Pending], bool] = nobody_is_held,
+    hold: Callable[[Pending], PendingReason | None] = nothing_holds,
     reservation: Reservation | None = None,
-) -> dict[Wait, Waiting]:
+) -> dict[PendingReason, Count]:
     """
-    What stands in `book`, every reason named. `refused` are the shapes that found no room, `placed` says how many children of
-    limited arrays hold resources, `is_held` whether a quota has no room for as much as this task needs, `is_shut_out` whether
-    nothing of its owner is started.
+    Count the tasks in `book` by each of `COUNTED`. `unplaced` are the shapes that found no room, `placed` the numbers
+    of placed children of limited arrays; `hold` returns the reason by which a task's owner or a quota holds it.
     """
-    found = dict.fromkeys(Wait, Waiting())
-    for wait, waiting in _entries(book, nodes, refused, placed, is_held, is_shut_out, reservation):
-        found[wait] += waiting
-    return found
+    counts = dict.fromkeys(COUNTED, Count())
+    for reason, tasks in _entries(book, nodes, unplaced, placed, hold, reservation):
+        counts[reason] += tasks
+    return counts
 
 
 def _entries(
     book: Book,
     nodes: Sequence[NodeState],
-    refused: Collection[str],
+    unplaced: Collection[str],
     placed: Mapping[int, int],
-    is_held: Callable[[Pending], bool],
-    is_shut_out: Callable[[Pending], bool],
+    hold: Callable[[Pending], PendingReason | None],
     reservation: Reservation | None,
-) -> Iterator[tuple[Wait, Waiting]]:
-    judged = _Judged(nodes, reservation)
+) -> Iterator[tuple[PendingReason, Count]]:
+    shapes = _ShapeReasons(nodes, reservation)
     for key, lane in book.lanes.items():
-        if is_shut_out(lane[0]):
-            wait = Wait.OWNER
-        elif is_held(lane[0]):
-            wait = Wait.QUOTA
-        elif _is_full(key, book.limits, placed):
-            wait = Wait.ARRAY
-        else:
-            wait = judged.wait(key.shape, lane[0]) if key.shape in refused else Wait.TURN
-        yield wait, Waiting(len(lane), lane[0].queued_at)
-    yield Wait.DEPENDENCY, _of(book.gated.values())
-    yield Wait.DELAY, _of(book.delayed.values())
-    yield Wait.CHILDREN, _of(book.arrays.values())
+        reason = hold(lane[0]) or _array_limit(key, book.limits, placed)
+        if reason is None:
+            reason = shapes.reason(key.shape, lane[0]) if key.shape in unplaced else PendingReason.TURN
+        yield reason, Count(len(lane), lane[0].queued_at)
+    yield PendingReason.DEPENDENCY, _count_of(book.gated.values())
+    yield PendingReason.DELAYED, _count_of(book.delayed.values())
+    yield PendingReason.CHILDREN, _count_of(book.arrays.values())
 
 
-def _is_full(key: LaneKey, limits: Mapping[int, int], placed: Mapping[int, int]) -> bool:
-    return key.array is not None and key.array in limits and placed.get(key.array, 0) >= limits[key.array]
+def _array_limit(key: LaneKey, limits: Mapping[int, int], placed: Mapping[int, int]) -> PendingReason | None:
+    if key.array is None or key.array not in limits or placed.get(key.array, 0) < limits[key.array]:
+        return None
+    # Only a suspended array has a limit of 0.
+    return PendingReason.ARRAY_LIMIT if limits[key.array] else PendingReason.ARRAY_SUSPENDED
 
 
-def _of(tasks: Collection[Pending]) -> Waiting:
-    return Waiting(len(tasks), min((task.queued_at for task in tasks), default=None))
+def _count_of(tasks: Collection[Pending]) -> Count:
+    return Count(len(tasks), min((task.queued_at for task in tasks), default=None))
 
 
-class _Judged:
-    """What the nodes say of shapes, each asked once."""
+class _ShapeReasons:
+    """The pending reason of each shape, computed once per shape."""
 
     def __init__(self, nodes: Sequence[NodeState], reservation: Reservation | None) -> None:
-        self._explainer = Explainer(nodes, reservation)
-        self._maintained = [node for node in nodes if node.reason == IN_MAINTENANCE]
+        self._nodes = NodeReasons(nodes, reservation)
+        self._in_maintenance = [node for node in nodes if node.reason == IN_MAINTENANCE]
         self._none_ready = _none_ready(nodes)
-        self._found: dict[str, Wait] = {}
+        self._reasons: dict[str, PendingReason] = {}
 
-    def wait(self, shape: str, task: Pending) -> Wait:
-        if shape not in self._found and len(self._found) < MOST:
-            self._found[shape] = self._judge(task)
-        wait = self._found.get(shape, Wait.NO_ROOM)
-        return self._none_ready if self._none_ready and wait is not Wait.NEVER else wait
+    def reason(self, shape: str, task: Pending) -> PendingReason:
+        if shape not in self._reasons and len(self._reasons) < MOST:
+            self._reasons[shape] = self._compute(task)
+        reason = self._reasons.get(shape, PendingReason.NO_ROOM)
+        return self._none_ready if self._none_ready and reason is not PendingReason.NEVER else reason
 
-    def _judge(self, task: Pending) -> Wait:
-        wait = _OF_NODES[self._explainer.outcome(task)]
-        if wait is Wait.NOT_READY and any(feasibility.could_ever_fit(task, node) for node in self._maintained):
-            return Wait.MAINTENANCE
-        return wait
+    def _compute(self, task: Pending) -> PendingReason:
+        reason = self._nodes.reason(task)
+        if reason is PendingReason.NOT_READY and any(
+            feasibility.could_ever_fit(task, node) for node in self._in_maintenance
+        ):
+            return PendingReason.MAINTENANCE
+        return reason
 
 
-def _none_ready(nodes: Iterable[NodeState]) -> Wait | None:
+def _none_ready(nodes: Iterable[NodeState]) -> PendingReason | None:
     nodes = list(nodes)
+    if not nodes:
+        return PendingReason.NO_NODES
     if any(node.ready for node in nodes):
         return None
-    return Wait.MAINTENANCE if any(node.reason == IN_MAINTENANCE for node in nodes) else Wait.NOT_READY
+    in_maintenance = any(node.reason == IN_MAINTENANCE for node in nodes)
+    return PendingReason.MAINTENANCE if in_maintenance else PendingReason.NOT_READY

@@ -1,4 +1,4 @@
-"""Answer what gateways ask the scheduler that leads."""
+"""HTTP routes by which gateways ask the leading scheduler for explanations."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 1024 * 1024  #: bytes
 
 
-class Answers(Protocol):
-    """Whoever knows."""
+class Explains(Protocol):
+    """Explains pending tasks; implemented by `explainer.Explainer`."""
 
     async def explain(self, task_id: int) -> dict[str, Any] | None:
-        """Why the task waits; None where it does not, or not any more."""
+        """Explain a stored task; None if it is not pending, or no longer."""
         ...
 
     async def explain_unsent(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Why a task would wait that is not stored."""
+        """Explain why a task that is not stored would be pending."""
         ...
 
 
-def routes(answers: Answers, *, key: str) -> list[Route]:
-    """The routes, for bearers of a token signed with `key`."""
+def routes(explainer: Explains, *, key: str) -> list[Route]:
+    """Return the routes; they require a bearer token signed with `key`."""
 
     async def explain(request: Request) -> Response:
-        found = await answers.explain(request.path_params["task_id"])
+        found = await explainer.explain(request.path_params["task_id"])
         if found is None:
-            raise errors.NotFound("the task does not wait")
+            raise errors.NotFound("the task is not pending")
         return _json(found)
 
     async def explain_unsent(request: Request) -> Response:
@@ -47,7 +47,7 @@ def routes(answers: Answers, *, key: str) -> list[Route]:
             body += piece
             if len(body) > MAX_BODY:
                 raise errors.BodyTooLarge()
-        return _json(await answers.explain_unsent(orjson.loads(body)))
+        return _json(await explainer.explain_unsent(orjson.loads(body)))
 
     return [
         Route("/explain/{task_id:int}", _guarded(explain, key), methods=["GET"]),
@@ -67,7 +67,7 @@ def _guarded(handler: Callable[[Request], Awaitable[Response]], key: str) -> Cal
         except errors.Unavailable as error:
             return _problem(503, "unavailable", error)
         except (errors.BodyTooLarge, orjson.JSONDecodeError, TypeError, KeyError, ValueError) as error:
-            log.warning("question.not_understood", error=str(error))
+            log.warning("explain.invalid_request", error=str(error))
             return _problem(422, "invalid_input", error)
 
     return guarded

@@ -1,4 +1,4 @@
-"""Say of a task why no node takes it, all of them taken together: pure."""
+"""Find the pending reason of a task across all nodes: pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import accumulate, chain, islice
 
 from services.scheduler.placement import feasibility
@@ -17,26 +16,15 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON, Reservation
 from services.scheduler.why_pending import wording
 from shared.models.node import NEVER
+from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 
-_NAMED = 3  #: nodes a sentence names before it counts the rest
-
-
-class Outcome(StrEnum):
-    """What the nodes say of a task, all of them together."""
-
-    FITS = "fits"  #: one of them has room
-    WAITING = "waiting"  #: one of them will have, once others end
-    RESERVED = "reserved"  #: the one with room is kept for another task
-    FRAGMENTED = "fragmented"  #: they have room enough together, and none of them alone
-    NEVER = "never"  #: none of them would have, empty and well
-    NOT_READY = "not_ready"  #: none that would have is ready
-    NO_NODES = "no_nodes"
+_NAMED = 3  #: nodes that a sentence names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
 class NodeVerdict:
-    """What one node says: `ever`, whether it would take the task if it were empty and well."""
+    """The reasons of one node. `ever`: the node would take the task if it were empty and ready."""
 
     node: str
     ever: bool
@@ -48,35 +36,32 @@ class NodeVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """What all nodes say of a task. `text` is one sentence for people."""
+class NodeVerdicts:
+    """
+    The verdict of each node and their common `reason`, None if a node has room. `text` is one sentence for people.
+    """
 
-    outcome: Outcome
+    reason: PendingReason | None
     text: str
     nodes: tuple[NodeVerdict, ...]
 
 
-def judge(task: Pending, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> Judgement:
-    """Every reason of every node why it does not take `task` now."""
+def collect(task: Pending, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> NodeVerdicts:
+    """Return every reason of every node for not taking `task` now."""
     verdicts = tuple(
         NodeVerdict(node.name, feasibility.could_ever_fit(task, node), feasibility.why_not(task, node, reservation))
         for node in nodes
     )
-    explainer = Explainer(nodes, reservation)
     if any(verdict.fits for verdict in verdicts):
-        return Judgement(Outcome.FITS, "a node has room", verdicts)
-    return Judgement(explainer.outcome(task), explainer.explain(task), verdicts)
+        return NodeVerdicts(None, "a node has room", verdicts)
+    reasons = NodeReasons(nodes, reservation)
+    return NodeVerdicts(reasons.reason(task), reasons.sentence(task), verdicts)
 
 
-def explain(task: Pending, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> str:
-    """Why no node takes `task`, in a sentence."""
-    return Explainer(nodes, reservation).explain(task)
-
-
-class Explainer:
+class NodeReasons:
     """
-    Says of any number of tasks why none of `nodes` takes them, as the nodes are now. What they have in common is found
-    once: with many shapes waiting, sorting the nodes for each of them was what a planning pass took its time for.
+    The pending reasons of any number of tasks that none of `nodes` takes, for one snapshot of the nodes. Work that the
+    tasks share is done once: with many shapes waiting, sorting the nodes for each shape took most of a planning pass.
     """
 
     def __init__(self, nodes: Sequence[NodeState], reservation: Reservation | None = None) -> None:
@@ -88,46 +73,46 @@ class Explainer:
         self._all = _Group(seen)
         self._labels = LabelIndex(seen)
         self._suitable: dict[tuple[object, ...], _Group] = {}
-        self._said: dict[tuple[str, bool, bool, bool, bool], str] = {}
+        self._texts: dict[tuple[str, bool, bool, bool, bool], str] = {}
 
-    def outcome(self, task: Pending) -> Outcome:
-        """What the nodes say together, of a task that none of them takes now."""
+    def reason(self, task: Pending) -> PendingReason:
+        """Return the reason common to all nodes, for a task that none of them takes now."""
         if not self._all.nodes and not self._unseen:
-            return Outcome.NO_NODES
+            return PendingReason.NO_NODES
         suitable = self._suitable_for(task)
         if not suitable.count(task):
-            return Outcome.NOT_READY if self._unseen_for(task) else Outcome.NEVER
+            return PendingReason.NOT_READY if self._unseen_for(task) else PendingReason.NEVER
         if not suitable.has_ready(task):
-            return Outcome.NOT_READY
+            return PendingReason.NOT_READY
         if self._kept is not None and feasibility.fits(task, self._kept):
-            return Outcome.RESERVED
-        return Outcome.FRAGMENTED if suitable.have_together(task) else Outcome.WAITING
+            return PendingReason.RESERVED
+        return PendingReason.FRAGMENTED if suitable.have_together(task) else PendingReason.NO_ROOM
 
-    def explain(self, task: Pending) -> str:
-        """A sentence that tells apart whether none ever could, they could together, or none has room now."""
+    def sentence(self, task: Pending) -> str:
+        """Return the reason with its numbers, as one sentence for people."""
         needs = f"needs {wording.needs(task)}"
-        outcome = self.outcome(task)
-        if outcome is Outcome.NO_NODES:
+        reason = self.reason(task)
+        if reason is PendingReason.NO_NODES:
             return f"{needs}, and there are no nodes"
-        if outcome is Outcome.NEVER:
+        if reason is PendingReason.NEVER:
             return f"{NEVER}: {needs}, but {self._why_never(task)}"
         suitable = self._suitable_for(task)
-        unseen = self._unseen_for(task) if outcome is Outcome.NOT_READY else []
+        unseen = self._unseen_for(task) if reason is PendingReason.NOT_READY else []
         named = suitable.roomiest(task, _NAMED) or unseen[:_NAMED]
-        said = [text for node in named if (text := self._lacks(task, node))]
-        if self._reservation and (outcome is Outcome.RESERVED or self._reservation.shape == task.shape):
-            said.append(self._reservation.text)
+        texts = [text for node in named if (text := self._lacks(task, node))]
+        if self._reservation and (reason is PendingReason.RESERVED or self._reservation.shape == task.shape):
+            texts.append(self._reservation.text)
         others = suitable.count(task) + len(unseen) - len(named)
         rest = f"; and so on for {others} more" if others > 0 else ""
-        together = " (there is as much free, but not on one node)" if outcome is Outcome.FRAGMENTED else ""
-        return f"{needs}{together}: {'; '.join(said)}{rest}"
+        together = " (there is as much free, but not on one node)" if reason is PendingReason.FRAGMENTED else ""
+        return f"{needs}{together}: {'; '.join(texts)}{rest}"
 
     def _unseen_for(self, task: Pending) -> list[NodeState]:
-        """Nodes that might take it for all that is known of them."""
+        """Return the nodes whose sizes are not known, so that they might take the task."""
         return [node for node in self._unseen if node.name not in task.avoid]
 
     def _lacks(self, task: Pending, node: NodeState) -> str:
-        """What `node`, which is large enough, does not have now. It says the same of all tasks that lack the same of it."""
+        """Name the resources that `node`, which is large enough, lacks now. Tasks that lack the same share one text."""
         key = (
             node.name,
             node.free_cpus + EPSILON < task.cpus,
@@ -135,9 +120,9 @@ class Explainer:
             len(node.free_gpus) < task.gpus,
             node.free_ports < task.ports,
         )
-        if key not in self._said:
-            self._said[key] = wording.of_node(task, node)
-        return self._said[key]
+        if key not in self._texts:
+            self._texts[key] = wording.of_node(task, node)
+        return self._texts[key]
 
     def _suitable_for(self, task: Pending) -> _Group:
         if not (task.gpus or task.labels or task.ports or task.avoid):
@@ -162,32 +147,34 @@ class Explainer:
 
 
 class _Group:
-    """Nodes in some order, and what those of them have together that are large enough for a task."""
+    """
+    An ordered set of nodes that answers for those large enough for a task: how many, whether ready, how much is free.
+    """
 
     def __init__(self, nodes: Sequence[NodeState]) -> None:
         self.nodes = nodes
         by_cpus: dict[float, list[int]] = defaultdict(list)
         for place in sorted(range(len(nodes)), key=lambda place: nodes[place].memory):
-            by_cpus[nodes[place].cpus].append(place)  # of hosts alike, no two have the same memory
+            by_cpus[nodes[place].cpus].append(place)  # even equal hosts rarely report the same memory
         self._kinds = {cpus: _Kind(nodes, places) for cpus, places in by_cpus.items()}
 
     def count(self, task: Pending) -> int:
-        """How many of the nodes `could_ever_fit` is true of."""
+        """Count the nodes for which `could_ever_fit` is true."""
         return sum(len(kind.memories) - kind.first(task) for kind in self._large_enough(task))
 
     def has_ready(self, task: Pending) -> bool:
-        """Whether any of these is ready."""
+        """Check whether one of these nodes is ready."""
         return any(kind.ready[kind.first(task)] for kind in self._large_enough(task))
 
     def roomiest(self, task: Pending, most: int) -> list[NodeState]:
-        """The first ones of these."""
-        if self.count(task) ** 2 > len(self.nodes):  # so many that a few are soon met
+        """Return the first `most` of these nodes."""
+        if self.count(task) ** 2 > len(self.nodes):  # so many that the first few are found soon
             return list(islice((node for node in self.nodes if _is_large_enough(task, node)), most))
         places = chain.from_iterable(kind.places[kind.first(task) :] for kind in self._large_enough(task))
         return [self.nodes[place] for place in heapq.nsmallest(most, places)]
 
     def have_together(self, task: Pending) -> bool:
-        """Whether those that are ready have as much free, all together, as `task` needs."""
+        """Check whether the ready ones have enough free for `task`, all added up."""
         free = [kind.free[kind.first(task)] for kind in self._large_enough(task)]
         needs = (task.cpus - EPSILON, task.memory, task.gpus, task.ports)
         return all(sum(column) >= need for column, need in zip(zip(*free, strict=True), needs, strict=True))
@@ -198,8 +185,8 @@ class _Group:
 
 class _Kind:
     """
-    Those of `nodes` with the same number of cores, by memory: their places among all, and from each on what is free and how many
-    are ready.
+    The nodes with one number of cores, sorted by memory: their places in the group, and for each place how much is free
+    and how many are ready from there on.
     """
 
     def __init__(self, nodes: Sequence[NodeState], places: Sequence[int]) -> None:
@@ -228,5 +215,5 @@ def _is_large_enough(task: Pending, node: NodeState) -> bool:
 
 
 def _could_take(task: Pending, node: NodeState) -> bool:
-    """`could_ever_fit`, labels and what is avoided aside."""
+    """Check `could_ever_fit` without labels and avoided nodes."""
     return _is_large_enough(task, node) and node.gpus >= task.gpus and len(node.ports) >= task.ports

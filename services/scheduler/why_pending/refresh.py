@@ -1,4 +1,4 @@
-"""Which shapes are to be told anew why they wait, a bounded number at a time, and what they are told."""
+"""Recompute stale pending reasons of shapes, a bounded number per pass."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Mapping, Sequence
 
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Reservation
-from services.scheduler.why_pending.node_verdicts import Explainer
+from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared.models.work import Pending
 
-AGE = 2.0  #: seconds a reason is good for, before the same shape is explained again
-MOST = 500  #: reasons found in one pass
+AGE = 2.0  #: seconds until the reason of a shape is stale
+MOST = 500  #: reasons computed in one pass
 
 
-class Verdicts:
-    """When each waiting shape was last explained. Times in seconds, of a clock that only goes forward."""
+class ShapeReasons:
+    """The time at which each unplaced shape was last explained, in seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self._explained: dict[str, float] = {}
 
     @property
-    def waiting(self) -> Mapping[str, float]:
-        """The shapes that were told why they wait, and when."""
+    def explained(self) -> Mapping[str, float]:
+        """The unplaced shapes that have a reason, and when it was computed."""
         return self._explained
 
     def clear(self) -> None:
         self._explained.clear()
 
-    def find(
+    def refresh(
         self,
         unplaced: Mapping[str, Pending],
         nodes: Sequence[NodeState],
@@ -37,8 +37,9 @@ class Verdicts:
         all_were_offered: bool = True,
     ) -> tuple[dict[str, str], bool]:
         """
-        Reasons for some of `unplaced`, those first that have none and then those whose are oldest, of the nodes as the plan
-        leaves them: what had no room when it was offered has none now. And whether there are shapes left without any.
+        Return new reasons by shape, and whether shapes without any reason are left. Shapes without a reason come first,
+        then those with the oldest. `nodes` are as the plan leaves them: a task that had no room when it was offered has
+        none now.
         """
         if all_were_offered:
             self._explained = {shape: at for shape, at in self._explained.items() if shape in unplaced}
@@ -46,7 +47,7 @@ class Verdicts:
         stale.sort(key=lambda shape: self._explained.get(shape, float("-inf")))
         if not stale:
             return {}, False
-        explainer = Explainer(nodes, reservation)
-        found = {shape: explainer.explain(unplaced[shape]) for shape in stale[:MOST]}
-        self._explained.update(dict.fromkeys(found, now))
-        return found, any(shape not in self._explained for shape in stale[MOST:])
+        node_reasons = NodeReasons(nodes, reservation)
+        reasons = {shape: node_reasons.sentence(unplaced[shape]) for shape in stale[:MOST]}
+        self._explained.update(dict.fromkeys(reasons, now))
+        return reasons, any(shape not in self._explained for shape in stale[MOST:])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.scheduler.placement import feasibility
-from services.scheduler.placement.feasibility import Code, number
+from services.scheduler.placement.feasibility import number
 from services.scheduler.placement.labels import conditions
 from services.scheduler.placement.node_state import NodeState
+from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 from shared.units.sizes import GB
 
-_MEASURED = frozenset({Code.CPU, Code.MEMORY, Code.GPUS, Code.PORTS})
+_MEASURED = frozenset({PendingReason.CPU, PendingReason.MEMORY, PendingReason.GPUS, PendingReason.PORTS})
 
 
 def of_node(task: Pending, node: NodeState) -> str:

@@ -58,7 +58,7 @@ class Stepped:
 
         async def asked(_: object, method: str, path: str, **__: Any) -> Any:
             # What goes over the wire, without the wire.
-            found = await self.scheduler._situations.explain(int(path.rpartition("/")[2]))
+            found = await self.scheduler._explainer.explain(int(path.rpartition("/")[2]))
             return None if found is None else orjson.loads(orjson.dumps(found))
 
         patch.setattr(LeadingScheduler, "_ask", asked)

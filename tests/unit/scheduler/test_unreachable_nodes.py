@@ -12,10 +12,11 @@ from services.scheduler.cluster import Cluster
 from services.scheduler.placement import last_seen
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.why_pending import explanation, node_verdicts
-from services.scheduler.why_pending.explanation import Situation
-from services.scheduler.why_pending.node_verdicts import Explainer, Outcome
+from services.scheduler.why_pending.explanation import Facts
+from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared.executors.base import NodeReport
 from shared.models.node import Node
+from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 from shared.units.sizes import GB
 from tests.support import samples
@@ -103,14 +104,14 @@ def test_a_node_that_was_never_seen_makes_nothing_impossible(task: Pending) -> N
     found = explained(task, cluster)
     assert found["verdict"] == "waiting"
     assert {reason["code"] for reason in found["reasons"]} == {"not_ready"}
-    assert "n2 is not ready" in Explainer(cluster.snapshot()).explain(task)
+    assert "n2 is not ready" in NodeReasons(cluster.snapshot()).sentence(task)
     cluster.observe([samples.report("n1"), samples.report("n2")])
     assert explained(task, cluster)["verdict"] == "never"
 
 
 def explained(task: Pending, cluster: Cluster) -> dict[str, object]:
     about = {"now": samples.NOW, "looked_at": samples.NOW, "policy": "fifo", "offered": 1}
-    found: dict[str, object] = explanation.explain(task, Situation(nodes=cluster.snapshot(), **about))  # type: ignore[arg-type]
+    found: dict[str, object] = explanation.explain(task, Facts(nodes=cluster.snapshot(), **about))  # type: ignore[arg-type]
     return found
 
 
@@ -144,15 +145,15 @@ def test_silence_changes_no_verdict_of_never(reports: list[NodeReport], task: Pe
     whole.observe(reports)
     cluster.observe([silent(report.name) if report.name in unseen else report for report in reports])
     cluster.observe([silent(report.name) if report.name in quiet else report for report in reports])
-    was = _outcome(task, whole.snapshot())
-    now = _outcome(task, cluster.snapshot())
+    was = _reason(task, whole.snapshot())
+    now = _reason(task, cluster.snapshot())
     if unseen:
-        assert now is not Outcome.NEVER
+        assert now is not PendingReason.NEVER
     else:
-        assert (now is Outcome.NEVER) is (was is Outcome.NEVER)
-    if now is Outcome.NOT_READY:
-        assert "is not ready" in Explainer(cluster.snapshot()).explain(task)
+        assert (now is PendingReason.NEVER) is (was is PendingReason.NEVER)
+    if now is PendingReason.NOT_READY:
+        assert "is not ready" in NodeReasons(cluster.snapshot()).sentence(task)
 
 
-def _outcome(task: Pending, nodes: list[NodeState]) -> Outcome:
-    return node_verdicts.judge(task, nodes).outcome
+def _reason(task: Pending, nodes: list[NodeState]) -> PendingReason | None:
+    return node_verdicts.collect(task, nodes).reason

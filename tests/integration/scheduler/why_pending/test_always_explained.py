@@ -24,12 +24,12 @@ from services.scheduler.arrays import expand as scheduling
 from services.scheduler.arrays import open_arrays
 from services.scheduler.quota_gate import HOLD
 from services.scheduler.why_pending import counts
-from services.scheduler.why_pending.counts import Wait
 from services.scheduler.why_pending.refresh import AGE
 from shared import errors
 from shared.broker.broker import Broker
 from shared.executors import base
 from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
+from shared.models.pending_reason import PendingReason
 from shared.models.task import Task
 from shared.models.user import User
 from shared.settings import FailurePolicy, Settings
@@ -241,24 +241,24 @@ class Story:
             for waiting in (task, *await self._unmade(task)):
                 if waiting.status in WAITING:
                     found = await self._explained(waiting)
-                    self.seen.update(reason.code for reason in found.reasons)
+                    self.seen.update(reason.code.value for reason in found.reasons)
                     problems += [f"task {waiting.id}: {said}" for said in reasons.problems(waiting, found, room)]
         for task_id, reason in (await self._shown()).items():
             if reason in (None, "", NOT_LOOKED_AT):
                 problems.append(f"task {task_id} is shown without a reason: {reason}")
-        if turns := self._sorted()[Wait.TURN].count:
+        if turns := self._counts()[PendingReason.TURN].tasks:
             problems.append(f"{turns} tasks are counted as those that were not offered yet")
         assert not problems, "\n".join([*problems, *[f"{await self._told(task)}" for task in tasks]])
 
-    def _sorted(self) -> dict[Wait, counts.Waiting]:
-        """What operators are told."""
+    def _counts(self) -> dict[PendingReason, counts.Count]:
+        """Return the counts that metrics export."""
         scheduler = self.system.scheduler
-        return counts.sort(
+        return counts.count(
             scheduler._book,
             scheduler._cluster.snapshot(),
-            refused=scheduler._cycle.waiting,
+            unplaced=scheduler._cycle.unplaced_shapes,
             placed=scheduler._cluster.children(scheduler._book.limits),
-            is_held=scheduler._dispatcher.quotas.is_held,
+            hold=scheduler._dispatcher.quotas.reason,
             reservation=scheduler._cycle.reservation,
         )
 

@@ -20,7 +20,7 @@ from services.scheduler.cluster import Cluster
 from services.scheduler.placement import planning
 from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.queue.book import Book
-from services.scheduler.why_pending import node_verdicts
+from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared import clock, errors
 from shared.models import project as projects
 from shared.models import usage
@@ -56,7 +56,7 @@ def test_nothing_is_planned_in_maintenance_and_the_reason_says_so() -> None:
     book.add([samples.pending()])
     plan = planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10)
     assert plan.placements == []
-    assert "n1 is not ready (in maintenance)" in node_verdicts.explain(samples.pending(), made.snapshot())
+    assert "n1 is not ready (in maintenance)" in NodeReasons(made.snapshot()).sentence(samples.pending())
     made.maintain([])
     assert len(planning.plan(FifoPass(book.lanes), made.snapshot(), limit=10).placements) == 1
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from services.scheduler.placement import feasibility
-from services.scheduler.placement.feasibility import Code
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Amounts, Reservation
 from services.scheduler.why_pending import node_verdicts
-from services.scheduler.why_pending.node_verdicts import Outcome
+from shared.models.pending_reason import PendingReason
 from tests.support import samples
 
 GPUS = ("0", "1", "2", "3")
@@ -21,22 +20,32 @@ PORTS = range(10_000, 10_004)
 @pytest.mark.parametrize(
     ("wanted", "has", "code", "text", "numbers"),
     [
-        ({"cpus": 4.0}, {"free_cpus": 3.0}, Code.CPU, "n1 has 3 of 8 cpu free", (4, 3, 8, "cpu")),
-        ({"memory": 2**32}, {"free_memory": 2**31}, Code.MEMORY, "n1 has 2 of 16 GB free", (4, 2, 16, "GB")),
-        ({"gpus": 2}, {"gpus": GPUS, "free_gpus": ["3"]}, Code.GPUS, "n1 has 1 of 4 gpus free", (2, 1, 4, "gpus")),
+        ({"cpus": 4.0}, {"free_cpus": 3.0}, PendingReason.CPU, "n1 has 3 of 8 cpu free", (4, 3, 8, "cpu")),
+        ({"memory": 2**32}, {"free_memory": 2**31}, PendingReason.MEMORY, "n1 has 2 of 16 GB free", (4, 2, 16, "GB")),
+        (
+            {"gpus": 2},
+            {"gpus": GPUS, "free_gpus": ["3"]},
+            PendingReason.GPUS,
+            "n1 has 1 of 4 gpus free",
+            (2, 1, 4, "gpus"),
+        ),
         (
             {"ports": 2},
             {"ports": PORTS, "used_ports": {10_000, 10_001, 10_003}},
-            Code.PORTS,
+            PendingReason.PORTS,
             "n1 has 1 of 4 ports free",
             (2, 1, 4, "ports"),
         ),
-        ({"cpus": 9.0}, {}, Code.CPU, "n1 has 8 cpu in all", (9, 8, 8, "cpu")),
-        ({"gpus": 1}, {}, Code.GPUS, "n1 has 0 gpus in all", (1, 0, 0, "gpus")),
+        ({"cpus": 9.0}, {}, PendingReason.CPU, "n1 has 8 cpu in all", (9, 8, 8, "cpu")),
+        ({"gpus": 1}, {}, PendingReason.GPUS, "n1 has 0 gpus in all", (1, 0, 0, "gpus")),
     ],
 )
 def test_what_is_lacking_is_said_with_need_have_and_total(
-    wanted: dict[str, Any], has: dict[str, Any], code: Code, text: str, numbers: tuple[float, float, float, str]
+    wanted: dict[str, Any],
+    has: dict[str, Any],
+    code: PendingReason,
+    text: str,
+    numbers: tuple[float, float, float, str],
 ) -> None:
     task, node = samples.pending(**wanted), samples.node("n1", **has)
     (reason,) = feasibility.why_not(task, node)
@@ -71,9 +80,9 @@ def test_a_node_names_all_its_reasons_and_not_only_the_first() -> None:
     task = samples.pending(cpus=4.0, gpus=1, labels=("storage==ssd", "zone==a"), ports=1, avoid=("n1",))
     node = samples.node("n1", free_cpus=1.0, ready=False, reason="refused", labels={"zone": "b"})
     reasons = feasibility.why_not(task, node)
-    expected = [Code.NOT_READY, Code.AVOIDED, Code.LABEL, Code.LABEL, Code.CPU, Code.GPUS, Code.PORTS]
+    expected = ["not_ready", "avoided", "label", "label", "cpu", "gpus", "ports"]
     assert [reason.code for reason in reasons] == expected
-    assert [reason.code for reason in reasons if reason.ever] == [Code.NOT_READY, Code.CPU]
+    assert [reason.code for reason in reasons if reason.ever] == [PendingReason.NOT_READY, PendingReason.CPU]
 
 
 def test_maintenance_and_silence_are_told_apart() -> None:
@@ -81,7 +90,7 @@ def test_maintenance_and_silence_are_told_apart() -> None:
         feasibility.why_not(samples.pending(), samples.node("n1", ready=False, reason=reason))[0].code
         for reason in ("in maintenance", "timed out", None)
     ]
-    assert codes == [Code.MAINTENANCE, Code.NOT_READY, Code.NOT_READY]
+    assert codes == [PendingReason.MAINTENANCE, PendingReason.NOT_READY, PendingReason.NOT_READY]
 
 
 KEPT = Reservation(12, "large", "n1", 1_700_000_000.0, Amounts(0, 0, 0, 0), now=1_600_000_000.0)
@@ -90,7 +99,7 @@ KEPT = Reservation(12, "large", "n1", 1_700_000_000.0, Amounts(0, 0, 0, 0), now=
 def test_a_node_that_is_kept_for_another_task_says_for_which() -> None:
     task, node = samples.pending(1), samples.node("n1")
     (reason,) = feasibility.why_not(task, node, KEPT)
-    assert (reason.code, reason.text) == (Code.RESERVED, "n1 is reserved for task 12")
+    assert (reason.code, reason.text) == (PendingReason.RESERVED, "n1 is reserved for task 12")
     assert feasibility.why_not(samples.pending(12), node, KEPT) == ()
     assert feasibility.why_not(task, samples.node("n2"), KEPT) == ()
     assert feasibility.why_not(samples.pending(1, lifespan=60.0), node, KEPT) == ()
@@ -100,19 +109,19 @@ SSD, HDD = {"storage": "ssd"}, {"storage": "hdd"}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "nodes", "outcome", "text"),
+    ("needs", "nodes", "reason", "text"),
     [
-        ({}, [], Outcome.NO_NODES, "needs 4 cpu and 1 GB, and there are no nodes"),
+        ({}, [], PendingReason.NO_NODES, "needs 4 cpu and 1 GB, and there are no nodes"),
         (
             {"gpus": 2},
             [samples.node("n1", gpus=GPUS, free_gpus=["3"])],
-            Outcome.WAITING,
+            PendingReason.NO_ROOM,
             "needs 4 cpu, 1 GB and 2 gpus: n1 has 1 of 4 gpus free",
         ),
         (
             {},
             [samples.node("n1", free_cpus=3.0), samples.node("n2", free_cpus=2.0)],
-            Outcome.FRAGMENTED,
+            PendingReason.FRAGMENTED,
             "needs 4 cpu and 1 GB (there is as much free, but not on one node): "
             "n1 has 3 of 8 cpu free; n2 has 2 of 8 cpu free",
         ),
@@ -124,76 +133,76 @@ SSD, HDD = {"storage": "ssd"}, {"storage": "hdd"}
                 samples.node("n2", 2.0),
                 samples.node("n3", free_cpus=2.0, ready=False, reason="gone"),
             ],
-            Outcome.WAITING,
+            PendingReason.NO_ROOM,
             "needs 4 cpu and 1 GB: n1 has 3 of 8 cpu free; n3 is not ready (gone)",
         ),
         (
             {"labels": ("storage==ssd",)},
             [samples.node("n1", labels=SSD, free_cpus=1.0), samples.node("n2", labels=HDD)],
-            Outcome.WAITING,
+            PendingReason.NO_ROOM,
             "needs 4 cpu, 1 GB and storage==ssd: n1 has 1 of 8 cpu free",
         ),
         (
             {"labels": ("storage==ssd",)},
             [samples.node("n1", labels=HDD), samples.node("n2")],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu, 1 GB and storage==ssd, but no node has storage==ssd",
         ),
         (
             {"labels": ("storage==ssd", "zone!=a")},
             [samples.node("n1", labels={**SSD, "zone": "a"}), samples.node("n2")],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu, 1 GB, storage==ssd and zone!=a, but no node has storage==ssd and zone!=a",
         ),
         (
             {"labels": ("storage==ssd",)},
             [samples.node("n1", 2.0, labels=SSD), samples.node("n2")],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu, 1 GB and storage==ssd, but the most that a node with storage==ssd has "
             "is 2 cpu (n1) and 16 GB (n1)",
         ),
         (
             {"gpus": 1},
             [samples.node("n1")],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu, 1 GB and 1 gpu, but the most that a node has is 8 cpu (n1), "
             "16 GB (n1) and 0 gpus (n1)",
         ),
         (
             {"ports": 5},
             [samples.node("n1", ports=PORTS)],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu, 1 GB and 5 ports, but the most that a node has is 8 cpu (n1), "
             "16 GB (n1) and 4 ports",
         ),
         (
             {"avoid": ("n1", "n2")},
             [samples.node("n1"), samples.node("n2"), samples.node("n3", 1.0)],
-            Outcome.NEVER,
+            PendingReason.NEVER,
             "can never run here: needs 4 cpu and 1 GB, but n1 and n2, which could take it, failed it before",
         ),
         (
             {"avoid": ("n1",)},
             [samples.node("n1"), samples.node("n2", free_cpus=0.0)],
-            Outcome.WAITING,
+            PendingReason.NO_ROOM,
             "needs 4 cpu and 1 GB: n2 has 0 of 8 cpu free",
         ),
-        ({}, [samples.node("n1")], Outcome.FITS, "a node has room"),
+        ({}, [samples.node("n1")], None, "a node has room"),
     ],
 )
 def test_all_nodes_together_say_whether_it_can_run_at_all(
-    wanted: dict[str, Any], nodes: list[NodeState], outcome: Outcome, text: str
+    needs: dict[str, Any], nodes: list[NodeState], reason: PendingReason | None, text: str
 ) -> None:
-    found = node_verdicts.judge(samples.pending(**{"cpus": 4.0, **wanted}), nodes)
-    assert (found.outcome, found.text) == (outcome, text)
+    found = node_verdicts.collect(samples.pending(**{"cpus": 4.0, **needs}), nodes)
+    assert (found.reason, found.text) == (reason, text)
     assert [verdict.node for verdict in found.nodes] == [node.name for node in nodes]
 
 
 def test_who_is_held_back_by_a_reservation_is_told_of_it_and_so_is_whom_it_is_for() -> None:
     nodes = [samples.node("n1"), samples.node("n2", free_cpus=0.0)]
-    found = node_verdicts.judge(samples.pending(1), nodes, KEPT)
+    found = node_verdicts.collect(samples.pending(1), nodes, KEPT)
     until = "n1 is reserved for task 12, it is expected to start at 2023-11-14T22:13:20Z"
-    assert found.outcome is Outcome.RESERVED
+    assert found.reason is PendingReason.RESERVED
     assert found.text == f"needs 1 cpu and 1 GB: n2 has 0 of 8 cpu free; {until}"
-    own = node_verdicts.judge(samples.pending(12, cpus=8.0, shape="large"), [samples.node("n1", free_cpus=1.0)], KEPT)
+    own = node_verdicts.collect(samples.pending(12, cpus=8.0, shape="large"), [samples.node("n1", free_cpus=1.0)], KEPT)
     assert own.text == f"needs 8 cpu and 1 GB: n1 has 1 of 8 cpu free; {until}"

@@ -20,8 +20,8 @@ from services.scheduler.placement.reservation import EPSILON
 from services.scheduler.policies.fifo import FifoPass
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import lane_of
-from services.scheduler.why_pending import node_verdicts
-from services.scheduler.why_pending.refresh import AGE, MOST, Verdicts
+from services.scheduler.why_pending.node_verdicts import NodeReasons
+from services.scheduler.why_pending.refresh import AGE, MOST, ShapeReasons
 from shared.executors.base import NodeReport
 from shared.models.task import Array
 from shared.models.work import Pending
@@ -241,7 +241,7 @@ NEEDS = "needs 8 cpu and 4 GB"
     ],
 )
 def test_a_reason_has_the_numbers(nodes: list[NodeState], reason: str) -> None:
-    assert node_verdicts.explain(samples.pending(cpus=8.0, memory=4 * GB), nodes) == reason
+    assert NodeReasons(nodes).sentence(samples.pending(cpus=8.0, memory=4 * GB)) == reason
 
 
 def test_ten_tenths_of_a_core_fit_on_one() -> None:
@@ -335,7 +335,7 @@ def test_a_plan_never_gives_more_of_a_node_than_is_free(waiting: list[Pending], 
 @given(many_tasks, nodes)
 def test_every_task_is_placed_once_or_its_shape_has_a_reason(waiting: list[Pending], states: list[NodeState]) -> None:
     result = plan(waiting, states)
-    reasons, left = Verdicts().find(result.unplaced, states, now=0.0)
+    reasons, left = ShapeReasons().refresh(result.unplaced, states, now=0.0)
     placed = [placed.task.id for placed in result.placements]
     assert len(placed) == len(set(placed))
     for task in waiting:
@@ -376,24 +376,26 @@ def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> N
 
 
 def test_a_reason_that_is_fresh_is_not_made_again() -> None:
-    verdicts, waiting = Verdicts(), {"large": samples.pending(cpus=64.0)}
-    assert verdicts.find(waiting, [samples.node()], now=10.0)[0].keys() == {"large"}
-    assert verdicts.find(waiting, [samples.node()], now=10.0 + AGE / 2) == ({}, False)
-    assert verdicts.find(waiting, [samples.node()], now=10.0 + AGE)[0].keys() == {"large"}
+    shape_reasons, waiting = ShapeReasons(), {"large": samples.pending(cpus=64.0)}
+    assert shape_reasons.refresh(waiting, [samples.node()], now=10.0)[0].keys() == {"large"}
+    assert shape_reasons.refresh(waiting, [samples.node()], now=10.0 + AGE / 2) == ({}, False)
+    assert shape_reasons.refresh(waiting, [samples.node()], now=10.0 + AGE)[0].keys() == {"large"}
 
 
 def test_of_many_shapes_some_are_explained_in_each_pass_and_none_is_left_out() -> None:
-    verdicts = Verdicts()
+    shape_reasons = ShapeReasons()
     waiting = {str(number): samples.pending(cpus=float(number)) for number in range(100, 100 + 5 * MOST // 2)}
     told: list[str] = []
     for left in (True, True, False):
-        reasons, more = verdicts.find(waiting, [samples.node()], now=10.0)
+        reasons, more = shape_reasons.refresh(waiting, [samples.node()], now=10.0)
         assert more is left
         assert len(reasons) <= MOST
         told += reasons
     assert sorted(told) == sorted(waiting)
     # The next time those go first who were told longest ago, and whoever is new before them.
-    reasons, more = verdicts.find({**waiting, "new": samples.pending(cpus=64.0)}, [samples.node()], now=10.0 + AGE)
+    reasons, more = shape_reasons.refresh(
+        {**waiting, "new": samples.pending(cpus=64.0)}, [samples.node()], now=10.0 + AGE
+    )
     assert next(iter(reasons)) == "new"
     assert not more
 

@@ -11,7 +11,7 @@ from services.scheduler.placement.backfill import Rules, reserve
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.policies.view import Score
 from services.scheduler.why_pending import explanation
-from services.scheduler.why_pending.explanation import Situation
+from services.scheduler.why_pending.explanation import Facts
 from shared.models.quota import Excess, Scope, ScopeKind
 from shared.models.task import Array
 from shared.models.work import Pending
@@ -122,7 +122,7 @@ CASES = [
 
 def explained(case: Case) -> dict[str, Any]:
     about = {"now": NOW, "looked_at": NOW - 2, "nodes": case.nodes, "policy": "fifo", "offered": 5, **case.about}
-    return explanation.explain(case.task, Situation(**about))
+    return explanation.explain(case.task, Facts(**about))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
