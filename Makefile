@@ -28,7 +28,7 @@ unit: setup          ## the pure tests alone: no root, no package, no server, ha
 	@$(BIN)/python -m pytest -q tests/unit -n auto $(if $(K),-k "$(K)") $(ARGS)
 
 test: setup          ## the tests, on real parts, within ten minutes or so; as root on Debian what is missing for them is installed
-	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus
+	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus caddy
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: setup     ## the stories of several hosts and of minutes, one after the other; as root
