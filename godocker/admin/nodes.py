@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from godocker.docker import capacity, engine_probe, twins
 from shared import clock, errors
 from shared.broker import broker
+from shared.models.maintenance import ALL
 from shared.runtime import lifetime
 from shared.settings import Node, Settings
 from shared.store import stores
 from shared.store.stores import Stores
-from shared.store.system.maintenance import ALL
 from shared.system import inventory
 from shared.system.inventory import Row
 

@@ -24,16 +24,16 @@ from shared.auth.providers import factory as providers
 from shared.broker.broker import Broker
 from shared.executors.base import Feature
 from shared.lifecycle import PLACED
+from shared.models.maintenance import ALL
 from shared.models.node import Verdict, verdict_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
+from shared.models.unreachable_node import UnreachableNode
 from shared.models.user import User
 from shared.runtime import batching
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.system.maintenance import ALL
-from shared.store.unreachable_nodes import Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Context:
                 latest[task_id] = max(concerning, key=lambda verdict: verdict.at)
         return latest
 
-    async def silences(self, tasks: Sequence[Task]) -> Mapping[str, Silence]:
+    async def silences(self, tasks: Sequence[Task]) -> Mapping[str, UnreachableNode]:
         """The silences that concern `tasks`, by node."""
         return await self.silent.get() if any(task.status in PLACED for task in tasks) else {}
 

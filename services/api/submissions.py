@@ -10,13 +10,13 @@ import structlog
 from services.api.hints import Hints
 from shared import clock, errors
 from shared.lifecycle import TaskStatus
+from shared.models.pending_limits import PendingLimits
 from shared.models.receipt import RequestKey
 from shared.models.task import Task
 from shared.observe import metrics
 from shared.runtime import batching
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.tasks.admissions import Limits
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,8 @@ class Submissions:
         self._batcher = batching.Batcher[Task, int](self._store, name="submissions", limit=_BATCH)
 
     @property
-    def _limits(self) -> Limits:
-        return Limits(user=self._settings.rate_limit, everybody=self._settings.rate_limit_all)
+    def _limits(self) -> PendingLimits:
+        return PendingLimits(user=self._settings.rate_limit, everybody=self._settings.rate_limit_all)
 
     async def submit(self, task: Task) -> int:
         """

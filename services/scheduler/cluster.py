@@ -10,8 +10,8 @@ from services.scheduler.placement.node_state import IN_MAINTENANCE, Allocation, 
 from services.scheduler.start.installation_errors import Ailments
 from shared import clock
 from shared.executors.base import NodeReport
+from shared.models import maintenance
 from shared.models.work import Placed
-from shared.store.system import maintenance
 from shared.units import durations
 
 

@@ -55,9 +55,9 @@ class Census:
         self._show_pending(nodes)
         for status, count in (await self._store.active()).items():
             metrics.TASKS.labels(status).set(count)
-        owed = await self._store.owed()
-        metrics.OUTBOX.set(owed.mails)
-        metrics.OUTBOX_OLDEST.set(_age(owed.since))
+        backlog = await self._store.backlog()
+        metrics.OUTBOX.set(backlog.mails)
+        metrics.OUTBOX_OLDEST.set(_age(backlog.since))
 
     def _show_pending(self, nodes: Sequence[NodeState]) -> None:
         pending = counts.count(

@@ -11,11 +11,10 @@ from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models import transitions
 from shared.models.pending_reason import PendingReason
-from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
+from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses, scopes_of
 from shared.models.transitions import Transition
 from shared.models.work import Pending
 from shared.observe import metrics
-from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 from shared.units.sizes import GB
 

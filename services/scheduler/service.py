@@ -31,14 +31,14 @@ from shared.auth import service_tokens
 from shared.broker import broker as hints
 from shared.executors.base import Executor, NodeReport
 from shared.http import serving
+from shared.models import lease
+from shared.models.lease import Lease
 from shared.observe import loop_failures, metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.system import leases
 from shared.store.system.census import CensusStore
-from shared.store.system.leases import Lease
 from shared.store.usage_views import UsageViews
 from shared.system import claims
 from shared.system.claims import Claim
@@ -46,7 +46,7 @@ from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)
 
-LEASE = leases.SCHEDULER
+LEASE = lease.SCHEDULER
 ASKS = 10  #: in the time of a lease, to renew it or to take one that has ended soon after its end
 DRAIN = 6.0  #: seconds that starts under way are given when the service stops
 
@@ -314,7 +314,7 @@ class SchedulerService:
         there has to be removed before anything else begins.
         """
         try:
-            silences = await self._stores.silences.list()
+            silences = await self._stores.unreachable_nodes.list()
         except errors.StoreUnavailable:
             return reports
         silent = {silence.node for silence in silences if silence.seconds >= self._settings.node_grace}

@@ -30,12 +30,12 @@ from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
 from shared.http import serving
+from shared.models.lease import Lease
 from shared.observe import loop_failures, metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
-from shared.store.system.leases import Lease
 from shared.system import claims
 from shared.system.claims import Claim
 from shared.system.hosts import Hosts
@@ -127,9 +127,9 @@ class WatcherService:
             try:
                 configured = set(self._executor.node_names())
                 self._forsaken = await self._stores.work.nodes_in_use() - configured
-                for silence in await self._stores.silences.list():
+                for silence in await self._stores.unreachable_nodes.list():
                     if silence.node not in configured | self._forsaken:
-                        await self._stores.silences.end(silence.node)
+                        await self._stores.unreachable_nodes.end(silence.node)
             except errors.StoreUnavailable as error:
                 log.warning("forsaken.not_looked_for", error=str(error))
 

@@ -23,25 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 
 from shared.executors import base
-
-STATE = ".godocker"  #: below the task's directory: what the wrapper leaves, one set of files per attempt
-
-#: Exit code of a wrapper that found its attempt taken. It says nothing about the command.
-TAKEN = 125
-
-
-class Word(StrEnum):
-    """A remark beside an exit code, in the same line."""
-
-    STOPPED = "stopped"  #: it was told to end
-    NO_INTERPRETER = "interpreter"  #: the first line of the script names a program that is not there
-    NO_EXEC = "noexec"  #: the task's directory is mounted so that nothing in it can be executed
-    NO_OUTPUT = "output"  #: god.log or god.err could not be opened, and the command did not begin
-    OUT_OF_MEMORY = "oom"  #: the kernel killed a process of it at its memory limit
-
 
 _PROGRAM = """\
 stop= child=
@@ -106,15 +89,3 @@ def environment(run: base.Run, *, workdir: str, home: str | None, data: str | No
 def threads(cpus: float) -> int:
     """`OMP_NUM_THREADS` of a run, where neither its owner nor its image says otherwise."""
     return max(1, math.floor(cpus))
-
-
-def started_file(attempt: int) -> str:
-    return f"{STATE}/started.{attempt}"
-
-
-def exit_file(attempt: int) -> str:
-    return f"{STATE}/exit.{attempt}"
-
-
-def stop_file(attempt: int) -> str:
-    return f"{STATE}/stop.{attempt}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import Field
@@ -32,3 +33,11 @@ class Notice(Stored):
     at: float
     tries: int = 0
     claim: str | None = None  #: whose try is under way; another's answer to it is not noted
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxBacklog:
+    """Unsent mails; `since` is the time of the oldest one's event, seconds since the epoch."""
+
+    mails: int
+    since: float | None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shared.models.project import DEFAULT
+
 
 class ScopeKind(StrEnum):
     USER = "user"
@@ -22,6 +24,12 @@ class Scope:
     def key(self) -> str:
         """`user alice`: as people read it, and unique."""
         return f"{self.kind} {self.name}"
+
+
+def scopes_of(user: str, project: str) -> list[Scope]:
+    """Return the scopes whose quotas a task of `user` in `project` counts against."""
+    own = [Scope(ScopeKind.USER, user)]
+    return own if project == DEFAULT else [*own, Scope(ScopeKind.PROJECT, project)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
 from shared.models.stored import Stored
+
+Subject = Literal["user", "project"]  #: field of a row that names its owner
 
 
 class UsageRow(Stored):

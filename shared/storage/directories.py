@@ -8,13 +8,13 @@ import itertools
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from shared import clock, errors
-from shared.executors import wrapper
+from shared.models import attempt_files
+from shared.models.attempt_files import Result
 from shared.models.task import Place
 from shared.rules import installation_errors
 from shared.storage import beneath, outputs, trees
@@ -30,19 +30,6 @@ _PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes: what a directory with its scrip
 ATTEMPTS = "attempts"
 _LINE = 64  #: bytes of what a wrapper writes, at most
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What the wrapper left of an attempt. Times are seconds since the epoch."""
-
-    started_at: float
-    ended_at: float | None = None
-    exit_code: int | None = None  #: None: it never came to its end, or the line was cut short
-    pid: int | None = None
-    told_to_end: bool = False  #: it was sent SIGTERM
-    began: bool = True  #: False: there was no room for the wrapper's own lines, and it did not begin the command
-    words: frozenset[wrapper.Word] = frozenset()
 
 
 class TaskDirectories:
@@ -134,7 +121,7 @@ class TaskDirectories:
             directory = beneath.open_directory(str(path))
             try:
                 outputs.open_to_owner(directory)
-                states = [outputs.folder(directory, wrapper.STATE)]
+                states = [outputs.folder(directory, attempt_files.STATE)]
                 try:
                     states.append(beneath.open_directory(str(self.state(place))))
                     if owner:
@@ -249,7 +236,7 @@ def read_result(directory: Path, attempt: int) -> Result | None:
     except OSError as error:
         raise installation_errors.of_storage(error, "the task's directory could not be read", own=True) from error
     try:
-        state = beneath.open_subdirectory(task, wrapper.STATE)
+        state = beneath.open_subdirectory(task, attempt_files.STATE)
     except OSError as error:
         if installation_errors.is_unreadable(error):
             raise installation_errors.of_storage(error, "the task's directory could not be read") from error
@@ -282,9 +269,9 @@ def _read_state(directory: Path, attempt: int) -> Result | None:
 
 def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
     """`took_room`: the wrapper had room for the line of the end before it began the command."""
-    started = beneath.read_small(state, wrapper.started_file(attempt).split("/")[1], limit=_LINE)
-    ended = beneath.read_small(state, wrapper.exit_file(attempt).split("/")[1], limit=_LINE)
-    told = beneath.read_small(state, wrapper.stop_file(attempt).split("/")[1], limit=_LINE)
+    started = beneath.read_small(state, attempt_files.started_file(attempt).split("/")[1], limit=_LINE)
+    ended = beneath.read_small(state, attempt_files.exit_file(attempt).split("/")[1], limit=_LINE)
+    told = beneath.read_small(state, attempt_files.stop_file(attempt).split("/")[1], limit=_LINE)
     if started is None:
         return None
     code, words = _end(ended[0]) if ended else (None, frozenset())
@@ -293,13 +280,13 @@ def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
         ended_at=clock.of_file(ended[1]) if ended and code is not None else None,
         exit_code=code,
         pid=_complete_number(started[0]),
-        told_to_end=told is not None or wrapper.Word.STOPPED in words,
+        told_to_end=told is not None or attempt_files.Word.STOPPED in words,
         began=started[0].endswith(b"\n") and (not took_room or (ended is not None and ended[0].endswith(b"\n"))),
         words=words,
     )
 
 
-def _end(lines: bytes) -> tuple[int | None, frozenset[wrapper.Word]]:
+def _end(lines: bytes) -> tuple[int | None, frozenset[attempt_files.Word]]:
     """The exit code and the words about it; no code where the line was cut short, or holds no more than room for it."""
     line, newline, room = lines.partition(b"\n")
     if room.strip(b"_\n"):
@@ -310,7 +297,7 @@ def _end(lines: bytes) -> tuple[int | None, frozenset[wrapper.Word]]:
     if code is None or code > 255:
         return None, frozenset()
     said = {word.decode(errors="replace") for word in rest}
-    return code, frozenset(word for word in wrapper.Word if word in said)
+    return code, frozenset(word for word in attempt_files.Word if word in said)
 
 
 def _complete_number(line: bytes) -> int | None:

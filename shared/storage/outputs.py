@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Sequence
 
-from shared.executors import wrapper
+from shared.models import attempt_files
 from shared.storage import beneath
 
 OUTPUTS = ("god.log", "god.err")
@@ -21,7 +21,7 @@ def keep(directory: int, states: Sequence[int], *, attempt: int) -> None:
     directory and of those that its wrappers leave their files in: nothing is renamed out of them, and no link is followed.
     Raises OSError.
     """
-    started = wrapper.started_file(attempt).split("/")[1]
+    started = attempt_files.started_file(attempt).split("/")[1]
     if attempt < 2 or any(_is_there(state, started) for state in states):
         return
     for name in OUTPUTS:

@@ -11,7 +11,6 @@ from pymongo import errors as driver_errors
 
 from shared import clock, errors
 from shared.lifecycle import ENDED, PLACED
-from shared.models.project import DEFAULT
 from shared.models.quota import Amounts, Quota, Scope, ScopeKind, Taken
 from shared.models.transitions import Transition
 from shared.models.usage import window_start
@@ -157,9 +156,3 @@ def _limit(quota: Mapping[str, Any]) -> Amounts:
 def _number(value: Any) -> float:
     """The limit; 0, which is none, for whatever else stands there."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf else 0
-
-
-def scopes_of(user: str, project: str) -> list[Scope]:
-    """Whose quotas a task of `user` in `project` counts against."""
-    own = [Scope(ScopeKind.USER, user)]
-    return own if project == DEFAULT else [*own, Scope(ScopeKind.PROJECT, project)]

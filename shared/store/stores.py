@@ -37,7 +37,7 @@ class Stores:
     nodes: nodes.NodeStore
     hosts: hosts.HostStore
     leases: leases.LeaseStore
-    silences: unreachable_nodes.SilenceStore
+    unreachable_nodes: unreachable_nodes.UnreachableNodeStore
     unplaceable: unplaceable.UnplaceableStore
     projects: projects.ProjectStore
     quotas: quotas.QuotaStore
@@ -108,7 +108,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             hosts=hosts.HostStore(database),
             verdicts=nodes.VerdictStore(database),
             leases=lease_store,
-            silences=unreachable_nodes.SilenceStore(database),
+            unreachable_nodes=unreachable_nodes.UnreachableNodeStore(database),
             unplaceable=unplaceable.UnplaceableStore(database),
             projects=projects.ProjectStore(database),
             quotas=quotas.QuotaStore(database, task_store, days=settings.user_reset_usage_duration),

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 
+from shared.models.unreachable_node import UnreachableNode
 from shared.store import connection, typed
 from shared.store.tasks import reading
-
-TRIES = 3  #: in a row and in vain, before a node counts as lost
 
 _NOW = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  #: the server's clock, in seconds since the epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """A node's silence. `since` and `at` are on the clock of the MongoDB server, seconds since the epoch."""
-
-    node: str
-    since: float
-    at: float  #: of the last try
-    seconds: float  #: through which it was tried again and again
-    tries: int  #: in a row, without a gap in which nobody tried
-    reason: str
-
-    def is_lost(self, after: float) -> bool:
-        """Whether it was silent for `after` seconds and somebody has only just tried it, more than once."""
-        return self.seconds >= after and self.tries >= TRIES
-
-
-class SilenceStore:
+class UnreachableNodeStore:
     """
     The silences outlive those who notice them: a fresh watcher goes on counting. What counts is the time between two tries in
     vain, each up to a bound: one who was stopped for an hour, or a clock that jumps, makes no node an hour more silent.
@@ -39,10 +21,10 @@ class SilenceStore:
 
     def __init__(self, database: connection.Database) -> None:
         majority = WriteConcern(w="majority", j=False)
-        self._silences = database["silences"].with_options(write_concern=majority)
+        self._nodes = database["silences"].with_options(write_concern=majority)
 
     @connection.translated
-    async def note(self, node: str, reason: str, *, unheard: float, gap: float) -> Silence:
+    async def note(self, node: str, reason: str, *, unheard: float, gap: float) -> UnreachableNode:
         """
         Note a try in vain. `unheard`: seconds since this watcher last heard of the node, for the first one. More than `gap`
         seconds between two tries are a gap in which nobody tried.
@@ -60,23 +42,23 @@ class SilenceStore:
             "tries": {"$cond": [{"$or": [first, {"$gt": [passed, gap]}]}, 1, {"$add": ["$tries", 1]}]},
             "reason": {"$literal": reason},
         }
-        document = await self._silences.find_one_and_update(
+        document = await self._nodes.find_one_and_update(
             {"_id": node}, [{"$set": update}], upsert=True, return_document=ReturnDocument.AFTER
         )
-        return _silence(document)
+        return _unreachable_node(document)
 
     @connection.translated
     async def end(self, node: str) -> None:
         """The node has answered."""
-        await self._silences.delete_one({"_id": node})
+        await self._nodes.delete_one({"_id": node})
 
     @connection.translated
-    async def list(self) -> list[Silence]:
-        return await reading.each(_silence, self._silences.find(), of="silences")
+    async def list(self) -> list[UnreachableNode]:
+        return await reading.each(_unreachable_node, self._nodes.find(), of="silences")
 
 
-def _silence(document: dict[str, Any]) -> Silence:
-    found = Silence(
+def _unreachable_node(document: dict[str, Any]) -> UnreachableNode:
+    found = UnreachableNode(
         node=document["_id"],
         since=document["since"],
         at=document["at"],

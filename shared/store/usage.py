@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from pymongo import errors as driver_errors
 
-from shared.models.usage import DayUsage, MonthUsage, UsageRow
+from shared.models.usage import DayUsage, MonthUsage, Subject, UsageRow
 from shared.store import amounts, connection, typed
 from shared.store.tasks import reading
-
-Subject = Literal["user", "project"]  #: whose rows: the name of the row's field
 
 _SUMS: dict[str, Any] = {
     "cpu": {"$sum": amounts.amount("$cpu")},

@@ -7,13 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.models.maintenance import ALL
 from shared.models.node import Node
+from shared.models.unreachable_node import UnreachableNode
 from shared.models.work import Placed
 from shared.settings import Node as Host
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.system.maintenance import ALL
-from shared.store.unreachable_nodes import Silence
 from shared.system import hosts
 
 
@@ -57,7 +57,7 @@ class Row:
 async def take(settings: Settings, stores: Stores) -> list[Row]:
     """Every node that is known, by name. Raises `errors.StoreUnavailable`."""
     added = await stores.hosts.list() if settings.executor != "process" else []
-    silences = [one for one in await stores.silences.list() if one.seconds >= settings.node_grace]
+    silences = [one for one in await stores.unreachable_nodes.list() if one.seconds >= settings.node_grace]
     return rows(
         configured=settings.docker_nodes if settings.executor != "process" else [],
         added=added,
@@ -74,7 +74,7 @@ def rows(
     added: Sequence[Host],
     seen: Sequence[Node],
     maintained: AbstractSet[str],
-    silences: Sequence[Silence],
+    silences: Sequence[UnreachableNode],
     placed: Sequence[Placed],
 ) -> list[Row]:
     """The rows that all this comes to: pure."""

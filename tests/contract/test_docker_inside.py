@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from godocker.docker import local_engine
-from shared.executors import base, wrapper
+from shared.executors import base
+from shared.models import attempt_files
 from shared.models.task import Place
 from tests.support.harness import rigs, systems
 from tests.support.servers import engine as fixtures
@@ -58,7 +59,11 @@ async def test_shared_memory_is_as_large_as_the_memory_and_counts_as_such(rig: r
     ended = await rig.ended(run)
     result = await rig.tasks.read_result(Place(run.handle.task_id), 1)
     words = result.words if result else frozenset()
-    assert ended.out_of_memory or wrapper.Word.OUT_OF_MEMORY in words or rig.file(run, "god.log").read_text() != "0\n"
+    assert (
+        ended.out_of_memory
+        or attempt_files.Word.OUT_OF_MEMORY in words
+        or rig.file(run, "god.log").read_text() != "0\n"
+    )
 
 
 async def test_cores_and_memory_are_told(rig: rigs.Rig) -> None:
@@ -190,8 +195,8 @@ async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: loc
 @pytest.mark.parametrize(
     ("script", "code", "words"),
     [
-        ("#!/bin/bash\nexit 0\n", 127, {wrapper.Word.NO_INTERPRETER}),
-        ("#!  /bin/bash -e\nexit 0\n", 127, {wrapper.Word.NO_INTERPRETER}),
+        ("#!/bin/bash\nexit 0\n", 127, {attempt_files.Word.NO_INTERPRETER}),
+        ("#!  /bin/bash -e\nexit 0\n", 127, {attempt_files.Word.NO_INTERPRETER}),
         ("#!/bin/sh\nexit 127\n", 127, set()),
         ("#!/bin/sh\nexit 126\n", 126, set()),
         ("exit 127\n", 127, set()),
@@ -199,7 +204,7 @@ async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: loc
     ],
 )
 async def test_an_interpreter_that_is_not_there_is_told_from_a_program_that_is_not(
-    rig: rigs.Rig, script: str, code: int, words: set[wrapper.Word]
+    rig: rigs.Rig, script: str, code: int, words: set[attempt_files.Word]
 ) -> None:
     run = await rig.start(script)
     assert (await rig.ended(run)).exit_code == code
@@ -216,7 +221,7 @@ async def test_a_directory_that_nothing_can_be_executed_in_is_told(rig: rigs.Rig
         assert (await rig.ended(run)).exit_code == 126
     result = await rig.tasks.read_result(Place(run.handle.task_id), 1)
     assert result is not None
-    assert result.words == {wrapper.Word.NO_EXEC}
+    assert result.words == {attempt_files.Word.NO_EXEC}
 
 
 @contextlib.contextmanager

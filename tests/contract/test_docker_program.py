@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from godocker.docker import local_engine
-from shared.executors import base, wrapper
+from shared.executors import base
+from shared.models import attempt_files
 from shared.models.task import Place
 from tests.support import shapes, waiting
 from tests.support.harness import rigs, systems
@@ -160,7 +161,7 @@ async def test_an_attempt_is_taken_once_whatever_the_task_tidied(rig: rigs.Rig, 
         Path(run.directory, "cmd.sh").write_text("echo twice >> /witness/seen")
         # A scheduler that was asleep since before it asked for just that.
         await rig.executor.start(run)
-        assert (await rig.ended(run)).exit_code == wrapper.TAKEN
+        assert (await rig.ended(run)).exit_code == attempt_files.TAKEN
         assert (outside / "seen").read_text() == "once\n"
         result = await rig.tasks.read_result(Place(run.handle.task_id), 1)
         assert result is not None
@@ -239,7 +240,7 @@ async def test_a_command_does_not_begin_without_room_for_its_end(rig: rigs.Rig) 
         (state / "fill").write_bytes(b"\0" * 4096)
         await rig.executor.prepare(run)
         await rig.executor.start(run)
-        assert (await rig.ended(run)).exit_code == wrapper.TAKEN
+        assert (await rig.ended(run)).exit_code == attempt_files.TAKEN
         result = await rig.tasks.read_result(Place(run.handle.task_id), 1)
         assert result is not None
         assert (result.began, result.exit_code) == (False, None)

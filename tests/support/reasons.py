@@ -7,8 +7,8 @@ from typing import Any
 
 from services.api.wire.explanation import Explanation, ReasonOut, Verdict
 from shared.lifecycle import PLACED
+from shared.models import maintenance
 from shared.models.task import Task
-from shared.store.system import maintenance
 from shared.units.sizes import GB
 from tests.support.harness.stepped import Stepped
 

@@ -11,9 +11,9 @@ import typer
 from godocker.commands.common import options, tables
 from shared import clock, errors
 from shared.broker import broker
+from shared.models.maintenance import ALL
 from shared.settings import Settings
 from shared.store import stores
-from shared.store.system.maintenance import ALL
 
 app = typer.Typer(help="Stop placing tasks on one node or on all nodes for a while.", no_args_is_help=True)
 

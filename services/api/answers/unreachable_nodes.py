@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from shared import clock
+from shared.models.unreachable_node import UnreachableNode
 from shared.store.stores import Stores
-from shared.store.unreachable_nodes import Silence
 
 _FRESH = 1.0  #: seconds
 
@@ -21,13 +21,13 @@ class Silences:
         self._grace = grace
         self._lock = asyncio.Lock()
         self._read_at: float | None = None
-        self._known: Mapping[str, Silence] = {}
+        self._known: Mapping[str, UnreachableNode] = {}
 
-    async def get(self) -> Mapping[str, Silence]:
+    async def get(self) -> Mapping[str, UnreachableNode]:
         """By node, those that have been silent for too long. Raises `errors.StoreUnavailable`."""
         async with self._lock:
             if self._read_at is None or clock.monotonic() - self._read_at >= _FRESH:
-                found = await self._stores.silences.list()
+                found = await self._stores.unreachable_nodes.list()
                 self._known = {silence.node: silence for silence in found if silence.seconds >= self._grace}
                 self._read_at = clock.monotonic()
             return self._known

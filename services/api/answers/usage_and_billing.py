@@ -11,7 +11,7 @@ import structlog
 from services.api.context import Context
 from shared import clock, errors
 from shared.models import usage as model
-from shared.store.usage import Subject
+from shared.models.usage import Subject
 
 _PRODUCTS = frozenset({"core_seconds", "gb_seconds", "gpu_seconds"})  #: of amounts and times, task by task
 

@@ -11,8 +11,9 @@ import structlog
 
 from shared import clock, errors
 from shared.auth import service_tokens
+from shared.models.lease import SCHEDULER
 from shared.settings import Settings
-from shared.store.system.leases import SCHEDULER, LeaseStore
+from shared.store.system.leases import LeaseStore
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from services.api.wire.answers import Json
 from services.api.wire.fields import Line
 from services.api.wire.task_out import TaskOut, TaskPage
 from shared.auth.permissions import Action
-from shared.store.tasks.lists import Filter, Order
+from shared.models.task_list import Filter, Order
 
 router = routers.make("tasks")
 

@@ -10,9 +10,9 @@ from shared.executors import base
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
+from shared.models.unreachable_node import UnreachableNode
 from shared.rules import arrays
 from shared.storage.directories import SCRIPT, TaskDirectories
-from shared.store.unreachable_nodes import Silence
 from shared.units import urls
 
 _ASKED = {
@@ -41,7 +41,7 @@ def shown(
     *,
     directories: TaskDirectories,
     verdict: Verdict | None,
-    silence: Silence | None = None,
+    silence: UnreachableNode | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
     """
@@ -67,7 +67,7 @@ def shown(
     }
 
 
-def status(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> dict[str, Any]:
+def status(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> dict[str, Any]:
     """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
     answer: dict[str, Any] = {
         "primary": primary(task),
@@ -83,7 +83,7 @@ def status(task: Task, *, verdict: Verdict | None, silence: Silence | None = Non
     return answer
 
 
-def secondary(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> str | None:
+def secondary(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> str | None:
     if task.status in ENDED:
         return _ENDED.get(task.ending) if task.ending else None
     if task.intent is not None and task.intent in _ASKED:
@@ -95,7 +95,7 @@ def secondary(task: Task, *, verdict: Verdict | None, silence: Silence | None = 
     return task.remark
 
 
-def reason(task: Task, *, verdict: Verdict | None, silence: Silence | None = None) -> str | None:
+def reason(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> str | None:
     """Why it waits or how it ended; a task that waits always has one."""
     if silence is not None and task.status in PLACED:
         since = datetime.fromtimestamp(silence.since, UTC)

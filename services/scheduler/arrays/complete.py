@@ -11,12 +11,12 @@ from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from shared import clock
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models import transitions
+from shared.models.array import ArrayResult, ChildCounts
 from shared.models.transitions import Transition
 from shared.observe import metrics
 from shared.rules import arrays
 from shared.rules.exit_codes import EXIT_KILLED
 from shared.store.stores import Stores
-from shared.store.tasks.arrays import Outcome, Tally
 from shared.wording import kills
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ class ArrayEnds:
         if not due:
             return []
         began = clock.monotonic()
-        tallies = await self._stores.arrays.tallies([held.parent.id for held in due])
+        tallies = await self._stores.arrays.child_counts([held.parent.id for held in due])
         next_at = now + max(self._poll, COUNTED * (clock.monotonic() - began))
         over = []
         for held in due:
@@ -70,7 +70,7 @@ class ArrayEnds:
         last = held.ended and not waiting and (killed or array.made == array.count)
         return last and not await self._stores.arrays.has_active(parent.id)
 
-    async def _note(self, held: OpenArray, tally: Tally) -> bool:
+    async def _note(self, held: OpenArray, tally: ChildCounts) -> bool:
         """Write down how far the children are. True if they were all over, and the parent is now."""
         parent, array = held.parent, held.array
         if not tally.active and (array.made == array.count or parent.intent is Intent.KILL):
@@ -84,7 +84,7 @@ class ArrayEnds:
         return False
 
     async def _end(self, held: OpenArray) -> bool:
-        outcome = await self._stores.arrays.outcome(held.parent.id, named=NAMED)
+        outcome = await self._stores.arrays.result(held.parent.id, named=NAMED)
         move = _ending(held, outcome, clock.now())
         if await self._stores.tasks.transition(move) is None:
             self._opened.changed.add(held.parent.id)
@@ -94,7 +94,7 @@ class ArrayEnds:
         return True
 
 
-def _ending(held: OpenArray, outcome: Outcome, now: float) -> Transition:
+def _ending(held: OpenArray, outcome: ArrayResult, now: float) -> Transition:
     """The end of a parent all of whose children are over. A kill that came after the last of them changes nothing."""
     parent, array = held.parent, held.array
     killed = parent.intent is Intent.KILL

@@ -21,12 +21,11 @@ from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, Remark
 from shared.models.pending_reason import PendingReason
-from shared.models.quota import Excess, excesses
+from shared.models.quota import Excess, excesses, scopes_of
 from shared.models.task import Task
 from shared.models.work import Pending
 from shared.rules import arrays
 from shared.settings import Settings
-from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
 
 MOST = 500  #: shapes that are compared with the nodes for one explanation

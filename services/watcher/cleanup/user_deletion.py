@@ -9,11 +9,11 @@ import structlog
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.models.deletion import Deletion
+from shared.models.lease import Lease
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage import personal, trees
 from shared.store.stores import Stores
-from shared.store.system.leases import Lease
 
 log = structlog.get_logger(__name__)
 

@@ -10,14 +10,13 @@ import structlog
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, TaskStatus
-from shared.models.quota import Quota, Scope, Taken
+from shared.models.lease import Lease
+from shared.models.quota import Quota, Scope, Taken, scopes_of
 from shared.models.task import Cause
 from shared.models.work import Placed
 from shared.runtime import lifetime
 from shared.settings import Settings
-from shared.store.quotas import scopes_of
 from shared.store.stores import Stores
-from shared.store.system.leases import Lease
 from shared.units import durations
 
 log = structlog.get_logger(__name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from services.watcher.reconcile.outcome import Outcome
 from shared import clock
+from shared.models.attempt_files import Result
 from shared.models.task import Task
 from shared.models.usage import UsageRow, row_id
 from shared.models.work import Ended
-from shared.storage.directories import Result
 
 
 def row_of(ended: Ended) -> UsageRow | None:

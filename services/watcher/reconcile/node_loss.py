@@ -7,10 +7,10 @@ import structlog
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
 from shared import clock, errors
+from shared.models.unreachable_node import UnreachableNode
 from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.unreachable_nodes import Silence
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Patience:
     async def heard(self) -> None:
         """It answered, and what it said was acted upon. Raises `errors.StoreUnavailable`."""
         if self._noted:
-            await self._stores.silences.end(self._node)
+            await self._stores.unreachable_nodes.end(self._node)
             await self._stores.nodes.note_stuck(self._node, 0)  # what still cannot be killed is noted anew
             self._noted = False
             metrics.NODE_SILENT.labels(node=self._node).set(0)
@@ -49,13 +49,13 @@ class Patience:
         """It was tried in vain. Raises `errors.StoreUnavailable`."""
         self._noted = True
         unheard = clock.monotonic() - self._heard_at if self._heard_at is not None else 0.0
-        silence = await self._stores.silences.note(self._node, str(error), unheard=unheard, gap=self._gap)
+        silence = await self._stores.unreachable_nodes.note(self._node, str(error), unheard=unheard, gap=self._gap)
         metrics.NODE_SILENT.labels(node=self._node).set(silence.seconds)
         self._settler.lost = silence.is_lost(self._after)
         if self._settler.lost:
             await self._give_up(silence)
 
-    async def _give_up(self, silence: Silence) -> None:
+    async def _give_up(self, silence: UnreachableNode) -> None:
         placed = await self._stores.work.placed(self._node)
         # What somebody managed to place there since is given the same time.
         lost = [task for task in placed if silence.at - task.status_at >= self._after]

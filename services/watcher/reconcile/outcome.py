@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.watcher.reconcile import reasons
-from shared.executors import wrapper
 from shared.executors.base import Boot, Circumstances, Observation
-from shared.executors.wrapper import Word
 from shared.lifecycle import STOPPING, Ending, Intent
+from shared.models import attempt_files
+from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
 from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
-from shared.storage.directories import Result
 from shared.units import durations
 from shared.units.sizes import GB
 from shared.wording import kills
@@ -58,7 +57,7 @@ def may_be_the_node(task: Placed, seen: Observation, result: Result | None) -> b
     """Whether it has to be asked when the node last began anew, to tell its failure from the command's."""
     return (
         is_doubtful(seen)
-        and (seen.exit_code in _ENGINE_CODES or seen.exit_code == wrapper.TAKEN)
+        and (seen.exit_code in _ENGINE_CODES or seen.exit_code == attempt_files.TAKEN)
         and not seen.out_of_memory
         and task.intent not in STOPPING
         and _own_word(result, cut_off=True) is None
@@ -99,7 +98,7 @@ def of_exit(
     if result is not None and Word.OUT_OF_MEMORY in result.words and code == EXIT_KILLED and not seen.out_of_memory:
         # Where a container ends just as memory runs out, its engine does not always tell.
         seen = replace(seen, out_of_memory=True)
-    if looked and (reason := reasons.never_began(task, seen.exit_code, result, around, taken=wrapper.TAKEN)):
+    if looked and (reason := reasons.never_began(task, seen.exit_code, result, around, taken=attempt_files.TAKEN)):
         return Outcome(Ending.START_FAILED, seen.exit_code, reason, None, ended_at)
     if seen.out_of_memory and code != 0:
         reason = f"out of memory: it used more than the {_memory(task)} it asked for"
@@ -112,7 +111,7 @@ def of_exit(
     reason = reasons.of_end(task, code, result, around, interpreter=interpreter)
     if seen.by_signal is not None:
         reason = seen.reason or reason  # an executor that waits for the command itself knows best
-    elif seen.exit_code == wrapper.TAKEN and result is not None and result.exit_code is None:
+    elif seen.exit_code == attempt_files.TAKEN and result is not None and result.exit_code is None:
         reason = reasons.second_start()
     if seen.out_of_memory:
         reason = f"it ended well, but a process of it was killed at its memory limit of {_memory(task)}"
@@ -165,11 +164,11 @@ def _is_after_wish(task: Placed, ended_at: float) -> bool:
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:
     """The command's exit code: that of who waited for it. The word it left counts where the engine may not have been told."""
-    if seen.by_signal is not None or seen.exit_code not in _ENGINE_CODES | {wrapper.TAKEN}:
+    if seen.by_signal is not None or seen.exit_code not in _ENGINE_CODES | {attempt_files.TAKEN}:
         return seen.exit_code
     if result is not None and result.exit_code is not None:
         return result.exit_code
-    if seen.exit_code == wrapper.TAKEN and result is not None:
+    if seen.exit_code == attempt_files.TAKEN and result is not None:
         return EXIT_KILLED  # a second start found the attempt taken; of the first there is no end
     return seen.exit_code
 
@@ -181,7 +180,7 @@ def _ended_by_node(seen: Observation, result: Result | None, boot: Boot | None, 
     """
     if boot is None or _own_word(result, cut_off=True) is not None:
         return False
-    if seen.exit_code == wrapper.TAKEN and result is not None:
+    if seen.exit_code == attempt_files.TAKEN and result is not None:
         # The attempt was started again, after what it began before was gone. That time is not on the node's clock.
         return result.started_at < now - boot.ago
     if seen.exit_code not in _ENGINE_CODES or seen.started_at is None or seen.ended_at is None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 
 from shared.executors.base import Circumstances
-from shared.executors.wrapper import Word
+from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
-from shared.storage.directories import Result
 
 #: Signals that a process brings on itself, as a rule, and by what.
 _OWN_FAULTS = {

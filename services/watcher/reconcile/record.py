@@ -17,13 +17,14 @@ from shared.broker.broker import Broker
 from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import STOPPING, TaskStatus
 from shared.models import transitions as lifecycle_transitions
+from shared.models.attempt_files import Result
 from shared.models.task import Task
 from shared.models.transitions import Transition
 from shared.models.work import Placed
 from shared.observe import metrics
 from shared.rules import scripts
 from shared.settings import Settings
-from shared.storage.directories import Result, TaskDirectories
+from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)

@@ -11,10 +11,11 @@ from services.watcher.reconcile.record import Recorder
 from shared import errors
 from shared.executors.base import Executor, Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
+from shared.models.attempt_files import Result
 from shared.models.work import Placed
 from shared.runtime import lifetime
 from shared.settings import Settings
-from shared.storage.directories import Result, TaskDirectories
+from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)

@@ -8,9 +8,9 @@ from services.watcher.reconcile.diff import Known
 from shared.executors.base import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models import transitions
+from shared.models.attempt_files import Result
 from shared.models.task import Task, leases_of
 from shared.models.transitions import Transition
-from shared.storage.directories import Result
 
 NOTE = "found on its node after a backup was restored"
 GONE = "not on its node after a backup was restored"

@@ -13,13 +13,14 @@ from services.watcher.restore import adoption
 from shared import clock, errors
 from shared.executors.base import Executor, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
+from shared.models.attempt_files import Result
 from shared.models.task import Task
 from shared.models.transitions import Transition
 from shared.models.usage import UsageRow
 from shared.rules import arrays
 from shared.runtime import lifetime
 from shared.settings import Settings
-from shared.storage.directories import Result, TaskDirectories
+from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
@@ -74,7 +75,7 @@ class Census:
         try:
             observed = await self._executor.list(self._node)
         except errors.NodeUnavailable as error:
-            silence = await self._stores.silences.note(self._node, str(error), unheard=0.0, gap=self._gap)
+            silence = await self._stores.unreachable_nodes.note(self._node, str(error), unheard=0.0, gap=self._gap)
             log.warning("census.node_silent", node=self._node, error=str(error), seconds=round(silence.seconds))
             return silence.is_lost(self._after)
         await self._make_children(observed)
@@ -175,5 +176,5 @@ class Census:
         if restoration is None:
             return []
         nodes = {*self._executor.node_names(), *(host.name for host in await self._stores.hosts.list())}
-        lost = {silence.node for silence in await self._stores.silences.list() if silence.is_lost(self._after)}
+        lost = {silence.node for silence in await self._stores.unreachable_nodes.list() if silence.is_lost(self._after)}
         return sorted(nodes - lost - set(restoration.seen))

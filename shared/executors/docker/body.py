@@ -12,6 +12,7 @@ from typing import Any
 from shared.executors import base, wrapper
 from shared.executors.docker import gpus
 from shared.executors.docker.inside import limits, program
+from shared.models import attempt_files
 
 INSTANCE = (
     "godocker.instance"  #: whose it is: the mark of a system, or what versions without marks were configured to say
@@ -141,7 +142,7 @@ def _mounts(run: base.Run) -> list[dict[str, Any]]:
     # `Mounts`, not `Binds`: for the latter the engine makes a missing source, as root.
     mounts = [
         _bind(run.directory, base.WORKDIR, read_only=False, recursive=True),
-        _bind(run.state or f"{run.directory}/{wrapper.STATE}", base.ATTEMPTS, read_only=False, recursive=True),
+        _bind(run.state or f"{run.directory}/{attempt_files.STATE}", base.ATTEMPTS, read_only=False, recursive=True),
     ]
     for mount in run.mounts:
         # Read-only does not reach what is mounted below the source, on engines before 25. Where root runs, that is left out.

@@ -14,6 +14,7 @@ from shared import clock, errors
 from shared.executors import base
 from shared.executors.process import proc, records
 from shared.executors.process.found import Found
+from shared.models.attempt_files import Result
 from shared.rules.exit_codes import EXIT_KILLED
 from shared.storage import directories
 
@@ -96,7 +97,7 @@ def _alive(record: records.Record, process: proc.Process) -> Found:
     return Found(record, base.RunState.PAUSED if process.is_stopped else base.RunState.RUNNING, process)
 
 
-def _dead(record: records.Record, result: directories.Result | None) -> Found:
+def _dead(record: records.Record, result: Result | None) -> Found:
     # A file just made may lack its pid because the wrapper is between making and writing it.
     fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
     if record.pid is None and (result is None or fresh):
@@ -109,7 +110,7 @@ def _dead(record: records.Record, result: directories.Result | None) -> Found:
     return Found(record, base.RunState.EXITED, None, code=code, ended_at=ended_at, wrapper_ran=result is not None)
 
 
-def _result(record: records.Record) -> directories.Result | None:
+def _result(record: records.Record) -> Result | None:
     try:
         return directories.read_result(Path(record.directory), record.attempt)
     except (errors.StorageError, errors.StorageUnavailable) as error:
@@ -118,7 +119,7 @@ def _result(record: records.Record) -> directories.Result | None:
         return None
 
 
-def _claimed(record: records.Record, result: directories.Result | None) -> proc.Process | None:
+def _claimed(record: records.Record, result: Result | None) -> proc.Process | None:
     """
     The process that the wrapper's file names, if it is one of this run. The file belongs to the task, which may have
     written any pid into it: it must be the run's user's, lead a session as we make them, and be the wrapper of this very attempt.

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from shared.lifecycle import ACTIVE, TaskStatus
+from shared.models.notice import OutboxBacklog
 from shared.store import connection, indexes
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """Mails that wait; `since` is when the oldest one's event was, seconds since the epoch."""
-
-    mails: int
-    since: float | None
 
 
 class CensusStore:
@@ -32,9 +23,9 @@ class CensusStore:
         return {status: found.get(status, 0) for status in sorted(ACTIVE)}
 
     @connection.translated
-    async def owed(self) -> Owed:
+    async def backlog(self) -> OutboxBacklog:
         """The outbox, without what was sent or given up."""
         group = {"$group": {"_id": None, "count": {"$sum": 1}, "since": {"$min": "$at"}}}
         async for document in self._outbox.aggregate([{"$match": {"due": {"$type": "date"}}}, group]):
-            return Owed(document["count"], document["since"])
-        return Owed(0, None)
+            return OutboxBacklog(document["count"], document["since"])
+        return OutboxBacklog(0, None)

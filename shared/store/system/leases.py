@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pymongo
 from pymongo import ReturnDocument, WriteConcern
 from pymongo import errors as driver_errors
 
 from shared.clock import Clock
+from shared.models.lease import Lease
 from shared.store import connection
 
-SCHEDULER = "scheduler"  #: the lease of the one that leads
-MARGIN = 0.2  #: the part of a lease's time before its end in which its holder no longer trusts it
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A lease that is held. `until` is on our monotonic clock; `epoch` grows with each change of holder."""
-
-    name: str
-    holder: str
-    epoch: int
-    until: float
+MARGIN = 0.2  #: fraction of the lease time, at its end, in which its holder no longer trusts it
 
 
 class LeaseStore:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from shared.store import connection
 
-ALL = "all"  #: the system as a whole
-
 
 class MaintenanceStore:
     """One document for each thing that is in maintenance, none for the others."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shared import errors
+from shared.models.pending_limits import PendingLimits
 from shared.models.receipt import Receipt
 from shared.models.task import Task
 from shared.store import connection
@@ -20,18 +20,6 @@ from shared.store.transactions import Transactions
 T = TypeVar("T")
 
 RETRY_AFTER = 5.0  #: seconds; a task that waits may start any moment
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many tasks may wait: of one user, of all. None: any number."""
-
-    user: int | None
-    everybody: int | None
-
-    @property
-    def are_none(self) -> bool:
-        return self.user is None and self.everybody is None
 
 
 class _KeyTaken(Exception):
@@ -51,7 +39,7 @@ class AdmissionStore:
         self._receipts = receipts
         self._turn = asyncio.Lock()  # transactions of one process would only run into each other
 
-    async def admit(self, tasks: Sequence[Task], limits: Limits) -> list[Exception | None]:
+    async def admit(self, tasks: Sequence[Task], limits: PendingLimits) -> list[Exception | None]:
         """
         Insert those of `tasks` that the limits leave room for, in their order. One entry each: None for a task that is
         stored for good, `errors.TooManyRequests` for one over a limit, which is not stored.
@@ -64,7 +52,9 @@ class AdmissionStore:
         return await self._admit_counted(tasks, limits)
 
     @connection.translated
-    async def admit_whole(self, tasks: Sequence[Task], limits: Limits, *, receipt: Receipt | None = None) -> bool:
+    async def admit_whole(
+        self, tasks: Sequence[Task], limits: PendingLimits, *, receipt: Receipt | None = None
+    ) -> bool:
         """
         Insert all of `tasks` or none, together with the receipt of the request that brought them. False, and nothing is
         stored, if another request with the same key was faster.
@@ -89,7 +79,7 @@ class AdmissionStore:
         return True
 
     @connection.translated
-    async def _admit_counted(self, tasks: Sequence[Task], limits: Limits) -> list[Exception | None]:
+    async def _admit_counted(self, tasks: Sequence[Task], limits: PendingLimits) -> list[Exception | None]:
         async def transaction(session: Any) -> list[Exception | None]:
             answers = await self._count(tasks, limits, session)
             admitted = [task for task, answer in zip(tasks, answers, strict=True) if answer is None]
@@ -99,19 +89,19 @@ class AdmissionStore:
 
         return await self._in_turn(transaction, limits)
 
-    async def _in_turn(self, transaction: Callable[[Any], Awaitable[T]], limits: Limits) -> T:
+    async def _in_turn(self, transaction: Callable[[Any], Awaitable[T]], limits: PendingLimits) -> T:
         if limits.are_none:
             return await self._transactions.run(transaction)
         async with self._turn:
             return await self._transactions.run(transaction)
 
-    async def _count(self, tasks: Sequence[Task], limits: Limits, session: Any) -> list[Exception | None]:
+    async def _count(self, tasks: Sequence[Task], limits: PendingLimits, session: Any) -> list[Exception | None]:
         # Two transactions that count and insert would not see each other's tasks. Touching the same gate makes
         # the later one start over with the earlier one's tasks in its count.
         await self._gates.update_one({"_id": "tasks"}, {"$inc": {"passed": len(tasks)}}, upsert=True, session=session)
         return await self._judge(tasks, limits, session)
 
-    async def _judge(self, tasks: Sequence[Task], limits: Limits, session: Any) -> list[Exception | None]:
+    async def _judge(self, tasks: Sequence[Task], limits: PendingLimits, session: Any) -> list[Exception | None]:
         room: dict[str | None, float] = defaultdict(lambda: float("inf"))
         for user, limit in [(None, limits.everybody), *((name, limits.user) for name in {t.user.id for t in tasks})]:
             if limit is not None:
@@ -131,7 +121,7 @@ def _weight(task: Task) -> int:
     return task.array.count if task.array else 1
 
 
-def _over_limit(task: Task, room: dict[str | None, float], limits: Limits) -> errors.TooManyRequests | None:
+def _over_limit(task: Task, room: dict[str | None, float], limits: PendingLimits) -> errors.TooManyRequests | None:
     user, weight = task.user.id, _weight(task)
     if task.array and room[user] < weight:
         message = f"{user} may have {limits.user} tasks waiting, and has no room for {weight} more"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pymongo import errors as driver_errors
 
 from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
+from shared.models.array import ArrayResult, ChildCounts
 from shared.models.task import Purge, Task, range_name
 from shared.rules import arrays
 from shared.store import amounts, connection, indexes
@@ -16,30 +16,6 @@ from shared.store.indexes import ARRAYS, PARENTS
 from shared.store.tasks import intents, reading
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many children of an array are where."""
-
-    waiting: int = 0
-    placed: int = 0
-    over: int = 0
-
-    @property
-    def active(self) -> int:
-        return self.waiting + self.placed
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the children of an array ended: from when to when, how many in either way, and which failed first (indices)."""
-
-    started_at: float | None
-    ended_at: float | None
-    succeeded: int
-    failures: int
-    failed: list[int]
 
 
 class ArrayStore:
@@ -174,7 +150,7 @@ class ArrayStore:
         return int(result.modified_count)
 
     @connection.translated
-    async def tallies(self, parents: Collection[int]) -> dict[int, Tally]:
+    async def child_counts(self, parents: Collection[int]) -> dict[int, ChildCounts]:
         """Where the children of these are, by parent; read from the index alone."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {"member.parent": {"$in": list(parents)}}},
@@ -184,7 +160,7 @@ class ArrayStore:
         async for row in self._tasks.aggregate(pipeline, hint="by_parent"):
             if isinstance(status := row["_id"].get("status"), str) and row["_id"]["parent"] in counted:
                 counted[row["_id"]["parent"]][status] = row["tasks"]
-        return {parent: _tally(statuses) for parent, statuses in counted.items()}
+        return {parent: _child_counts(statuses) for parent, statuses in counted.items()}
 
     @connection.translated
     async def has_active(self, parent: int) -> bool:
@@ -200,7 +176,7 @@ class ArrayStore:
         return float(document["started_at"]) if document else None
 
     @connection.translated
-    async def outcome(self, parent: int, *, named: int) -> Outcome:
+    async def result(self, parent: int, *, named: int) -> ArrayResult:
         """How the children ended, with the indices of at most `named` of those that failed."""
         query = {"member.parent": parent}
         failed = {**query, "exit_code": {"$ne": 0}}
@@ -217,7 +193,7 @@ class ArrayStore:
         rows = [row async for row in self._tasks.aggregate(pipeline)]
         total: dict[str, Any] = rows[0] if rows else {"tasks": 0, "succeeded": 0, "started": None, "ended": None}
         cursor = self._tasks.find(failed, {"member.index": 1}).sort("_id", 1).limit(named)
-        return Outcome(
+        return ArrayResult(
             started_at=total["started"],
             ended_at=total["ended"],
             succeeded=total["succeeded"],
@@ -246,7 +222,7 @@ class ArrayStore:
         await self._tasks.update_many(query, {"$set": {"purge": Purge.ALL, "share": None}})
 
 
-def _tally(statuses: Mapping[str, int]) -> Tally:
+def _child_counts(statuses: Mapping[str, int]) -> ChildCounts:
     placed = sum(statuses.get(status, 0) for status in PLACED)
     over = sum(statuses.get(status, 0) for status in ENDED)
-    return Tally(waiting=sum(statuses.values()) - placed - over, placed=placed, over=over)
+    return ChildCounts(waiting=sum(statuses.values()) - placed - over, placed=placed, over=over)

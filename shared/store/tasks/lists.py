@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import pymongo
 
 from shared.lifecycle import ACTIVE, ENDED
 from shared.models.task import Task
+from shared.models.task_list import Filter, Order, Page
 from shared.store import connection
 from shared.store.tasks import reading
 from shared.store.tasks.views import NOT_DELETED
@@ -26,38 +25,7 @@ Sort = Sequence[tuple[str, int]]
 Stream = AsyncGenerator[Task, None]  #: raises `errors.StoreUnavailable`
 
 
-class Order(StrEnum):
-    """The words by which clients name what to sort by, and the fields they mean."""
-
-    ID = "id"
-    NAME = "name"
-    CONTAINER_IMAGE = "container_image"
-    USER_ID = "user_id"
-
-
 _FIELDS = {Order.ID: "_id", Order.NAME: "spec.name", Order.CONTAINER_IMAGE: "spec.image", Order.USER_ID: "user.id"}
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """
-    Which tasks. `user` None: of all users; `start` and `end` bound when they began to run, in seconds since the epoch;
-    `text` is looked for in name, image and user, as it stands and whatever its case.
-    """
-
-    user: str | None
-    start: float | None = None
-    end: float | None = None
-    text: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list, with how many there are and how many of them match."""
-
-    tasks: list[Task]
-    total: int
-    filtered: int
 
 
 class TaskLists:

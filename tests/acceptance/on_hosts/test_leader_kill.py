@@ -23,8 +23,8 @@ import pymongo
 import pytest
 
 from godocker.local.data_directory import DataDirectory
+from shared.models.lease import SCHEDULER
 from shared.settings import Settings
-from shared.store.system import leases
 from tests.acceptance.conftest import Ground
 from tests.acceptance.lifecycle.test_interruption import check_at_the_end, free_port, submit_with_retries
 from tests.conftest import FIGURES
@@ -106,7 +106,7 @@ class Schedulers:
 
     def _leader(self) -> tuple[int, int]:
         """Epoch and process of whoever holds the lease."""
-        lease = self._database["leases"].find_one({"_id": leases.SCHEDULER})
+        lease = self._database["leases"].find_one({"_id": SCHEDULER})
         assert lease is not None
         return int(lease["epoch"]), int(lease["holder"].split(":")[1])
 

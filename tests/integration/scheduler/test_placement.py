@@ -13,8 +13,8 @@ from services.scheduler.start import retries
 from shared import clock, errors
 from shared.executors import base
 from shared.lifecycle import Ending, TaskStatus
+from shared.models.lease import Lease
 from shared.models.task import shape_of
-from shared.store.system.leases import Lease
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

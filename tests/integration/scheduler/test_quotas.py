@@ -11,13 +11,12 @@ from services.scheduler.quota_gate import QuotaGate, Wanted
 from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.project import Project
-from shared.models.quota import Amounts, Scope, ScopeKind
+from shared.models.quota import Amounts, Scope, ScopeKind, scopes_of
 from shared.models.transitions import Transition
 from shared.models.usage import UsageRow, row_id
 from shared.models.work import Pending
 from shared.settings import Settings
 from shared.store import stores
-from shared.store.quotas import scopes_of
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 

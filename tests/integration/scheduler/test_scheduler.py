@@ -14,9 +14,9 @@ from services.scheduler.why_pending import refresh
 from shared import errors
 from shared.executors import base
 from shared.lifecycle import Ending, Intent, TaskStatus
+from shared.models.lease import Lease
 from shared.models.node import Verdict
 from shared.models.transitions import Transition
-from shared.store.system.leases import Lease
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.servers.stores import StoreServer

@@ -79,7 +79,7 @@ async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scen
         await docker.kill(2)
         assert (await docker.until(OVER, 2, timeout=TIMEOUT)).ending is Ending.KILLED
         assert (await docker.task(1)).status is RUNNING
-        assert not await docker.stores.silences.list()
+        assert not await docker.stores.unreachable_nodes.list()
     task = await docker.until(OVER, 1, timeout=TIMEOUT)
     await docker.settled(1, 2)
     assert (task.ending, task.exit_code) == (Ending.KILLED, 137)

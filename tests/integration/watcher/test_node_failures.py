@@ -53,7 +53,7 @@ def two_nodes(scene: Scene) -> None:
 
 
 async def silences(scene: Scene) -> set[str]:
-    return {silence.node for silence in await scene.stores.silences.list()}
+    return {silence.node for silence in await scene.stores.unreachable_nodes.list()}
 
 
 async def is_silent(scene: Scene, node: str = N1) -> None:
@@ -198,7 +198,7 @@ async def test_a_task_to_be_killed_on_a_lost_node_is_killed(scene: Scene) -> Non
 async def test_a_fresh_watcher_goes_on_counting_and_tries_for_itself(scene: Scene) -> None:
     configure(scene, node_lost_after=600.0)
     await running(scene)
-    await scene.stores.silences.note(N1, "gone", unheard=700.0, gap=1000.0)
+    await scene.stores.unreachable_nodes.note(N1, "gone", unheard=700.0, gap=1000.0)
     scene.executor.faults.down[N1] = "gone"
     async with scene.running(scene.watcher()):
         await scene.stores.database["tasks"].update_one({"_id": 1}, {"$inc": {"status_at": -700.0}})
@@ -212,7 +212,7 @@ async def test_a_fresh_watcher_gives_a_node_that_answers_back_its_good_name(scen
     configure(scene, node_lost_after=600.0)
     await running(scene)
     for _ in range(5):
-        await scene.stores.silences.note(N1, "gone", unheard=700.0, gap=1000.0)
+        await scene.stores.unreachable_nodes.note(N1, "gone", unheard=700.0, gap=1000.0)
     async with scene.running(scene.watcher()):
         await answers(scene)
     assert (await scene.task()).status is RUNNING
@@ -220,7 +220,7 @@ async def test_a_fresh_watcher_gives_a_node_that_answers_back_its_good_name(scen
 
 async def test_only_time_in_which_somebody_tried_counts_as_silence(opened: stores.Stores) -> None:
     async def note() -> tuple[int, int]:
-        noted = await opened.silences.note(N1, "gone", unheard=4.0, gap=10.0)
+        noted = await opened.unreachable_nodes.note(N1, "gone", unheard=4.0, gap=10.0)
         return round(noted.seconds), noted.tries
 
     async def passes(seconds: float) -> None:
@@ -233,11 +233,11 @@ async def test_only_time_in_which_somebody_tried_counts_as_silence(opened: store
     assert await note() == (20, 1)
     await passes(-3600)
     assert await note() == (20, 2)
-    (silence,) = await opened.silences.list()
+    (silence,) = await opened.unreachable_nodes.list()
     assert silence.since < silence.at
     assert silence.reason == "gone"
-    await opened.silences.end(N1)
-    assert await opened.silences.list() == []
+    await opened.unreachable_nodes.end(N1)
+    assert await opened.unreachable_nodes.list() == []
 
 
 async def test_tasks_of_a_node_that_is_no_longer_configured_are_ended(scene: Scene) -> None:

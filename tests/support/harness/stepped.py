@@ -18,10 +18,10 @@ from services.watcher.reconcile import waiting_kills
 from shared import clock
 from shared.broker.broker import Broker
 from shared.executors import base, fake
+from shared.models.lease import Lease
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.stores import Stores
-from shared.store.system.leases import Lease
 from tests.support.harness.gateway import Gateway
 
 ROUNDS = 40  #: after which a system that nobody disturbs has to be quiet

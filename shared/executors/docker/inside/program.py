@@ -16,7 +16,7 @@ file of it stands where a task could change it. Three shells share the work (`do
 
 The files are a second witness: they tell a removed container's end. They stand in a directory of their own, mounted
 beside the task's: a task that tidies what it sees as its own must not make its attempt free to be taken again. The line of an
-end is the code, then words about it (`wrapper.Word`), written over room that was taken before, and ends with a newline.
+end is the code, then words about it (`attempt_files.Word`), written over room that was taken before, and ends with a newline.
 """
 
 from __future__ import annotations

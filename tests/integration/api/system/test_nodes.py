@@ -63,7 +63,7 @@ async def test_a_node_that_does_not_answer_says_so_and_one_that_is_new_was_not_s
     gateway: Gateway, admin: User
 ) -> None:
     await add(gateway, "n1")
-    await gateway.stores.silences.note("n1", "no answer", unheard=3600.0, gap=3600.0)
+    await gateway.stores.unreachable_nodes.note("n1", "no answer", unheard=3600.0, gap=3600.0)
     await gateway.stores.hosts.add(Host(name="new", url="tcp://new.test:2376"), by="admin", at=1.0)
     rows = await listed(gateway, admin)
     assert (rows["n1"]["state"], rows["n1"]["reason"]) == ("silent", "no answer")

@@ -11,11 +11,11 @@ from services.api.submissions import Submissions
 from shared import errors
 from shared.broker.broker import Broker
 from shared.lifecycle import TaskStatus
+from shared.models.pending_limits import PendingLimits
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store import stores
 from shared.store.stores import Stores
-from shared.store.tasks.admissions import Limits
 from tests.support import samples
 
 pytestmark = pytest.mark.stores
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stores
 Answer = Exception | None
 
 
-async def admit(opened: Stores, limits: Limits, *tasks: Task) -> list[Answer]:
+async def admit(opened: Stores, limits: PendingLimits, *tasks: Task) -> list[Answer]:
     return await opened.admissions.admit(tasks, limits)
 
 
@@ -38,10 +38,14 @@ async def count(opened: Stores) -> int:
 
 @pytest.mark.parametrize(
     ("limits", "expected"),
-    [(Limits(user=15, everybody=None), 15), (Limits(user=None, everybody=25), 25), (Limits(user=30, everybody=10), 10)],
+    [
+        (PendingLimits(user=15, everybody=None), 15),
+        (PendingLimits(user=None, everybody=25), 25),
+        (PendingLimits(user=30, everybody=10), 10),
+    ],
 )
 async def test_of_forty_at_once_through_two_gateways_exactly_the_limit_is_admitted(
-    opened: Stores, settings: Settings, limits: Limits, expected: int
+    opened: Stores, settings: Settings, limits: PendingLimits, expected: int
 ) -> None:
     async with stores.connect(settings) as other:
         gateways = [opened, other]
@@ -53,10 +57,10 @@ async def test_of_forty_at_once_through_two_gateways_exactly_the_limit_is_admitt
 
 async def test_a_batch_is_admitted_in_its_order_up_to_the_limit(opened: Stores) -> None:
     tasks = [samples.task(number, user=user) for number, user in enumerate("aababb", start=1)]
-    answers = await admit(opened, Limits(user=2, everybody=None), *tasks)
+    answers = await admit(opened, PendingLimits(user=2, everybody=None), *tasks)
     assert admitted(answers) == [True, True, True, False, True, False]
     assert "a has 2 tasks waiting" in str(answers[3])
-    answers = await admit(opened, Limits(user=None, everybody=5), samples.task(7), samples.task(8))
+    answers = await admit(opened, PendingLimits(user=None, everybody=5), samples.task(7), samples.task(8))
     assert admitted(answers) == [True, False]
     assert "5 tasks are waiting" in str(answers[1])
 
@@ -64,19 +68,19 @@ async def test_a_batch_is_admitted_in_its_order_up_to_the_limit(opened: Stores) 
 async def test_only_tasks_that_wait_count(opened: Stores) -> None:
     statuses = [*TaskStatus]
     await opened.tasks.insert([samples.task(number, status) for number, status in enumerate(statuses, start=1)])
-    limits = Limits(user=3, everybody=None)  # created and pending wait already
+    limits = PendingLimits(user=3, everybody=None)  # created and pending wait already
     answers = [(await admit(opened, limits, samples.task(number)))[0] for number in (11, 12)]
     assert admitted(answers) == [True, False]
 
 
 async def test_a_limit_that_was_lowered_refuses_and_breaks_nothing(opened: Stores) -> None:
     await opened.tasks.insert([samples.task(number) for number in range(1, 6)])
-    assert admitted(await admit(opened, Limits(user=2, everybody=None), samples.task(9))) == [False]
+    assert admitted(await admit(opened, PendingLimits(user=2, everybody=None), samples.task(9))) == [False]
 
 
 async def test_without_limits_everything_is_admitted(opened: Stores) -> None:
     tasks = [samples.task(number) for number in range(1, 301)]
-    assert admitted(await admit(opened, Limits(user=None, everybody=None), *tasks)) == [True] * 300
+    assert admitted(await admit(opened, PendingLimits(user=None, everybody=None), *tasks)) == [True] * 300
 
 
 async def test_numbers_that_are_taken_are_skipped_also_under_limits(

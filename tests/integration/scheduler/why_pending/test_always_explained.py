@@ -29,12 +29,12 @@ from shared import errors
 from shared.broker.broker import Broker
 from shared.executors import base
 from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
+from shared.models import maintenance
 from shared.models.pending_reason import PendingReason
 from shared.models.task import Task
 from shared.models.user import User
 from shared.settings import FailurePolicy, Settings
 from shared.store.stores import Stores
-from shared.store.system import maintenance
 from tests.conftest import FIGURES
 from tests.support import reasons, samples
 from tests.support.harness.gateway import Gateway

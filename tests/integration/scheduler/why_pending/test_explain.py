@@ -11,9 +11,9 @@ import pytest
 from shared import clock
 from shared.executors import fake
 from shared.lifecycle import Intent, TaskStatus
+from shared.models import maintenance
 from shared.models.task import Array, Dependencies, Member
 from shared.models.user import User
-from shared.store.system import maintenance
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
 from tests.support.harness.gateway import Gateway

@@ -101,7 +101,7 @@ async def looked_at(scene: Scene, node: str) -> bool:
 
 
 async def was_tried(scene: Scene, node: str) -> bool:
-    return any(silence.node == node and silence.tries > 3 for silence in await scene.stores.silences.list())
+    return any(silence.node == node and silence.tries > 3 for silence in await scene.stores.unreachable_nodes.list())
 
 
 async def test_nothing_is_placed_before_every_node_was_looked_at(scene: Scene) -> None:

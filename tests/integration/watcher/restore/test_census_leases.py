@@ -10,8 +10,9 @@ import pytest
 import structlog
 
 from shared import clock
-from shared.executors import base, fake, wrapper
+from shared.executors import base, fake
 from shared.lifecycle import Ending, TaskStatus
+from shared.models import attempt_files
 from shared.models.task import Place, Placement
 from shared.models.transitions import Transition
 from shared.storage.directories import TaskDirectories
@@ -55,8 +56,8 @@ async def left(scene: Scene, task_id: int, attempt: int, exit_code: int, *, at: 
     user = (await scene.task(task_id)).user
     path = await directories.prepare(Place(task_id), uid=user.uid, gid=user.gid, script="exit 0")
     for name, text, moment in (
-        (wrapper.started_file(attempt), "1\n", at),
-        (wrapper.exit_file(attempt), f"{exit_code}\n", at + 10),
+        (attempt_files.started_file(attempt), "1\n", at),
+        (attempt_files.exit_file(attempt), f"{exit_code}\n", at + 10),
     ):
         (path / name).write_text(text)
         os.utime(path / name, (moment, moment))

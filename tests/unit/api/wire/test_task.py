@@ -17,9 +17,9 @@ from shared.executors.base import Feature
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Array, Failure, Task, TaskVolume
+from shared.models.unreachable_node import UnreachableNode
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
-from shared.store.unreachable_nodes import Silence
 from tests.support import samples
 
 DIRECTORIES = TaskDirectories(Path("/shared"))
@@ -233,7 +233,7 @@ def test_a_verdict_is_only_shown_of_pending_tasks(status: TaskStatus) -> None:
     assert answer["reason"] != verdict(NOW).reason
 
 
-SILENCE = Silence(samples.NODE, NOW, NOW + 40, 40, 8, "gone")
+SILENCE = UnreachableNode(samples.NODE, NOW, NOW + 40, 40, 8, "gone")
 NOT_KNOWN = f"node {samples.NODE} has not responded since 2023-11-14 22:13:20 UTC; the state of this task is unknown"
 
 

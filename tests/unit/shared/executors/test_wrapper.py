@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from shared.executors import base, wrapper
+from shared.models import attempt_files
+from shared.models.attempt_files import Result
 from shared.storage import directories
 from tests.support import waiting
 
@@ -33,7 +35,7 @@ class Wrapped:
         self.directory = directory
         self._shell = shell
         self.processes: list[subprocess.Popen[bytes]] = []
-        (directory / wrapper.STATE).mkdir()
+        (directory / attempt_files.STATE).mkdir()
 
     def start(self, script: str, *, attempt: int = 1) -> subprocess.Popen[bytes]:
         path = self.directory / "cmd.sh"
@@ -49,7 +51,7 @@ class Wrapped:
         self.processes.append(made)
         return made
 
-    def result(self, attempt: int = 1) -> directories.Result | None:
+    def result(self, attempt: int = 1) -> Result | None:
         return directories.read_result(self.directory, attempt)
 
     def read(self, name: str) -> str:
@@ -90,14 +92,14 @@ def test_output_and_times_are_in_their_files(wrapped: Wrapped) -> None:
 
 def test_an_attempt_is_taken_once(wrapped: Wrapped) -> None:
     wrapped.start("echo one >> witness; exit 3").wait(10)
-    assert wrapped.start("echo two >> witness").wait(10) == wrapper.TAKEN
+    assert wrapped.start("echo two >> witness").wait(10) == attempt_files.TAKEN
     assert wrapped.read("witness") == "one\n"
     assert wrapped.read(".godocker/exit.1") == "3\n"
 
 
 def test_of_many_wrappers_of_an_attempt_one_runs_the_command(wrapped: Wrapped) -> None:
     processes = [wrapped.start("echo once >> witness; sleep 0.1") for _ in range(8)]
-    assert sorted(process.wait(10) for process in processes) == [0, *[wrapper.TAKEN] * 7]
+    assert sorted(process.wait(10) for process in processes) == [0, *[attempt_files.TAKEN] * 7]
     assert wrapped.read("witness") == "once\n"
 
 
@@ -119,8 +121,8 @@ def test_an_interpreter_that_cannot_be_run_is_told(wrapped: Wrapped, interpreter
 
 
 def test_a_directory_that_is_not_there_is_no_attempt(wrapped: Wrapped, tmp_path: Path) -> None:
-    (tmp_path / wrapper.STATE).rmdir()
-    assert wrapped.start("exit 0").wait(10) == wrapper.TAKEN
+    (tmp_path / attempt_files.STATE).rmdir()
+    assert wrapped.start("exit 0").wait(10) == attempt_files.TAKEN
     assert wrapped.result() is None
 
 
@@ -151,7 +153,7 @@ def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped) -> None:
         process = wrapped.start("exec sleep 10", attempt=attempt)
         if attempt > 5:  # the first ones hit the shell before its trap
             waiting.until_blocking(
-                lambda attempt=attempt: (wrapped.directory / wrapper.started_file(attempt)).exists(),
+                lambda attempt=attempt: (wrapped.directory / attempt_files.started_file(attempt)).exists(),
                 "it began",
                 interval=0,
             )
@@ -176,7 +178,7 @@ def test_the_code_of_a_command_that_ends_by_sigterm_is_its_own(wrapped: Wrapped,
         )
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == code
-        assert wrapped.read(wrapper.exit_file(attempt)) == f"{code}\n"
+        assert wrapped.read(attempt_files.exit_file(attempt)) == f"{code}\n"
 
 
 @pytest.mark.parametrize("wrapped", [SHELLS[2]], indirect=True)
@@ -193,8 +195,8 @@ def test_a_signal_to_the_whole_group_does_not_change_the_code(wrapped: Wrapped) 
 
 def test_a_planted_link_is_not_taken_for_an_attempt(wrapped: Wrapped, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    (tmp_path / wrapper.STATE / "started.1").symlink_to(outside)
-    assert wrapped.start("exit 0").wait(10) == wrapper.TAKEN
+    (tmp_path / attempt_files.STATE / "started.1").symlink_to(outside)
+    assert wrapped.start("exit 0").wait(10) == attempt_files.TAKEN
     assert not outside.exists()
 
 

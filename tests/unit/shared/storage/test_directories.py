@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared import errors
-from shared.executors import wrapper
+from shared.models import attempt_files
 from shared.models.task import Place
 from shared.storage import beneath, directories
 
@@ -32,7 +32,7 @@ async def prepared(tasks: directories.TaskDirectories, script: str = "exit 0", t
 async def left(tasks: directories.TaskDirectories, *, started: str | None = None, ended: str | None = None) -> Path:
     """A directory with what a wrapper wrote."""
     path = await prepared(tasks)
-    for name, content in ((wrapper.started_file(1), started), (wrapper.exit_file(1), ended)):
+    for name, content in ((attempt_files.started_file(1), started), (attempt_files.exit_file(1), ended)):
         if content is not None:
             (path / name).write_text(content)
     return path
@@ -52,7 +52,7 @@ async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.
     for one, expected in ((path, 0o700), (path / "cmd.sh", 0o700), (path / "godocker-uris.txt", 0o600)):
         assert mode(one) == expected
         assert (one.stat().st_uid, one.stat().st_gid) == (UID, GID)
-    assert (path / wrapper.STATE).stat().st_uid == UID
+    assert (path / attempt_files.STATE).stat().st_uid == UID
     assert mode(path.parent) & 0o066 == 0
     assert (path / "cmd.sh").read_text() == "echo é"
     assert (path / "godocker-uris.txt").read_text() == "http://x/a\nhttp://x/b\n"
@@ -61,11 +61,11 @@ async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.
 async def test_doing_it_again_brings_the_script_and_keeps_the_rest(tasks: directories.TaskDirectories) -> None:
     path = await prepared(tasks, "first")
     (path / "output").write_text("kept")
-    (path / wrapper.exit_file(1)).write_text("3\n")
+    (path / attempt_files.exit_file(1)).write_text("3\n")
     assert await prepared(tasks, "second") == path
     assert (path / "cmd.sh").read_text() == "second"
     assert (path / "output").read_text() == "kept"
-    assert (path / wrapper.exit_file(1)).read_text() == "3\n"
+    assert (path / attempt_files.exit_file(1)).read_text() == "3\n"
 
 
 async def test_many_at_once_do_not_get_in_each_others_way(tasks: directories.TaskDirectories) -> None:
@@ -116,7 +116,7 @@ async def test_the_output_of_each_attempt_is_kept_as_that_attempts(tasks: direct
 
 async def test_preparing_an_attempt_that_has_begun_leaves_its_output_alone(tasks: directories.TaskDirectories) -> None:
     path = await prepared_for(tasks, 2)
-    (path / wrapper.started_file(2)).write_text("1\n")
+    (path / attempt_files.started_file(2)).write_text("1\n")
     (path / "god.log").write_text("of this attempt")
     await prepared_for(tasks, 2)
     assert texts(path) == {"god.log": "of this attempt"}
@@ -190,7 +190,7 @@ async def test_a_directory_in_place_of_the_script_is_an_error(tasks: directories
         await prepared(tasks)
 
 
-@pytest.mark.parametrize("what", [wrapper.STATE, "."])
+@pytest.mark.parametrize("what", [attempt_files.STATE, "."])
 async def test_a_link_in_place_of_a_directory_is_not_followed(
     tasks: directories.TaskDirectories, tmp_path: Path, what: str
 ) -> None:
@@ -216,31 +216,31 @@ async def test_what_an_attempt_made_of_its_directory_keeps_no_later_one_from_run
     tasks: directories.TaskDirectories,
 ) -> None:
     path = await prepared(tasks)
-    (path / wrapper.STATE).rmdir()
-    (path / wrapper.STATE).write_text("mine")
+    (path / attempt_files.STATE).rmdir()
+    (path / attempt_files.STATE).write_text("mine")
     path.chmod(0)
     await prepared(tasks)
-    assert (path / wrapper.STATE).is_dir()
-    assert (path / f"{wrapper.STATE}.1").read_text() == "mine"
-    (path / wrapper.STATE).chmod(0)
+    assert (path / attempt_files.STATE).is_dir()
+    assert (path / f"{attempt_files.STATE}.1").read_text() == "mine"
+    (path / attempt_files.STATE).chmod(0)
     await prepared(tasks)
-    assert (mode(path), mode(path / wrapper.STATE)) == (0o700, 0o700)
+    assert (mode(path), mode(path / attempt_files.STATE)) == (0o700, 0o700)
 
 
 async def test_nothing_planted_is_read_as_a_result(tasks: directories.TaskDirectories, tmp_path: Path) -> None:
     path = await left(tasks, started="1\n")
     (tmp_path / "secret").write_text("7\n")
-    (path / wrapper.exit_file(1)).symlink_to(tmp_path / "secret")
+    (path / attempt_files.exit_file(1)).symlink_to(tmp_path / "secret")
     result = await tasks.read_result(Place(1234), 1)
     assert result is not None
     assert result.exit_code is None
-    (path / wrapper.started_file(2)).mkdir()
+    (path / attempt_files.started_file(2)).mkdir()
     assert await tasks.read_result(Place(1234), 2) is None
 
 
 async def test_a_pipe_in_place_of_a_result_does_not_hang(tasks: directories.TaskDirectories) -> None:
     path = await left(tasks, started="1\n")
-    os.mkfifo(path / wrapper.exit_file(1))
+    os.mkfifo(path / attempt_files.exit_file(1))
     result = await asyncio.wait_for(tasks.read_result(Place(1234), 1), 5)
     assert result is not None
     assert result.exit_code is None

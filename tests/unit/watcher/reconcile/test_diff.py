@@ -25,10 +25,9 @@ from services.watcher.reconcile.diff import (
 )
 from shared.broker import broker
 from shared.executors.base import Circumstances, Handle, Observation, RunState
-from shared.executors.wrapper import Word
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
+from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
-from shared.storage.directories import Result
 from tests.support import samples
 
 NOW = samples.NOW

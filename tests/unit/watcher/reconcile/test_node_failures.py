@@ -12,12 +12,12 @@ from services.watcher.reconcile import accounting, outcome, transitions
 from services.watcher.reconcile.diff import Stop, reconcile
 from shared.executors.base import Boot, Observation, RunState
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.models.attempt_files import Result
 from shared.models.task import Cause, Failure, Task
 from shared.models.transitions import Transition
+from shared.models.unreachable_node import TRIES, UnreachableNode
 from shared.models.work import Placed
 from shared.settings import FailurePolicy
-from shared.storage.directories import Result
-from shared.store.unreachable_nodes import TRIES, Silence
 from tests.support import samples
 
 NOW = samples.NOW
@@ -203,8 +203,8 @@ def test_a_run_that_had_ended_before_it_was_to_be_killed_keeps_its_code() -> Non
     assert outcome.of_lost(task, left(5), silent=600, now=NOW + 700).exit_code == 5
 
 
-def silence(seconds: float, tries: int) -> Silence:
-    return Silence(samples.NODE, NOW, NOW + seconds, seconds, tries, "gone")
+def silence(seconds: float, tries: int) -> UnreachableNode:
+    return UnreachableNode(samples.NODE, NOW, NOW + seconds, seconds, tries, "gone")
 
 
 @pytest.mark.parametrize(
