@@ -3,6 +3,8 @@
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 4
+# Where this is set, each test process and each service that it starts compiles every module again: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo demo-docker cluster unit test test-long test-deploy up check fmt schemas bench clean
 
@@ -24,8 +26,8 @@ cluster: setup       ## the system on three Docker hosts in namespaces, to be cu
 	@.ci/packages docker.io iptables iproute2 busybox-static
 	@$(BIN)/python -m tests.cluster up $(ARGS)
 
-unit: setup          ## the pure tests alone: no root, no package, no server, half a minute; K=ranking runs what is called so
-	@$(BIN)/python -m pytest -q tests/unit -n auto $(if $(K),-k "$(K)") $(ARGS)
+unit: setup          ## the unit tests, with fewer examples a property: no root, no package, no server; K=ranking runs those named so
+	@$(BIN)/python -m pytest -q tests/unit --hypothesis-profile=quick -p no:schemathesis $(if $(K),-n 0 -k "$(K)",-n auto) $(ARGS)
 
 test: setup          ## the tests, on real parts, within ten minutes or so; as root on Debian what is missing for them is installed
 	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus caddy

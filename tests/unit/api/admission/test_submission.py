@@ -414,7 +414,9 @@ paths = st.sampled_from(
 )
 
 
-@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(
+    max_examples=2 * hypothesis_settings.default.max_examples, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.dictionaries(paths, values, max_size=5))
 def test_any_document_is_admitted_or_refused_with_its_fields_and_nothing_else_is_raised(
     changes: dict[str, Any],

@@ -121,7 +121,7 @@ class BookMachine(RuleBasedStateMachine):
 
 
 TestBook = BookMachine.TestCase
-TestBook.settings = hypothesis_settings(max_examples=40)
+TestBook.settings = hypothesis_settings(max_examples=hypothesis_settings.default.max_examples * 2 // 5)
 
 
 def test_what_was_read_of_a_task_before_it_was_placed_is_not_entered() -> None:

@@ -329,7 +329,7 @@ def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to:
     return result
 
 
-@hypothesis_settings(max_examples=300)
+@hypothesis_settings(max_examples=3 * hypothesis_settings.default.max_examples)
 @given(owned, nodes(), terms, st.sampled_from([Fifo(), FairShare(WEIGHTS)]), st.sampled_from(["nobody", "bob"]))
 def test_a_pass_chooses_exactly_what_one_that_asks_every_node_each_time_chooses(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms, policy: Policy, held: str
