@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from godocker.checks import findings
-from shared.system import known_faults
+from shared.rules import known_faults
 
 _OLDEST_API = (1, 41)  #: of Docker 20.10: the first with cgroup v2
 _SLOW_DRIVERS = ("vfs", "devicemapper", "aufs")

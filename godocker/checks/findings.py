@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.system import known_faults
+from shared.rules import known_faults
 
 
 class State(StrEnum):

@@ -11,9 +11,9 @@ from godocker.checks import clocks, findings
 from shared import clock, errors
 from shared.broker import broker
 from shared.broker import connection as broker_connection
+from shared.rules import known_faults
 from shared.settings import Node, Settings
 from shared.store import stores
-from shared.system import known_faults
 
 _OLDEST_MONGO = (6, 0)  #: `$in` in partial indexes
 _OLDEST_REDIS = (6, 2)

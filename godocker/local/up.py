@@ -29,9 +29,9 @@ from godocker.local.embedded import servers
 from shared import clock, errors
 from shared import settings as settings_module
 from shared.config import loading
-from shared.runtime import startup
 from shared.settings import Settings
 from shared.store import stores
+from shared.system import startup
 
 log = structlog.get_logger(__name__)
 

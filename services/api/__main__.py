@@ -12,8 +12,9 @@ from shared.config import live, loading
 from shared.executors import factory
 from shared.http import serving
 from shared.observe import logs
-from shared.runtime import lifetime, timekeeping
+from shared.runtime import lifetime
 from shared.store import stores
+from shared.system import timekeeping
 
 
 def run(configured: settings.Settings, listen_fd: int | None = None) -> None:

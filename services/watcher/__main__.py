@@ -9,8 +9,8 @@ from shared import settings
 from shared.broker.broker import Broker
 from shared.config import loading
 from shared.executors.base import Executor
-from shared.runtime import startup
 from shared.store.stores import Stores
+from shared.system import startup
 
 
 def run(configured: settings.Settings) -> None:

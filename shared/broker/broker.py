@@ -13,9 +13,9 @@ from redis import asyncio as redis
 from redis import exceptions as driver_errors
 
 from shared.broker import connection, junk, keys
+from shared.rules import known_faults
 from shared.runtime import lifetime
 from shared.settings import Settings
-from shared.system import known_faults
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.stored import Stored
-from shared.rules import indices
+from shared.units import indices
 
 
 class TaskUser(Stored):

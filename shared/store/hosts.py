@@ -9,8 +9,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.settings import Node
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 
 class HostStore:

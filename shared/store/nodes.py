@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from pymongo import DeleteOne, UpdateOne, WriteConcern
 
 from shared.models.node import Node, Verdict
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 _HINT = WriteConcern(w=1, j=False)  # made anew every few seconds: losing it loses nothing
 

@@ -15,8 +15,7 @@ from pymongo import ReturnDocument, UpdateOne
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.notice import Notice
 from shared.models.task import Task
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 _TRIES = {"$convert": {"input": "$tries", "to": "int", "onError": 0, "onNull": 0}}
 KEEP = 7 * 24 * 3600  #: seconds that what was sent or given up is kept

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from shared import clock
+from shared.rules import known_faults
 from shared.settings import Settings
 from shared.store import connection, hosts, indexes, nodes, outbox, quotas, unplaceable, unreachable_nodes, usage
 from shared.store.accounts import app_tokens, deletions, projects, receipts, recipes, users
 from shared.store.system import identities, leases, maintenance, restorations, schema
 from shared.store.tasks import admissions, arrays, dependencies, lists, owned, tasks, views, work
-from shared.system import known_faults
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from typing import Any
 
 from pymongo import UpdateOne, WriteConcern
 
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 
 class UnplaceableStore:

@@ -7,8 +7,7 @@ from typing import Any
 from pymongo import ReturnDocument, WriteConcern
 
 from shared.models.unreachable_node import UnreachableNode
-from shared.store import connection, typed
-from shared.store.tasks import reading
+from shared.store import connection, reading, typed
 
 _NOW = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  #: the server's clock, in seconds since the epoch
 

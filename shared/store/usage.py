@@ -8,8 +8,7 @@ from typing import Any
 from pymongo import errors as driver_errors
 
 from shared.models.usage import DayUsage, MonthUsage, Subject, UsageRow
-from shared.store import amounts, connection, typed
-from shared.store.tasks import reading
+from shared.store import amounts, connection, reading, typed
 
 _SUMS: dict[str, Any] = {
     "cpu": {"$sum": amounts.amount("$cpu")},

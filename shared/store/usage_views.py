@@ -9,8 +9,7 @@ import pymongo
 
 from shared.lifecycle import PLACED
 from shared.models.usage_sums import Priorities, UsageSum
-from shared.store import amounts, connection, indexes, typed
-from shared.store.tasks import reading
+from shared.store import amounts, connection, indexes, reading, typed
 
 DAY = 86400  #: seconds
 SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window, which nobody waits for

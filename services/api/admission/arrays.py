@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from services.api.wire import submission
 from shared.errors import FieldError
 from shared.models.task import Array
-from shared.rules import indices
 from shared.settings import Settings
+from shared.units import indices
 
 MAX_CONCURRENT = "array.max_concurrent"  #: the requirement of an array that may be changed while it runs
 MAX_INDEX = 10**15 - 1  #: of any child: a directory bears its name

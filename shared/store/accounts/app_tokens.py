@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared import errors
 from shared.models.app_token import AppToken
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 MOST = 100  #: tokens of one user
 

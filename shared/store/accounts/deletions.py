@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from shared.models.deletion import Deletion
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 
 class DeletionStore:

@@ -12,8 +12,7 @@ from pymongo import errors as driver_errors
 from shared import errors
 from shared.models import project as model
 from shared.models.project import Project
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 
 class ProjectStore:

@@ -10,8 +10,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.recipe import Recipe
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 LISTED = 10_000  #: recipes in a list
 

@@ -11,8 +11,7 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.user import ApiKeyHash, User
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 
 
 class UserStore:

@@ -11,9 +11,9 @@ from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
 from shared.models.array import ArrayResult, ChildCounts
 from shared.models.task import Purge, Task, range_name
 from shared.rules import arrays
-from shared.store import amounts, connection, indexes
+from shared.store import amounts, connection, indexes, reading
 from shared.store.indexes import ARRAYS, PARENTS
-from shared.store.tasks import intents, reading
+from shared.store.tasks import intents
 
 MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
 

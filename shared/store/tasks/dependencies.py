@@ -10,9 +10,8 @@ from pymongo import UpdateOne
 from shared.lifecycle import ENDED, TaskStatus
 from shared.models.task import Dependencies
 from shared.rules.dependencies import End, Waiting
-from shared.store import connection, typed
+from shared.store import connection, reading, typed
 from shared.store.indexes import GATED
-from shared.store.tasks import reading
 from shared.store.tasks.arrays import ArrayStore
 
 _FIELDS = ("attempt", "status", "spec.depends", "waiting_on")

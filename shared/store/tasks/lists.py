@@ -12,8 +12,7 @@ import pymongo
 from shared.lifecycle import ACTIVE, ENDED
 from shared.models.task import Task
 from shared.models.task_list import Filter, Order, Page
-from shared.store import connection
-from shared.store.tasks import reading
+from shared.store import connection, reading
 from shared.store.tasks.views import NOT_DELETED
 
 SEARCH_SECONDS = 3.0  #: a search that takes longer is given up

@@ -16,8 +16,8 @@ from shared import errors, lifecycle
 from shared.lifecycle import Intent, Remark, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
 from shared.models.transitions import Transition
-from shared.store import connection, indexes
-from shared.store.tasks import intents, reading
+from shared.store import connection, indexes, reading
+from shared.store.tasks import intents
 
 log = structlog.get_logger(__name__)
 

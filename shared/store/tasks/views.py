@@ -8,8 +8,7 @@ from typing import Any
 from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
 from shared.models.task import Purge, Task
 from shared.rules import arrays
-from shared.store import amounts, connection, indexes
-from shared.store.tasks import reading
+from shared.store import amounts, connection, indexes, reading
 from shared.store.tasks.arrays import ArrayStore
 
 # Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.

@@ -9,8 +9,7 @@ from typing import Any
 from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.models.work import Ended, Pending, Placed, WaitingKill
-from shared.store import connection, indexes, typed
-from shared.store.tasks import reading
+from shared.store import connection, indexes, reading, typed
 from shared.units import durations
 from shared.units.sizes import GB
 

@@ -24,9 +24,9 @@ from godocker.local.embedded import programs, replica_set, servers, sockets
 from shared import clock, errors
 from shared.broker import connection
 from shared.broker.broker import Broker
+from shared.rules import known_faults
 from shared.settings import Settings
 from shared.store.stores import connect
-from shared.system import known_faults
 from tests.support import waiting
 from tests.support.servers.stores import START_TIMEOUT, StoreServer
 

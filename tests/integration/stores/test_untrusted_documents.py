@@ -24,7 +24,7 @@ from shared.models.recipe import Recipe
 from shared.models.task import Array, Dependencies
 from shared.models.user import User
 from shared.rules import arrays
-from shared.store.tasks import reading
+from shared.store import reading
 from tests.integration.conftest import Scene
 from tests.support import samples
 from tests.support.harness.gateway import Gateway

@@ -13,11 +13,12 @@ from shared.config import live
 from shared.executors import factory
 from shared.executors.base import Executor, Owner
 from shared.observe import logs
-from shared.runtime import lifetime, timekeeping
+from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage import marks
 from shared.storage.directories import TaskDirectories
 from shared.store import stores
+from shared.system import timekeeping
 from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)

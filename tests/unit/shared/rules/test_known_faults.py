@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.system import known_faults
-from shared.system.known_faults import DOCKER, MONGOD, NO_COMPRESSION, NO_SCRIPTS, REDIS, RUNC
+from shared.rules import known_faults
+from shared.rules.known_faults import DOCKER, MONGOD, NO_COMPRESSION, NO_SCRIPTS, REDIS, RUNC
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from services.scheduler.placement.reservation import Amounts, Reservation
 from shared import clock, errors
 from shared.auth import grants, service_tokens, tokens
 from shared.auth.grants import Grant, Mode
-from shared.runtime import timekeeping
 from shared.storage.directories import TaskDirectories
+from shared.system import timekeeping
 from tests.support import samples
 
 SKEWS = [-3600.0, -31.0, 31.0, 3600.0, 86_400.0]
