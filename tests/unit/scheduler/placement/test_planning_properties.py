@@ -1,4 +1,4 @@
-"""What holds of every plan, whatever waits and whatever nodes there are."""
+"""Properties of every plan, whatever tasks wait and whatever nodes there are."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
-from hypothesis import HealthCheck, assume, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.scheduler.placement import backfill, capacity_bounds, feasibility, planning, ranking
-from services.scheduler.placement.backfill import Rules
-from services.scheduler.placement.capacity_bounds import Room
-from services.scheduler.placement.infeasible import Refusals
-from services.scheduler.placement.labels import LabelIndex, matches
-from services.scheduler.placement.node_state import Allocation, NodeState
-from services.scheduler.placement.planning import Arrays, Plan, Terms
-from services.scheduler.placement.ranking import RANKINGS, BestFit, Spread
+from services.scheduler.placement import backfill, feasibility, planning
+from services.scheduler.placement.node_state import NodeState
+from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.placement.reservation import EPSILON
-from services.scheduler.placement.search import Possible
 from services.scheduler.policies import tickets
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
@@ -34,66 +27,7 @@ from services.scheduler.queue.lanes import lane_of
 from shared.models.work import Pending
 from shared.units.sizes import GB
 from tests.support import samples
-
-NOW = samples.NOW
-DEVICES = ("0", "1", "2")
-
-tasks = st.builds(
-    samples.pending,
-    st.integers(1, 60),
-    user=st.sampled_from(["alice", "bob"]),
-    cpus=st.sampled_from([0.5, 1.0, 2.0, 4.0, 9.0]),
-    memory=st.sampled_from([GB, 2 * GB, 8 * GB]),
-    gpus=st.sampled_from([0, 0, 0, 1, 2]),
-    ports=st.sampled_from([0, 0, 0, 1, 2]),
-    labels=st.sampled_from([(), (), ("storage==ssd",), ("storage!=ssd",), ("storage==ssd", "zone==a")]),
-    avoid=st.sampled_from([(), (), ("n0",), ("n0", "n1")]),
-    parent=st.sampled_from([None, None, 100, 101]),
-    lifespan=st.sampled_from([None, None, 10.0, 100.0]),
-    queued_at=st.sampled_from([NOW - 1000, NOW - 20, NOW]),
-)
-queues = st.lists(tasks, unique_by=lambda task: task.id, max_size=15)
-
-
-@st.composite
-def nodes(draw: st.DrawFn) -> list[NodeState]:
-    """Up to four nodes of which some tasks hold a part."""
-    made = []
-    for number in range(draw(st.integers(0, 4))):
-        node = samples.node(
-            f"n{number}",
-            draw(st.sampled_from([4.0, 8.0])),
-            gpus=DEVICES[: draw(st.integers(0, 3))],
-            labels=draw(st.sampled_from([{}, {"storage": "ssd"}, {"storage": "hdd"}, {"storage": "ssd", "zone": "a"}])),
-            ports=range(10_000, 10_003),
-            ready=draw(st.sampled_from([True, True, True, False])),
-        )
-        for _ in range(draw(st.integers(0, 3))):
-            node.charge(
-                Allocation(
-                    node.name,
-                    draw(st.sampled_from([0.0, 1.0, 2.0, 3.0])),
-                    draw(st.sampled_from([0, GB, 4 * GB])),
-                    tuple(node.free_gpus[: draw(st.integers(0, 1))]),
-                    tuple(sorted(set(node.ports) - node.used_ports)[: draw(st.integers(0, 1))]),
-                    draw(st.sampled_from([None, NOW - 5, NOW + 50])),
-                )
-            )
-        assume(node.free_cpus >= 0 and node.free_memory >= 0)
-        made.append(node)
-    return made
-
-
-terms = st.builds(
-    Terms,
-    ranking=st.sampled_from(list(RANKINGS.values())),
-    rules=st.builds(Rules, now=st.just(NOW), reserve_after=st.sampled_from([0.0, 60.0])),
-    arrays=st.builds(
-        Arrays,
-        limits=st.dictionaries(st.sampled_from([100, 101]), st.integers(1, 3)),
-        placed=st.dictionaries(st.sampled_from([100, 101]), st.integers(0, 3)),
-    ),
-)
+from tests.unit.scheduler.placement.strategies import NOW, nodes, queues, tasks, terms
 
 
 def plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms, *, limit: int = 1000) -> Plan:
@@ -205,52 +139,6 @@ def test_judging_by_shape_comes_to_the_same_as_judging_each_task(
     ]
 
 
-@given(queues, nodes())
-def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
-    refusals = Refusals(LabelIndex(states))
-    for task in waiting:
-        has_room = any(feasibility.fits(task, node) for node in states)
-        if refusals.covers(task):
-            assert not has_room
-        elif not has_room:
-            refusals.add(task)
-            assert refusals.covers(task)
-
-
-@given(queues, nodes())
-def test_a_bound_refuses_what_has_no_room_and_all_of_it_but_for_ports_and_what_is_avoided(
-    waiting: list[Pending], states: list[NodeState]
-) -> None:
-    ready = [node for node in states if node.ready]
-    bounds = Room(LabelIndex(ready), capacity_bounds.free)
-    for task in waiting:
-        able = [node for node in ready if feasibility.fits(task, node)]
-        if bounds.lacks(task):
-            assert not able
-        elif able:
-            able[0].allocate(task)
-            bounds.note_taken()
-        else:
-            bounds.note_refused(task)  # too high, perhaps, after what was taken
-            assert bounds.lacks(task) or task.ports or task.avoid
-
-
-@given(queues, nodes())
-def test_what_is_possible_is_what_a_node_could_ever_take(waiting: list[Pending], states: list[NodeState]) -> None:
-    possible = Possible(BestFit(states))
-    for task in waiting:
-        could = any(node.ready and feasibility.could_ever_fit(task, node) for node in states)
-        assert possible.holds(task) is could
-
-
-@given(tasks, nodes())
-def test_the_index_of_labels_finds_what_a_look_at_every_node_finds(task: Pending, states: list[NodeState]) -> None:
-    index = LabelIndex(states)
-    matching = [node for node in states if matches(task.labels, node)]
-    assert list(index.matching(task.labels)) == matching
-    assert list(index.matching(task.labels)) == matching  # and the second time
-
-
 # --- against a pass that has everything asked ----------------------------------------------------
 
 WEIGHTS = Weights(waiting_time=0.1, user_time=1, user_cpu=0.2, group_time=0.5, user=1, group=1)
@@ -340,61 +228,3 @@ def test_a_pass_chooses_exactly_what_one_that_asks_every_node_each_time_chooses(
     plain = plain_plan(waiting, copy.deepcopy(states), kept_to, policy)
     result = planning.plan(policy.begin(book.lanes, VIEW), states, limit=1000, terms=kept_to)
     assert result == plain
-
-
-# --- ranking --------------------------------------------------------------------------------------
-
-
-def _tightness(node: NodeState) -> tuple[float, ...]:
-    return len(node.free_gpus), node.free_cpus, node.free_memory
-
-
-def _fullness(task: Pending, node: NodeState) -> tuple[float, ...]:
-    shares = sorted((node.free_cpus / node.cpus, node.free_memory / node.memory))
-    gpus = -len(node.free_gpus) if task.gpus else bool(node.free_gpus)
-    return (gpus, -shares[0], -shares[1])
-
-
-@pytest.fixture(params=[1, 8], ids=["each node is looked at", "nodes are searched"])
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where labels leave few nodes, each is looked at: of so few nodes as here that never happens."""
-    monkeypatch.setattr(ranking, "FEW", request.param)
-
-
-@pytest.mark.usefixtures("few")
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(tasks, max_size=10), nodes())
-def test_binpack_takes_the_fullest_node_that_has_room(waiting: list[Pending], states: list[NodeState]) -> None:
-    ranked = BestFit(states)
-    for task in waiting:
-        able = [node for node in states if feasibility.fits(task, node)]
-        found = ranked.find(task)
-        assert (found is None) is (not able)
-        if found is not None:
-            assert _tightness(found) == min(_tightness(node) for node in able)
-            ranked.take(task, found)
-
-
-@pytest.mark.usefixtures("few")
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(tasks, max_size=10), nodes())
-def test_spread_takes_the_emptiest_node_that_has_room(waiting: list[Pending], states: list[NodeState]) -> None:
-    ranked = Spread(states)
-    for task in waiting:
-        able = [node for node in states if feasibility.fits(task, node)]
-        found = ranked.find(task)
-        assert (found is None) is (not able)
-        if found is not None:
-            assert _fullness(task, found) == min(_fullness(task, node) for node in able)
-            ranked.take(task, found)
-
-
-@given(st.sampled_from(list(RANKINGS.values())), tasks, nodes(), st.integers(0, 3))
-def test_a_node_that_is_kept_is_not_found(
-    kind: type[BestFit], task: Pending, states: list[NodeState], kept: int
-) -> None:
-    without = states[kept] if kept < len(states) else None
-    found = kind(states).find(task, without=without)
-    others = [node for node in states if node is not without]
-    assert found is not without or found is None
-    assert (found is None) is not any(feasibility.fits(task, node) for node in others)

@@ -1,0 +1,24 @@
+"""Requests that did not fit cover those that need as much or more."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from services.scheduler.placement import feasibility
+from services.scheduler.placement.infeasible import Refusals
+from services.scheduler.placement.labels import LabelIndex
+from services.scheduler.placement.node_state import NodeState
+from shared.models.work import Pending
+from tests.unit.scheduler.placement.strategies import nodes, queues
+
+
+@given(queues, nodes())
+def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
+    refusals = Refusals(LabelIndex(states))
+    for task in waiting:
+        has_room = any(feasibility.fits(task, node) for node in states)
+        if refusals.covers(task):
+            assert not has_room
+        elif not has_room:
+            refusals.add(task)
+            assert refusals.covers(task)
