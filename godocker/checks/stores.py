@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 
 from godocker.checks import clocks, findings
-from shared import clock, errors
+from shared import errors
 from shared.broker import broker
 from shared.broker import connection as broker_connection
 from shared.rules import known_faults
@@ -25,23 +24,18 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
     try:
         async with stores.connect(settings) as store:
             await store.ping()
-            asked_at = clock.now()
-            hello = await store.database.command("hello")
-            answered_at = clock.now()
-            build = await store.database.command("buildInfo")
+            server = await store.server()
             faults = await store.faults()
-            options = await _options(store)
     except errors.GoDockerError as error:
         return [findings.bad(part, str(error))]
     except Exception as error:  # the driver's, such as a refused login: whatever it is, it belongs into the report
         return [findings.bad(part, f"{type(error).__name__}: {error}"[:300])]
-    theirs = hello["localTime"].replace(tzinfo=UTC).timestamp()
     return [
-        judge_version(part, str(build["version"]), _OLDEST_MONGO),
+        judge_version(part, server.version, _OLDEST_MONGO),
         *findings.faults(part, faults),
-        judge_replica_set(hello),
-        judge_journal(options),
-        clocks.judge("MongoDB", theirs, asked_at, answered_at),
+        judge_replica_set(server.replica_set, server.members, has_primary=server.has_primary),
+        judge_journal(server.has_journal),
+        clocks.judge("MongoDB", server.time, server.asked_at, server.answered_at),
     ]
 
 
@@ -89,22 +83,20 @@ def judge_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.
     return findings.well(part, f"answers, version {version}")
 
 
-def judge_replica_set(hello: Mapping[str, Any]) -> findings.Finding:
-    name = hello.get("setName")
+def judge_replica_set(name: str | None, members: int, *, has_primary: bool) -> findings.Finding:
     if not name:
         return findings.bad(
             "mongodb", "is not a replica set: majority writes and retries need one, of one node at least"
         )
-    members = len(hello.get("hosts", ()))
-    if not hello.get("isWritablePrimary"):
+    if not has_primary:
         return findings.bad("mongodb", f"replica set {name} has no primary")
     return findings.well("mongodb", f"replica set {name} with {members} member{'s' if members != 1 else ''}")
 
 
-def judge_journal(options: Mapping[str, Any] | None) -> findings.Finding:
-    if options is None:
+def judge_journal(is_on: bool | None) -> findings.Finding:
+    if is_on is None:
         return findings.warning("mongodb", "whether it journals cannot be asked with this login")
-    if options.get("storage", {}).get("journal", {}).get("enabled") is False:
+    if not is_on:
         return findings.bad("mongodb", "journaling is off: tasks that were accepted can be lost")
     return findings.well("mongodb", "journaling is on")
 
@@ -125,12 +117,3 @@ def judge_redis(options: Mapping[Any, Any]) -> list[findings.Finding]:
     else:
         found.append(findings.warning("redis", f"maxmemory-policy {policy} may drop keys of ours: use noeviction"))
     return found
-
-
-async def _options(store: stores.Stores) -> Mapping[str, Any] | None:
-    try:
-        answer = await store.database.client.admin.command("getCmdLineOpts")
-    except Exception:  # not allowed with this login
-        return None
-    parsed: Mapping[str, Any] = answer.get("parsed", {})
-    return parsed

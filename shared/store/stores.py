@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pymongo import errors as driver_errors
+
 from shared import clock
+from shared.models.mongo_server import MongoServer
 from shared.rules import known_faults
 from shared.settings import Settings
 from shared.store import connection, hosts, indexes, nodes, outbox, quotas, unplaceable, unreachable_nodes, usage
@@ -60,8 +63,32 @@ class Stores:
     @connection.translated
     async def now(self) -> float:
         """The time of the MongoDB server, seconds since the epoch."""
-        told: datetime = (await self.database.command("hello"))["localTime"]
-        return told.replace(tzinfo=told.tzinfo or UTC).timestamp()
+        return _seconds((await self.database.command("hello"))["localTime"])
+
+    @connection.translated
+    async def server(self) -> MongoServer:
+        """Return the facts about the MongoDB server that checks of an installation need."""
+        asked_at = clock.now()
+        hello = await self.database.command("hello")
+        answered_at = clock.now()
+        return MongoServer(
+            version=str((await self.database.command("buildInfo"))["version"]),
+            replica_set=hello.get("setName"),
+            members=len(hello.get("hosts", ())),
+            has_primary=bool(hello.get("isWritablePrimary")),
+            has_journal=await self._has_journal(),
+            time=_seconds(hello["localTime"]),
+            asked_at=asked_at,
+            answered_at=answered_at,
+        )
+
+    async def _has_journal(self) -> bool | None:
+        try:
+            answer = await self.database.client.admin.command("getCmdLineOpts")
+        except driver_errors.OperationFailure:
+            return None  # not allowed with this login
+        storage = answer.get("parsed", {}).get("storage", {})
+        return storage.get("journal", {}).get("enabled") is not False
 
     @connection.translated
     async def faults(self) -> list[known_faults.Found]:
@@ -83,6 +110,10 @@ class Stores:
 
     async def ensure_indexes(self) -> None:
         await indexes.ensure(self.database)
+
+
+def _seconds(time: datetime) -> float:
+    return time.replace(tzinfo=time.tzinfo or UTC).timestamp()
 
 
 @asynccontextmanager

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from godocker.commands.common import options
-from godocker.local.embedded import replica_set
 from shared import clock, errors
+from shared.store.system import replica_set
 
 ROOT = "root"  #: of mongod
 TIMEOUT = 120.0  #: seconds

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from godocker.local import child_process, leftovers
 from godocker.local.data_directory import write_private
-from godocker.local.embedded import programs, replica_set, sockets
+from godocker.local.embedded import programs, sockets
 from shared import clock, errors
+from shared.store.system import replica_set
 
 MONGO_CACHE = 0.5  #: GB
 USER = "godocker"  #: of mongod

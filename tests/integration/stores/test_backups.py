@@ -13,13 +13,13 @@ import pytest
 from pydantic import SecretStr
 
 from godocker.database import backups
-from godocker.local.embedded import replica_set, servers
+from godocker.local.embedded import servers
 from shared import errors
 from shared.settings import Settings
 from shared.store import connection, transactions
 from shared.store.backups import archive, dump, history, load
 from shared.store.stores import Stores, connect
-from shared.store.system import migrations, schema
+from shared.store.system import migrations, replica_set, schema
 from tests.support import samples, waiting
 
 TASKS = 300

@@ -20,13 +20,14 @@ from pymongo.write_concern import WriteConcern
 
 from godocker.checks import stores
 from godocker.local import child_process, ports, supervisor
-from godocker.local.embedded import programs, replica_set, servers, sockets
+from godocker.local.embedded import programs, servers, sockets
 from shared import clock, errors
 from shared.broker import connection
 from shared.broker.broker import Broker
 from shared.rules import known_faults
 from shared.settings import Settings
 from shared.store.stores import connect
+from shared.store.system import replica_set
 from tests.support import waiting
 from tests.support.servers.stores import START_TIMEOUT, StoreServer
 

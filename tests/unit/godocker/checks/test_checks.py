@@ -29,28 +29,19 @@ def test_versions_are_compared_by_their_numbers(text: str, numbers: tuple[int, .
 
 
 @pytest.mark.parametrize(
-    ("hello", "state"),
-    [
-        ({"setName": "rs0", "isWritablePrimary": True, "hosts": ["a"]}, State.WELL),
-        ({"setName": "rs0", "isWritablePrimary": False, "hosts": ["a"]}, State.BAD),
-        ({"isWritablePrimary": True}, State.BAD),
-    ],
+    ("name", "has_primary", "state"),
+    [("rs0", True, State.WELL), ("rs0", False, State.BAD), (None, True, State.BAD)],
 )
-def test_mongodb_must_be_a_replica_set_with_a_primary(hello: dict[str, Any], state: State) -> None:
-    assert stores.judge_replica_set(hello).state is state
+def test_mongodb_must_be_a_replica_set_with_a_primary(name: str | None, has_primary: bool, state: State) -> None:
+    assert stores.judge_replica_set(name, 1, has_primary=has_primary).state is state
 
 
 @pytest.mark.parametrize(
-    ("options", "state"),
-    [
-        ({}, State.WELL),
-        ({"storage": {"journal": {"enabled": True}}}, State.WELL),
-        ({"storage": {"journal": {"enabled": False}}}, State.BAD),
-        (None, State.WARNING),
-    ],
+    ("is_on", "state"),
+    [(True, State.WELL), (False, State.BAD), (None, State.WARNING)],
 )
-def test_mongodb_must_journal(options: dict[str, Any] | None, state: State) -> None:
-    assert stores.judge_journal(options).state is state
+def test_mongodb_must_journal(is_on: bool | None, state: State) -> None:
+    assert stores.judge_journal(is_on).state is state
 
 
 @pytest.mark.parametrize(

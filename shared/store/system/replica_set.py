@@ -1,4 +1,4 @@
-"""Make a freshly started mongod the primary of a replica set of one, which change streams and transactions need."""
+"""Make a fresh mongod the primary of a replica set of one, which transactions need, and create its users."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from urllib.parse import quote
 import pymongo
 from pymongo import errors as mongo_errors
 
-from godocker.local import ports
-
 NAME = "rs0"
+_LOOPBACK = "127.0.0.1"
 _TIMEOUT_MS = 300
 _AUTHENTICATION_FAILED = 18
 
@@ -56,7 +55,7 @@ def allow(address: Address, login: Login, new: Login, *, database: str) -> bool:
 
 def member_of(address: Address, host: str | None) -> str:
     """By what name the server is a member of its set."""
-    return str(address) if isinstance(address, Path) else f"{host or ports.LOOPBACK}:{address}"
+    return str(address) if isinstance(address, Path) else f"{host or _LOOPBACK}:{address}"
 
 
 def _become_primary(client: Any, address: Address, login: Login | None, name: str) -> None:
@@ -95,7 +94,7 @@ def _create_user(client: Any, login: Login) -> bool:
 
 
 def _connect(address: Address, login: Login | None) -> Any:
-    where = quote(str(address), safe="") if isinstance(address, Path) else f"{ports.LOOPBACK}:{address}"
+    where = quote(str(address), safe="") if isinstance(address, Path) else f"{_LOOPBACK}:{address}"
     return pymongo.MongoClient(
         f"mongodb://{where}",
         directConnection=True,
