@@ -21,7 +21,7 @@ from services.scheduler.placement.planning import Plan, Terms
 from services.scheduler.policies import registry, usage_view
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.refresh import ShapeReasons
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.usage_sums import Priorities, UsageSum
 from shared.models.work import Pending
 from shared.settings import Settings

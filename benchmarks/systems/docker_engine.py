@@ -17,7 +17,7 @@ import orjson
 
 from benchmarks import tasks
 from godocker.docker import local_engine
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body
 from shared.models.task import Place
 from shared.storage.directories import TaskDirectories
@@ -109,9 +109,9 @@ def containers_left(local: local_engine.LocalEngine) -> int:
     return len(found)
 
 
-def _run(number: int, directory: Path) -> base.Run:
-    return base.Run(
-        handle=base.Handle(NODE, number, 1),
+def _run(number: int, directory: Path) -> types.Run:
+    return types.Run(
+        handle=types.Handle(NODE, number, 1),
         image=tasks.IMAGE,
         uid=0,
         gid=0,

@@ -16,7 +16,7 @@ from services.scheduler.policies.base import Policy
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Usage
 from services.scheduler.queue.book import Book
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.usage import window_start
 from shared.models.usage_sums import Priorities, UsageSum
 from shared.models.work import Pending

@@ -22,7 +22,7 @@ from services.api.submissions import Submissions
 from shared import errors
 from shared.auth.providers import factory as providers
 from shared.broker.broker import Broker
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.lifecycle import PLACED
 from shared.models.maintenance import ALL
 from shared.models.node import Verdict, verdict_ids

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from services.scheduler.placement.node_state import IN_MAINTENANCE, Allocation, NodeState
 from services.scheduler.start.installation_errors import Ailments
 from shared import clock
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models import maintenance
 from shared.models.work import Placed
 from shared.units import durations

@@ -12,7 +12,7 @@ from services.scheduler.queue.book import Book
 from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import counts
 from shared import clock
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending
 from shared.observe import metrics

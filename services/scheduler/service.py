@@ -29,7 +29,8 @@ from services.scheduler.why_pending.explainer import Explainer
 from shared import clock, errors
 from shared.auth import service_tokens
 from shared.broker import broker as hints
-from shared.executors.base import Executor, NodeReport
+from shared.executors.base import Executor
+from shared.executors.types import NodeReport
 from shared.http import serving
 from shared.models import lease
 from shared.models.lease import Lease

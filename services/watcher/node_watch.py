@@ -17,7 +17,8 @@ from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import Liveness
 from services.watcher.sampling import Sampler
 from shared import errors
-from shared.executors.base import Event, EventKind, Executor, Handle, Observation, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Event, EventKind, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.models.work import Placed
 from shared.observe import metrics

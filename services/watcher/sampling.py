@@ -9,7 +9,8 @@ import structlog
 
 from shared import errors
 from shared.broker.broker import Broker
-from shared.executors.base import Executor, Handle, Stats
+from shared.executors.base import Executor
+from shared.executors.types import Handle, Stats
 from shared.lifecycle import TaskStatus
 from shared.runtime import lifetime
 from shared.store.stores import Stores

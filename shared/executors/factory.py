@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from shared import settings
-from shared.executors import base
+from shared.executors import base, types
 
 
-def build(config: settings.Settings, owner: base.Owner | None = None) -> base.Executor:
+def build(config: settings.Settings, owner: types.Owner | None = None) -> base.Executor:
     """
     Make the configured executor for the runs of `owner`; None: of what the settings name. It connects to nothing yet and may be
     built outside a loop.

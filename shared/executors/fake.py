@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shared import clock, errors, settings
-from shared.executors import base, scripts
+from shared.executors import scripts, types
 from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
 
-NODE = base.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024**3)
+NODE = types.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024**3)
 
 
 @dataclass
@@ -48,29 +48,29 @@ class FakeExecutor:
     name = "fake"
     owner = None
 
-    def __init__(self, nodes: Sequence[base.NodeReport] = (NODE,), *, now: clock.Clock = clock.now) -> None:
+    def __init__(self, nodes: Sequence[types.NodeReport] = (NODE,), *, now: clock.Clock = clock.now) -> None:
         self.reports = {node.name: node for node in nodes}
-        self.available: frozenset[base.Feature] = frozenset(base.Feature)
+        self.available: frozenset[types.Feature] = frozenset(types.Feature)
         self.faults = Faults()
-        self.starts: list[base.Handle] = []
-        self.calls: list[tuple[str, base.Handle]] = []
-        self.runs: dict[base.Handle, base.Run] = {}
+        self.starts: list[types.Handle] = []
+        self.calls: list[tuple[str, types.Handle]] = []
+        self.runs: dict[types.Handle, types.Run] = {}
         self.boots: dict[str, float] = {}
         self._now = now
-        self._seen: dict[base.Handle, base.Observation] = {}
+        self._seen: dict[types.Handle, types.Observation] = {}
         self._taken: set[tuple[int, int]] = set()
-        self._ignores_term: set[base.Handle] = set()
-        self._ends: dict[base.Handle, tuple[float, int]] = {}  #: seconds left and exit code
-        self._timers: dict[base.Handle, asyncio.TimerHandle] = {}
-        self._listeners: defaultdict[str, list[asyncio.Queue[base.Event]]] = defaultdict(list)
+        self._ignores_term: set[types.Handle] = set()
+        self._ends: dict[types.Handle, tuple[float, int]] = {}  #: seconds left and exit code
+        self._timers: dict[types.Handle, asyncio.TimerHandle] = {}
+        self._listeners: defaultdict[str, list[asyncio.Queue[types.Event]]] = defaultdict(list)
 
     # --- what tests do to it
 
-    def exit(self, handle: base.Handle, code: int = 0, *, out_of_memory: bool = False) -> None:
+    def exit(self, handle: types.Handle, code: int = 0, *, out_of_memory: bool = False) -> None:
         """The command ends by itself."""
         self._end(handle, code, out_of_memory=out_of_memory)
 
-    def vanish(self, handle: base.Handle) -> None:
+    def vanish(self, handle: types.Handle) -> None:
         """An outsider removes the run."""
         self._drop(handle)
 
@@ -85,20 +85,20 @@ class FakeExecutor:
 
     def resync(self, node: str) -> None:
         """The event stream breaks and is connected again."""
-        self._tell(base.Event(node, base.EventKind.RESYNC))
+        self._tell(types.Event(node, types.EventKind.RESYNC))
 
-    def state(self, handle: base.Handle) -> base.RunState | None:
+    def state(self, handle: types.Handle) -> types.RunState | None:
         return self._seen[handle].state if handle in self._seen else None
 
     @property
-    def alive(self) -> Mapping[base.Handle, base.RunState]:
+    def alive(self) -> Mapping[types.Handle, types.RunState]:
         """Runs that are running or paused."""
-        live = (base.RunState.RUNNING, base.RunState.PAUSED)
+        live = (types.RunState.RUNNING, types.RunState.PAUSED)
         return {handle: seen.state for handle, seen in self._seen.items() if seen.state in live}
 
     # --- the protocol
 
-    def features(self) -> frozenset[base.Feature]:
+    def features(self) -> frozenset[types.Feature]:
         return self.available
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
@@ -107,19 +107,19 @@ class FakeExecutor:
     def node_names(self) -> Sequence[str]:
         return list(self.reports)
 
-    async def nodes(self) -> Sequence[base.NodeReport]:
+    async def nodes(self) -> Sequence[types.NodeReport]:
         down = self.faults.down
         return [
-            base.NodeReport(name, self.name, False, down[name], 0.0, 0, answered=False) if name in down else report
+            types.NodeReport(name, self.name, False, down[name], 0.0, 0, answered=False) if name in down else report
             for name, report in self.reports.items()
         ]
 
-    async def prepare(self, run: base.Run) -> None:
+    async def prepare(self, run: types.Run) -> None:
         await self._called("prepare", run.handle)
         if error := self.faults.refuse_prepare.get(run.handle.name):
             raise error
 
-    async def start(self, run: base.Run) -> float:
+    async def start(self, run: types.Run) -> float:
         await self._called("start", run.handle)
         name = run.handle.name
         if error := self.faults.refuse_start.get(name):
@@ -127,42 +127,42 @@ class FakeExecutor:
         self.runs[run.handle] = run
         if name in self.faults.only_create:
             self.faults.only_create.discard(name)
-            self._seen.setdefault(run.handle, base.Observation(run.handle, base.RunState.CREATED))
+            self._seen.setdefault(run.handle, types.Observation(run.handle, types.RunState.CREATED))
             raise errors.NodeUnavailable(run.handle.node, "no answer")
-        if self.state(run.handle) in (None, base.RunState.CREATED):
+        if self.state(run.handle) in (None, types.RunState.CREATED):
             self._run(run)
         if name in self.faults.lose_answer:
             self.faults.lose_answer.discard(name)
             raise errors.NodeUnavailable(run.handle.node, "no answer")
         return self._seen[run.handle].started_at or self._now()
 
-    async def booted(self, node: str) -> base.Boot | None:
-        await self._called("booted", base.Handle(node, 0, 0))
+    async def booted(self, node: str) -> types.Boot | None:
+        await self._called("booted", types.Handle(node, 0, 0))
         at = self.boots.get(node)
-        return base.Boot(at, self._now() - at) if at is not None else None
+        return types.Boot(at, self._now() - at) if at is not None else None
 
-    async def list(self, node: str) -> Sequence[base.Observation]:
-        await self._called("list", base.Handle(node, 0, 0))
+    async def list(self, node: str) -> Sequence[types.Observation]:
+        await self._called("list", types.Handle(node, 0, 0))
         return [
             seen for handle, seen in self._seen.items() if handle.node == node and handle.name not in self.faults.omit
         ]
 
-    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+    async def inspect(self, handle: types.Handle) -> types.Observation | None:
         await self._called("inspect", handle)
         seen, run = self._seen.get(handle), self.runs.get(handle)
-        return replace(seen, given=base.Given(run.gpus, run.ports)) if seen and run else seen
+        return replace(seen, given=types.Given(run.gpus, run.ports)) if seen and run else seen
 
-    async def events(self, node: str) -> AsyncIterator[base.Event]:
-        queue: asyncio.Queue[base.Event] = asyncio.Queue()
+    async def events(self, node: str) -> AsyncIterator[types.Event]:
+        queue: asyncio.Queue[types.Event] = asyncio.Queue()
         self._listeners[node].append(queue)
         try:
-            yield base.Event(node, base.EventKind.RESYNC)
+            yield types.Event(node, types.EventKind.RESYNC)
             while True:
                 yield await queue.get()
         finally:
             self._listeners[node].remove(queue)
 
-    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+    async def stop(self, handle: types.Handle, *, grace: float) -> None:
         await self._called("stop", handle)
         if handle not in self.alive:
             return
@@ -172,35 +172,35 @@ class FakeExecutor:
             await asyncio.sleep(grace)
         self._end(handle, EXIT_KILLED if handle in self._ignores_term else EXIT_TERMINATED)
 
-    async def pause(self, handle: base.Handle) -> None:
+    async def pause(self, handle: types.Handle) -> None:
         await self._called("pause", handle)
-        if self.state(handle) is not base.RunState.RUNNING:
+        if self.state(handle) is not types.RunState.RUNNING:
             return
-        self._seen[handle] = replace(self._seen[handle], state=base.RunState.PAUSED)
+        self._seen[handle] = replace(self._seen[handle], state=types.RunState.PAUSED)
         if timer := self._timers.pop(handle, None):
             self._ends[handle] = (timer.when() - asyncio.get_running_loop().time(), self._ends[handle][1])
             timer.cancel()
 
-    async def resume(self, handle: base.Handle) -> None:
+    async def resume(self, handle: types.Handle) -> None:
         await self._called("resume", handle)
-        if self.state(handle) is base.RunState.PAUSED:
-            self._seen[handle] = replace(self._seen[handle], state=base.RunState.RUNNING)
+        if self.state(handle) is types.RunState.PAUSED:
+            self._seen[handle] = replace(self._seen[handle], state=types.RunState.RUNNING)
             self._set_timer(handle)
 
-    async def remove(self, handle: base.Handle) -> None:
+    async def remove(self, handle: types.Handle) -> None:
         await self._called("remove", handle)
         if handle.name in self.faults.unkillable:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} cannot be removed")
         self._drop(handle)
 
-    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
-        return base.Circumstances()
+    async def circumstances(self, handle: types.Handle, *, image: bool) -> types.Circumstances:
+        return types.Circumstances()
 
-    async def stats(self, handle: base.Handle) -> base.Stats | None:
+    async def stats(self, handle: types.Handle) -> types.Stats | None:
         await self._called("stats", handle)
         if handle not in self.alive:
             return None
-        return base.Stats(self._now(), 100.0, 1024**2, self.runs[handle].memory, 0, 0, 1)
+        return types.Stats(self._now(), 100.0, 1024**2, self.runs[handle].memory, 0, 0, 1)
 
     async def close(self) -> None:
         for timer in self._timers.values():
@@ -209,7 +209,7 @@ class FakeExecutor:
 
     # --- how it does that
 
-    async def _called(self, call: str, handle: base.Handle) -> None:
+    async def _called(self, call: str, handle: types.Handle) -> None:
         self.calls.append((call, handle))
         if gate := self.faults.hang.get(call):
             await gate.wait()
@@ -218,10 +218,10 @@ class FakeExecutor:
         if reason := self.faults.down.get(handle.node):
             raise errors.NodeUnavailable(handle.node, reason)
 
-    def _run(self, run: base.Run) -> None:
+    def _run(self, run: types.Run) -> None:
         handle = run.handle
-        self._seen[handle] = base.Observation(handle, base.RunState.RUNNING, started_at=self._now())
-        self._tell(base.Event(handle.node, base.EventKind.STARTED, handle, at=self._now()))
+        self._seen[handle] = types.Observation(handle, types.RunState.RUNNING, started_at=self._now())
+        self._tell(types.Event(handle.node, types.EventKind.STARTED, handle, at=self._now()))
         if (handle.task_id, handle.attempt) in self._taken:
             # As the wrapper does: an attempt that has run anywhere does not run again.
             self._end(handle, 125)
@@ -236,41 +236,41 @@ class FakeExecutor:
         self._ends[handle] = (script.seconds, script.exit_code)
         self._set_timer(handle)
 
-    def _set_timer(self, handle: base.Handle) -> None:
+    def _set_timer(self, handle: types.Handle) -> None:
         if handle in self._ends:
             seconds, code = self._ends[handle]
             self._timers[handle] = asyncio.get_running_loop().call_later(seconds, self._end, handle, code)
 
-    def _end(self, handle: base.Handle, code: int, *, out_of_memory: bool = False) -> None:
+    def _end(self, handle: types.Handle, code: int, *, out_of_memory: bool = False) -> None:
         if timer := self._timers.pop(handle, None):
             timer.cancel()
         seen = self._seen.get(handle)
-        if seen is None or seen.state is base.RunState.EXITED:
+        if seen is None or seen.state is types.RunState.EXITED:
             return
         self._seen[handle] = replace(
             seen,
-            state=base.RunState.EXITED,
+            state=types.RunState.EXITED,
             exit_code=code,
             ended_at=self._now(),
             out_of_memory=out_of_memory,
         )
         if out_of_memory:
-            self._tell(base.Event(handle.node, base.EventKind.OUT_OF_MEMORY, handle, at=self._now()))
-        self._tell(base.Event(handle.node, base.EventKind.EXITED, handle, code, self._now()))
+            self._tell(types.Event(handle.node, types.EventKind.OUT_OF_MEMORY, handle, at=self._now()))
+        self._tell(types.Event(handle.node, types.EventKind.EXITED, handle, code, self._now()))
 
-    def _drop(self, handle: base.Handle) -> None:
+    def _drop(self, handle: types.Handle) -> None:
         self._end(handle, EXIT_KILLED)
         if self._seen.pop(handle, None) is not None:
-            self._tell(base.Event(handle.node, base.EventKind.REMOVED, handle, at=self._now()))
+            self._tell(types.Event(handle.node, types.EventKind.REMOVED, handle, at=self._now()))
 
-    def _tell(self, event: base.Event) -> None:
-        if self.faults.drop_events and event.kind is not base.EventKind.RESYNC:
+    def _tell(self, event: types.Event) -> None:
+        if self.faults.drop_events and event.kind is not types.EventKind.RESYNC:
             return
         for queue in self._listeners[event.node]:
             queue.put_nowait(event)
 
 
-def _script(run: base.Run) -> scripts.Script | None:
+def _script(run: types.Run) -> scripts.Script | None:
     try:
         return scripts.parse((Path(run.directory) / "cmd.sh").read_text())
     except OSError:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from shared import clock, errors, settings
-from shared.executors import base, scripts, simulated_runs, watching
+from shared.executors import scripts, simulated_runs, types, watching
 from shared.units.sizes import GB
 
 CPUS, MEMORY = 1024.0, 4096 * 1024**3  #: of a node whose size is not configured
@@ -24,7 +24,7 @@ class SimulatedExecutor:
 
     name = "simulated"
 
-    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+    def __init__(self, config: settings.Settings, owner: types.Owner | None = None) -> None:
         self._owner = owner
         self._root = config.data_dir.absolute() / "simulated"
         self._nodes: dict[str, settings.Node] = {}
@@ -33,12 +33,12 @@ class SimulatedExecutor:
         self._watcher = watching.DirectoryWatcher()
 
     @property
-    def owner(self) -> base.Owner | None:
+    def owner(self) -> types.Owner | None:
         return self._owner
 
-    def features(self) -> frozenset[base.Feature]:
+    def features(self) -> frozenset[types.Feature]:
         # All that can be asked for is accepted: it is the rest of the system that is looked at.
-        return frozenset(base.Feature)
+        return frozenset(types.Feature)
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
         self._set(nodes)
@@ -46,9 +46,9 @@ class SimulatedExecutor:
     def node_names(self) -> Sequence[str]:
         return list(self._nodes)
 
-    async def nodes(self) -> Sequence[base.NodeReport]:
+    async def nodes(self) -> Sequence[types.NodeReport]:
         return [
-            base.NodeReport(
+            types.NodeReport(
                 name=node.name,
                 executor=self.name,
                 ready=True,
@@ -61,10 +61,10 @@ class SimulatedExecutor:
             for node in self._nodes.values()
         ]
 
-    async def prepare(self, run: base.Run) -> None:
+    async def prepare(self, run: types.Run) -> None:
         self._of(run.handle.node)
 
-    async def start(self, run: base.Run) -> float:
+    async def start(self, run: types.Run) -> float:
         runs, now = self._of(run.handle.node), clock.now()
         script = scripts.parse(_read_script(run.directory))
         new = simulated_runs.Simulated(now, now + script.seconds, script.exit_code, script.ignores_term)
@@ -73,35 +73,35 @@ class SimulatedExecutor:
         existing = runs.read(run.handle.name)
         return existing.started_at if existing else now
 
-    async def booted(self, node: str) -> base.Boot | None:
+    async def booted(self, node: str) -> types.Boot | None:
         return None
 
-    async def list(self, node: str) -> Sequence[base.Observation]:
+    async def list(self, node: str) -> Sequence[types.Observation]:
         now = clock.now()
         runs = self._of(node)
         return [run.observation(_handle(node, name), now) for name in runs.names() if (run := runs.read(name))]
 
-    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+    async def inspect(self, handle: types.Handle) -> types.Observation | None:
         run = self._of(handle.node).read(handle.name)
         return run.observation(handle, clock.now()) if run else None
 
-    async def events(self, node: str) -> AsyncIterator[base.Event]:
+    async def events(self, node: str) -> AsyncIterator[types.Event]:
         changed: asyncio.Queue[str | None] = asyncio.Queue()
         runs = self._of(node)
         following = _Following(node, runs, changed)
         with contextlib.closing(following), self._watcher.listen(runs.directory, changed.put_nowait):
-            yield base.Event(node, base.EventKind.RESYNC)
+            yield types.Event(node, types.EventKind.RESYNC)
             for name in runs.names():
                 changed.put_nowait(name)
             while True:
                 change = await changed.get()
                 if change is None:
-                    yield base.Event(node, base.EventKind.RESYNC)
+                    yield types.Event(node, types.EventKind.RESYNC)
                     continue
                 for event in following.look(change):
                     yield event
 
-    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+    async def stop(self, handle: types.Handle, *, grace: float) -> None:
         runs = self._of(handle.node)
         run = runs.read(handle.name)
         if run is None or run.has_ended(clock.now()):
@@ -110,28 +110,28 @@ class SimulatedExecutor:
             await asyncio.sleep(min(grace, max(0.0, run.ends_at - clock.now())))
         runs.replace(handle.name, run.stopped(clock.now()))
 
-    async def pause(self, handle: base.Handle) -> None:
+    async def pause(self, handle: types.Handle) -> None:
         runs, now = self._of(handle.node), clock.now()
         run = runs.read(handle.name)
         if run is not None and not run.has_ended(now):
             runs.replace(handle.name, run.paused(now))
 
-    async def resume(self, handle: base.Handle) -> None:
+    async def resume(self, handle: types.Handle) -> None:
         runs = self._of(handle.node)
         if run := runs.read(handle.name):
             runs.replace(handle.name, run.resumed(clock.now()))
 
-    async def remove(self, handle: base.Handle) -> None:
+    async def remove(self, handle: types.Handle) -> None:
         self._of(handle.node).remove(handle.name)
 
-    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
-        return base.Circumstances()
+    async def circumstances(self, handle: types.Handle, *, image: bool) -> types.Circumstances:
+        return types.Circumstances()
 
-    async def stats(self, handle: base.Handle) -> base.Stats | None:
+    async def stats(self, handle: types.Handle) -> types.Stats | None:
         observation = await self.inspect(handle)
-        if observation is None or observation.state is base.RunState.EXITED:
+        if observation is None or observation.state is types.RunState.EXITED:
             return None
-        return base.Stats(clock.now(), 100.0, 1024**2, 0, 0, 0, 1)
+        return types.Stats(clock.now(), 100.0, 1024**2, 0, 0, 0, 1)
 
     async def close(self) -> None:
         self._watcher.close()
@@ -155,12 +155,12 @@ class _Following:
         self._runs = runs
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._told: dict[str, base.RunState] = {}
+        self._told: dict[str, types.RunState] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def look(self, name: str) -> list[base.Event]:
+    def look(self, name: str) -> list[types.Event]:
         """What is new about a run since it was last looked at."""
-        if base.parse_name(name) is None:
+        if types.parse_name(name) is None:
             return []
         handle, now = _handle(self._node, name), clock.now()
         if timer := self._timers.pop(name, None):
@@ -168,15 +168,15 @@ class _Following:
         run = self._runs.read(name)
         if run is None:
             known = self._told.pop(name, None)
-            return [base.Event(self._node, base.EventKind.REMOVED, handle, at=now)] if known else []
+            return [types.Event(self._node, types.EventKind.REMOVED, handle, at=now)] if known else []
         events = []
         if name not in self._told:
-            events.append(base.Event(self._node, base.EventKind.STARTED, handle, at=run.started_at))
-            self._told[name] = base.RunState.RUNNING
-        if self._told[name] is not base.RunState.EXITED:
+            events.append(types.Event(self._node, types.EventKind.STARTED, handle, at=run.started_at))
+            self._told[name] = types.RunState.RUNNING
+        if self._told[name] is not types.RunState.EXITED:
             if run.has_ended(now):
-                self._told[name] = base.RunState.EXITED
-                events.append(base.Event(self._node, base.EventKind.EXITED, handle, run.exit_code, run.ends_at))
+                self._told[name] = types.RunState.EXITED
+                events.append(types.Event(self._node, types.EventKind.EXITED, handle, run.exit_code, run.ends_at))
             elif run.paused_at is None:
                 wait = max(run.ends_at - now, 0.001)
                 self._timers[name] = self._loop.call_later(wait, self._changed.put_nowait, name)
@@ -187,10 +187,10 @@ class _Following:
             timer.cancel()
 
 
-def _handle(node: str, name: str) -> base.Handle:
-    parsed = base.parse_name(name)
+def _handle(node: str, name: str) -> types.Handle:
+    parsed = types.parse_name(name)
     assert parsed is not None
-    return base.Handle(node, *parsed)
+    return types.Handle(node, *parsed)
 
 
 def _read_script(directory: str) -> str:

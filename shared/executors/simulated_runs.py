@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shared.executors import base
+from shared.executors import types
 from shared.rules.exit_codes import EXIT_KILLED, EXIT_TERMINATED
 
 _NEW = "new"
@@ -42,12 +42,12 @@ class Simulated:
             return self
         return replace(self, ends_at=self.ends_at + now - self.paused_at, paused_at=None)
 
-    def observation(self, handle: base.Handle, now: float) -> base.Observation:
+    def observation(self, handle: types.Handle, now: float) -> types.Observation:
         ended = self.has_ended(now)
-        running = base.RunState.RUNNING if self.paused_at is None else base.RunState.PAUSED
-        return base.Observation(
+        running = types.RunState.RUNNING if self.paused_at is None else types.RunState.PAUSED
+        return types.Observation(
             handle=handle,
-            state=base.RunState.EXITED if ended else running,
+            state=types.RunState.EXITED if ended else running,
             exit_code=self.exit_code if ended else None,
             started_at=self.started_at,
             ended_at=self.ends_at if ended else None,
@@ -114,4 +114,4 @@ class Runs:
             os.unlink(self._prefix + name)
 
     def names(self) -> Sequence[str]:
-        return [name for name in os.listdir(self.directory) if base.parse_name(name)]
+        return [name for name in os.listdir(self.directory) if types.parse_name(name)]

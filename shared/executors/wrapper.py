@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from shared.executors import base
+from shared.executors import types
 
 _PROGRAM = """\
 stop= child=
@@ -53,7 +53,7 @@ exit "$code"
 """
 
 
-def argv(run: base.Run) -> list[str]:
+def argv(run: types.Run) -> list[str]:
     """The command line of a run. Its name stands in it, so that the process can be told by it."""
     mode = "shebang" if run.shebang else "shell"
     return ["/bin/sh", "-c", _PROGRAM, run.handle.name, str(run.handle.attempt), mode]
@@ -64,7 +64,7 @@ def is_of(arguments: Sequence[str], name: str, attempt: int) -> bool:
     return list(arguments[:2]) == ["/bin/sh", "-c"] and list(arguments[3:5]) == [name, str(attempt)]
 
 
-def environment(run: base.Run, *, workdir: str, home: str | None, data: str | None = None) -> dict[str, str]:
+def environment(run: types.Run, *, workdir: str, home: str | None, data: str | None = None) -> dict[str, str]:
     """
     The environment of a run: the variables scripts of the original rely on. `workdir`, `home` and `data` (the personal
     storage) are paths as the task sees them.

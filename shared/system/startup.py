@@ -11,7 +11,8 @@ from shared import errors
 from shared.broker import broker
 from shared.config import live
 from shared.executors import factory
-from shared.executors.base import Executor, Owner
+from shared.executors.base import Executor
+from shared.executors.types import Owner
 from shared.observe import logs
 from shared.runtime import lifetime
 from shared.settings import Settings

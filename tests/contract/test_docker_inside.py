@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from godocker.docker import local_engine
-from shared.executors import base
+from shared.executors import types
 from shared.models import attempt_files
 from shared.models.task import Place
 from tests.support.harness import rigs, systems
@@ -96,14 +96,14 @@ async def test_the_users_of_an_image_stay_who_they_are(rig: rigs.Rig, docker_eng
     # One of the image has that name: it keeps it.
     lines = await said(rig, "grep -h www /etc/passwd /etc/group", image=PLAIN, login="www")
     assert lines[0] == "www:x:33:33:www:/srv:/bin/false"
-    assert f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{base.WORKDIR}:/bin/sh" in await said(
+    assert f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{types.WORKDIR}:/bin/sh" in await said(
         rig, "cat /etc/passwd", image=PLAIN, login="www"
     )
 
 
 async def test_a_name_that_no_passwd_can_hold_is_replaced_by_the_number(rig: rigs.Rig) -> None:
     lines = await said(rig, "tail -n 1 /etc/passwd", login="x:0:0::/:/bin/sh\nroot2")
-    assert lines == [f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{base.WORKDIR}:/bin/sh"]
+    assert lines == [f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{types.WORKDIR}:/bin/sh"]
 
 
 async def test_files_of_a_task_can_be_read_by_whoever_may_enter_its_directory(rig: rigs.Rig) -> None:
@@ -150,7 +150,7 @@ async def test_what_the_image_sets_up_is_there_but_for_its_entry_point(
         )
         made.raise_for_status()
     lines = await said(rig, "pwd; echo $GREETING $OMP_NUM_THREADS; ls -d /data", image=WITH_SETTINGS)
-    assert lines == [base.WORKDIR, "hello 3", "/data"]
+    assert lines == [types.WORKDIR, "hello 3", "/data"]
 
 
 # --- ends that the image prevents --------------------------------------------------------------------
@@ -186,7 +186,7 @@ async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: loc
     for image in (rigs.IMAGE, PLAIN):
         run = await rig.start("exit 127", image=image)
         await rig.ended(run)
-        assert await rig.executor.circumstances(run.handle, image=True) == base.Circumstances()
+        assert await rig.executor.circumstances(run.handle, image=True) == types.Circumstances()
 
 
 # --- the first line of a script ----------------------------------------------------------------------
@@ -257,7 +257,7 @@ async def test_what_somebody_else_did_is_known(
 async def test_nobody_is_blamed_where_nobody_did_anything(rig: rigs.Rig) -> None:
     run = await rig.start("exit 137")
     await rig.ended(run)
-    assert await rig.executor.circumstances(run.handle, image=False) == base.Circumstances()
+    assert await rig.executor.circumstances(run.handle, image=False) == types.Circumstances()
 
 
 # --- what an engine has ------------------------------------------------------------------------------

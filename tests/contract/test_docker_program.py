@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from godocker.docker import local_engine
-from shared.executors import base
+from shared.executors import types
 from shared.models import attempt_files
 from shared.models.task import Place
 from tests.support import shapes, waiting
@@ -46,7 +46,7 @@ def of_image(image: str) -> list[shapes.Shape]:
     return [shape for shape in shapes.SHAPES if shape.interpreter in there and shape.name not in lacking]
 
 
-async def ready(rig: rigs.Rig, run: base.Run) -> None:
+async def ready(rig: rigs.Rig, run: types.Run) -> None:
     await waiting.until(lambda: rig.file(run, shapes.READY).exists(), "the program hears SIGTERM", timeout=60)
 
 
@@ -154,7 +154,7 @@ async def test_whatever_a_task_does_to_its_directory_its_code_is_its_own(rig: ri
 async def test_an_attempt_is_taken_once_whatever_the_task_tidied(rig: rigs.Rig, tidying: str) -> None:
     with rigs.directory() as outside:
         outside.chmod(0o777)
-        mounts = [base.Mount("witness", str(outside), "/witness", read_only=False)]
+        mounts = [types.Mount("witness", str(outside), "/witness", read_only=False)]
         run = await rig.start(f"echo once >> /witness/seen; {tidying}; exit 3", mounts=mounts)
         assert (await rig.ended(run)).exit_code == 3
         await rig.executor.remove(run.handle)
@@ -221,7 +221,7 @@ def small_disk() -> Iterator[Path]:
 
 
 async def test_there_is_room_for_the_end_of_a_task_that_fills_the_disk(rig: rigs.Rig, small_disk: Path) -> None:
-    mounts = [base.Mount("disk", str(small_disk), "/disk", read_only=False)]
+    mounts = [types.Mount("disk", str(small_disk), "/disk", read_only=False)]
     for code in (0, 3, 137):
         (small_disk / str(code)).mkdir(mode=0o777)
         (small_disk / str(code)).chmod(0o777)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.models.task import Place
 from tests.support import waiting
 from tests.support.harness import rigs
@@ -38,7 +38,7 @@ async def real_rig(request: pytest.FixtureRequest) -> AsyncIterator[rigs.Rig]:
         yield made
 
 
-def kinds(events: list[base.Event], handle: base.Handle) -> list[base.EventKind]:
+def kinds(events: list[types.Event], handle: types.Handle) -> list[types.EventKind]:
     return [event.kind for event in events if event.handle == handle]
 
 
@@ -68,7 +68,7 @@ async def test_a_start_says_when_and_says_the_same_again(rig: rigs.Rig) -> None:
 async def test_a_running_run_is_listed_as_running(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
     [seen] = await rig.executor.list(rig.node)
-    assert (seen.handle, seen.state, seen.exit_code) == (run.handle, base.RunState.RUNNING, None)
+    assert (seen.handle, seen.state, seen.exit_code) == (run.handle, types.RunState.RUNNING, None)
 
 
 async def test_ended_runs_stay_listed_with_their_exit_code_until_they_are_removed(rig: rigs.Rig) -> None:
@@ -76,7 +76,7 @@ async def test_ended_runs_stay_listed_with_their_exit_code_until_they_are_remove
     await rig.ended(run)
     for _ in range(2):
         [seen] = await rig.executor.list(rig.node)
-        assert (seen.handle, seen.state, seen.exit_code) == (run.handle, base.RunState.EXITED, 3)
+        assert (seen.handle, seen.state, seen.exit_code) == (run.handle, types.RunState.EXITED, 3)
     await rig.executor.remove(run.handle)
     assert list(await rig.executor.list(rig.node)) == []
     assert await rig.executor.inspect(run.handle) is None
@@ -138,7 +138,7 @@ async def test_what_one_process_started_another_one_sees_and_ends(rig: rigs.Rig)
     run = await rig.start("sleep 30")
     other = rig.another()
     [seen] = await other.list(rig.node)
-    assert (seen.handle, seen.state) == (run.handle, base.RunState.RUNNING)
+    assert (seen.handle, seen.state) == (run.handle, types.RunState.RUNNING)
     await other.stop(run.handle, grace=5)
     assert (await rig.ended(run)).exit_code == 143
     await other.remove(run.handle)
@@ -152,15 +152,17 @@ async def test_events_begin_with_a_resync_and_tell_of_start_end_and_removal(rig:
     if rig.kind == "docker":
         await rig.ended(await rig.start("exit 0"))  # the first container of an image may be made twice
     async with rig.watched() as events:
-        assert events[0].kind is base.EventKind.RESYNC
+        assert events[0].kind is types.EventKind.RESYNC
         run = await rig.start("exit 9")
-        await waiting.until(lambda: base.EventKind.EXITED in kinds(events, run.handle), "the end is told of", timeout=5)
+        await waiting.until(
+            lambda: types.EventKind.EXITED in kinds(events, run.handle), "the end is told of", timeout=5
+        )
         await rig.executor.remove(run.handle)
         await waiting.until(
-            lambda: base.EventKind.REMOVED in kinds(events, run.handle), "the removal is told of", timeout=5
+            lambda: types.EventKind.REMOVED in kinds(events, run.handle), "the removal is told of", timeout=5
         )
-    assert kinds(events, run.handle) == [base.EventKind.STARTED, base.EventKind.EXITED, base.EventKind.REMOVED]
-    [ended] = [event for event in events if event.kind is base.EventKind.EXITED and event.handle == run.handle]
+    assert kinds(events, run.handle) == [types.EventKind.STARTED, types.EventKind.EXITED, types.EventKind.REMOVED]
+    [ended] = [event for event in events if event.kind is types.EventKind.EXITED and event.handle == run.handle]
     assert ended.exit_code == 9
     assert ended.at == pytest.approx(time.time(), abs=10)
 
@@ -169,8 +171,8 @@ async def test_the_end_of_a_run_that_began_before_is_told_of(rig: rigs.Rig) -> N
     run = await rig.start("sleep 30")
     async with rig.watched(rig.another()) as events:
         await rig.executor.stop(run.handle, grace=5)
-        await waiting.until(lambda: base.EventKind.EXITED in kinds(events, run.handle), "the end is told of")
-    [ended] = [event for event in events if event.kind is base.EventKind.EXITED]
+        await waiting.until(lambda: types.EventKind.EXITED in kinds(events, run.handle), "the end is told of")
+    [ended] = [event for event in events if event.kind is types.EventKind.EXITED]
     assert ended.exit_code == 143
 
 
@@ -179,7 +181,7 @@ async def test_two_listen_to_the_same_node(rig: rigs.Rig) -> None:
         run = await rig.start("exit 0")
         for events in (first, second):
             await waiting.until(
-                lambda events=events: base.EventKind.EXITED in kinds(events, run.handle), "the end is told of"
+                lambda events=events: types.EventKind.EXITED in kinds(events, run.handle), "the end is told of"
             )
 
 
@@ -265,12 +267,12 @@ async def test_a_run_is_paused_and_goes_on(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
     for _ in range(2):
         await rig.executor.pause(run.handle)
-        assert await rig.state(run) is base.RunState.PAUSED
+        assert await rig.state(run) is types.RunState.PAUSED
     [seen] = await rig.executor.list(rig.node)
-    assert seen.state is base.RunState.PAUSED
+    assert seen.state is types.RunState.PAUSED
     for _ in range(2):
         await rig.executor.resume(run.handle)
-        assert await rig.state(run) is base.RunState.RUNNING
+        assert await rig.state(run) is types.RunState.RUNNING
 
 
 async def test_a_paused_run_can_be_stopped(rig: rigs.Rig) -> None:
@@ -291,7 +293,7 @@ async def test_a_paused_run_can_be_removed(rig: rigs.Rig) -> None:
 
 
 async def test_nothing_is_wrong_with_a_run_that_does_not_exist(rig: rigs.Rig) -> None:
-    handle = base.Handle(rig.node, 1, 1)
+    handle = types.Handle(rig.node, 1, 1)
     assert await rig.executor.inspect(handle) is None
     assert await rig.executor.stats(handle) is None
     await rig.executor.stop(handle, grace=5)
@@ -336,7 +338,7 @@ async def test_the_nodes_say_what_they_have(rig: rigs.Rig) -> None:
 async def test_a_live_run_has_stats(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
 
-    async def sampled() -> base.Stats | None:
+    async def sampled() -> types.Stats | None:
         # A process that is just being made, or replaced by another program, has no memory for a moment.
         sample = await rig.executor.stats(run.handle)
         return sample if sample is not None and sample.memory > 0 else None
@@ -381,7 +383,7 @@ async def test_the_command_runs_as_its_user_in_its_directory(real_rig: rigs.Rig)
     assert (int(uid), int(gid)) == (rigs.UID, rigs.GID)
     assert rigs.GROUP in map(int, groups.split())
     assert 0 not in map(int, groups.split())
-    assert directory == (base.WORKDIR if real_rig.kind == "docker" else run.directory)
+    assert directory == (types.WORKDIR if real_rig.kind == "docker" else run.directory)
     assert real_rig.file(run, "mine").stat().st_uid == rigs.UID
 
 
@@ -390,7 +392,7 @@ async def test_the_environment_is_the_documented_one(real_rig: rigs.Rig) -> None
     await real_rig.ended(run)
     lines = real_rig.file(run, "god.log").read_text().splitlines()
     found = dict(line.split("=", 1) for line in lines)
-    where = base.WORKDIR if real_rig.kind == "docker" else run.directory
+    where = types.WORKDIR if real_rig.kind == "docker" else run.directory
     assert found["GODOCKER_JID"] == str(run.handle.task_id)
     assert (found["GODOCKER_PWD"], found["GODOCKER_HOME"], found["HOME"]) == (where, where, where)
     assert (found["GREETING"], found["LEFT"]) == ("a b; $(id)", "right")
@@ -407,10 +409,10 @@ DEVICE = "/dev/null"  #: one that every host has
 
 
 async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.Rig) -> None:
-    assert {base.Feature.GPUS, base.Feature.PORTS} <= real_rig.executor.features()
+    assert {types.Feature.GPUS, types.Feature.PORTS} <= real_rig.executor.features()
     first, second = free_port(), free_port()
-    ports = (base.PortMapping(80, first), base.PortMapping(8080, second))
-    run = await real_rig.start("env", gpus=(DEVICE,), ports=ports, network=base.PUBLIC)
+    ports = (types.PortMapping(80, first), types.PortMapping(8080, second))
+    run = await real_rig.start("env", gpus=(DEVICE,), ports=ports, network=types.PUBLIC)
     await real_rig.ended(run)
     lines = set(real_rig.file(run, "god.log").read_text().splitlines())
     assert {
@@ -422,8 +424,8 @@ async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.
 
 
 async def test_what_a_run_was_given_is_known_to_whoever_finds_it(real_rig: rigs.Rig) -> None:
-    ports = (base.PortMapping(8080, free_port()), base.PortMapping(80, free_port()))
-    having = await real_rig.start("sleep 30", gpus=(DEVICE,), ports=ports, network=base.PUBLIC)
+    ports = (types.PortMapping(8080, free_port()), types.PortMapping(80, free_port()))
+    having = await real_rig.start("sleep 30", gpus=(DEVICE,), ports=ports, network=types.PUBLIC)
     lacking = await real_rig.start("sleep 30")
     finder = real_rig.another()
     found, empty = await finder.inspect(having.handle), await finder.inspect(lacking.handle)
@@ -431,7 +433,7 @@ async def test_what_a_run_was_given_is_known_to_whoever_finds_it(real_rig: rigs.
     assert found.given is not None
     assert empty is not None
     assert (found.given.gpus, set(found.given.ports)) == ((DEVICE,), set(ports))
-    assert empty.given == base.Given()
+    assert empty.given == types.Given()
 
 
 async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(real_rig: rigs.Rig) -> None:
@@ -439,7 +441,7 @@ async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(re
         stranger.bind(("", 0))
         stranger.listen()
         port = int(stranger.getsockname()[1])
-        run = await real_rig.run("exit 4", ports=(base.PortMapping(80, port),), network=base.PUBLIC)
+        run = await real_rig.run("exit 4", ports=(types.PortMapping(80, port),), network=types.PUBLIC)
         with pytest.raises(errors.PortTaken, match=f"port {port} of {real_rig.node}") as taken:
             await real_rig.executor.start(run)
         assert taken.value.port == port
@@ -450,13 +452,13 @@ async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(re
 
 async def test_a_run_whose_port_is_listened_at_by_now_is_adopted(real_rig: rigs.Rig) -> None:
     port = free_port()
-    run = await real_rig.start("sleep 30", ports=(base.PortMapping(80, port),), network=base.PUBLIC)
+    run = await real_rig.start("sleep 30", ports=(types.PortMapping(80, port),), network=types.PUBLIC)
     with socket.socket() as listener:
         with contextlib.suppress(OSError):  # an engine listens by itself
             listener.bind(("", port))
             listener.listen()
         await real_rig.another().start(run)
-    assert await real_rig.state(run) is base.RunState.RUNNING
+    assert await real_rig.state(run) is types.RunState.RUNNING
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from godocker.docker import local_engine
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client, container_ids, events, skew
 from shared.executors.docker import executor as docker
 from shared.models.task import Place
@@ -52,7 +52,7 @@ async def ask(local: local_engine.LocalEngine, method: str, path: str, **argumen
     return await asyncio.to_thread(call)
 
 
-def fifo(run: base.Run) -> Path:
+def fifo(run: types.Run) -> Path:
     """The gate that a run reads from."""
     path = Path(run.directory) / "gate"
     if not path.exists():
@@ -117,8 +117,8 @@ async def test_the_container_of_a_plain_task_is_confined(
     assert all(Path(source).parent == rig.config.shared_dir / "accounts" for source, _, _ in accounts)
     assert {(writable, propagation) for _, writable, propagation in accounts} == {(False, "rprivate")}
     assert mounts == {
-        base.WORKDIR: (run.directory, True, "rprivate"),
-        base.ATTEMPTS: (run.state, True, "rprivate"),
+        types.WORKDIR: (run.directory, True, "rprivate"),
+        types.ATTEMPTS: (run.state, True, "rprivate"),
     }
     assert list(found["NetworkSettings"]["Networks"]) == ["none"]
 
@@ -129,13 +129,13 @@ async def test_volumes_are_mounted_as_asked_and_home_is_told(rig: rigs.Rig, tmp_
         (outside / "data").chmod(0o777)
         (outside / "data" / "there").write_text("read\n")
         mounts = [
-            base.Mount("home", str(outside / "data"), base.HOME, read_only=False),
-            base.Mount("db", str(outside / "data"), "/db", read_only=True),
+            types.Mount("home", str(outside / "data"), types.HOME, read_only=False),
+            types.Mount("db", str(outside / "data"), "/db", read_only=True),
         ]
         script = 'cat /db/there; touch /db/new || echo refused; echo made > "$GODOCKER_HOME/made"; echo "$HOME"'
         run = await rig.start(script, mounts=mounts)
         await rig.ended(run)
-        assert rig.file(run, "god.log").read_text() == f"read\nrefused\n{base.HOME}\n"
+        assert rig.file(run, "god.log").read_text() == f"read\nrefused\n{types.HOME}\n"
         assert (outside / "data" / "made").read_text() == "made\n"
         assert not (outside / "data" / "new").exists()
 
@@ -143,7 +143,7 @@ async def test_volumes_are_mounted_as_asked_and_home_is_told(rig: rigs.Rig, tmp_
 async def test_root_is_root_in_its_directory_and_nowhere_else(rig: rigs.Rig) -> None:
     with rigs.directory() as outside:
         script = "id -u; touch /data/new || echo refused; touch mine; chown 20001 mine; grep CapEff /proc/self/status"
-        run = await rig.start(script, root=True, mounts=[base.Mount("data", str(outside), "/data", read_only=False)])
+        run = await rig.start(script, root=True, mounts=[types.Mount("data", str(outside), "/data", read_only=False)])
         await rig.ended(run)
         uid, refused, capabilities = rig.file(run, "god.log").read_text().splitlines()
         assert (uid, refused) == ("0", "refused")
@@ -154,7 +154,7 @@ async def test_root_is_root_in_its_directory_and_nowhere_else(rig: rigs.Rig) -> 
 
 async def test_a_directory_to_mount_that_is_missing_is_named_and_not_made(rig: rigs.Rig, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    run = await rig.run("exit 0", mounts=[base.Mount("data", str(missing), "/data", read_only=True)])
+    run = await rig.run("exit 0", mounts=[types.Mount("data", str(missing), "/data", read_only=True)])
     with pytest.raises(errors.StartRefused, match=str(missing)):
         await rig.executor.start(run)
     assert not missing.exists()
@@ -178,7 +178,7 @@ async def test_out_of_memory_is_told(rig: rigs.Rig) -> None:
         assert ended.exit_code == 137
         assert ended.out_of_memory
         await waiting.until(
-            lambda: base.EventKind.OUT_OF_MEMORY in [event.kind for event in seen], "the event says so too"
+            lambda: types.EventKind.OUT_OF_MEMORY in [event.kind for event in seen], "the event says so too"
         )
 
 
@@ -355,7 +355,7 @@ async def test_two_instances_on_one_host_never_touch_each_others_containers(rig:
         assert await rig.executor.inspect(ours.handle) is None
         assert await rig.executor.stats(ours.handle) is None
         assert list(await rig.executor.list("n1")) == []
-        assert await other.state(theirs) is base.RunState.RUNNING
+        assert await other.state(theirs) is types.RunState.RUNNING
         await other.executor.stop(theirs.handle, grace=0)
         run = await rig.start("exit 0")
         await rig.ended(run)
@@ -373,7 +373,7 @@ async def test_what_a_version_without_marks_made_is_adopted_by_the_system_whose_
     fifo(run)
     await before.start(run)
     ours, theirs = [
-        docker.DockerExecutor(one.config, base.Owner(mark, earlier="godocker"))
+        docker.DockerExecutor(one.config, types.Owner(mark, earlier="godocker"))
         for one, mark in ((rig, "marka"), (other, "markb"))
     ]
     try:
@@ -408,7 +408,7 @@ async def test_a_copy_with_the_mark_of_its_original_touches_nothing_of_it(rig: r
         await copy.remove(run.handle)
         with pytest.raises(errors.StartRefused, match="a copy of this system"):
             await copy.start(own)
-        assert await rig.state(run) is base.RunState.RUNNING
+        assert await rig.state(run) is types.RunState.RUNNING
     finally:
         await copy.close()
 
@@ -431,8 +431,8 @@ async def test_a_container_removed_by_an_outsider_is_told_and_gone(
         run = await rig.start("echo > ready; sleep 30")
         await rig.written(run, "ready")
         await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}?force=1")
-        await waiting.until(lambda: base.EventKind.REMOVED in [event.kind for event in seen], "the removal is told of")
-    assert [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [137]
+        await waiting.until(lambda: types.EventKind.REMOVED in [event.kind for event in seen], "the removal is told of")
+    assert [event.exit_code for event in seen if event.kind is types.EventKind.EXITED] == [137]
     assert await rig.executor.inspect(run.handle) is None
     assert list(await rig.executor.list("n1")) == []
 
@@ -443,7 +443,7 @@ async def test_a_container_that_was_only_created_is_started(
     run = await rig.run("echo started >> witness")
     content = body.create_body(run, instance=rig.config.instance, network="none", pids_limit=100)
     await ask(docker_engine, "POST", f"/containers/create?name={run.handle.name}", json=content)
-    assert await rig.state(run) is base.RunState.CREATED
+    assert await rig.state(run) is types.RunState.CREATED
     await rig.executor.start(run)
     assert (await rig.ended(run)).exit_code == 0
     assert rig.file(run, "witness").read_text() == "started\n"
@@ -494,7 +494,7 @@ async def test_a_removal_takes_one_call(
     run = await rig.run("exit 0")
     async with rig.watched(executor if seen_by == "events" else rig.another()) as seen:
         await starter.start(run)
-        await waiting.until(lambda: base.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
+        await waiting.until(lambda: types.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
         # Any call: before its first one, the client asks for the API's version.
         await (executor.list(rig.node) if seen_by == "list" else executor.nodes())
         between.requests.clear()
@@ -547,10 +547,10 @@ async def test_a_container_that_the_engine_hangs_at_hides_no_other(
     hurried = docker.DockerExecutor(via(rig, between.url, docker_timeout=1.0))
     between.hush(r"GET /\S*containers/[0-9a-f]{64}/json")
     told = {seen.handle: (seen.state, seen.exit_code) for seen in await hurried.list("n1")}
-    assert told == {run.handle: (base.RunState.RUNNING, None) for run in runs}
+    assert told == {run.handle: (types.RunState.RUNNING, None) for run in runs}
     between.hush(None)
     told = {seen.handle: (seen.state, seen.exit_code) for seen in await hurried.list("n1")}
-    assert told == {run.handle: (base.RunState.EXITED, 3) for run in runs}
+    assert told == {run.handle: (types.RunState.EXITED, 3) for run in runs}
     await hurried.close()
 
 
@@ -577,12 +577,12 @@ async def test_an_event_stream_that_is_cut_resumes_and_says_so(
     executor, between = through
     async with rig.watched(executor) as seen:
         run = await rig.start("sleep 30")
-        await waiting.until(lambda: base.EventKind.STARTED in [event.kind for event in seen], "the start is told of")
+        await waiting.until(lambda: types.EventKind.STARTED in [event.kind for event in seen], "the start is told of")
         between.cut()
         await rig.executor.stop(run.handle, grace=0)
         await waiting.until(resyncs(seen, 2), "the stream is there again")
         # It happened while nobody listened; the engine is asked for what came since.
-        await waiting.until(lambda: base.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
+        await waiting.until(lambda: types.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
         second = await rig.start("exit 0")
         await waiting.until(
             lambda: any(event.handle == second.handle for event in seen), "later events are told of as well"
@@ -595,7 +595,7 @@ async def test_a_silent_connection_is_made_anew(
     async with proxy.between(tmp_path, docker_engine.socket) as between:
         node = rig.config.nodes[0].model_copy(update={"url": between.url})
         through = client.Engine(node, timeout=5.0)
-        seen: list[base.Event] = []
+        seen: list[types.Event] = []
 
         async def collect() -> None:
             stream = events.watch(
@@ -625,8 +625,8 @@ async def test_a_silent_connection_is_made_anew(
             await through.close()
 
 
-def resyncs(seen: list[base.Event], count: int) -> Callable[[], bool]:
-    return lambda: [event.kind for event in seen].count(base.EventKind.RESYNC) >= count
+def resyncs(seen: list[types.Event], count: int) -> Callable[[], bool]:
+    return lambda: [event.kind for event in seen].count(types.EventKind.RESYNC) >= count
 
 
 async def test_an_engine_that_restarts_is_there_again_with_what_ended_meanwhile(
@@ -650,7 +650,7 @@ async def test_an_engine_that_restarts_is_there_again_with_what_ended_meanwhile(
     assert report.ready
     ended = await rig.ended(run)
     assert ended.exit_code in (137, 143, 255)
-    assert [one.state for one in await rig.executor.list("n1")] == [base.RunState.EXITED]
+    assert [one.state for one in await rig.executor.list("n1")] == [types.RunState.EXITED]
 
 
 async def test_a_node_that_hangs_holds_up_the_report_for_a_bounded_time(

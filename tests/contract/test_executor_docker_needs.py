@@ -13,7 +13,7 @@ import pytest
 
 from godocker.docker import local_engine
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import networks
 from tests.contract.test_executor_docker import ask, names
 from tests.support import waiting
@@ -49,7 +49,7 @@ async def volumes_of(local: local_engine.LocalEngine, rig: rigs.Rig) -> list[str
     return [one["Name"] for one in found["Volumes"] or [] if one["Labels"] == ours]
 
 
-async def address(local: local_engine.LocalEngine, run: base.Run) -> str:
+async def address(local: local_engine.LocalEngine, run: types.Run) -> str:
     found = await ask(local, "GET", f"/containers/{run.handle.name}/json")
     [network] = found["NetworkSettings"]["Networks"].values()
     return str(network["IPAddress"])
@@ -131,8 +131,8 @@ async def test_a_device_that_the_node_does_not_have_is_named_and_leaves_nothing(
 async def test_a_port_of_a_task_is_reached_on_its_node(
     rig: rigs.Rig, networked_engine: local_engine.LocalEngine
 ) -> None:
-    ports = (base.PortMapping(80, PORT), base.PortMapping(8080, PORT + 1))
-    run = await rig.start(f"env | grep PORT > ports; {SERVER}", network=base.PUBLIC, ports=ports)
+    ports = (types.PortMapping(80, PORT), types.PortMapping(8080, PORT + 1))
+    run = await rig.start(f"env | grep PORT > ports; {SERVER}", network=types.PUBLIC, ports=ports)
     await rig.written(run, "ready")
     told = {f"GODOCKER_PORTS={PORT},{PORT + 1}", f"GODOCKER_PORT_80={PORT}", f"GODOCKER_PORT_8080={PORT + 1}"}
     assert set(rig.file(run, "ports").read_text().splitlines()) == told
@@ -147,13 +147,13 @@ async def test_a_port_of_a_task_is_reached_on_its_node(
 async def test_a_port_that_is_taken_is_named_and_nothing_is_left(
     rig: rigs.Rig, networked_engine: local_engine.LocalEngine, by: str
 ) -> None:
-    ports = (base.PortMapping(80, PORT), base.PortMapping(81, PORT + 1))
-    run = await rig.run("sleep 30", network=base.PUBLIC, ports=ports)
+    ports = (types.PortMapping(80, PORT), types.PortMapping(81, PORT + 1))
+    run = await rig.run("sleep 30", network=types.PUBLIC, ports=ports)
     with contextlib.ExitStack() as stack:
         if by == "a stranger":
             stack.enter_context(listening(networked_engine, PORT + 1))
         else:
-            other = await rig.start("sleep 30", network=base.PUBLIC, ports=ports[1:])
+            other = await rig.start("sleep 30", network=types.PUBLIC, ports=ports[1:])
         with pytest.raises(errors.PortTaken, match=f"port {PORT + 1} of n1") as taken:
             await rig.executor.start(run)
         assert taken.value.port == PORT + 1
@@ -161,11 +161,11 @@ async def test_a_port_that_is_taken_is_named_and_nothing_is_left(
         if by == "another task":
             await rig.executor.remove(other.handle)
     await rig.executor.start(run)
-    assert await rig.state(run) is base.RunState.RUNNING
+    assert await rig.state(run) is types.RunState.RUNNING
 
 
 async def test_ports_without_a_network_are_refused(rig: rigs.Rig) -> None:
-    run = await rig.run("exit 0", ports=(base.PortMapping(80, PORT),))
+    run = await rig.run("exit 0", ports=(types.PortMapping(80, PORT),))
     with pytest.raises(errors.StartRefused, match="network"):
         await rig.executor.start(run)
 
@@ -175,7 +175,7 @@ async def test_ports_without_a_network_are_refused(rig: rigs.Rig) -> None:
 
 async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
     """Tasks of a user reach each other by name and the world; nobody reaches those of others, nor in `public` anybody."""
-    servers = {name: await rig.start(SERVER, network=name) for name in ("user-ada", "project-p1", base.PUBLIC)}
+    servers = {name: await rig.start(SERVER, network=name) for name in ("user-ada", "project-p1", types.PUBLIC)}
     for run in servers.values():
         await rig.written(run, "ready")
     at = {name: await address(networked_engine, run) for name, run in servers.items()}
@@ -185,7 +185,7 @@ async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: local_engine.Lo
     assert dict(zip(servers, seen, strict=True)) == {
         "user-ada": {at["user-ada"], ada.name, f"task-{ada.task_id}"},
         "project-p1": {at["project-p1"]},
-        base.PUBLIC: set(),
+        types.PUBLIC: set(),
     }
     with listening(networked_engine, 8000):
         assert await asyncio.gather(*(reached(rig, name, [WORLD], port=8000) for name in servers)) == [{WORLD}] * 3
@@ -197,7 +197,7 @@ async def test_many_starts_at_once_make_one_network(rig: rigs.Rig, networked_eng
         *(executor.start(run) for run in runs for executor in (rig.executor, rig.another(), rig.another()))
     )
     assert await networks_of(networked_engine, rig) == [f"{rig.config.instance}.user-ada"]
-    assert [await rig.state(run) for run in runs] == [base.RunState.RUNNING] * 6
+    assert [await rig.state(run) for run in runs] == [types.RunState.RUNNING] * 6
 
 
 async def test_a_network_goes_when_nobody_has_been_in_it_for_a_while(
@@ -293,7 +293,7 @@ async def test_temporary_room_is_the_users_and_goes_with_the_run(
     executor = rig.another(tmpstorage=kind)
     script = 'cd /var/scratch; stat -c "%u %g %a" .; printf "#!/bin/sh\\necho ran\\n" > x; chmod +x x; ./x; ls'
     for _ in range(2):
-        run = await rig.run(script, root=root, tmpstorage=base.TmpStorage(8 * 1024**2, "/var/scratch"))
+        run = await rig.run(script, root=root, tmpstorage=types.TmpStorage(8 * 1024**2, "/var/scratch"))
         await executor.start(run)
         await rig.ended(run)
         owner = "0 0" if root else f"{rigs.UID} {rigs.GID}"
@@ -309,14 +309,14 @@ async def test_temporary_room_in_memory_ends_where_its_size_ends(rig: rigs.Rig) 
     script = (
         "cd /scratch; head -c 3000000 /dev/zero > a && rm a && echo fits; head -c 5000000 /dev/zero > a || echo full"
     )
-    run = await rig.run(script, tmpstorage=base.TmpStorage(4 * 1024**2, "/scratch"))
+    run = await rig.run(script, tmpstorage=types.TmpStorage(4 * 1024**2, "/scratch"))
     await executor.start(run)
     await rig.ended(run)
     assert rig.file(run, "god.log").read_text() == "fits\nfull\n"
 
 
 async def test_a_start_that_fails_leaves_no_volume(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
-    run = await rig.run("exit 0", gpus=("0",), tmpstorage=base.TmpStorage(1024**2, "/scratch"))
+    run = await rig.run("exit 0", gpus=("0",), tmpstorage=types.TmpStorage(1024**2, "/scratch"))
     with pytest.raises(errors.StartRefused):
         await rig.executor.start(run)
     assert await volumes_of(networked_engine, rig) == []
@@ -325,7 +325,7 @@ async def test_a_start_that_fails_leaves_no_volume(rig: rigs.Rig, networked_engi
 async def test_a_volume_of_ours_without_a_container_is_removed_and_no_other(
     rig: rigs.Rig, networked_engine: local_engine.LocalEngine
 ) -> None:
-    run = await rig.start("sleep 30", tmpstorage=base.TmpStorage(1024**2, "/scratch"))
+    run = await rig.start("sleep 30", tmpstorage=types.TmpStorage(1024**2, "/scratch"))
     for name, labels in (("left", {"godocker.instance": rig.config.instance}), ("theirs", {})):
         content = {"Name": f"{rig.config.instance}-{name}", "Labels": labels}
         await ask(networked_engine, "POST", "/volumes/create", json=content)
@@ -334,4 +334,4 @@ async def test_a_volume_of_ours_without_a_container_is_removed_and_no_other(
     await rig.executor.list(rig.node)
     assert len(await volumes_of(networked_engine, rig)) == 1
     await ask(networked_engine, "DELETE", f"/volumes/{rig.config.instance}-theirs")
-    assert await rig.state(run) is base.RunState.RUNNING
+    assert await rig.state(run) is types.RunState.RUNNING

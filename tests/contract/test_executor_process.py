@@ -18,9 +18,10 @@ import psutil
 import pytest
 
 from shared import errors
-from shared.executors import base, wrapper
+from shared.executors import types, wrapper
 from shared.executors.process import events, proc, records, tree
 from shared.executors.process import executor as process
+from shared.executors.process.record import NODE, Record
 from shared.rules.exit_codes import EXIT_KILLED
 from tests.contract import test_executor_contract as contract
 from tests.support import waiting
@@ -37,7 +38,7 @@ async def rig() -> AsyncIterator[rigs.Rig]:
 
 @pytest.fixture
 def kept(rig: rigs.Rig) -> records.Records:
-    return records.Records(rig.config.data_dir / "runs" / records.NODE)
+    return records.Records(rig.config.data_dir / "runs" / NODE)
 
 
 @pytest.fixture
@@ -61,13 +62,13 @@ def stranger_of_root() -> Iterator[subprocess.Popen[bytes]]:
 STARTER = """
 import asyncio, json, sys
 from shared import settings
-from shared.executors import base, factory
+from shared.executors import factory, types
 
 async def main():
     config, run = json.loads(sys.argv[1])
-    handle = base.Handle(**run.pop("handle"))
+    handle = types.Handle(**run.pop("handle"))
     executor = factory.build(settings.Settings(**config))
-    await executor.start(base.Run(handle=handle, **run))
+    await executor.start(types.Run(handle=handle, **run))
     print("started", flush=True)
     await asyncio.sleep(60)
 
@@ -91,11 +92,11 @@ async def test_a_run_survives_the_process_that_started_it(rig: rigs.Rig) -> None
         starter.kill()
         await starter.wait()
         [one] = await rig.executor.list(rig.node)
-        assert (one.handle, one.state) == (run.handle, base.RunState.RUNNING)
+        assert (one.handle, one.state) == (run.handle, types.RunState.RUNNING)
         await rig.executor.start(run)
         rig.file(run, "go-on").touch()
         await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [3],
+            lambda: [event.exit_code for event in seen if event.kind is types.EventKind.EXITED] == [3],
             "the end is told of with its code",
         )
     assert (await rig.ended(run)).exit_code == 3
@@ -104,22 +105,22 @@ async def test_a_run_survives_the_process_that_started_it(rig: rigs.Rig) -> None
 async def test_the_runs_of_a_version_without_marks_belong_to_the_system_whose_directories_they_have(
     rig: rigs.Rig,
 ) -> None:
-    before = process.ProcessExecutor(rig.config, base.Owner("godocker", earlier="godocker"))
+    before = process.ProcessExecutor(rig.config, types.Owner("godocker", earlier="godocker"))
     run = await rig.run("echo > ready; while [ ! -e go-on ]; do sleep 0.05; done; exit 7")
     run = replace(run, handle=replace(run.handle, system=None))
     await before.start(run)
     await rig.written(run, "ready")
     elsewhere = rig.config.model_copy(update={"shared_dir": rig.config.shared_dir / "another"})
-    ours = process.ProcessExecutor(rig.config, base.Owner("marka", earlier="godocker"))
-    copies = process.ProcessExecutor(elsewhere, base.Owner("markb", earlier="godocker"))
-    new = process.ProcessExecutor(rig.config, base.Owner("markc"))
+    ours = process.ProcessExecutor(rig.config, types.Owner("marka", earlier="godocker"))
+    copies = process.ProcessExecutor(elsewhere, types.Owner("markb", earlier="godocker"))
+    new = process.ProcessExecutor(rig.config, types.Owner("markc"))
     try:
         for stranger in (copies, new):
             assert await stranger.list(rig.node) == []
             await stranger.stop(run.handle, grace=0)
             await stranger.remove(run.handle)
         [seen] = await ours.list(rig.node)
-        assert (seen.handle.name, seen.state) == (run.handle.name, base.RunState.RUNNING)
+        assert (seen.handle.name, seen.state) == (run.handle.name, types.RunState.RUNNING)
         await ours.start(run)  # the same attempt: it is adopted
         rig.file(run, "go-on").touch()
 
@@ -144,7 +145,7 @@ async def test_after_a_reboot_nothing_that_has_the_same_pid_is_touched(
     assert record is not None
     assert seen is not None
     kept.update(replace(record, pid=seen.pid, start=seen.start, boot="another"))
-    assert await rig.state(run) is base.RunState.EXITED
+    assert await rig.state(run) is types.RunState.EXITED
     await rig.executor.stop(run.handle, grace=0)
     await rig.executor.remove(run.handle)
     assert stranger.poll() is None
@@ -159,7 +160,7 @@ async def test_a_pid_that_was_given_away_again_is_not_the_run(
     assert record is not None
     assert seen is not None
     kept.update(replace(record, pid=seen.pid, start=seen.start + 1))
-    assert await rig.state(run) is base.RunState.EXITED
+    assert await rig.state(run) is types.RunState.EXITED
     await rig.executor.stop(run.handle, grace=0)
     await rig.executor.remove(run.handle)
     assert stranger.poll() is None
@@ -224,11 +225,11 @@ async def test_another_run_of_the_same_user_lives_on(rig: rigs.Rig, stranger: su
     first, second = await rig.start("sleep 30"), await rig.start("sleep 30")
     await rig.executor.stop(first.handle, grace=0)
     await rig.executor.remove(first.handle)
-    assert await rig.state(second) is base.RunState.RUNNING
+    assert await rig.state(second) is types.RunState.RUNNING
     assert stranger.poll() is None
 
 
-async def shim_of(kept: records.Records, run: base.Run) -> records.Record:
+async def shim_of(kept: records.Records, run: types.Run) -> Record:
     record = kept.read(run.handle.name)
     assert record is not None
     assert record.pid is not None
@@ -264,7 +265,7 @@ async def test_a_run_whose_shim_is_killed_ends_as_lost_and_nothing_of_it_lives(
         assert ended.reason is not None
         assert "watched over it was ended" in ended.reason
         await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [EXIT_KILLED],
+            lambda: [event.exit_code for event in seen if event.kind is types.EventKind.EXITED] == [EXIT_KILLED],
             "it is told of",
         )
     if end == "shim":
@@ -319,7 +320,7 @@ async def test_a_loop_of_forks_and_sessions_is_ended(rig: rigs.Rig, way: str) ->
 async def test_a_task_that_writes_its_exit_file_early_is_still_running(rig: rigs.Rig) -> None:
     run = await rig.start("echo 0 > .godocker/exit.1; echo > ready; sleep 30")
     await rig.written(run, "ready")
-    assert await rig.state(run) is base.RunState.RUNNING
+    assert await rig.state(run) is types.RunState.RUNNING
 
 
 # --- what a process is given -----------------------------------------------------
@@ -399,7 +400,7 @@ async def test_a_run_that_somebody_stops_is_shown_as_paused(rig: rigs.Rig, kept:
     os.kill(command, signal.SIGSTOP)
 
     async def is_paused() -> bool:
-        return await rig.state(run) is base.RunState.PAUSED
+        return await rig.state(run) is types.RunState.PAUSED
 
     await waiting.until(is_paused, "it is shown as paused")
     await rig.executor.stop(run.handle, grace=10)
@@ -435,7 +436,7 @@ async def test_a_command_that_fills_the_disk_ends_with_its_own_code(
     await rig.close()
 
 
-def start_as_an_earlier_version(kept: records.Records, run: base.Run, *, with_pid: bool = True) -> records.Record:
+def start_as_an_earlier_version(kept: records.Records, run: types.Run, *, with_pid: bool = True) -> Record:
     """A run with a wrapper in a shell, recorded by its starter."""
     identity = {"user": run.uid, "group": run.gid, "extra_groups": []} if rigs.ROOT else {}
     made = subprocess.Popen(
@@ -448,7 +449,7 @@ def start_as_an_earlier_version(kept: records.Records, run: base.Run, *, with_pi
     seen = proc.read(made.pid)
     assert seen is not None
     made.returncode = 0  # nobody waits for it, as nobody does after an upgrade
-    record = records.Record(
+    record = Record(
         run.handle.task_id, run.handle.attempt, run.uid, run.directory, proc.boot_id(), time.time(),
         pid=made.pid if with_pid else None, start=seen.start if with_pid else None, system=run.handle.system,
     )  # fmt: skip
@@ -465,11 +466,11 @@ async def test_a_run_of_an_earlier_version_is_followed_to_its_end(
     run = await rig.run("mkfifo pipe; exec 9<> pipe; echo > ready; while [ ! -e go ]; do sleep 0.05; done; exit 4")
     start_as_an_earlier_version(kept, run, with_pid=with_pid)
     await rig.written(run, "ready")
-    assert await rig.state(run) is base.RunState.RUNNING
+    assert await rig.state(run) is types.RunState.RUNNING
     await rig.executor.start(run)
     if way == "pause":
         await rig.executor.pause(run.handle)
-        assert await rig.state(run) is base.RunState.PAUSED
+        assert await rig.state(run) is types.RunState.PAUSED
         await rig.executor.resume(run.handle)
     if way in ("end", "pause"):
         rig.file(run, "go").touch()
@@ -485,10 +486,8 @@ async def test_a_run_of_an_earlier_version_is_followed_to_its_end(
 async def test_an_intent_of_an_earlier_version_is_started(rig: rigs.Rig, kept: records.Records) -> None:
     run = await rig.run("exit 4")
     kept.prepare()
-    kept.update(
-        records.Record(run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0, system=run.handle.system)
-    )
-    assert await rig.state(run) is base.RunState.CREATED
+    kept.update(Record(run.handle.task_id, 1, run.uid, run.directory, proc.boot_id(), 1.0, system=run.handle.system))
+    assert await rig.state(run) is types.RunState.CREATED
     await rig.executor.start(run)
     assert (await rig.ended(run)).exit_code == 4
 
@@ -515,15 +514,15 @@ async def test_nothing_of_ours_is_inherited(rig: rigs.Rig, monkeypatch: pytest.M
 
 
 async def test_the_home_volume_is_told_and_others_are_refused(rig: rigs.Rig, tmp_path: Path) -> None:
-    home = base.Mount("home", str(tmp_path), base.HOME, read_only=False)
+    home = types.Mount("home", str(tmp_path), types.HOME, read_only=False)
     run = await rig.start('echo "$GODOCKER_HOME $HOME"', mounts=[home])
     await rig.ended(run)
     assert rig.file(run, "god.log").read_text() == f"{tmp_path} {tmp_path}\n"
-    refused = await rig.run("exit 0", mounts=[home, base.Mount("db", str(tmp_path), "/db", read_only=True)])
+    refused = await rig.run("exit 0", mounts=[home, types.Mount("db", str(tmp_path), "/db", read_only=True)])
     with pytest.raises(errors.StartRefused, match="db"):
         await rig.executor.start(refused)
     assert await rig.executor.inspect(refused.handle) is None
-    assert base.Feature.VOLUMES not in rig.executor.features()
+    assert types.Feature.VOLUMES not in rig.executor.features()
 
 
 @pytest.mark.parametrize("fields", [{"root": True}, {"uid": 0, "gid": 0}])
@@ -576,12 +575,12 @@ async def test_events_come_also_where_the_kernel_tells_nothing(rig: rigs.Rig, mo
     async with rig.watched() as seen:
         run = await rig.start("exit 5")
         await waiting.until(
-            lambda: [event.exit_code for event in seen if event.kind is base.EventKind.EXITED] == [5],
+            lambda: [event.exit_code for event in seen if event.kind is types.EventKind.EXITED] == [5],
             "the end is told of",
             timeout=10 * events.LOOK_OFTEN + 2,
         )
         await rig.executor.remove(run.handle)
-        await waiting.until(lambda: seen[-1].kind is base.EventKind.REMOVED, "the removal is told of")
+        await waiting.until(lambda: seen[-1].kind is types.EventKind.REMOVED, "the removal is told of")
 
 
 async def test_one_directory_that_is_gone_hides_no_other_run(rig: rigs.Rig) -> None:
@@ -599,6 +598,6 @@ async def test_runs_of_another_system_are_left_alone_though_they_have_the_same_n
     async with rigs.rig("process") as other:
         ours, theirs = [await one.start("sleep 60", task_id=7) for one in (rig, other)]
         await rig.executor.pause(ours.handle)
-        assert await other.state(theirs) is base.RunState.RUNNING
+        assert await other.state(theirs) is types.RunState.RUNNING
         await rig.executor.remove(ours.handle)
-        assert await other.state(theirs) is base.RunState.RUNNING
+        assert await other.state(theirs) is types.RunState.RUNNING

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.executors import base
+from shared.executors import types
 from tests.support import shapes
 from tests.support.harness import rigs
 
@@ -42,11 +42,11 @@ async def rig(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[rigs.R
         yield made
 
 
-def lines(rig: rigs.Rig, run: base.Run, name: str = "god.log") -> list[str]:
+def lines(rig: rigs.Rig, run: types.Run, name: str = "god.log") -> list[str]:
     return rig.file(run, name).read_text().splitlines()
 
 
-def output(command: str, run: base.Run) -> str:
+def output(command: str, run: types.Run) -> str:
     return subprocess.run(
         ["sh", "-c", command], cwd=run.directory, capture_output=True, text=True, check=True, timeout=30
     ).stdout

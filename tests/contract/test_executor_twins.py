@@ -11,12 +11,12 @@ import pytest
 
 from godocker.docker import engine_probe, local_engine, twins
 from shared import settings
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import executor as docker
 
 pytestmark = pytest.mark.docker
 
-OWNER = base.Owner("marka")
+OWNER = types.Owner("marka")
 
 
 def link(path: Path, docker_engine: local_engine.LocalEngine) -> settings.Node:

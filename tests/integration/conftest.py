@@ -16,7 +16,7 @@ from services.scheduler.service import SchedulerService
 from services.watcher.service import WatcherService
 from shared import clock, errors
 from shared.broker import broker
-from shared.executors import base, factory, fake
+from shared.executors import factory, fake, types
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
 from shared.settings import Node, Settings
@@ -71,13 +71,13 @@ class Scene:
             stop.set()
             await asyncio.wait_for(asyncio.gather(*work), 30)
 
-    async def add(self, task_id: int = 1, *args: Any, **fields: Any) -> base.Handle:
+    async def add(self, task_id: int = 1, *args: Any, **fields: Any) -> types.Handle:
         """A task that runs as somebody whom this process can give files to; returns the handle of its first attempt."""
         task = samples.task(task_id, *args, **{"at": clock.now(), **fields})
         if os.geteuid() != 0:
             task.user.uid, task.user.gid = os.geteuid(), os.getegid()
         await self.stores.tasks.insert([task])
-        return base.Handle(samples.NODE, task_id, 1)
+        return types.Handle(samples.NODE, task_id, 1)
 
     async def task(self, task_id: int = 1) -> Task:
         found = await self.stores.views.get(task_id)

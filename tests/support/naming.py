@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from shared.executors import base
+from shared.executors import types
 
 
 def short(name: str) -> str:
     """A run's name without its system."""
-    parsed = base.parse_name(name.lstrip("/"))
-    return base.run_name(*parsed[:2]) if parsed else name
+    parsed = types.parse_name(name.lstrip("/"))
+    return types.run_name(*parsed[:2]) if parsed else name
 
 
 def system_of(name: str) -> str | None:
     """The mark in a run's name."""
-    parsed = base.parse_name(name.lstrip("/"))
+    parsed = types.parse_name(name.lstrip("/"))
     return parsed[2] if parsed else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.scheduler.placement.node_state import NodeState
 from shared.auth import apikeys
-from shared.executors.base import Handle, NodeReport, Observation, RunState
+from shared.executors.types import Handle, NodeReport, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.models.task import Placement, Spec, Task, TaskUser, shape_of
 from shared.models.user import User

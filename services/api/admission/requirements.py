@@ -9,7 +9,7 @@ from typing import Any
 from services.api.admission import arrays, dependencies
 from services.api.wire import submission
 from shared.errors import FieldError
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.models.project import DEFAULT
 from shared.models.task import Network, TmpStorage
 from shared.models.user import User

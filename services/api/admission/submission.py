@@ -9,7 +9,7 @@ from services.api.wire import submission
 from services.api.wire import task as wire
 from shared import errors, lifecycle
 from shared.errors import FieldError
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.lifecycle import TaskStatus
 from shared.models.project import DEFAULT, Project
 from shared.models.task import Spec, Task, TaskUser, TaskVolume, shape_of

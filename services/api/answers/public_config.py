@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.settings import Settings
 
 

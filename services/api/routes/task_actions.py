@@ -19,7 +19,7 @@ from services.api.wire.answers import Json, Message, Shared, Token
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.auth import tokens
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Task
@@ -199,12 +199,12 @@ def _container(task: Task, directories: TaskDirectories, address: str | None) ->
     volumes = [volume.model_dump() for volume in task.spec.volumes]
     if placed is not None:
         path = str(directories.path(task.place))
-        volumes.append({"name": DIRECTORY_VOLUME, "acl": "rw", "path": path, "mount": base.WORKDIR})
+        volumes.append({"name": DIRECTORY_VOLUME, "acl": "rw", "path": path, "mount": types.WORKDIR})
     return {
         "image": task.spec.image,
         "volumes": volumes,
         "network": task.spec.network is not None,
-        "id": base.run_name(task.id, task.attempt, placed.system) if placed else None,
+        "id": types.run_name(task.id, task.attempt, placed.system) if placed else None,
         "meta": _meta(task),
         "stats": None,
         "ports": [str(port) for port in placed.ports] if placed else [],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.node import Node
 
 

@@ -14,7 +14,8 @@ from services.scheduler.start import retries, run_spec, task_directories
 from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
 from services.scheduler.start.storage_probe import StorageProbe
 from shared import clock, errors
-from shared.executors.base import Executor, Handle, Run, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Handle, Run, RunState
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models import transitions
 from shared.models.task import Task

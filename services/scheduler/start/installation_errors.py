@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 
 EVERYWHERE = "all"  #: instead of a node: what every start needs is broken
 FIRST, LONGEST = 2.0, 60.0  #: seconds until a start is tried again, doubled each time that it fails again

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.executors import base
-from shared.executors.base import Handle, Mount, PortMapping, Run, TmpStorage
+from shared.executors import types
+from shared.executors.types import Handle, Mount, PortMapping, Run, TmpStorage
 from shared.models.task import Network, Task
 from shared.settings import Settings
 from shared.units.sizes import GB
@@ -25,7 +25,7 @@ def run_of(
         for volume in spec.volumes
     ]
     if data is not None:
-        mounts.append(Mount(DATA, data, base.DATA, read_only=True))
+        mounts.append(Mount(DATA, data, types.DATA, read_only=True))
     return Run(
         handle=Handle(node, task.id, task.attempt, placed.system if placed else None),
         image=spec.image,
@@ -71,5 +71,5 @@ def _network(task: Task) -> str | None:
         case Network.PROJECT:
             return f"project-{task.project}"
         case Network.PUBLIC:
-            return base.PUBLIC
+            return types.PUBLIC
     return None

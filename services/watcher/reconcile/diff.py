@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from shared.executors.base import Handle, Observation, RunState
+from shared.executors.types import Handle, Observation, RunState
 from shared.lifecycle import ENDED, Ending, Intent, TaskStatus
 from shared.models.work import Placed
 

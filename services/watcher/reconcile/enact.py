@@ -20,7 +20,8 @@ from services.watcher.reconcile.diff import (
 )
 from services.watcher.reconcile.record import Recorder
 from shared import errors
-from shared.executors.base import Executor, Feature, Handle, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Feature, Handle, RunState
 from shared.lifecycle import Intent, Remark
 from shared.observe import metrics
 from shared.settings import Settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.executors.base import Handle
+from shared.executors.types import Handle
 
 
 class Missed:

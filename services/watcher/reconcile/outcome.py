@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from services.watcher.reconcile import reasons
-from shared.executors.base import Boot, Circumstances, Observation
+from shared.executors.types import Boot, Circumstances, Observation
 from shared.lifecycle import STOPPING, Ending, Intent
 from shared.models import attempt_files
 from shared.models.attempt_files import Result, Word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from shared.executors.base import Circumstances
+from shared.executors.types import Circumstances
 from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
 

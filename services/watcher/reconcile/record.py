@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import structlog
 
-from services.watcher.reconcile import accounting, outcome, transitions
+from services.watcher.reconcile import accounting, outcome, restarts
 from services.watcher.reconcile.diff import LookForMissing, NoteEnd, NoteRunning
 from services.watcher.reconcile.outcome import Outcome
 from services.watcher.reconcile.settle import Settler
 from shared import clock, errors
 from shared.broker.broker import Broker
-from shared.executors.base import Circumstances, Executor, Feature, Handle, Observation, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Circumstances, Feature, Handle, Observation, RunState
 from shared.lifecycle import STOPPING, TaskStatus
-from shared.models import transitions as lifecycle_transitions
+from shared.models import transitions
 from shared.models.attempt_files import Result
 from shared.models.task import Task
 from shared.models.transitions import Transition
@@ -58,7 +59,7 @@ class Recorder:
         now = clock.now()
         started = await asyncio.gather(*(self._started_at(action) for action in actions))
         moves = [
-            lifecycle_transitions.run(action.task, started_at=at or now, at=now)
+            transitions.run(action.task, started_at=at or now, at=now)
             for action, at in zip(actions, started, strict=True)
         ]
         await self._stores.tasks.transition_many(moves)
@@ -108,7 +109,7 @@ class Recorder:
         if not ends:
             return []
         now = clock.now()
-        moving = [task.id for task, found in ends if found.again or transitions.is_failure(found)]
+        moving = [task.id for task, found in ends if found.again or restarts.is_node_failure(found)]
         wholes = {whole.id: whole for whole in await self._stores.work.whole(moving)} if moving else {}
         written = [(task, found, self._move(task, found, wholes.get(task.id), now)) for task, found in ends]
         back = [(task, found) for task, found, move in written if move is not None and move.new is TaskStatus.PENDING]
@@ -126,13 +127,13 @@ class Recorder:
 
     def _move(self, task: Placed, found: Outcome, whole: Task | None, now: float) -> Transition | None:
         """None where the task was moved by somebody else since it was read."""
-        if not found.again and not transitions.is_failure(found):
-            return transitions.end(task, found, now)
+        if not found.again and not restarts.is_node_failure(found):
+            return restarts.finish(task, found, now)
         if whole is None or whole.attempt != task.attempt or whole.status is not task.status:
             return None
         if found.again:
-            return transitions.again(task, now)
-        return transitions.after_failure(task, whole, found, policy=self._settings.failure_policy, now=now)
+            return restarts.reschedule(task, now)
+        return restarts.after_node_failure(task, whole, found, policy=self._settings.failure_policy, now=now)
 
     async def _judge(self, action: NoteEnd | LookForMissing) -> Outcome | None:
         async with self._reads:

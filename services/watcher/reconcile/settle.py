@@ -8,7 +8,8 @@ import structlog
 
 from services.watcher.reconcile import accounting
 from shared import errors
-from shared.executors.base import Executor, Handle
+from shared.executors.base import Executor
+from shared.executors.types import Handle
 from shared.models.work import Ended
 from shared.runtime import lifetime
 from shared.settings import Settings

@@ -9,7 +9,8 @@ import structlog
 from services.watcher.reconcile.diff import NoteEnd
 from services.watcher.reconcile.record import Recorder
 from shared import errors
-from shared.executors.base import Executor, Feature, Handle, Observation, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
 from shared.models.attempt_files import Result
 from shared.models.work import Placed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from services.watcher.reconcile.diff import Known
-from shared.executors.base import Given, Handle, Observation, RunState
+from shared.executors.types import Given, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models import transitions
 from shared.models.attempt_files import Result

@@ -11,7 +11,8 @@ from services.watcher.reconcile import accounting
 from services.watcher.reconcile.diff import Known
 from services.watcher.restore import adoption
 from shared import clock, errors
-from shared.executors.base import Executor, Handle, Observation, RunState
+from shared.executors.base import Executor
+from shared.executors.types import Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, TaskStatus
 from shared.models.attempt_files import Result
 from shared.models.task import Task

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.executors import base, wrapper
+from shared.executors import types, wrapper
 from shared.executors.docker import gpus
 from shared.executors.docker.inside import limits, program
 from shared.models import attempt_files
@@ -27,7 +27,7 @@ ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUI
 
 
 def create_body(
-    run: base.Run,
+    run: types.Run,
     *,
     instance: str,
     network: str,
@@ -46,17 +46,17 @@ def create_body(
     command's end; `has` is what the engine has, `rung` which resource limits it may give; `accounts` are files of the host by the
     paths that they are mounted at.
     """
-    argv = program.argv(run, state=base.ATTEMPTS, output_grace=output_grace, grace=grace)
+    argv = program.argv(run, state=types.ATTEMPTS, output_grace=output_grace, grace=grace)
     home = home_of(run)
-    data = next((mount.target for mount in run.mounts if mount.target == base.DATA), None)
-    environment = wrapper.environment(run, workdir=base.WORKDIR, home=home, data=data)
+    data = next((mount.target for mount in run.mounts if mount.target == types.DATA), None)
+    environment = wrapper.environment(run, workdir=types.WORKDIR, home=home, data=data)
     environment |= gpus.environment(run.gpus) | program.INIT_ENVIRONMENT
     return {
         "Image": reference(run.image),
         # The image's own entry point, command, user, stop signal and health check are all overridden.
         "Entrypoint": argv[:1],
         "Cmd": argv[1:],
-        "WorkingDir": base.WORKDIR,
+        "WorkingDir": types.WORKDIR,
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "User": "0:0" if run.root else f"{run.uid}:{run.gid}",
         "Hostname": hostname(run),
@@ -84,17 +84,17 @@ def create_body(
     }
 
 
-def labels(handle: base.Handle, *, instance: str) -> dict[str, str]:
+def labels(handle: types.Handle, *, instance: str) -> dict[str, str]:
     """A container is known as ours by these, and as which attempt. `instance` is the mark of the system."""
     return {INSTANCE: instance, TASK: str(handle.task_id), ATTEMPT: str(handle.attempt)}
 
 
-def hostname(run: base.Run) -> str:
+def hostname(run: types.Run) -> str:
     """The name that a task has for itself, whichever attempt it is; others in its network know it by the same."""
     return f"task-{run.handle.task_id}"
 
 
-def home_of(run: base.Run) -> str | None:
+def home_of(run: types.Run) -> str | None:
     """Where the run finds its user's home; None where it has none of its own."""
     return next((mount.target for mount in run.mounts if mount.name == "home"), None)
 
@@ -106,7 +106,7 @@ def reference(image: str) -> str:
     return f"{image}:latest"
 
 
-def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, Any]:
+def _host_config(run: types.Run, *, network: str, pids_limit: int) -> dict[str, Any]:
     return {
         "GroupAdd": [] if run.root else [str(group) for group in run.groups if group <= limits.MOST_ID],
         "CapDrop": ["ALL"],
@@ -128,21 +128,21 @@ def _host_config(run: base.Run, *, network: str, pids_limit: int) -> dict[str, A
     }
 
 
-def _endpoints(run: base.Run, *, network: str) -> dict[str, Any]:
+def _endpoints(run: types.Run, *, network: str) -> dict[str, Any]:
     # Others in the network of a user or a project find it by its container's name and by this one, which no attempt changes.
-    named = run.network is not None and run.network != base.PUBLIC
+    named = run.network is not None and run.network != types.PUBLIC
     return {network: {"Aliases": [hostname(run)]}} if named else {}
 
 
-def _port(mapping: base.PortMapping) -> str:
+def _port(mapping: types.PortMapping) -> str:
     return f"{mapping.container}/tcp"
 
 
-def _mounts(run: base.Run) -> list[dict[str, Any]]:
+def _mounts(run: types.Run) -> list[dict[str, Any]]:
     # `Mounts`, not `Binds`: for the latter the engine makes a missing source, as root.
     mounts = [
-        _bind(run.directory, base.WORKDIR, read_only=False, recursive=True),
-        _bind(run.state or f"{run.directory}/{attempt_files.STATE}", base.ATTEMPTS, read_only=False, recursive=True),
+        _bind(run.directory, types.WORKDIR, read_only=False, recursive=True),
+        _bind(run.state or f"{run.directory}/{attempt_files.STATE}", types.ATTEMPTS, read_only=False, recursive=True),
     ]
     for mount in run.mounts:
         # Read-only does not reach what is mounted below the source, on engines before 25. Where root runs, that is left out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from shared.executors import base
+from shared.executors import types
 
 
 class Known:
@@ -14,23 +14,23 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self._ids: dict[base.Handle, str] = {}
-        self._handles: dict[str, base.Handle] = {}  #: the same the other way round
+        self._ids: dict[types.Handle, str] = {}
+        self._handles: dict[str, types.Handle] = {}  #: the same the other way round
 
-    def note(self, handle: base.Handle, identifier: str) -> None:
+    def note(self, handle: types.Handle, identifier: str) -> None:
         if (before := self._ids.get(handle)) is not None:
             self._handles.pop(before, None)
         self._ids[handle] = identifier
         self._handles[identifier] = handle
 
-    def of(self, handle: base.Handle) -> str | None:
+    def of(self, handle: types.Handle) -> str | None:
         """The container's id; None where it was not seen."""
         return self._ids.get(handle)
 
     def __contains__(self, identifier: object) -> bool:
         return identifier in self._handles
 
-    def take(self, handle: base.Handle) -> str | None:
+    def take(self, handle: types.Handle) -> str | None:
         """The container's id, which is forgotten with that; None where it was not seen."""
         identifier = self._ids.pop(handle, None)
         if identifier is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client
 from shared.executors.docker.inside import elf, program
 
@@ -23,9 +23,9 @@ _SETTLED = 0.1  #: seconds of events after now that are waited for: the engine's
 
 async def circumstances(
     engine: client.Engine, identifier: str, *, image: bool, ahead: float = 0.0
-) -> base.Circumstances:
+) -> types.Circumstances:
     """See `base.Executor.circumstances`. `ahead`: seconds by which the engine's clock is ahead of ours."""
-    return base.Circumstances(
+    return types.Circumstances(
         shell=await _why_no_shell(engine, identifier) if image else None,
         commands=await _commands(engine, identifier, until=clock.now() + ahead + _SETTLED),
     )

@@ -12,7 +12,7 @@ import orjson
 import structlog
 
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client, container_ids, observe, skew
 
 log = structlog.get_logger(__name__)
@@ -27,13 +27,13 @@ HEALTHY = 5.0  #: seconds a connection must have lasted for the back-off to star
 async def watch(
     engine: client.Engine,
     *,
-    owner: base.Owner,
+    owner: types.Owner,
     root: str,
     seen: container_ids.Known,
     skew: skew.Skew,
     silence: float = SILENCE,
     jitter: Callable[[], float] = random.random,
-) -> AsyncIterator[base.Event]:
+) -> AsyncIterator[types.Event]:
     """
     Events of the owner's containers, whose tasks' directories lie in `root`. A `RESYNC` comes with each connection: the engine
     remembers 256 events only, and drops those that a listener is too slow for, so what happened before is to be listed.
@@ -48,7 +48,7 @@ async def watch(
                 "GET", "events", params=_parameters(owner, since), total=None, silence=silence
             ) as messages:
                 connected = True
-                yield base.Event(engine.name, base.EventKind.RESYNC)
+                yield types.Event(engine.name, types.EventKind.RESYNC)
                 async for message in messages:
                     since = message.get("timeNano", since)
                     event = observe.event(
@@ -73,15 +73,15 @@ async def watch(
         await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
 
 
-def _note(event: base.Event, identifier: str, seen: container_ids.Known) -> None:
+def _note(event: types.Event, identifier: str, seen: container_ids.Known) -> None:
     assert event.handle is not None
-    if event.kind is base.EventKind.REMOVED:
+    if event.kind is types.EventKind.REMOVED:
         seen.take(event.handle)
     else:
         seen.note(event.handle, identifier)
 
 
-def _parameters(owner: base.Owner, since: int | None) -> dict[str, str]:
+def _parameters(owner: types.Owner, since: int | None) -> dict[str, str]:
     filters: dict[str, Any] = {
         "type": ["container"],
         "event": list(observe.ACTIONS),

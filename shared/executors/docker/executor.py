@@ -14,7 +14,7 @@ import orjson
 import structlog
 
 from shared import clock, errors, settings
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client, endings, events, host, images, launch, observe, twins
 from shared.executors.docker.inside import limits, program
 from shared.units.sizes import GB
@@ -27,17 +27,17 @@ INSPECTS = 8  #: of ended containers at once
 
 _FEATURES = frozenset(
     {
-        base.Feature.ISOLATION,
-        base.Feature.IMAGES,
-        base.Feature.VOLUMES,
-        base.Feature.NETWORK,
-        base.Feature.PAUSE,
-        base.Feature.ROOT,
-        base.Feature.LIMITS,
-        base.Feature.GPUS,
-        base.Feature.PORTS,
-        base.Feature.NETWORKS,
-        base.Feature.TMPSTORAGE,
+        types.Feature.ISOLATION,
+        types.Feature.IMAGES,
+        types.Feature.VOLUMES,
+        types.Feature.NETWORK,
+        types.Feature.PAUSE,
+        types.Feature.ROOT,
+        types.Feature.LIMITS,
+        types.Feature.GPUS,
+        types.Feature.PORTS,
+        types.Feature.NETWORKS,
+        types.Feature.TMPSTORAGE,
     }
 )
 
@@ -55,10 +55,10 @@ class DockerExecutor:
 
     name = "docker"
 
-    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+    def __init__(self, config: settings.Settings, owner: types.Owner | None = None) -> None:
         """`owner`: None for what the settings name, as versions without marks had it."""
         self._config = config
-        self._owner = owner or base.Owner(config.instance)
+        self._owner = owner or types.Owner(config.instance)
         self._hosts = {node.name: host.Host(node, config, self._owner) for node in config.docker_nodes}
         self._twins = twins.Twins()
         self._identifiers: dict[str, str] = {}  #: what the engine of each node calls itself
@@ -66,10 +66,10 @@ class DockerExecutor:
             client.tls_context(node)  # a word about the configuration at the start; those that come later are not ready
 
     @property
-    def owner(self) -> base.Owner:
+    def owner(self) -> types.Owner:
         return self._owner
 
-    def features(self) -> frozenset[base.Feature]:
+    def features(self) -> frozenset[types.Feature]:
         return _FEATURES
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
@@ -87,7 +87,7 @@ class DockerExecutor:
     def node_names(self) -> Sequence[str]:
         return list(self._hosts)
 
-    async def nodes(self) -> Sequence[base.NodeReport]:
+    async def nodes(self) -> Sequence[types.NodeReport]:
         hosts = list(self._hosts.values())
         reports = await asyncio.gather(*(self._report(one.node) for one in hosts))
         answering = {report.name for report in reports if report.ready}
@@ -97,18 +97,18 @@ class DockerExecutor:
             for report in reports
         ]
 
-    async def prepare(self, run: base.Run) -> None:
+    async def prepare(self, run: types.Run) -> None:
         on = self._host(run.handle.node)
         await on.images.ensure(run.image)
         # What a start needs to know of both, asked here: a start is to take two calls.
         await on.has()
         await on.accounts.identify(run.image)
 
-    async def start(self, run: base.Run) -> float:
+    async def start(self, run: types.Run) -> float:
         images.check_reference(run.image)
         return await launch.start(self._host(run.handle.node), run, self._config)
 
-    async def booted(self, node: str) -> base.Boot | None:
+    async def booted(self, node: str) -> types.Boot | None:
         # An engine does not say when it was started. It makes its bridge anew whenever it starts and nothing runs from before,
         # and leaves it alone where containers went on without it (live-restore).
         try:
@@ -121,9 +121,9 @@ class DockerExecutor:
             raise errors.NodeUnavailable(node, client.words(error.message)) from error
         ahead = self._host(node).skew.ahead
         at, now = (observe.timestamp(told, ahead=ahead) for told in (bridge.get("Created"), info.get("SystemTime")))
-        return base.Boot(at, max(0.0, now - at)) if at is not None and now is not None else None
+        return types.Boot(at, max(0.0, now - at)) if at is not None and now is not None else None
 
-    async def list(self, node: str) -> Sequence[base.Observation]:
+    async def list(self, node: str) -> Sequence[types.Observation]:
         on = self._host(node)
         filters = orjson.dumps({"label": [observe.label_of(self._owner)]}).decode()
         there = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
@@ -135,11 +135,11 @@ class DockerExecutor:
         await on.sweep(found)
         return [observation for observation in seen if observation is not None]
 
-    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+    async def inspect(self, handle: types.Handle) -> types.Observation | None:
         found = await self._find(handle)
         return observe.inspected(handle, found, ahead=self._host(handle.node).skew.ahead) if found else None
 
-    async def events(self, node: str) -> AsyncIterator[base.Event]:
+    async def events(self, node: str) -> AsyncIterator[types.Event]:
         # A stream ends with its engine, when the node is reached in another way from now on or is none of ours any more.
         while on := self._hosts.get(node):
             await self._hear_time(on)
@@ -147,20 +147,20 @@ class DockerExecutor:
                 yield event
         await asyncio.Event().wait()
 
-    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
+    async def circumstances(self, handle: types.Handle, *, image: bool) -> types.Circumstances:
         on = self._host(handle.node)
         identifier = on.known.of(handle)
         if identifier is None:
             found = await self._find(handle)
             if found is None:
-                return base.Circumstances()
+                return types.Circumstances()
             identifier = found["Id"]
         try:
             return await endings.circumstances(on.engine, identifier, image=image, ahead=on.skew.ahead)
         except aiodocker.DockerError as error:
             raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
-    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+    async def stop(self, handle: types.Handle, *, grace: float) -> None:
         # By id: a name could by now be that of another one. One that was seen to be ours needs no look before.
         identifier = self._host(handle.node).known.of(handle)
         if identifier is None or not await self._end(handle.node, identifier, grace):
@@ -172,13 +172,13 @@ class DockerExecutor:
         if after is not None and after["State"]["Running"]:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
 
-    async def pause(self, handle: base.Handle) -> None:
-        await self._freeze(handle, "pause", base.RunState.RUNNING)
+    async def pause(self, handle: types.Handle) -> None:
+        await self._freeze(handle, "pause", types.RunState.RUNNING)
 
-    async def resume(self, handle: base.Handle) -> None:
-        await self._freeze(handle, "unpause", base.RunState.PAUSED)
+    async def resume(self, handle: types.Handle) -> None:
+        await self._freeze(handle, "unpause", types.RunState.PAUSED)
 
-    async def remove(self, handle: base.Handle) -> None:
+    async def remove(self, handle: types.Handle) -> None:
         # One that was seen to be ours needs no second look: by its id, it can be no other.
         identifier = self._host(handle.node).known.take(handle)
         if identifier is not None and await self._delete(handle.node, identifier):
@@ -186,7 +186,7 @@ class DockerExecutor:
         if found := await self._find(handle):
             await self._delete(handle.node, found["Id"])
 
-    async def stats(self, handle: base.Handle) -> base.Stats | None:
+    async def stats(self, handle: types.Handle) -> types.Stats | None:
         found = await self._find(handle)
         if found is None or not found["State"]["Running"]:
             return None
@@ -208,7 +208,7 @@ class DockerExecutor:
         for one in self._hosts.values():
             await one.close()
 
-    async def _report(self, node: settings.Node) -> base.NodeReport:
+    async def _report(self, node: settings.Node) -> types.NodeReport:
         memory = round(node.memory * GB) if node.memory is not None else None
         try:
             on = self._host(node.name)
@@ -226,7 +226,7 @@ class DockerExecutor:
                 api=on.engine.api,
             )
         except errors.NodeUnavailable as error:
-            return base.NodeReport(
+            return types.NodeReport(
                 name=node.name,
                 executor=self.name,
                 ready=False,
@@ -261,35 +261,35 @@ class DockerExecutor:
         except errors.NodeUnavailable as error:
             log.info("node.clock_not_told", node=on.node.name, error=str(error))
 
-    async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> base.Observation | None:
+    async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> types.Observation | None:
         node = on.node.name
         handle = observe.owned(item, node=node, owner=on.owner, root=on.root)
         if handle is None:
             return None
         on.known.note(handle, item["Id"])
-        if observe.state(item["State"]) is not base.RunState.EXITED:
-            return base.Observation(handle, observe.state(item["State"]))
+        if observe.state(item["State"]) is not types.RunState.EXITED:
+            return types.Observation(handle, observe.state(item["State"]))
         if known := on.ended.get(item["Id"]):
             return known
         async with looks.limit:
             # The engine has answered for the node: one container that it hangs at must not make all others lost. Until it says
             # how an ended one ended, that counts as running.
             if looks.are_in_vain:
-                return base.Observation(handle, base.RunState.RUNNING)
+                return types.Observation(handle, types.RunState.RUNNING)
             try:
                 found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
             except errors.NodeUnavailable as error:
                 log.warning("container.not_told_of", run=handle.name, node=node, error=str(error))
                 looks.are_in_vain = True
-                return base.Observation(handle, base.RunState.RUNNING)
+                return types.Observation(handle, types.RunState.RUNNING)
         if not found:
             return None
         observation = observe.inspected(handle, found, ahead=on.skew.ahead)
-        if observation.state is base.RunState.EXITED:
+        if observation.state is types.RunState.EXITED:
             on.ended[item["Id"]] = observation
         return observation
 
-    async def _freeze(self, handle: base.Handle, verb: str, needed: base.RunState) -> None:
+    async def _freeze(self, handle: types.Handle, verb: str, needed: types.RunState) -> None:
         found = await self._find(handle)
         if found is None or observe.state(found["State"]["Status"]) is not needed:
             return
@@ -301,7 +301,7 @@ class DockerExecutor:
             if after is not None and observe.state(after["State"]["Status"]) is needed:
                 raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
-    async def _find(self, handle: base.Handle) -> dict[str, Any] | None:
+    async def _find(self, handle: types.Handle) -> dict[str, Any] | None:
         """The container of this run; None where there is none, or one of that name that is not ours."""
         found = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
         if not found:

@@ -10,7 +10,7 @@ import aiodocker
 import structlog
 
 from shared import errors, settings
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client, container_ids, images, networks, observe, scratch, skew
 from shared.executors.docker.inside import accounts, limits
 
@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 class Host:
     """All that the executor keeps about one node. Nothing of it is needed to go on after a restart."""
 
-    def __init__(self, node: settings.Node, config: settings.Settings, owner: base.Owner) -> None:
+    def __init__(self, node: settings.Node, config: settings.Settings, owner: types.Owner) -> None:
         self.node = node
         self.owner = owner
         self.root = str(config.shared_dir.absolute())  #: the tasks' directories of our runs lie in it
@@ -36,7 +36,7 @@ class Host:
         self.known = container_ids.Known()
         self.skew = skew.Skew(node.name)
         #: What never changes again: ended containers by their id.
-        self.ended: dict[str, base.Observation] = {}
+        self.ended: dict[str, types.Observation] = {}
         #: The last sample of a container by its id: when, and the cpu seconds it had used by then.
         self.samples: dict[str, tuple[float, float]] = {}
 

@@ -9,7 +9,7 @@ import aiodocker
 import structlog
 
 from shared import clock, errors, settings
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client, host, observe, start_errors
 from shared.executors.docker.inside import limits
 
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 _PAUSE = 0.1  #: seconds before we look again at a name that is taken by a container that is not there
 
 
-async def start(on: host.Host, run: base.Run, config: settings.Settings) -> float:
+async def start(on: host.Host, run: types.Run, config: settings.Settings) -> float:
     """See `base.Executor.start`."""
     if run.ports and run.network is None:
         raise errors.StartRefused("ports need a network")
@@ -34,7 +34,7 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
                 # It is being made (the engine reserves the name first) or being removed.
                 await asyncio.sleep(_PAUSE)
                 continue
-            if observe.state(found["State"]["Status"]) is not base.RunState.CREATED:
+            if observe.state(found["State"]["Status"]) is not types.RunState.CREATED:
                 log.info("container.adopted", run=run.handle.name, node=on.engine.name)
                 return _started_at(on, found)
             identifier = str(found["Id"])
@@ -45,11 +45,11 @@ async def start(on: host.Host, run: base.Run, config: settings.Settings) -> floa
     raise errors.NodeUnavailable(on.engine.name, f"container {run.handle.name} is neither there nor gone")
 
 
-async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadline: float) -> str | None:
+async def _create(on: host.Host, run: types.Run, config: settings.Settings, deadline: float) -> str | None:
     """The new container's id; None where its name is taken."""
     looked = asked_again = False
     while True:
-        mounts = await on.accounts.mounts(run, home=body.home_of(run) or base.WORKDIR)
+        mounts = await on.accounts.mounts(run, home=body.home_of(run) or types.WORKDIR)
         content = body.create_body(
             run,
             instance=on.owner.mark_of(run.handle),
@@ -75,7 +75,7 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
             if mounts is None:
                 # The first of its image. It has to be made again where the image lacks its user.
                 await on.accounts.learn(run, identifier)
-                if await on.accounts.mounts(run, home=body.home_of(run) or base.WORKDIR):
+                if await on.accounts.mounts(run, home=body.home_of(run) or types.WORKDIR):
                     await _discard(on.engine, identifier)
                     continue
             return identifier
@@ -96,7 +96,7 @@ async def _create(on: host.Host, run: base.Run, config: settings.Settings, deadl
             looked = True
 
 
-async def _bring_back(on: host.Host, run: base.Run, deadline: float) -> None:
+async def _bring_back(on: host.Host, run: types.Run, deadline: float) -> None:
     """The image was there when we looked, and is no longer. A start does not wait longer for it than for anything else."""
     on.images.forget(run.image)
     try:
@@ -106,7 +106,7 @@ async def _bring_back(on: host.Host, run: base.Run, deadline: float) -> None:
         raise errors.NodeUnavailable(on.engine.name, f"the image {run.image} was removed and is not back yet") from None
 
 
-async def _taken(on: host.Host, handle: base.Handle) -> dict[str, Any] | None:
+async def _taken(on: host.Host, handle: types.Handle) -> dict[str, Any] | None:
     """The container that has the run's name; None where it is gone again. Raises for one that is not this run."""
     engine = on.engine
     try:
@@ -132,7 +132,7 @@ def _whose(on: host.Host, found: dict[str, Any]) -> str:
     return f"the GoDocker system {mark}"
 
 
-async def _start(on: host.Host, run: base.Run, identifier: str, config: settings.Settings, rung: int) -> float | None:
+async def _start(on: host.Host, run: types.Run, identifier: str, config: settings.Settings, rung: int) -> float | None:
     """When it started; None where it could not be because the container or its network was removed meanwhile."""
     engine = on.engine
     try:
@@ -158,7 +158,7 @@ async def _start(on: host.Host, run: base.Run, identifier: str, config: settings
     return clock.now()
 
 
-async def _when_started(on: host.Host, handle: base.Handle) -> float | None:
+async def _when_started(on: host.Host, handle: types.Handle) -> float | None:
     found = await _taken(on, handle)
     return _started_at(on, found) if found else None
 

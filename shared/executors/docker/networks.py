@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client, start_errors
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,7 @@ class Networks:
         """What the engine calls it."""
         if network is None:
             return NONE
-        if network == base.PUBLIC and self._configured is not None:
+        if network == types.PUBLIC and self._configured is not None:
             return self._configured
         # No instance has a dot in its name: one's networks are never called like another's.
         return f"{self._instance}.{network}"
@@ -106,7 +106,7 @@ class Networks:
         raise problem
 
     def _is_ours(self, network: str) -> bool:
-        return network != base.PUBLIC or self._configured is None
+        return network != types.PUBLIC or self._configured is None
 
     async def _is_there(self, network: str) -> bool:
         try:
@@ -139,7 +139,7 @@ class Networks:
             "Options": {
                 # An engine makes two networks of one name when it is asked twice at once; two with one bridge it does not.
                 f"{_BRIDGE}.name": bridge_name(self._instance, self._engine.name, network),
-                f"{_BRIDGE}.enable_icc": "false" if network == base.PUBLIC else "true",
+                f"{_BRIDGE}.enable_icc": "false" if network == types.PUBLIC else "true",
             },
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, gpus
 from shared.executors.docker.inside import limits
 
@@ -15,48 +15,48 @@ Json = Mapping[str, Any]
 OLDEST_API = (1, 41)  #: of Docker 20.10
 
 _STATES = {
-    "created": base.RunState.CREATED,
-    "running": base.RunState.RUNNING,
-    "restarting": base.RunState.RUNNING,
-    "paused": base.RunState.PAUSED,
-    "exited": base.RunState.EXITED,
-    "removing": base.RunState.EXITED,
-    "dead": base.RunState.EXITED,
+    "created": types.RunState.CREATED,
+    "running": types.RunState.RUNNING,
+    "restarting": types.RunState.RUNNING,
+    "paused": types.RunState.PAUSED,
+    "exited": types.RunState.EXITED,
+    "removing": types.RunState.EXITED,
+    "dead": types.RunState.EXITED,
 }
 
 _KINDS = {
-    "start": base.EventKind.STARTED,
-    "die": base.EventKind.EXITED,
-    "oom": base.EventKind.OUT_OF_MEMORY,
-    "destroy": base.EventKind.REMOVED,
+    "start": types.EventKind.STARTED,
+    "die": types.EventKind.EXITED,
+    "oom": types.EventKind.OUT_OF_MEMORY,
+    "destroy": types.EventKind.REMOVED,
 }
 
 #: The `action`s of the engine's event stream that we ask for.
 ACTIONS = tuple(_KINDS)
 
 
-def handle(labels: Json, *, node: str, owner: base.Owner) -> base.Handle | None:
+def handle(labels: Json, *, node: str, owner: types.Owner) -> types.Handle | None:
     """The attempt that a container's labels name; None for one whose mark is not its owner's. See `owned`."""
     mark = labels.get(body.INSTANCE)
     if mark not in owner.marks:
         return None
     try:
-        return base.Handle(node, int(labels[body.TASK]), int(labels[body.ATTEMPT]), owner.of(mark))
+        return types.Handle(node, int(labels[body.TASK]), int(labels[body.ATTEMPT]), owner.of(mark))
     except (KeyError, ValueError):
         return None
 
 
-def owned(found: Json, *, node: str, owner: base.Owner, root: str) -> base.Handle | None:
+def owned(found: Json, *, node: str, owner: types.Owner, root: str) -> types.Handle | None:
     """
     The attempt that a container is, from an item of `GET /containers/json` or the answer of `GET /containers/{id}/json`; None for
     one that is not ours. Its labels have to say so, and its task directory has to lie in `root`, that of our tasks: versions
     without marks labelled the containers of all systems alike, and a copied database has the mark of its original.
     """
     run = handle(_labels(found), node=node, owner=owner)
-    return run if run and base.is_beneath(directory(found), root) else None
+    return run if run and types.is_beneath(directory(found), root) else None
 
 
-def label_of(owner: base.Owner) -> str:
+def label_of(owner: types.Owner) -> str:
     """
     The filter by which an engine leaves out what cannot be its owner's. Engines know no "or": where there are two marks, those of
     others come, too.
@@ -66,7 +66,7 @@ def label_of(owner: base.Owner) -> str:
 
 def directory(found: Json) -> str | None:
     """The directory of the host that a container has as its task's."""
-    sources = (mount.get("Source") for mount in found.get("Mounts") or () if mount.get("Destination") == base.WORKDIR)
+    sources = (mount.get("Source") for mount in found.get("Mounts") or () if mount.get("Destination") == types.WORKDIR)
     return next(sources, None)
 
 
@@ -74,20 +74,20 @@ def _labels(found: Json) -> Json:
     return found.get("Labels") or (found.get("Config") or {}).get("Labels") or {}
 
 
-def state(status: str) -> base.RunState:
+def state(status: str) -> types.RunState:
     """A container's `State.Status` (or `State` in a list) as a run's state."""
-    return _STATES.get(status, base.RunState.RUNNING)
+    return _STATES.get(status, types.RunState.RUNNING)
 
 
-def inspected(handle: base.Handle, found: Json, *, ahead: float = 0.0) -> base.Observation:
+def inspected(handle: types.Handle, found: Json, *, ahead: float = 0.0) -> types.Observation:
     """A run from the answer of `GET /containers/{id}/json` of an engine whose clock is `ahead` seconds ahead of ours."""
     seen = found["State"]
     run_state, started_at = state(seen["Status"]), timestamp(seen.get("StartedAt"), ahead=ahead)
-    if run_state is base.RunState.EXITED and seen.get("StartedAt") and started_at is None:
+    if run_state is types.RunState.EXITED and seen.get("StartedAt") and started_at is None:
         # Its start failed and whoever tried removes it, to try again: an end of nothing.
-        run_state = base.RunState.CREATED
-    ended = run_state is base.RunState.EXITED
-    return base.Observation(
+        run_state = types.RunState.CREATED
+    ended = run_state is types.RunState.EXITED
+    return types.Observation(
         handle=handle,
         state=run_state,
         exit_code=seen["ExitCode"] if ended else None,
@@ -100,12 +100,12 @@ def inspected(handle: base.Handle, found: Json, *, ahead: float = 0.0) -> base.O
     )
 
 
-def _given(host_config: Json) -> base.Given:
+def _given(host_config: Json) -> types.Given:
     # Not from labels: containers that an earlier version made have none of these.
     bindings = (host_config.get("PortBindings") or {}).items()
     ports = [(inner.partition("/")[0], outer["HostPort"]) for inner, bound in bindings for outer in bound or ()]
-    mappings = tuple(base.PortMapping(int(inner), int(outer)) for inner, outer in ports if outer)
-    return base.Given(tuple(gpus.of_container(host_config)), mappings)
+    mappings = tuple(types.PortMapping(int(inner), int(outer)) for inner, outer in ports if outer)
+    return types.Given(tuple(gpus.of_container(host_config)), mappings)
 
 
 def timestamp(text: str | None, *, ahead: float = 0.0) -> float | None:
@@ -116,8 +116,8 @@ def timestamp(text: str | None, *, ahead: float = 0.0) -> float | None:
 
 
 def event(
-    message: Json, *, node: str, owner: base.Owner, root: str, seen: Container[str] = (), ahead: float = 0.0
-) -> base.Event | None:
+    message: Json, *, node: str, owner: types.Owner, root: str, seen: Container[str] = (), ahead: float = 0.0
+) -> types.Event | None:
     """
     An event from one message of `GET /events` of an engine whose clock is `ahead` seconds ahead of ours; None for one that is not
     about a run of ours, see `owned`. `seen` are the ids of containers that are known to be: what versions without marks made does
@@ -128,10 +128,10 @@ def event(
     run = handle(attributes, node=node, owner=owner)
     if kind is None or run is None:
         return None
-    if identifier(message) not in seen and not base.is_beneath(attributes.get(body.DIRECTORY), root):
+    if identifier(message) not in seen and not types.is_beneath(attributes.get(body.DIRECTORY), root):
         return None
-    code = attributes.get("exitCode", "") if kind is base.EventKind.EXITED else ""
-    return base.Event(
+    code = attributes.get("exitCode", "") if kind is types.EventKind.EXITED else ""
+    return types.Event(
         node=node,
         kind=kind,
         handle=run,
@@ -149,14 +149,14 @@ def cpu_seconds(sample: Json) -> float:
     return float(sample["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
 
-def stats(sample: Json, *, at: float, cpu_percent: float) -> base.Stats:
+def stats(sample: Json, *, at: float, cpu_percent: float) -> types.Stats:
     """A sample from the answer of `GET /containers/{id}/stats`."""
     memory = sample.get("memory_stats", {})
     details = memory.get("stats", {})
     # Page cache that can be dropped is not what a task needs (cgroup v1 and v2 name it differently).
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     networks = (sample.get("networks") or {}).values()
-    return base.Stats(
+    return types.Stats(
         at=at,
         cpu_percent=cpu_percent,
         memory=max(0, memory.get("usage", 0) - cache),
@@ -177,7 +177,7 @@ def report(
     configured_gpus: Sequence[str] = (),
     ahead: float = 0.0,
     api: tuple[int, ...] | None = None,
-) -> base.NodeReport:
+) -> types.NodeReport:
     """
     A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, GPUs) stands above
     what the engine says. `api` is the version of the API that it speaks.
@@ -192,7 +192,7 @@ def report(
     elif info.get("OSType", "linux") != "linux":
         reason = f"its containers are {info['OSType']} ones, not Linux"
     has = limits.capacity(info)
-    return base.NodeReport(
+    return types.NodeReport(
         name=name,
         executor="docker",
         ready=reason is None,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import aiodocker
 import orjson
 
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client
 
 Kind = Literal["disk", "memory"]
@@ -32,7 +32,7 @@ class Scratch:
         self._has_quotas = True  # until the engine says otherwise
         self._unused: set[str] = set()
 
-    def volumes(self, run: base.Run) -> list[dict[str, Any]]:
+    def volumes(self, run: types.Run) -> list[dict[str, Any]]:
         """`HostConfig.Mounts`, besides those of the run's own."""
         if run.tmpstorage is None or self._kind == "memory":
             return []
@@ -44,7 +44,7 @@ class Scratch:
         }
         return [{"Type": "volume", "Target": run.tmpstorage.path, "ReadOnly": False, "VolumeOptions": options}]
 
-    def tmpfs(self, run: base.Run) -> dict[str, str]:
+    def tmpfs(self, run: types.Run) -> dict[str, str]:
         """`HostConfig.Tmpfs`."""
         if run.tmpstorage is None or self._kind == "disk":
             return {}
@@ -59,7 +59,7 @@ class Scratch:
             self._has_quotas = False
         return refused
 
-    async def hand_over(self, run: base.Run, identifier: str) -> None:
+    async def hand_over(self, run: types.Run, identifier: str) -> None:
         """
         Make it the user's, before the container is started: a new volume is root's. Unpacking an archive that names
         nothing but the directory gives it its owner and mode.
@@ -88,7 +88,7 @@ class Scratch:
         self._unused = names
 
 
-def _archive(run: base.Run, path: str) -> bytes:
+def _archive(run: types.Run, path: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         folder = tarfile.TarInfo(path.strip("/"))
@@ -98,5 +98,5 @@ def _archive(run: base.Run, path: str) -> bytes:
     return buffer.getvalue()
 
 
-def _owner(run: base.Run) -> tuple[int, int]:
+def _owner(run: types.Run) -> tuple[int, int]:
     return (0, 0) if run.root else (run.uid, run.gid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client
 from shared.rules import installation_errors
 
@@ -20,7 +20,7 @@ _NO_ADDRESSES = ("non-overlapping ipv4 address pool", "no available ipv4 address
 _PORT = re.compile(r":(\d{1,5})\b")
 
 
-def start(node: str, run: base.Run, status: int, message: str) -> errors.GoDockerError:
+def start(node: str, run: types.Run, status: int, message: str) -> errors.GoDockerError:
     """Why a container could not be made or started."""
     said = client.words(message)
     lower = message.lower()
@@ -70,7 +70,7 @@ def is_same_bridge(message: str) -> bool:
     return "same bridge name" in message.lower()
 
 
-def _port_taken(node: str, run: base.Run, said: str) -> errors.PortTaken:
+def _port_taken(node: str, run: types.Run, said: str) -> errors.PortTaken:
     named = {int(port) for port in _PORT.findall(said)}
     port = next((mapping.host for mapping in run.ports if mapping.host in named), None)
     which = f"port {port}" if port else "one of the ports " + ", ".join(str(mapping.host) for mapping in run.ports)

@@ -11,9 +11,9 @@ from pathlib import Path
 import structlog
 
 from shared import clock, errors
-from shared.executors import base
-from shared.executors.process import proc, records
-from shared.executors.process.found import Found
+from shared.executors import types
+from shared.executors.process import proc
+from shared.executors.process.record import Found, Record
 from shared.models.attempt_files import Result
 from shared.rules.exit_codes import EXIT_KILLED
 from shared.storage import directories
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 _WRITE_TIME = 2.0  #: seconds within which a wrapper has surely written its pid into the file that it made
 
 
-def look(record: records.Record) -> Found:
+def look(record: Record) -> Found:
     """See what has become of such a run."""
     if process := proc.recorded(record.pid, record.start, record.boot):
         return _alive(record, process)
@@ -88,29 +88,29 @@ def members(
     ]
 
 
-def has_begun(record: records.Record) -> bool:
+def has_begun(record: Record) -> bool:
     """Whether the wrapper has taken the attempt, or has ended without."""
     return _result(record) is not None or proc.recorded(record.pid, record.start, record.boot) is None
 
 
-def _alive(record: records.Record, process: proc.Process) -> Found:
-    return Found(record, base.RunState.PAUSED if process.is_stopped else base.RunState.RUNNING, process)
+def _alive(record: Record, process: proc.Process) -> Found:
+    return Found(record, types.RunState.PAUSED if process.is_stopped else types.RunState.RUNNING, process)
 
 
-def _dead(record: records.Record, result: Result | None) -> Found:
+def _dead(record: Record, result: Result | None) -> Found:
     # A file just made may lack its pid because the wrapper is between making and writing it.
     fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
     if record.pid is None and (result is None or fresh):
-        return Found(record, base.RunState.CREATED, None)
+        return Found(record, types.RunState.CREATED, None)
     code = result.exit_code if result and result.exit_code is not None else EXIT_KILLED
     # The time of its file is the task's to set: it is believed between what we recorded and now.
     ended_at = result.ended_at if result else None
     if ended_at is not None:
         ended_at = min(max(ended_at, record.started_at), clock.now())
-    return Found(record, base.RunState.EXITED, None, code=code, ended_at=ended_at, wrapper_ran=result is not None)
+    return Found(record, types.RunState.EXITED, None, code=code, ended_at=ended_at)
 
 
-def _result(record: records.Record) -> Result | None:
+def _result(record: Record) -> Result | None:
     try:
         return directories.read_result(Path(record.directory), record.attempt)
     except (errors.StorageError, errors.StorageUnavailable) as error:
@@ -119,7 +119,7 @@ def _result(record: records.Record) -> Result | None:
         return None
 
 
-def _claimed(record: records.Record, result: Result | None) -> proc.Process | None:
+def _claimed(record: Record, result: Result | None) -> proc.Process | None:
     """
     The process that the wrapper's file names, if it is one of this run. The file belongs to the task, which may have
     written any pid into it: it must be the run's user's, lead a session as we make them, and be the wrapper of this very attempt.

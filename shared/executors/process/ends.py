@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 
-from shared.executors.process.records import Record
+from shared.executors.process.record import Record
 
 UNREADABLE = "the record of this run cannot be read: how its command ended is not known"
 RESTARTED = "the machine was restarted while it ran"

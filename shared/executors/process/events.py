@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 import structlog
 
 from shared import clock
-from shared.executors import base, watching
+from shared.executors import types, watching
 from shared.executors.process import proc, records, runs
+from shared.executors.process.record import NODE
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +20,7 @@ LOOK = 1.0  #: seconds between two looks at the records, for what no change told
 LOOK_OFTEN = 0.1  #: the same where the kernel does not tell of changes
 
 
-async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[base.Event]:
+async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[types.Event]:
     """See `base.Executor.events`."""
     await asyncio.to_thread(kept.prepare)
     following = _Following(kept)
@@ -31,7 +32,7 @@ async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> As
         except OSError as error:
             log.warning("events.polling", reason=str(error), seconds=LOOK_OFTEN)
             look = LOOK_OFTEN
-        yield base.Event(records.NODE, base.EventKind.RESYNC)
+        yield types.Event(NODE, types.EventKind.RESYNC)
         following.on_file(None)
         while True:
             name = None
@@ -51,8 +52,8 @@ class _Following:
     def __init__(self, kept: records.Records) -> None:
         self._records = kept
         self._loop = asyncio.get_running_loop()
-        self._states: dict[str, base.RunState] = {}
-        self._handles: dict[str, base.Handle] = {}
+        self._states: dict[str, types.RunState] = {}
+        self._handles: dict[str, types.Handle] = {}
         self._processes: dict[str, proc.Process] = {}
         self._descriptors: dict[str, int] = {}
         self.changed: asyncio.Queue[str | None] = asyncio.Queue()  #: names of runs; None: look at all
@@ -66,10 +67,10 @@ class _Following:
     def all_names(self) -> list[str]:
         return sorted({*self._records.names(), *self._states})
 
-    def look(self, name: str) -> list[base.Event]:
+    def look(self, name: str) -> list[types.Event]:
         """What is new about a run since it was last looked at."""
-        before = self._states.get(name, base.RunState.CREATED)
-        if before is base.RunState.EXITED:
+        before = self._states.get(name, types.RunState.CREATED)
+        if before is types.RunState.EXITED:
             return [] if self._records.exists(name) else self._removed(name)
         found = runs.find(self._records, name)
         if found is None:
@@ -77,14 +78,14 @@ class _Following:
         self._states[name] = found.state
         handle = self._handles[name] = found.record.handle
         events = []
-        if before is base.RunState.CREATED and found.state is not base.RunState.CREATED:
-            events.append(base.Event(records.NODE, base.EventKind.STARTED, handle, at=found.record.started_at))
-        if found.state is base.RunState.EXITED:
+        if before is types.RunState.CREATED and found.state is not types.RunState.CREATED:
+            events.append(types.Event(NODE, types.EventKind.STARTED, handle, at=found.record.started_at))
+        if found.state is types.RunState.EXITED:
             at = found.ended_at or clock.now()
             events.append(
-                base.Event(
-                    records.NODE,
-                    base.EventKind.EXITED,
+                types.Event(
+                    NODE,
+                    types.EventKind.EXITED,
                     handle,
                     found.code,
                     at,
@@ -136,8 +137,8 @@ class _Following:
         self._loop.remove_reader(descriptor)
         os.close(descriptor)
 
-    def _removed(self, name: str) -> list[base.Event]:
+    def _removed(self, name: str) -> list[types.Event]:
         handle = self._handles.pop(name, None)
         if self._states.pop(name, None) is None or handle is None:
             return []
-        return [base.Event(records.NODE, base.EventKind.REMOVED, handle, at=clock.now())]
+        return [types.Event(NODE, types.EventKind.REMOVED, handle, at=clock.now())]

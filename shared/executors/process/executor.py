@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 from shared import clock, errors, settings
-from shared.executors import base, watching
+from shared.executors import types, watching
 from shared.executors.process import earlier, events, proc, records, runs, spawn, strays, tree
-from shared.executors.process.found import Found
+from shared.executors.process.record import NODE, WRAPPER, Found, Record
 from shared.units.sizes import GB
 
 AUDIT = 60.0  #: seconds between two looks for processes that belong to no run
@@ -29,12 +29,12 @@ class ProcessExecutor:
 
     name = "process"
 
-    def __init__(self, config: settings.Settings, owner: base.Owner | None = None) -> None:
+    def __init__(self, config: settings.Settings, owner: types.Owner | None = None) -> None:
         """`owner`: None for what the settings name, as versions without marks had it."""
         self._config = config
-        self._owner = owner or base.Owner(config.instance)
+        self._owner = owner or types.Owner(config.instance)
         root = str(config.shared_dir.absolute())
-        self._records = records.Records(config.data_dir / "runs" / records.NODE, owner=self._owner, root=root)
+        self._records = records.Records(config.data_dir / "runs" / NODE, owner=self._owner, root=root)
         self._spawner = spawn.Spawner(self._records, spawn.Terms.of(config))
         self._scans = tree.Scans()
         self._watcher = watching.DirectoryWatcher()
@@ -44,46 +44,46 @@ class ProcessExecutor:
         self._next_audit = clock.monotonic() + AUDIT
 
     @property
-    def owner(self) -> base.Owner:
+    def owner(self) -> types.Owner:
         return self._owner
 
-    def features(self) -> frozenset[base.Feature]:
+    def features(self) -> frozenset[types.Feature]:
         # Devices and ports are told and left alone by others; nothing keeps a process from those of another.
-        return frozenset({base.Feature.PAUSE, base.Feature.GPUS, base.Feature.PORTS})
+        return frozenset({types.Feature.PAUSE, types.Feature.GPUS, types.Feature.PORTS})
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
         """Its one node is this machine."""
 
     def node_names(self) -> Sequence[str]:
-        return [records.NODE]
+        return [NODE]
 
-    async def nodes(self) -> Sequence[base.NodeReport]:
+    async def nodes(self) -> Sequence[types.NodeReport]:
         return [await asyncio.to_thread(self._report)]
 
-    async def prepare(self, run: base.Run) -> None:
+    async def prepare(self, run: types.Run) -> None:
         self._check_node(run.handle.node)
 
-    async def start(self, run: base.Run) -> float:
+    async def start(self, run: types.Run) -> float:
         self._check_node(run.handle.node)
         self._owner.mark_of(run.handle)
         return await self._spawner.start(run)
 
-    async def booted(self, node: str) -> base.Boot | None:
+    async def booted(self, node: str) -> types.Boot | None:
         return None  # after a reboot there is nobody left to ask
 
-    async def list(self, node: str) -> Sequence[base.Observation]:
+    async def list(self, node: str) -> Sequence[types.Observation]:
         self._check_node(node)
         return await asyncio.to_thread(self._list)
 
-    async def inspect(self, handle: base.Handle) -> base.Observation | None:
+    async def inspect(self, handle: types.Handle) -> types.Observation | None:
         found = await self._look(handle)
         return found.observation() if found else None
 
-    def events(self, node: str) -> AsyncIterator[base.Event]:
+    def events(self, node: str) -> AsyncIterator[types.Event]:
         self._check_node(node)
         return events.watch(self._records, self._watcher)
 
-    async def stop(self, handle: base.Handle, *, grace: float) -> None:
+    async def stop(self, handle: types.Handle, *, grace: float) -> None:
         found = await self._look(handle)
         if found is None:
             return
@@ -91,27 +91,27 @@ class ProcessExecutor:
             await self._terminate(found, found.process, grace)
         await tree.kill(found, self._scans)
 
-    async def pause(self, handle: base.Handle) -> None:
+    async def pause(self, handle: types.Handle) -> None:
         found = await self._look(handle)
         if found is not None and found.process is not None:
             await tree.freeze(found, self._scans)
 
-    async def resume(self, handle: base.Handle) -> None:
+    async def resume(self, handle: types.Handle) -> None:
         found = await self._look(handle)
         if found is not None and found.process is not None:
             tree.send(await tree.of(found, self._scans), signal.SIGCONT)
 
-    async def remove(self, handle: base.Handle) -> None:
+    async def remove(self, handle: types.Handle) -> None:
         found = await self._look(handle)
         if found is None:
             return
         await tree.kill(found, self._scans)
         await asyncio.to_thread(self._records.delete, handle.name)
 
-    async def circumstances(self, handle: base.Handle, *, image: bool) -> base.Circumstances:
-        return base.Circumstances()
+    async def circumstances(self, handle: types.Handle, *, image: bool) -> types.Circumstances:
+        return types.Circumstances()
 
-    async def stats(self, handle: base.Handle) -> base.Stats | None:
+    async def stats(self, handle: types.Handle) -> types.Stats | None:
         found = await self._look(handle)
         if found is None or found.process is None:
             return None
@@ -120,7 +120,7 @@ class ProcessExecutor:
         # One look has no rate: it is that since the last one, and at first that since the start.
         since, before = self._samples.get(handle.name, (found.record.started_at, 0.0))
         self._samples[handle.name] = (now, used)
-        return base.Stats(
+        return types.Stats(
             at=now,
             cpu_percent=max(0.0, 100.0 * (used - before) / (now - since)) if now > since else 0.0,
             memory=sum(process.memory for process in processes),
@@ -136,14 +136,14 @@ class ProcessExecutor:
 
     async def _terminate(self, found: Found, process: proc.Process, grace: float) -> None:
         """SIGTERM to all of the run, by who stands beside it, and `grace` seconds for all of it to come to its end."""
-        if found.record.form == records.WRAPPER:
+        if found.record.form == WRAPPER:
             await self._begun(found.record)
         tree.send([process], signal.SIGTERM)
-        if found.record.form == records.WRAPPER and found.state is base.RunState.PAUSED:
+        if found.record.form == WRAPPER and found.state is types.RunState.PAUSED:
             tree.send(await tree.of(found, self._scans), signal.SIGCONT)
         await tree.wait(process, timeout=grace)
 
-    async def _begun(self, record: records.Record) -> None:
+    async def _begun(self, record: Record) -> None:
         # A shell that has not come to its trap yet would die of the signal, and leave nothing that says how it ended.
         deadline = clock.monotonic() + BEGIN_TIMEOUT
         while not await asyncio.to_thread(earlier.has_begun, record):
@@ -151,11 +151,11 @@ class ProcessExecutor:
                 return
             await asyncio.sleep(0.01)
 
-    async def _look(self, handle: base.Handle) -> Found | None:
+    async def _look(self, handle: types.Handle) -> Found | None:
         self._check_node(handle.node)
         return await asyncio.to_thread(runs.find, self._records, handle.name)
 
-    def _list(self) -> Sequence[base.Observation]:
+    def _list(self) -> Sequence[types.Observation]:
         self._records.sweep()
         processes = self._all_processes()
         names = set(self._records.names())
@@ -173,12 +173,12 @@ class ProcessExecutor:
         self._next_audit = clock.monotonic() + AUDIT
         return proc.snapshot()
 
-    def _report(self) -> base.NodeReport:
+    def _report(self) -> types.NodeReport:
         shared = self._config.shared_dir
         disk = shutil.disk_usage(shared if shared.is_dir() else Path("/"))
         memory = self._config.process_memory
-        return base.NodeReport(
-            name=records.NODE,
+        return types.NodeReport(
+            name=NODE,
             executor=self.name,
             ready=True,
             reason=None,
@@ -191,5 +191,5 @@ class ProcessExecutor:
         )
 
     def _check_node(self, node: str) -> None:
-        if node != records.NODE:
+        if node != NODE:
             raise errors.NodeUnavailable(node, "it is not configured")

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
@@ -15,61 +15,14 @@ import pydantic
 import structlog
 
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.process.ending import NEW, SUFFIX
+from shared.executors.process.record import NODE, Record
 from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 
-NODE = "localhost"  #: the only node of this executor
-
 _WRITE_TIME, _LOOKS = 2.0, 40  #: seconds, in so many looks, until what was made is surely written
-
-#: Of `Record.form`: a wrapper in a shell, which starters of earlier versions recorded; a shim, which records itself.
-WRAPPER, SHIM = 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """
-    One run. One of an earlier version without a `pid` is an intent: its process may have been made or not, and the starter
-    died before it could say which.
-    """
-
-    task_id: int
-    attempt: int
-    uid: int
-    directory: str
-    boot: str  #: `proc.boot_id` at the start
-    started_at: float  #: seconds since the epoch
-    pid: int | None = None  #: of the shim, or of an earlier version's wrapper
-    start: int | None = None  #: ticks after the boot
-    gpus: Sequence[str] = ()
-    ports: Sequence[Sequence[int]] = ()  #: of the run, and that of the node which is meant by it
-    system: str | None = None  #: see `base.Handle`
-    form: int = WRAPPER
-    # What the shim adds.
-    command: int | None = None  #: pid of the command, which leads a session
-    command_start: int | None = None  #: ticks after the boot
-    # And what it adds at the end: see `ending.Ending`.
-    ended_at: float | None = None  #: seconds since the epoch
-    code: int | None = None
-    by_signal: bool = False
-    told: bool = False
-    killed: bool = False
-    step: str = ""
-    error: int = 0
-    full: bool = False  #: the disk of the task's directory had no room left
-    cpu: float = 0.0
-    readable: bool = True  #: false: there is a record, and nothing more can be said
-
-    @property
-    def handle(self) -> base.Handle:
-        return base.Handle(NODE, self.task_id, self.attempt, self.system)
-
-    @property
-    def name(self) -> str:
-        return base.run_name(self.task_id, self.attempt, self.system)
 
 
 class Records:
@@ -78,7 +31,7 @@ class Records:
     and watcher share it. Records of another system that was given the same directory are as good as not there.
     """
 
-    def __init__(self, directory: Path, *, owner: base.Owner | None = None, root: str = "/") -> None:
+    def __init__(self, directory: Path, *, owner: types.Owner | None = None, root: str = "/") -> None:
         """`owner`: whose records are read, None for anybody's; `root`: the tasks' directories of its runs lie in it."""
         self.directory = directory.absolute()
         self._owner = owner
@@ -130,7 +83,7 @@ class Records:
             return True
         # Made by a version without marks: a copy of the records has another system's directories in them.
         is_early = record.system is None and self._owner.earlier is not None
-        return is_early and (not record.readable or base.is_beneath(record.directory, self._root))
+        return is_early and (not record.readable or types.is_beneath(record.directory, self._root))
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -166,7 +119,7 @@ class Records:
             if record := _parsed(self._bytes(name)):
                 return record
         self._tell(name)
-        parsed = base.parse_name(name)
+        parsed = types.parse_name(name)
         assert parsed is not None
         return Record(parsed[0], parsed[1], -1, "", "", 0.0, system=parsed[2], readable=False)
 
@@ -214,4 +167,4 @@ def _parsed(content: bytes) -> Record | None:
 def run_name(file_name: str) -> str | None:
     """The run that a file is the record of; None for other files."""
     name = file_name.removesuffix(SUFFIX)
-    return name if name != file_name and base.parse_name(name) else None
+    return name if name != file_name and types.parse_name(name) else None

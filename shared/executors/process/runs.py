@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared import clock
-from shared.executors import base
+from shared.executors import types
 from shared.executors.process import earlier, ends, proc, records
-from shared.executors.process.found import Found
+from shared.executors.process.record import WRAPPER, Found, Record
 from shared.rules.exit_codes import EXIT_KILLED
 
 
@@ -15,8 +15,8 @@ def find(kept: records.Records, name: str) -> Found | None:
     if record is None:
         return None
     if not record.readable:
-        return Found(record, base.RunState.EXITED, None, code=EXIT_KILLED, reason=ends.UNREADABLE, lost=True)
-    if record.form == records.WRAPPER:
+        return Found(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=ends.UNREADABLE, lost=True)
+    if record.form == WRAPPER:
         return earlier.look(record)
     if record.ended_at is not None:
         return _ended(record)
@@ -29,17 +29,17 @@ def find(kept: records.Records, name: str) -> Found | None:
     return _ended(record) if record.ended_at is not None else _lost(record)
 
 
-def _state(record: records.Record) -> base.RunState:
+def _state(record: Record) -> types.RunState:
     command = proc.read(record.command) if record.command is not None else None
     stopped = command is not None and command.is_stopped and command.ppid == record.pid
-    return base.RunState.PAUSED if stopped else base.RunState.RUNNING
+    return types.RunState.PAUSED if stopped else types.RunState.RUNNING
 
 
-def _ended(record: records.Record) -> Found:
+def _ended(record: Record) -> Found:
     assert record.ended_at is not None
     return Found(
         record,
-        base.RunState.EXITED,
+        types.RunState.EXITED,
         None,
         code=ends.code(record),
         ended_at=min(max(record.ended_at, record.started_at), max(record.started_at, clock.now())),
@@ -49,7 +49,7 @@ def _ended(record: records.Record) -> Found:
     )
 
 
-def _lost(record: records.Record) -> Found:
+def _lost(record: Record) -> Found:
     restarted = record.boot != proc.boot_id()
     reason = ends.RESTARTED if restarted else ends.SHIM_GONE
-    return Found(record, base.RunState.EXITED, None, code=EXIT_KILLED, reason=reason, lost=True)
+    return Found(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=reason, lost=True)

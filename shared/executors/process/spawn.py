@@ -15,8 +15,9 @@ import orjson
 import structlog
 
 from shared import clock, errors, settings
-from shared.executors import base, devices, wrapper
+from shared.executors import devices, types, wrapper
 from shared.executors.process import proc, records, request, runs, server
+from shared.executors.process.record import NODE, SHIM
 from shared.rules import installation_errors
 
 log = structlog.get_logger(__name__)
@@ -67,7 +68,7 @@ class Spawner:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="spawn")
         self._prepared = False
 
-    async def start(self, run: base.Run) -> float:
+    async def start(self, run: types.Run) -> float:
         """See `base.Executor.start`."""
         check(run)
         loop = asyncio.get_running_loop()
@@ -93,7 +94,7 @@ class Spawner:
                 case request.DIED if await asyncio.to_thread(self._records.exists, run.handle.name):
                     return await self._adopted(run.handle.name)
         # It was not begun, or is recorded: nothing begins later that nobody knows of.
-        raise errors.NodeUnavailable(records.NODE, f"{run.handle.name} was not begun within {_BEGIN:g} seconds")
+        raise errors.NodeUnavailable(NODE, f"{run.handle.name} was not begun within {_BEGIN:g} seconds")
 
     def close(self) -> None:
         self._thread.shutdown(wait=True)
@@ -102,24 +103,24 @@ class Spawner:
     async def _adopted(self, name: str) -> float:
         record = await asyncio.to_thread(self._records.read, name)
         if record is None:
-            raise errors.NodeUnavailable(records.NODE, f"{name} is being removed")
+            raise errors.NodeUnavailable(NODE, f"{name} is being removed")
         log.info("process.adopted", run=name)
         return record.started_at
 
-    def _ask(self, run: base.Run, number: int, loop: asyncio.AbstractEventLoop) -> float | None:
+    def _ask(self, run: types.Run, number: int, loop: asyncio.AbstractEventLoop) -> float | None:
         """Send the request for a run, unless there is one: then return when that was started."""
         if not self._prepared:
             self._records.prepare()
             self._prepared = True
         name = run.handle.name
         if self._records.exists(name) and (found := runs.find(self._records, name)) is not None:
-            if found.state is not base.RunState.CREATED:
+            if found.state is not types.RunState.CREATED:
                 log.info("process.adopted", run=name)
                 return found.record.started_at
             self._records.delete(name)  # an earlier version's intent, and nothing more: its starter died
         port = taken_port(run)
         if port is not None:
-            raise errors.PortTaken(f"port {port} of {records.NODE} is in use there", port=port)
+            raise errors.PortTaken(f"port {port} of {NODE} is in use there", port=port)
         try:
             self._server.send(self._request(run, number), loop)
         except OSError as error:
@@ -128,7 +129,7 @@ class Spawner:
             raise installation_errors.of_node(error) from error
         return None
 
-    def _request(self, run: base.Run, number: int) -> request.Request:
+    def _request(self, run: types.Run, number: int) -> request.Request:
         known = {
             "task_id": run.handle.task_id,
             "attempt": run.handle.attempt,
@@ -137,7 +138,7 @@ class Spawner:
             "boot": proc.boot_id(),
             "gpus": list(run.gpus),
             "ports": [(mapping.container, mapping.host) for mapping in run.ports],
-            "form": records.SHIM,
+            "form": SHIM,
             "system": run.handle.system,
         }
         return request.Request(
@@ -164,9 +165,9 @@ def _refusal(step: str, number: str) -> errors.StartFailed:
     return installation_errors.of_node(error)
 
 
-def check(run: base.Run) -> None:
+def check(run: types.Run) -> None:
     """Raise `errors.StartRefused` for what a process of this machine cannot be given."""
-    foreign = [mount.name for mount in run.mounts if mount.name != "home" and mount.target != base.DATA]
+    foreign = [mount.name for mount in run.mounts if mount.name != "home" and mount.target != types.DATA]
     if foreign:
         raise errors.StartRefused(f"processes have no volumes: {', '.join(foreign)}")
     if run.root or (os.geteuid() == 0 and run.uid == 0):
@@ -180,13 +181,13 @@ def check(run: base.Run) -> None:
             )
 
 
-def environment(run: base.Run) -> dict[str, str]:
+def environment(run: types.Run) -> dict[str, str]:
     """
     Everything the process has in its environment: nothing is inherited from ours.
     """
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
     # A process that is the user's may write there, too: only a mount can be read only.
-    data = next((mount.source for mount in run.mounts if mount.target == base.DATA), None)
+    data = next((mount.source for mount in run.mounts if mount.target == types.DATA), None)
     return {
         "PATH": _PATH,
         "LANG": "C.UTF-8",
@@ -199,7 +200,7 @@ def environment(run: base.Run) -> dict[str, str]:
     }
 
 
-def taken_port(run: base.Run) -> int | None:
+def taken_port(run: types.Run) -> int | None:
     """The first of the run's ports that somebody listens at. Between this look and the run's own, anybody may begin to."""
     for mapping in run.ports:
         with socket.socket() as probe:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import structlog
 
-from shared.executors.process import earlier, proc, records, tree
-from shared.executors.process.found import Found
+from shared.executors.process import earlier, proc, tree
+from shared.executors.process.record import SHIM, WRAPPER, Found
 from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
@@ -41,9 +41,9 @@ def of_no_run(processes: Sequence[proc.Process], runs: Collection[Found], *, fir
     ours: set[int] = set()
     for run in runs:
         record = run.record
-        if record.form == records.SHIM and run.process is not None:
+        if record.form == SHIM and run.process is not None:
             ours |= {process.pid for process in tree.below(processes, run.process.pid)}
-        elif record.form == records.WRAPPER and record.readable:
+        elif record.form == WRAPPER and record.readable:
             found = earlier.members(
                 processes,
                 name=record.name,

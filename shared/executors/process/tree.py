@@ -9,8 +9,8 @@ import signal
 from collections.abc import Sequence
 
 from shared import clock, errors
-from shared.executors.process import earlier, proc, records
-from shared.executors.process.found import Found
+from shared.executors.process import earlier, proc
+from shared.executors.process.record import NODE, SHIM, Found
 
 KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
 FREEZE_TIMEOUT = 5.0  #: seconds until a run counts as one that cannot be paused
@@ -52,10 +52,10 @@ def below(processes: Sequence[proc.Process], root: int) -> list[proc.Process]:
 async def of(found: Found, scans: Scans) -> list[proc.Process]:
     """The living processes of a run, as of now; a wrapper is one of them, a shim is not."""
     record = found.record
-    if record.form == records.SHIM and found.process is not None:
+    if record.form == SHIM and found.process is not None:
         return below(await scans.take(), found.process.pid)
     # Without a shim, that of an earlier version or one that was killed, all that is left to go by is what a task can change.
-    wrapper = (record.command, record.command_start) if record.form == records.SHIM else (record.pid, record.start)
+    wrapper = (record.command, record.command_start) if record.form == SHIM else (record.pid, record.start)
     if found.process is not None:
         wrapper = (found.process.pid, found.process.start)
     if record.boot != proc.boot_id():
@@ -72,12 +72,12 @@ async def of(found: Found, scans: Scans) -> list[proc.Process]:
 
 async def kill(found: Found, scans: Scans) -> None:
     """SIGKILL to all of a run, until none is left. Raises `errors.NodeUnavailable` where one does not die."""
-    if found.record.form == records.SHIM and found.process is not None:
+    if found.record.form == SHIM and found.process is not None:
         # It is the only one who knows for sure that nothing is left: then it ends itself.
         send([found.process], signal.SIGUSR1)
         send([found.process], signal.SIGCONT)
         if not await wait(found.process, timeout=KILL_TIMEOUT):
-            raise errors.NodeUnavailable(records.NODE, f"processes of {found.record.name} do not die")
+            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not die")
         return
     deadline = clock.monotonic() + KILL_TIMEOUT
     rounds = empty = 0
@@ -89,7 +89,7 @@ async def kill(found: Found, scans: Scans) -> None:
             empty += 1
             continue
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(records.NODE, f"processes of {found.record.name} do not die: {_first(left)}")
+            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not die: {_first(left)}")
         # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
         number = signal.SIGSTOP if freeze else signal.SIGKILL
@@ -123,9 +123,7 @@ async def freeze(found: Found, scans: Scans) -> None:
         if not running:
             return
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(
-                records.NODE, f"processes of {found.record.name} do not stop: {_first(running)}"
-            )
+            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not stop: {_first(running)}")
         # Who waits in vfork(2), as most shells do for a command they start, stops only once its child has executed something: a
         # child that is stopped before would hold it for ever. It is let go on, and stopped after its parent.
         waiting = {process.pid for process in running if process.is_uninterruptible}

@@ -16,7 +16,7 @@ import pytest
 
 from services.api.admission import submission
 from services.api.wire.submission import TaskIn
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.models.project import Project
 from shared.settings import Settings
 from tests.support import samples

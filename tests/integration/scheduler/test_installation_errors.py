@@ -12,7 +12,7 @@ import pytest
 
 from services.scheduler.start.task_directories import Prepared, Preparer
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import TaskStatus
 from shared.models.task import Task
 from shared.observe import metrics
@@ -158,7 +158,7 @@ async def test_a_node_that_can_start_nothing_is_not_ready_and_its_tasks_go_elsew
     scene: Scene, error: errors.StartFailed
 ) -> None:
     scene.executor.reports["node2"] = samples.report("node2")
-    scene.executor.faults.refuse_start = {base.run_name(task_id, 1): error for task_id in TASKS}  # the first tries
+    scene.executor.faults.refuse_start = {types.run_name(task_id, 1): error for task_id in TASKS}  # the first tries
     for task_id in TASKS:
         await scene.add(task_id, cmd="sleep 600", cpu=1.0)
     async with scene.running():

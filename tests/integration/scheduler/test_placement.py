@@ -11,7 +11,7 @@ import pytest
 from services.scheduler import service
 from services.scheduler.start import retries
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.lease import Lease
 from shared.models.task import shape_of
@@ -30,7 +30,7 @@ def _short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "DRAIN", 0.2)
 
 
-def configure(scene: Scene, *reports: base.NodeReport, **changes: Any) -> None:
+def configure(scene: Scene, *reports: types.NodeReport, **changes: Any) -> None:
     """The nodes there are, and settings."""
     scene.executor.reports = {report.name: report for report in reports}
     scene.settings = scene.settings.model_copy(update={"port_start": FIRST_PORT, **changes})
@@ -159,7 +159,7 @@ async def test_who_finds_no_free_port_however_often_ends_with_the_reason(
     configure(scene, samples.report(), port_range=10)
     await scene.add(1, cpu=8, ports=[80], network="public")
     for attempt in range(1, 4):
-        name = base.run_name(1, attempt)
+        name = types.run_name(1, attempt)
         scene.executor.faults.refuse_start[name] = errors.PortTaken("a port is in use", port=None)
     async with scene.running():
         task = await scene.until(OVER, 1)
@@ -200,7 +200,7 @@ async def test_two_that_both_believe_to_lead_give_no_device_and_no_port_twice(
     twice: list[str] = []
     begin = scene.executor.start
 
-    async def start(run: base.Run) -> float:
+    async def start(run: types.Run) -> float:
         node = run.handle.node
         mine = {*run.gpus, *(port.host for port in run.ports)}
         for other in scene.executor.alive:

@@ -12,7 +12,7 @@ import pytest
 from services.scheduler import cycle, service
 from services.scheduler.why_pending import refresh
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.lease import Lease
 from shared.models.node import Verdict
@@ -229,7 +229,7 @@ async def test_a_run_that_a_leader_started_and_did_not_record_is_adopted(scene: 
     """It was killed between the start and the record: the run is there, the record says starting."""
     handle = await scene.add(1, STARTING, cmd="sleep 60", attempt=1, placement=samples.placement())
     await scene.executor.start(
-        base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, str(scene.settings.shared_dir), False)
+        types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, str(scene.settings.shared_dir), False)
     )
     async with scene.running():
         task = await scene.until(RUNNING)
@@ -305,7 +305,7 @@ async def test_a_plan_whose_write_got_no_answer_is_made_again_at_once(
 async def test_no_node_is_ever_given_more_than_it_has(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     most, begin = 0, scene.executor.start
 
-    async def start(run: base.Run) -> float:
+    async def start(run: types.Run) -> float:
         nonlocal most
         at = await begin(run)
         most = max(most, len(scene.executor.alive))

@@ -10,7 +10,7 @@ import pytest
 from services.scheduler import unplaceable
 from services.scheduler.unplaceable import GAP
 from shared.broker.broker import Broker
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User

@@ -10,7 +10,7 @@ import pytest
 
 from godocker.docker.local_engine import LocalEngine
 from shared import clock
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import Ending, TaskStatus
 from shared.storage.directories import TaskDirectories
 from tests.integration.conftest import Scene, on_docker
@@ -68,7 +68,7 @@ async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scen
     await docker.until(RUNNING, 1, 2, timeout=TIMEOUT)
     placement = (await docker.task(1)).placement
     assert placement is not None
-    with freezer.frozen(processes_of(docker_engine, base.run_name(1, 1, placement.system))):
+    with freezer.frozen(processes_of(docker_engine, types.run_name(1, 1, placement.system))):
         await docker.kill(1)
 
         async def told() -> bool:

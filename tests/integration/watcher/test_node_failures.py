@@ -10,7 +10,7 @@ import pytest
 from services.scheduler.service import SchedulerService
 from services.watcher.limits import disk_usage
 from shared import clock
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Cause, Task
 from shared.settings import FailurePolicy
@@ -37,12 +37,12 @@ def configure(scene: Scene, **changes: Any) -> None:
     scene.settings = scene.settings.model_copy(update=values)
 
 
-async def running(scene: Scene, task_id: int = 1, *, node: str = N1, **fields: Any) -> base.Handle:
+async def running(scene: Scene, task_id: int = 1, *, node: str = N1, **fields: Any) -> types.Handle:
     """A task that is recorded as running, and its run."""
     values = {"attempt": 1, "placement": samples.placement(node), "started_at": clock.now(), **fields}
     await scene.add(task_id, RUNNING, **values)
-    handle = base.Handle(node, task_id, 1)
-    await scene.executor.start(base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
+    handle = types.Handle(node, task_id, 1)
+    await scene.executor.start(types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
     return handle
 
 
@@ -96,7 +96,7 @@ async def test_a_task_of_a_lost_node_is_restarted_elsewhere_and_the_old_run_remo
     async with scene.running():
         first = await scene.until(RUNNING)
         scene.executor.faults.down = {N1: "gone"}
-        old, new = base.Handle(N1, 1, 1), base.Handle(N2, 1, 2)
+        old, new = types.Handle(N1, 1, 1), types.Handle(N2, 1, 2)
         await waiting.until(lambda: new in scene.executor.alive, "it runs elsewhere")
         task = await scene.until(RUNNING)
         scene.executor.exit(old, 0)
@@ -119,7 +119,7 @@ async def test_a_task_of_a_lost_node_is_restarted_elsewhere_and_the_old_run_remo
 async def test_nothing_is_placed_on_a_node_that_comes_back_before_the_old_run_is_removed(scene: Scene) -> None:
     configure(scene, failure_policy=FailurePolicy(strategy=3, delay=0.1))
     await scene.add(1, cmd=FOREVER, restarts=1)
-    old, new = base.Handle(N1, 1, 1), base.Handle(N1, 1, 2)
+    old, new = types.Handle(N1, 1, 1), types.Handle(N1, 1, 2)
     async with scene.running():
         await scene.until(RUNNING)
         scene.executor.faults.down[N1] = "gone"
@@ -170,13 +170,13 @@ async def test_a_start_on_a_node_that_never_answers_is_given_up_and_made_elsewhe
     scene.executor.faults.hang["start"] = gate = asyncio.Event()
     scheduler = scene.scheduler()
     async with scene.running(scheduler, scene.watcher()):
-        await waiting.until(lambda: ("start", base.Handle(N1, 1, 1)) in scene.executor.calls, "the start was tried")
+        await waiting.until(lambda: ("start", types.Handle(N1, 1, 1)) in scene.executor.calls, "the start was tried")
         scene.executor.faults.down = {N1: "gone"}
         gate.set()
         over = await scene.until(OVER)
         assert (over.exit_code, over.attempt, over.failure.nodes) == (0, 2, [N1])
         await waiting.until(lambda: not under_way(scheduler), "the scheduler has given up the first attempt")
-    assert scene.executor.starts == [base.Handle(N2, 1, 2)]
+    assert scene.executor.starts == [types.Handle(N2, 1, 2)]
     assert [row.id for row in await scene.stores.usage.of_task(1)] == ["1-2"]
 
 
@@ -247,7 +247,7 @@ async def test_tasks_of_a_node_that_is_no_longer_configured_are_ended(scene: Sce
         2, OVER, attempt=1, placement=samples.placement("removed"), ended_at=1.0, exit_code=0, settled=False
     )
     async with scene.running():
-        await waiting.until(lambda: base.Handle(N1, 1, 2) in scene.executor.starts, "it was started elsewhere")
+        await waiting.until(lambda: types.Handle(N1, 1, 2) in scene.executor.starts, "it was started elsewhere")
         await scene.settled(2)
         await answers(scene, "removed")
     assert (await scene.task()).failure.nodes == ["removed"]
@@ -255,8 +255,8 @@ async def test_tasks_of_a_node_that_is_no_longer_configured_are_ended(scene: Sce
 
 async def test_a_run_that_cannot_be_removed_is_no_silence(scene: Scene) -> None:
     configure(scene)
-    stray = base.Handle(N1, 99, 1)
-    await scene.executor.start(base.Run(stray, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
+    stray = types.Handle(N1, 99, 1)
+    await scene.executor.start(types.Run(stray, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
     scene.executor.faults.unkillable.add(stray.name)
     handle = await running(scene)
     async with scene.running(scene.watcher()):
@@ -278,7 +278,7 @@ async def test_a_run_that_its_node_ended_is_made_again(scene: Scene, wiped: bool
     scene.executor.faults.drop_events = silent
     async with scene.running():
         scene.executor.reboot(N1, wiped=wiped)
-        await waiting.until(lambda: base.Handle(N2, 1, 2) in scene.executor.starts, "it was made again")
+        await waiting.until(lambda: types.Handle(N2, 1, 2) in scene.executor.starts, "it was made again")
         task = await scene.task()
     assert task.failure.nodes == [N1]
     assert task.failure.reason[0].startswith(f"the Docker Engine of {N1} was restarted while it ran")
@@ -291,7 +291,7 @@ async def test_a_node_that_fails_again_and_again_ends_a_task_in_the_end(scene: S
     await scene.add(1, cmd=FOREVER, restarts=restarts)
     async with scene.running():
         for attempt in range(1, restarts + 2):
-            handle = base.Handle(N1, 1, attempt)
+            handle = types.Handle(N1, 1, attempt)
             await waiting.until(lambda handle=handle: handle in scene.executor.alive, f"attempt {attempt} runs")
             await scene.until(RUNNING)
             scene.executor.reboot(N1)

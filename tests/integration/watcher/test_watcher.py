@@ -9,7 +9,7 @@ import pytest
 
 from services.watcher.reconcile import accounting
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.task import Array, Dependencies
 from shared.models.usage import UsageRow
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.stores
 STARTING, RUNNING, OVER = TaskStatus.STARTING, TaskStatus.RUNNING, TaskStatus.OVER
 
 
-async def running(scene: Scene, task_id: int = 1, *, attempt: int = 1, status: TaskStatus = RUNNING) -> base.Handle:
+async def running(scene: Scene, task_id: int = 1, *, attempt: int = 1, status: TaskStatus = RUNNING) -> types.Handle:
     """A task that is recorded as placed, and its run, which goes on until the test says otherwise."""
     started = samples.NOW if status is RUNNING else None
     await scene.add(task_id, status, attempt=attempt, placement=samples.placement(), started_at=started)
     return await start(scene, task_id, attempt)
 
 
-async def start(scene: Scene, task_id: int, attempt: int = 1) -> base.Handle:
-    handle = base.Handle(samples.NODE, task_id, attempt)
-    await scene.executor.start(base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
+async def start(scene: Scene, task_id: int, attempt: int = 1) -> types.Handle:
+    handle = types.Handle(samples.NODE, task_id, attempt)
+    await scene.executor.start(types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
     return handle
 
 
@@ -66,14 +66,14 @@ async def test_documents_that_are_no_tasks_stop_nobody_and_nothing_is_done_to_th
         await scene.settled(4)
     assert [task.id async for task in scene.stores.lists.over(Filter("alice"), limit=9)] == [4]
     assert await tasks.find({"_id": {"$ne": 4}}).sort("_id", 1).to_list(None) == before
-    assert scene.executor.state(runs_on) is base.RunState.RUNNING
+    assert scene.executor.state(runs_on) is types.RunState.RUNNING
 
 
 async def test_an_end_that_no_event_told_is_found_by_the_list(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.drop_events = True
     async with scene.running(scene.watcher()):
-        await waiting.until(lambda: ("list", base.Handle(samples.NODE, 0, 0)) in scene.executor.calls, "it was listed")
+        await waiting.until(lambda: ("list", types.Handle(samples.NODE, 0, 0)) in scene.executor.calls, "it was listed")
         scene.executor.exit(handle, 4)
         assert (await scene.until(OVER)).exit_code == 4
         await scene.settled()
@@ -102,10 +102,10 @@ async def test_a_run_that_an_outsider_removed_ends_with_a_reason(scene: Scene, s
 async def test_a_start_that_failed_and_is_undone_is_no_end(scene: Scene) -> None:
     """The engine tells of a container that ended with 128 and is gone: whoever starts it makes it again."""
     await scene.add(1, STARTING, attempt=1, placement=samples.placement())
-    handle = base.Handle(samples.NODE, 1, 1)
+    handle = types.Handle(samples.NODE, 1, 1)
     async with scene.running(scene.watcher()):
         await waiting.until(lambda: scene.executor._listeners[samples.NODE], "it listens")
-        scene.executor._tell(base.Event(samples.NODE, base.EventKind.EXITED, handle, 128, clock.now()))
+        scene.executor._tell(types.Event(samples.NODE, types.EventKind.EXITED, handle, 128, clock.now()))
         await waiting.until(lambda: ("inspect", handle) in scene.executor.calls, "it looked what that is")
         await start(scene, 1)
         scene.executor.exit(handle, 3)
@@ -130,14 +130,14 @@ async def test_a_child_that_memory_ended_is_told_of_whenever_that_is_heard(
     listing, go_on = asyncio.Event(), asyncio.Event()
     executor, listed = scene.executor, scene.executor.list
 
-    async def slow(node: str) -> Sequence[base.Observation]:
+    async def slow(node: str) -> Sequence[types.Observation]:
         seen = await listed(node)
         listing.set()
         await go_on.wait()
         return seen
 
     monkeypatch.setattr(executor, "list", slow)
-    memory = base.Event(samples.NODE, base.EventKind.OUT_OF_MEMORY, base.Handle(samples.NODE, 1, 1), at=samples.NOW)
+    memory = types.Event(samples.NODE, types.EventKind.OUT_OF_MEMORY, types.Handle(samples.NODE, 1, 1), at=samples.NOW)
     async with scene.running(scene.watcher()):
         await listing.wait()
         handle = await running(scene)  # of which the list that is being made knows nothing
@@ -258,7 +258,7 @@ async def test_an_end_that_a_watcher_recorded_and_did_not_count_is_counted_by_th
         scene.executor.exit(handle, 0)
         await scene.until(OVER)
     assert not (await scene.task()).settled
-    assert scene.executor.state(handle) is base.RunState.EXITED  # what is not counted is not removed
+    assert scene.executor.state(handle) is types.RunState.EXITED  # what is not counted is not removed
     monkeypatch.setattr(scene.stores.usage, "add_many", add)
     async with scene.running(scene.watcher(), scene.watcher()):
         await scene.settled()

@@ -24,7 +24,7 @@ from pymongo import monitoring
 from services.api import app, context
 from shared.broker import broker
 from shared.config import loading
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.settings import Settings
 from shared.store import stores
 from tests.support.harness import gateway

@@ -15,7 +15,7 @@ from services.api import app, context
 from shared import clock
 from shared.auth import apikeys, tokens
 from shared.broker import broker
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.http import serving
 from shared.models.project import Project
 from shared.models.task import Task

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import settings
-from shared.executors import base, factory, fake
+from shared.executors import base, factory, fake, types
 from shared.models.task import Place
 from shared.storage import directories
 from tests.support import waiting
@@ -33,10 +33,10 @@ class Rig:
         self.kind = kind
         self.node = {"process": "localhost", "fake": fake.NODE.name}.get(kind, "n1")
         self.config = self._settings(kind, root, url)
-        self.owner = base.Owner(self.config.instance)
+        self.owner = types.Owner(self.config.instance)
         self.tasks = directories.TaskDirectories(self.config.shared_dir)
         self.executor = self.build()
-        self.started: list[base.Handle] = []
+        self.started: list[types.Handle] = []
         self._others: list[base.Executor] = []
 
     def build(self) -> base.Executor:
@@ -47,16 +47,16 @@ class Rig:
         if self.kind == "fake":
             return self.executor
         config = self.config.model_copy(update=update)
-        self._others.append(factory.build(config, base.Owner(config.instance)))
+        self._others.append(factory.build(config, types.Owner(config.instance)))
         return self._others[-1]
 
-    async def run(self, script: str, *, attempt: int = 1, task_id: int | None = None, **fields: Any) -> base.Run:
+    async def run(self, script: str, *, attempt: int = 1, task_id: int | None = None, **fields: Any) -> types.Run:
         """A run that could be started, with its directory made."""
         task_id = next(_ids) if task_id is None else task_id
         uid, gid = fields.pop("uid", UID), fields.pop("gid", GID)
         path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script, attempt=attempt)
         values: dict[str, Any] = {
-            "handle": base.Handle(self.node, task_id, attempt, None if self.kind == "fake" else self.config.instance),
+            "handle": types.Handle(self.node, task_id, attempt, None if self.kind == "fake" else self.config.instance),
             "image": IMAGE,
             "uid": uid,
             "gid": gid,
@@ -67,42 +67,42 @@ class Rig:
             "shebang": script.startswith("#!"),
             "state": str(self.tasks.state(Place(task_id))),
         }
-        run = base.Run(**{**values, **fields})
+        run = types.Run(**{**values, **fields})
         self.started.append(run.handle)
         return run
 
-    async def start(self, script: str, **fields: Any) -> base.Run:
+    async def start(self, script: str, **fields: Any) -> types.Run:
         run = await self.run(script, **fields)
         await self.executor.prepare(run)
         await self.executor.start(run)
         return run
 
-    async def ended(self, run: base.Run) -> base.Observation:
+    async def ended(self, run: types.Run) -> types.Observation:
         """Wait until the run has ended."""
 
-        async def look() -> base.Observation | None:
+        async def look() -> types.Observation | None:
             seen = await self.executor.inspect(run.handle)
-            return seen if seen and seen.state is base.RunState.EXITED else None
+            return seen if seen and seen.state is types.RunState.EXITED else None
 
         return await waiting.until(look, f"{run.handle.name} has ended")
 
-    async def state(self, run: base.Run) -> base.RunState | None:
+    async def state(self, run: types.Run) -> types.RunState | None:
         seen = await self.executor.inspect(run.handle)
         return seen.state if seen else None
 
-    def file(self, run: base.Run, name: str) -> Path:
+    def file(self, run: types.Run, name: str) -> Path:
         return Path(run.directory) / name
 
-    async def written(self, run: base.Run, name: str) -> str:
+    async def written(self, run: types.Run, name: str) -> str:
         """Wait until the run wrote a whole line into a file; what stands in it."""
         path = self.file(run, name)
         await waiting.until(lambda: path.exists() and path.read_text().endswith("\n"), f"{name} is written")
         return path.read_text()
 
     @contextlib.asynccontextmanager
-    async def watched(self, executor: base.Executor | None = None) -> AsyncIterator[list[base.Event]]:
+    async def watched(self, executor: base.Executor | None = None) -> AsyncIterator[list[types.Event]]:
         """The events of the node, as they come; the context begins once the first is there."""
-        seen: list[base.Event] = []
+        seen: list[types.Event] = []
 
         async def collect() -> None:
             async for event in (executor or self.executor).events(self.node):

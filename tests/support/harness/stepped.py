@@ -17,7 +17,7 @@ from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.reconcile import waiting_kills
 from shared import clock
 from shared.broker.broker import Broker
-from shared.executors import base, fake
+from shared.executors import fake, types
 from shared.models.lease import Lease
 from shared.models.task import Task
 from shared.settings import Settings
@@ -66,7 +66,7 @@ class Stepped:
 
     # --- to begin and to end
 
-    async def begin(self, nodes: Sequence[base.NodeReport], **settings: Any) -> None:
+    async def begin(self, nodes: Sequence[types.NodeReport], **settings: Any) -> None:
         """Nothing is stored, and these nodes are there."""
         for name in await self.stores.database.list_collection_names():
             await self.stores.database[name].delete_many({})

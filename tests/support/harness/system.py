@@ -20,7 +20,7 @@ import psutil
 import pymongo
 
 from godocker.local.data_directory import DataDirectory
-from shared.executors import base
+from shared.executors import types
 from shared.settings import Settings
 from tests.support import hanging, waiting
 
@@ -146,7 +146,7 @@ class System:
         return str(found["mark"])
 
     def run_name(self, task_id: int, attempt: int = 1) -> str:
-        return base.run_name(task_id, attempt, self.mark)
+        return types.run_name(task_id, attempt, self.mark)
 
     # --- its users ------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from services.scheduler.start import run_spec
 from shared import clock, errors
 from shared.auth import grants, tokens
 from shared.auth.grants import Grant, Mode
-from shared.executors import base
+from shared.executors import types
 from shared.settings import Settings
 from shared.storage import openat2, personal, resolve
 from shared.units import sizes
@@ -367,7 +367,7 @@ def test_the_storage_is_mounted_read_only_at_its_place() -> None:
     without = run_spec.run_of(task, node="n1", directory="/d", settings=Settings())
     given = run_spec.run_of(task, node="n1", directory="/d", settings=Settings(), data="/s/users/alice")
     assert without.mounts == ()
-    assert given.mounts == (base.Mount("god-data", "/s/users/alice", "/mnt/god-data", read_only=True),)
+    assert given.mounts == (types.Mount("god-data", "/s/users/alice", "/mnt/god-data", read_only=True),)
 
 
 def test_no_volume_of_the_configuration_takes_its_place() -> None:

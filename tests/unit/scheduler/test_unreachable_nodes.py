@@ -14,7 +14,7 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.why_pending import explanation, node_verdicts
 from services.scheduler.why_pending.explanation import Facts
 from services.scheduler.why_pending.node_verdicts import NodeReasons
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.node import Node
 from shared.models.pending_reason import PendingReason
 from shared.models.work import Pending

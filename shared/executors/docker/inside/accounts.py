@@ -21,7 +21,7 @@ import aiodocker
 import structlog
 
 from shared import clock, errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Accounts:
         self._files: dict[str, Files] = {}  # by id
         self._written: set[str] = set()
 
-    async def mounts(self, run: base.Run, *, home: str) -> Mapping[str, str] | None:
+    async def mounts(self, run: types.Run, *, home: str) -> Mapping[str, str] | None:
         """What to mount: host's paths by those of the container. None: the image is not known, `learn` it."""
         if run.root:
             return {}  # every image knows root, and a task that is root may make users of its own
@@ -67,7 +67,7 @@ class Accounts:
             log.warning("accounts.not_written", error=str(error))
             return {}
 
-    async def learn(self, run: base.Run, container: str) -> None:
+    async def learn(self, run: types.Run, container: str) -> None:
         """Read the image's files from a container of it that was created without any of ours."""
         try:
             passwd, group = [await self._engine.read_file(container, path, limit=MOST) for path in (PASSWD, GROUP)]
@@ -97,7 +97,7 @@ class Accounts:
         return str(path)
 
 
-def with_user(passwd: bytes, run: base.Run, *, home: str) -> bytes | None:
+def with_user(passwd: bytes, run: types.Run, *, home: str) -> bytes | None:
     """An image's passwd with an entry for the run's user; None where it has one."""
     if str(run.uid).encode() in _fields(passwd, 2):
         return None
@@ -105,7 +105,7 @@ def with_user(passwd: bytes, run: base.Run, *, home: str) -> bytes | None:
     return _lines(passwd) + f"{name}:x:{run.uid}:{run.gid}:{name}:{home}:/bin/sh\n".encode()
 
 
-def with_groups(group: bytes, run: base.Run) -> bytes | None:
+def with_groups(group: bytes, run: types.Run) -> bytes | None:
     """An image's group file with entries for the run's groups; None where it has all."""
     known, names = _fields(group, 2), _fields(group, 0)
     lacking = [gid for gid in dict.fromkeys((run.gid, *run.groups)) if str(gid).encode() not in known]

@@ -21,7 +21,7 @@ end is the code, then words about it (`attempt_files.Word`), written over room t
 
 from __future__ import annotations
 
-from shared.executors import base, wrapper
+from shared.executors import types, wrapper
 
 STOP_SIGNAL = "SIGURG"  #: of a container; the wrapper makes SIGTERM of it
 
@@ -91,7 +91,7 @@ exit "$code"
 """
 
 
-def argv(run: base.Run, *, state: str, output_grace: float, grace: float) -> list[str]:
+def argv(run: types.Run, *, state: str, output_grace: float, grace: float) -> list[str]:
     """
     The command line of a run. `state` is where its files stand, as the wrapper sees it; `output_grace` the seconds that
     what holds its output is waited for after its end, and `grace` those where it was told to end.

@@ -27,7 +27,7 @@ from services.scheduler.why_pending import counts
 from services.scheduler.why_pending.refresh import AGE
 from shared import errors
 from shared.broker.broker import Broker
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
 from shared.models import maintenance
 from shared.models.pending_reason import PendingReason
@@ -195,7 +195,7 @@ class Story:
         """The next start of one of those that wait comes to nothing."""
         if waiting := [task for task in await self.system.tasks() if task.status in WAITING]:
             task = waiting[number % len(waiting)]
-            self.system.executor.faults.refuse_start[base.run_name(task.id, task.attempt + 1)] = error
+            self.system.executor.faults.refuse_start[types.run_name(task.id, task.attempt + 1)] = error
 
     # --- what has to be true
 

@@ -9,7 +9,7 @@ import pytest
 
 from godocker.docker.local_engine import LocalEngine
 from shared import clock, lifecycle
-from shared.executors import base
+from shared.executors import types
 from shared.lifecycle import ACTIVE, Intent, Remark, TaskStatus
 from tests.integration.conftest import Scene, on_docker
 from tests.support import waiting
@@ -32,7 +32,7 @@ async def _started(docker: Scene, **fields: Any) -> str:
     await docker.broker.enqueue([1])
     task = await docker.until(TaskStatus.RUNNING, timeout=TIMEOUT)
     assert task.placement is not None
-    return base.run_name(1, 1, task.placement.system)
+    return types.run_name(1, 1, task.placement.system)
 
 
 async def _texts(gateway: Gateway) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from services.watcher.reconcile.diff import Known
 from services.watcher.restore import adoption
 from shared import clock
-from shared.executors import base, fake
+from shared.executors import fake, types
 from shared.lifecycle import ACTIVE, TRANSITIONS, Ending, Intent, TaskStatus
 from shared.models.task import Array
 from shared.rules import arrays
@@ -23,10 +23,10 @@ CREATED, PENDING, STARTING, RUNNING, OVER, ARCHIVED = TaskStatus
 OTHER = "node2"
 
 
-async def start(scene: Scene, task_id: int, attempt: int, *, node: str = samples.NODE) -> base.Handle:
+async def start(scene: Scene, task_id: int, attempt: int, *, node: str = samples.NODE) -> types.Handle:
     """A run that was placed after the backup was made."""
-    handle = base.Handle(node, task_id, attempt)
-    await scene.executor.start(base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
+    handle = types.Handle(node, task_id, attempt)
+    await scene.executor.start(types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
     return handle
 
 
@@ -158,7 +158,7 @@ async def test_a_child_that_was_not_made_when_the_backup_was_is_adopted(scene: S
         task = await scene.until(RUNNING, 13)
         assert task.member is not None
         assert (task.member.parent, task.member.index) == (10, 2)
-        children = [base.Handle(samples.NODE, task_id, 1) for task_id in (11, 12, 13, 14)]
+        children = [types.Handle(samples.NODE, task_id, 1) for task_id in (11, 12, 13, 14)]
         for child in children:
             await scene.until(RUNNING, child.task_id)
             scene.executor.exit(child, 0)
@@ -180,8 +180,8 @@ def test_the_way_to_an_adopted_run_goes_along_the_edges_of_the_lifecycle(status:
     assert (moves[-1].next_attempt, len(moves)) == (5, 1 if len(moves) == 1 else 2)
 
 
-def seen(*attempts: tuple[int, int]) -> Sequence[base.Observation]:
-    return [base.Observation(base.Handle("node1", *one), base.RunState.RUNNING) for one in attempts]
+def seen(*attempts: tuple[int, int]) -> Sequence[types.Observation]:
+    return [types.Observation(types.Handle("node1", *one), types.RunState.RUNNING) for one in attempts]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def seen(*attempts: tuple[int, int]) -> Sequence[base.Observation]:
     ],
 )
 def test_runs_ahead_of_their_tasks(
-    observed: Sequence[base.Observation], known: dict[int, Known], expected: list[tuple[int, int]]
+    observed: Sequence[types.Observation], known: dict[int, Known], expected: list[tuple[int, int]]
 ) -> None:
     found = adoption.ahead(observed, known)
     assert [(handle.task_id, handle.attempt) for handle in found] == expected

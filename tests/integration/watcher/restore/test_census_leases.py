@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from shared import clock
-from shared.executors import base, fake
+from shared.executors import fake, types
 from shared.lifecycle import Ending, TaskStatus
 from shared.models import attempt_files
 from shared.models.task import Place, Placement
@@ -32,11 +32,11 @@ def _one_gpu(scene: Scene) -> None:
     scene.executor.reports[samples.NODE] = replace(fake.NODE, gpus=(GPU,))
 
 
-async def start(scene: Scene, task_id: int, attempt: int = 1, *, gpus: Sequence[str] = (GPU,)) -> base.Handle:
+async def start(scene: Scene, task_id: int, attempt: int = 1, *, gpus: Sequence[str] = (GPU,)) -> types.Handle:
     """A run that was placed after the backup was made, with the node's only GPU and a port."""
-    handle = base.Handle(samples.NODE, task_id, attempt)
-    ports = (base.PortMapping(80, PORT),)
-    run = base.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False, gpus=gpus, ports=ports)
+    handle = types.Handle(samples.NODE, task_id, attempt)
+    ports = (types.PortMapping(80, PORT),)
+    run = types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False, gpus=gpus, ports=ports)
     await scene.executor.start(run)
     return handle
 

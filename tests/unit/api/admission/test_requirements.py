@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from services.api.admission import submission
 from services.api.wire.submission import TaskIn
 from shared import errors
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.models.task import Network, Task, TmpStorage
 from shared.settings import FailurePolicy, Settings
 from tests.support import samples

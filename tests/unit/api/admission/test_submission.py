@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from services.api.admission import submission
 from services.api.wire.submission import TaskIn
 from shared import errors
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.lifecycle import TaskStatus
 from shared.models.task import Task
 from shared.models.user import User

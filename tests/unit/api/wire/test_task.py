@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.api.admission import submission
 from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
-from shared.executors.base import Feature
+from shared.executors.types import Feature
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.node import Verdict
 from shared.models.task import Array, Failure, Task, TaskVolume

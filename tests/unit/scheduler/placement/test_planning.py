@@ -22,7 +22,7 @@ from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import lane_of
 from services.scheduler.why_pending.node_verdicts import NodeReasons
 from services.scheduler.why_pending.refresh import AGE, MOST, ShapeReasons
-from shared.executors.base import NodeReport
+from shared.executors.types import NodeReport
 from shared.models.task import Array
 from shared.models.work import Pending
 from shared.units.sizes import GB

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from shared import errors
-from shared.executors import base, fake, scripts
+from shared.executors import fake, scripts, types
 from tests.support import waiting
 
 
-def run_of(task_id: int = 1, attempt: int = 1, directory: Path | str = "/nowhere") -> base.Run:
-    handle = base.Handle(fake.NODE.name, task_id, attempt)
-    return base.Run(handle, "x", 1, 1, (), 1, 1024, str(directory), False)
+def run_of(task_id: int = 1, attempt: int = 1, directory: Path | str = "/nowhere") -> types.Run:
+    handle = types.Handle(fake.NODE.name, task_id, attempt)
+    return types.Run(handle, "x", 1, 1, (), 1, 1024, str(directory), False)
 
 
 async def test_a_run_without_a_script_runs_until_the_test_says_otherwise() -> None:
     executor = fake.FakeExecutor()
     await executor.start(run_of())
-    assert executor.alive == {run_of().handle: base.RunState.RUNNING}
+    assert executor.alive == {run_of().handle: types.RunState.RUNNING}
     executor.exit(run_of().handle, 3, out_of_memory=True)
     seen = await executor.inspect(run_of().handle)
     assert seen is not None
@@ -42,9 +42,9 @@ async def test_a_run_that_was_only_created_is_started_by_the_next_try() -> None:
     executor.faults.only_create.add("god-1-1")
     with pytest.raises(errors.NodeUnavailable):
         await executor.start(run_of())
-    assert executor.state(run_of().handle) is base.RunState.CREATED
+    assert executor.state(run_of().handle) is types.RunState.CREATED
     await executor.start(run_of())
-    assert executor.state(run_of().handle) is base.RunState.RUNNING
+    assert executor.state(run_of().handle) is types.RunState.RUNNING
 
 
 async def test_a_refused_start_leaves_nothing() -> None:
@@ -68,7 +68,7 @@ async def test_a_node_that_is_down_answers_nothing_and_its_runs_live_on() -> Non
         with pytest.raises(errors.NodeUnavailable, match="cable cut"):
             await call
     executor.faults.down.clear()
-    assert [seen.state for seen in await executor.list(fake.NODE.name)] == [base.RunState.RUNNING]
+    assert [seen.state for seen in await executor.list(fake.NODE.name)] == [types.RunState.RUNNING]
 
 
 async def test_a_call_hangs_until_it_is_let_go() -> None:
@@ -96,11 +96,11 @@ async def test_what_is_omitted_is_not_listed_and_what_vanishes_is_gone() -> None
 async def test_dropped_events_do_not_come_and_a_resync_does() -> None:
     executor = fake.FakeExecutor()
     stream = executor.events(fake.NODE.name)
-    assert (await anext(stream)).kind is base.EventKind.RESYNC
+    assert (await anext(stream)).kind is types.EventKind.RESYNC
     executor.faults.drop_events = True
     await executor.start(run_of())
     executor.resync(fake.NODE.name)
-    assert (await anext(stream)).kind is base.EventKind.RESYNC
+    assert (await anext(stream)).kind is types.EventKind.RESYNC
     executor.faults.drop_events = False
     executor.exit(run_of().handle, 4)
     assert (await anext(stream)).exit_code == 4

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import errors, settings
-from shared.executors import base, factory, simulated_runs, watching
+from shared.executors import factory, simulated_runs, types, watching
 from shared.executors.docker import executor as docker
 from tests.support import waiting
 
-HANDLE = base.Handle("n1", 1, 1)
+HANDLE = types.Handle("n1", 1, 1)
 times = st.floats(min_value=0, max_value=1e11, allow_nan=False)
 
 
@@ -27,10 +27,10 @@ def test_a_run_is_read_as_it_was_written(start: float, end: float, code: int, de
 def test_a_pause_puts_off_the_end() -> None:
     run = simulated_runs.Simulated(started_at=0, ends_at=10, exit_code=0)
     paused = run.paused(4)
-    assert paused.observation(HANDLE, 100).state is base.RunState.PAUSED
+    assert paused.observation(HANDLE, 100).state is types.RunState.PAUSED
     resumed = paused.paused(50).resumed(104)
     assert resumed.ends_at == 110
-    assert resumed.observation(HANDLE, 109).state is base.RunState.RUNNING
+    assert resumed.observation(HANDLE, 109).state is types.RunState.RUNNING
     assert resumed.observation(HANDLE, 110).exit_code == 0
 
 
@@ -73,9 +73,9 @@ async def test_a_run_ends_when_its_time_has_come(tmp_path: Path) -> None:
     (tmp_path / "cmd.sh").write_text("sleep 0.2\nexit 6")
     stream = executor.events("n1")
     kinds = [await anext(stream)]
-    started_at = await executor.start(base.Run(HANDLE, "", 1, 1, (), 1, 1, str(tmp_path), False))
+    started_at = await executor.start(types.Run(HANDLE, "", 1, 1, (), 1, 1, str(tmp_path), False))
     kinds += [await anext(stream), await anext(stream)]
-    assert [event.kind for event in kinds] == [base.EventKind.RESYNC, base.EventKind.STARTED, base.EventKind.EXITED]
+    assert [event.kind for event in kinds] == [types.EventKind.RESYNC, types.EventKind.STARTED, types.EventKind.EXITED]
     assert (kinds[2].exit_code, kinds[2].at) == (6, pytest.approx(started_at + 0.2))
     await stream.aclose()  # type: ignore[attr-defined]
     await executor.close()

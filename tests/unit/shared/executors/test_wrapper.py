@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.executors import base, wrapper
+from shared.executors import types, wrapper
 from shared.models import attempt_files
 from shared.models.attempt_files import Result
 from shared.storage import directories
@@ -42,8 +42,8 @@ class Wrapped:
         if not path.exists() or path.read_text() != script:  # one that runs must not be cut short
             path.write_text(script)
             path.chmod(0o700)
-        handle = base.Handle("n1", 7, attempt)
-        run = base.Run(handle, "", os.getuid(), os.getgid(), (), 1, 1, str(self.directory), script.startswith("#!"))
+        handle = types.Handle("n1", 7, attempt)
+        run = types.Run(handle, "", os.getuid(), os.getgid(), (), 1, 1, str(self.directory), script.startswith("#!"))
         environment = {"PATH": os.environ["PATH"]} | wrapper.environment(run, workdir=str(self.directory), home=None)
         command = [*self._shell, *wrapper.argv(run)[1:]]
         # In a directory that is not the task's, as containers and processes start.
@@ -210,8 +210,8 @@ def test_what_is_ours_in_the_environment_cannot_be_overridden() -> None:
         "GODOCKER_MEMORY_MB",
         "HOME",
     )
-    run = base.Run(
-        base.Handle("n1", 7, 2), "", 1, 1, (), 1, 2**29, "/x", False, environment=dict.fromkeys(names, "mine")
+    run = types.Run(
+        types.Handle("n1", 7, 2), "", 1, 1, (), 1, 2**29, "/x", False, environment=dict.fromkeys(names, "mine")
     )
     made = wrapper.environment(run, workdir="/work", home="/home")
     assert made == {

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from services.api.admission import lookup
 from services.watcher.reconcile.missed_events import Missed
 from shared import errors
-from shared.executors.base import Handle
+from shared.executors.types import Handle
 from shared.observe import exposition, metrics
 
 DEPLOY = Path(__file__).parents[4] / "deploy"

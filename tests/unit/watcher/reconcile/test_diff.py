@@ -24,7 +24,7 @@ from services.watcher.reconcile.diff import (
     reconcile,
 )
 from shared.broker import broker
-from shared.executors.base import Circumstances, Handle, Observation, RunState
+from shared.executors.types import Circumstances, Handle, Observation, RunState
 from shared.lifecycle import ACTIVE, Ending, Intent, TaskStatus
 from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.watcher.reconcile import accounting, outcome, transitions
+from services.watcher.reconcile import accounting, outcome, restarts
 from services.watcher.reconcile.diff import Stop, reconcile
-from shared.executors.base import Boot, Observation, RunState
+from shared.executors.types import Boot, Observation, RunState
 from shared.lifecycle import Ending, Intent, Remark, TaskStatus
 from shared.models.attempt_files import Result
 from shared.models.task import Cause, Failure, Task
@@ -223,7 +223,7 @@ FAILED = outcome.Outcome(Ending.NODE_FAILED, 137, SILENT, NOW, NOW + 600)
 def after(whole: Task, **policy: Any) -> Transition:
     values = {"strategy": 3, "delay": 5, **policy}
     task = samples.placed(whole.id, whole.attempt, intent=whole.intent)
-    return transitions.after_failure(task, whole, FAILED, policy=FailurePolicy.model_validate(values), now=NOW + 600)
+    return restarts.after_node_failure(task, whole, FAILED, policy=FailurePolicy.model_validate(values), now=NOW + 600)
 
 
 def failed_before(times: int, **fields: Any) -> Task:
@@ -268,7 +268,7 @@ def test_a_restart_waits_longer_each_time_and_keeps_its_place_in_the_queue(times
 
 
 def test_no_delay_is_longer_than_a_day() -> None:
-    assert transitions.delay(FailurePolicy(strategy=100, delay=3600), 99) == 24 * 3600
+    assert restarts.delay(FailurePolicy(strategy=100, delay=3600), 99) == 24 * 3600
 
 
 @pytest.mark.parametrize(("skip", "avoid"), [(True, ["node0", samples.NODE]), (False, ["node0"])])

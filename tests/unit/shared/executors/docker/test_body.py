@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, observe
 from shared.executors.docker.inside import limits, program
 
 GB = 1024**3
-RUN = base.Run(
-    handle=base.Handle("n1", 12, 3),
+RUN = types.Run(
+    handle=types.Handle("n1", 12, 3),
     image="debian",
     uid=20001,
     gid=20002,
@@ -26,13 +26,13 @@ RUN = base.Run(
     shebang=True,
     environment={"GREETING": "hello"},
     mounts=(
-        base.Mount("home", "/home/ada", "/mnt/home", read_only=False),
-        base.Mount("db", "/db", "/db", read_only=True),
+        types.Mount("home", "/home/ada", "/mnt/home", read_only=False),
+        types.Mount("db", "/db", "/db", read_only=True),
     ),
 )
 
 
-def made_of(run: base.Run) -> dict[str, Any]:
+def made_of(run: types.Run) -> dict[str, Any]:
     return body.create_body(run, instance="lab", network="bridge", pids_limit=4096)
 
 
@@ -43,13 +43,13 @@ def bind(source: str, target: str, *, read_only: bool, non_recursive: bool = Fal
 
 def test_what_a_container_was_given_is_read_from_what_the_engine_says_of_it() -> None:
     run = replace(
-        RUN, gpus=("GPU-8f3c", "/dev/dri/card0"), ports=(base.PortMapping(80, 10001), base.PortMapping(8080, 10002))
+        RUN, gpus=("GPU-8f3c", "/dev/dri/card0"), ports=(types.PortMapping(80, 10001), types.PortMapping(8080, 10002))
     )
     stopped = {"Status": "exited", "ExitCode": 0}
     seen = observe.inspected(RUN.handle, {"State": stopped, "HostConfig": made_of(run)["HostConfig"]})
-    assert seen.given == base.Given(run.gpus, run.ports)
+    assert seen.given == types.Given(run.gpus, run.ports)
     nothing = {"Devices": None, "DeviceRequests": None, "PortBindings": None}
-    assert observe.inspected(RUN.handle, {"State": stopped, "HostConfig": nothing}).given == base.Given()
+    assert observe.inspected(RUN.handle, {"State": stopped, "HostConfig": nothing}).given == types.Given()
 
 
 def test_the_body_of_a_run() -> None:
@@ -142,7 +142,7 @@ def test_the_tasks_of_a_user_find_each_other_by_names_that_no_attempt_changes() 
 
 
 def test_ports_are_published_where_they_were_leased_and_told() -> None:
-    ports = (base.PortMapping(80, 10001), base.PortMapping(8080, 10007))
+    ports = (types.PortMapping(80, 10001), types.PortMapping(8080, 10007))
     made = made_of(replace(RUN, network="public", ports=ports))
     assert made["ExposedPorts"] == {"80/tcp": {}, "8080/tcp": {}}
     assert made["HostConfig"]["PortBindings"] == {
@@ -198,7 +198,7 @@ def test_root_gets_its_own_files_and_reads_the_rest() -> None:
 def test_nothing_a_user_names_becomes_a_key_or_changes_a_limit(
     image: str, environment: dict[str, str], names: list[str]
 ) -> None:
-    mounts = [base.Mount(name, f"/srv/{name}", f"/data/{name}", read_only=True) for name in names]
+    mounts = [types.Mount(name, f"/srv/{name}", f"/data/{name}", read_only=True) for name in names]
     plain, made = made_of(RUN), made_of(replace(RUN, image=image, environment=environment, mounts=mounts))
     assert made.keys() == plain.keys()
     for name in plain.keys() - {"Image", "Env", "HostConfig"}:

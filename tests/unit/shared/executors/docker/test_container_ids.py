@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import container_ids
 
-FIRST, SECOND = base.Handle("n1", 1, 1), base.Handle("n1", 2, 1)
+FIRST, SECOND = types.Handle("n1", 1, 1), types.Handle("n1", 2, 1)
 
 
 def test_what_was_seen_is_known_once() -> None:

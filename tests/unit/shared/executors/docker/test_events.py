@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import client, container_ids, events, skew
 
 
@@ -54,12 +54,12 @@ async def test_only_a_stream_that_fell_silent_is_quiet(
     engine = Engine(cause, connects=connects, streams=3)
     stream = events.watch(
         cast("client.Engine", engine),
-        owner=base.Owner("ours", None),
+        owner=types.Owner("ours", None),
         root="/shared",
         seen=container_ids.Known(),
         skew=skew.Skew("n1"),
     )
     with capture_logs() as lines:
         seen = [event.kind async for event in stream]
-    assert seen == [base.EventKind.RESYNC] * (3 if connects else 0)
+    assert seen == [types.EventKind.RESYNC] * (3 if connects else 0)
     assert {(line["event"], line["log_level"]) for line in lines} == {said}

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import body, client, images, observe
 
-HANDLE = base.Handle("n1", 12, 3)
+HANDLE = types.Handle("n1", 12, 3)
 ROOT = "/opt/godshared"
 LABELS = body.labels(HANDLE, instance="lab") | {body.DIRECTORY: f"{ROOT}/tasks/0/12"}
-OWNER = base.Owner("lab", earlier="godocker")
+OWNER = types.Owner("lab", earlier="godocker")
 OURS, OTHERS = f"{ROOT}/tasks/0/12", "/srv/other/tasks/0/12"
 
 
@@ -40,17 +40,17 @@ def test_a_time_of_an_engine(text: str | None, seconds: float | None) -> None:
 @pytest.mark.parametrize(
     ("action", "attributes", "kind", "code"),
     [
-        ("start", {}, base.EventKind.STARTED, None),
-        ("die", {"exitCode": "3"}, base.EventKind.EXITED, 3),
-        ("die", {}, base.EventKind.EXITED, None),
-        ("die", {"exitCode": "?"}, base.EventKind.EXITED, None),
-        ("oom", {"exitCode": "3"}, base.EventKind.OUT_OF_MEMORY, None),
-        ("destroy", {}, base.EventKind.REMOVED, None),
+        ("start", {}, types.EventKind.STARTED, None),
+        ("die", {"exitCode": "3"}, types.EventKind.EXITED, 3),
+        ("die", {}, types.EventKind.EXITED, None),
+        ("die", {"exitCode": "?"}, types.EventKind.EXITED, None),
+        ("oom", {"exitCode": "3"}, types.EventKind.OUT_OF_MEMORY, None),
+        ("destroy", {}, types.EventKind.REMOVED, None),
     ],
 )
-def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: base.EventKind, code: int | None) -> None:
+def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: types.EventKind, code: int | None) -> None:
     event = observe.event(message(action, **attributes), node="n1", owner=OWNER, root=ROOT)
-    assert event == base.Event("n1", kind, HANDLE, code, 1_700_000_000.5)
+    assert event == types.Event("n1", kind, HANDLE, code, 1_700_000_000.5)
 
 
 @pytest.mark.parametrize(
@@ -99,34 +99,37 @@ def test_a_container_is_ours_by_its_mark_and_by_where_its_directory_is(
     labels = {**LABELS, body.INSTANCE: mark}
     mounts = [{"Source": "/data", "Destination": "/data"}]
     if source:
-        mounts.append({"Source": source, "Destination": base.WORKDIR})
+        mounts.append({"Source": source, "Destination": types.WORKDIR})
     found = {"Labels": labels, "Mounts": mounts} if is_listed else {"Config": {"Labels": labels}, "Mounts": mounts}
     handle = observe.owned(found, node="n1", owner=OWNER, root=ROOT)
     assert (handle and handle.name) == name
 
 
 def test_a_new_system_takes_nothing_that_was_made_without_a_mark() -> None:
-    found = {"Labels": {**LABELS, body.INSTANCE: "godocker"}, "Mounts": [{"Source": OURS, "Destination": base.WORKDIR}]}
-    assert observe.owned(found, node="n1", owner=base.Owner("lab"), root=ROOT) is None
+    found = {
+        "Labels": {**LABELS, body.INSTANCE: "godocker"},
+        "Mounts": [{"Source": OURS, "Destination": types.WORKDIR}],
+    }
+    assert observe.owned(found, node="n1", owner=types.Owner("lab"), root=ROOT) is None
 
 
 @pytest.mark.parametrize(
     ("status", "state"),
     [
-        ("created", base.RunState.CREATED),
-        ("running", base.RunState.RUNNING),
-        ("restarting", base.RunState.RUNNING),
-        ("paused", base.RunState.PAUSED),
-        ("exited", base.RunState.EXITED),
-        ("removing", base.RunState.EXITED),
-        ("dead", base.RunState.EXITED),
+        ("created", types.RunState.CREATED),
+        ("running", types.RunState.RUNNING),
+        ("restarting", types.RunState.RUNNING),
+        ("paused", types.RunState.PAUSED),
+        ("exited", types.RunState.EXITED),
+        ("removing", types.RunState.EXITED),
+        ("dead", types.RunState.EXITED),
     ],
 )
-def test_a_containers_status_is_a_state(status: str, state: base.RunState) -> None:
+def test_a_containers_status_is_a_state(status: str, state: types.RunState) -> None:
     found = {"State": {"Status": status, "ExitCode": 7, "StartedAt": "2023-11-14T22:13:20Z"}}
     seen = observe.inspected(HANDLE, found)
     assert seen.state is state
-    assert seen.exit_code == (7 if state is base.RunState.EXITED else None)
+    assert seen.exit_code == (7 if state is types.RunState.EXITED else None)
 
 
 @pytest.mark.parametrize("status", ["created", "removing", "dead"])
@@ -134,7 +137,7 @@ def test_a_container_that_was_never_started_has_not_ended_however_it_goes(status
     """An engine whose start failed says 128, and the container is removed for another try."""
     found = {"State": {"Status": status, "ExitCode": 128, "StartedAt": "0001-01-01T00:00:00Z"}}
     seen = observe.inspected(HANDLE, found)
-    assert (seen.state, seen.exit_code, seen.started_at) == (base.RunState.CREATED, None, None)
+    assert (seen.state, seen.exit_code, seen.started_at) == (types.RunState.CREATED, None, None)
 
 
 def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> None:
@@ -179,7 +182,7 @@ def test_memory_that_is_only_cache_is_not_counted() -> None:
         "networks": {"eth0": {"rx_bytes": 1, "tx_bytes": 2}, "eth1": {"rx_bytes": 3, "tx_bytes": 4}},
         "pids_stats": {"current": 5},
     }
-    assert observe.stats(sample, at=1.0, cpu_percent=2.0) == base.Stats(1.0, 2.0, 70, 200, 4, 6, 5)
+    assert observe.stats(sample, at=1.0, cpu_percent=2.0) == types.Stats(1.0, 2.0, 70, 200, 4, 6, 5)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from shared import errors
-from shared.executors import base
+from shared.executors import types
 from shared.executors.docker import networks, start_errors
 
-RUN = base.Run(
-    handle=base.Handle("n1", 12, 3),
+RUN = types.Run(
+    handle=types.Handle("n1", 12, 3),
     image="debian",
     uid=1,
     gid=1,
@@ -18,8 +18,8 @@ RUN = base.Run(
     memory=1024,
     directory="/",
     shebang=False,
-    network=base.PUBLIC,
-    ports=(base.PortMapping(80, 1000), base.PortMapping(81, 10002)),
+    network=types.PUBLIC,
+    ports=(types.PortMapping(80, 1000), types.PortMapping(81, 10002)),
     gpus=("0",),
 )
 ENDPOINT = "driver failed programming external connectivity on endpoint god-12-3 (0a:1000b): "

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.executors import base
+from shared.executors import types
 from shared.executors.process import earlier, ending, proc, records, runs, strays, tree
-from shared.executors.process.found import Found
+from shared.executors.process.record import SHIM, Found, Record
 from shared.observe import metrics
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
@@ -123,13 +123,13 @@ def test_a_draft_whose_writer_died_is_swept_and_one_whose_writer_lives_is_not(tm
         (drafts / f"god-1-1.{pid}.7").touch()
         (drafts / f"god-1-1.{pid}").touch()
         (drafts / f"god-2-1.{pid}").touch()
-    kept.update(records.Record(2, 1, UID, "/x", "boot", 1.5))
+    kept.update(Record(2, 1, UID, "/x", "boot", 1.5))
     kept.prepare()
     left = {f"god-1-1.{os.getpid()}.7", f"god-1-1.{os.getpid()}", f"god-2-1.{os.getpid()}"}
     assert {*os.listdir(drafts)} == {*left, f"god-2-1.{dead.pid}"}, "the second copy of a record stays as long as that"
 
 
-WHOLE = records.Record(1, 2, UID, "/x", "boot", 1.5, 10, 20, gpus=["0"], ports=[[80, 10000]], form=records.SHIM)
+WHOLE = Record(1, 2, UID, "/x", "boot", 1.5, 10, 20, gpus=["0"], ports=[[80, 10000]], form=SHIM)
 
 
 def test_a_record_is_read_as_written_whatever_a_later_version_adds(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_record_that_cannot_be_read_at_all_is_not_absent(tmp_path: Path, torn:
     assert (read.name, read.readable) == ("god-1-2", False)
     found = runs.find(kept, "god-1-2")
     assert found is not None
-    assert (found.state, found.code, found.lost) == (base.RunState.EXITED, 137, True)
+    assert (found.state, found.code, found.lost) == (types.RunState.EXITED, 137, True)
     assert found.reason is not None
     assert "cannot be read" in found.reason
 
@@ -205,7 +205,7 @@ def test_a_record_that_is_being_written_is_that_of_its_copy_and_nothing_to_tell_
 
 def test_processes_of_users_that_belong_to_no_run_are_counted_and_told_of_once_they_stay() -> None:
     shim = process(WRAPPER, uid=0)
-    run = Found(WHOLE, base.RunState.RUNNING, shim)
+    run = Found(WHOLE, types.RunState.RUNNING, shim)
     inside, away = process(101, WRAPPER, 101), process(102, 1, 102)
     others = [process(103, uid=0), process(104, uid=65534), process(105, uid=999), process(106, state="Z")]
     everybody = [shim, inside, away, *others]
