@@ -138,10 +138,8 @@ class NodeWatch:
             self._exit_wakeup.set()
         elif event.kind is EventKind.REMOVED:
             self._started.pop(event.handle, None)
-            if event.handle in self._settler.removed:
-                self._settler.removed.discard(event.handle)
-            else:
-                self._list_wakeup.set()  # somebody else did it: the list shows it missing
+            if not self._settler.confirm_removed(event.handle):
+                self._list_wakeup.set()  # somebody else removed it: the list shows it missing
 
     async def watch_exits(self, stop: asyncio.Event) -> None:
         """Record the ends that events told of, those that come together in one write."""
@@ -230,7 +228,7 @@ class NodeWatch:
     def _forget(self, gone: Collection[Handle]) -> None:
         for handle in gone:
             self._started.pop(handle, None)
-        self._settler.removed -= set(gone)
+        self._settler.forget(gone)
         self._out_of_memory -= set(gone)
 
     def _reconciled(self, outcome: str) -> None:

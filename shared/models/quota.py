@@ -44,10 +44,6 @@ class Amounts:
     def __add__(self, other: Amounts) -> Amounts:
         return Amounts(self.cpu + other.cpu, self.ram + other.ram, self.gpus + other.gpus, self.seconds + other.seconds)
 
-    @property
-    def is_nothing(self) -> bool:
-        return not (self.cpu or self.ram or self.gpus or self.seconds)
-
 
 @dataclass(frozen=True, slots=True)
 class Quota:

@@ -48,7 +48,6 @@ class Placed:
     intent_at: float | None
     image: str
     node: str
-    epoch: int
     cpus: float
     memory: int
     status_at: float
@@ -60,8 +59,6 @@ class Placed:
     parent: int | None = None
     index: int | None = None
     lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
-    restarts: int = 0
-    failures: int = 0
     cause: Cause | None = None
     request: str | None = None  #: see `Task.request`
     intent_by: str | None = None  #: the user who asked for the intent

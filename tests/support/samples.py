@@ -129,7 +129,6 @@ def placed(task_id: int = 1, attempt: int = 1, status: TaskStatus = TaskStatus.R
         "intent_at": None,
         "image": "busybox:latest",
         "node": NODE,
-        "epoch": 1,
         "cpus": 1.0,
         "memory": GB,
         "status_at": NOW,

@@ -35,7 +35,7 @@ class Patience:
     def answers(self) -> None:
         """It answers again, or still."""
         self._heard_at = clock.monotonic()
-        self._settler.lost = False
+        self._settler.note_node(lost=False)
 
     async def heard(self) -> None:
         """It answered, and what it said was acted upon. Raises `errors.StoreUnavailable`."""
@@ -51,8 +51,9 @@ class Patience:
         unheard = clock.monotonic() - self._heard_at if self._heard_at is not None else 0.0
         silence = await self._stores.unreachable_nodes.note(self._node, str(error), unheard=unheard, gap=self._gap)
         metrics.NODE_SILENT.labels(node=self._node).set(silence.seconds)
-        self._settler.lost = silence.is_lost(self._after)
-        if self._settler.lost:
+        lost = silence.is_lost(self._after)
+        self._settler.note_node(lost=lost)
+        if lost:
             await self._give_up(silence)
 
     async def _give_up(self, silence: UnreachableNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 
@@ -35,10 +36,27 @@ class Settler:
         self._poll = settings.reconcile_seconds
         self._wakeup = lifetime.Wakeup()
         self._removals = asyncio.Semaphore(_REMOVALS)
-        #: Runs that were removed here after their end was counted: an event that says so is no news.
-        self.removed: set[Handle] = set()
-        #: The node is not waited for any longer. What it still has of ours is a stray when it comes back.
-        self.lost = False
+        self._removed: set[Handle] = set()
+        self._lost = False
+
+    @property
+    def removed(self) -> frozenset[Handle]:
+        """Runs removed here after their end was counted, whose removal no event has reported yet."""
+        return frozenset(self._removed)
+
+    def confirm_removed(self, handle: Handle) -> bool:
+        """Record that an event reported this removal. Return whether it was the settler's own."""
+        ours = handle in self._removed
+        self._removed.discard(handle)
+        return ours
+
+    def forget(self, handles: Collection[Handle]) -> None:
+        """Stop expecting events about these runs: the node no longer lists them."""
+        self._removed -= set(handles)
+
+    def note_node(self, *, lost: bool) -> None:
+        """Settle without removing runs while the node is `lost`: what it still has of ours is a stray when it comes back."""
+        self._lost = lost
 
     def wake(self) -> None:
         """Something ended."""
@@ -66,15 +84,15 @@ class Settler:
         return len(ended) == _BATCH and bool(settled)
 
     async def _remove(self, attempt: Ended) -> bool:
-        if self.lost:
+        if self._lost:
             return True
         handle = Handle(self._node, attempt.id, attempt.attempt, attempt.system)
         async with self._removals:
-            self.removed.add(handle)
+            self._removed.add(handle)
             try:
                 await self._executor.remove(handle)
             except errors.GoDockerError as error:
                 log.warning("run.not_removed", task_id=attempt.id, attempt=attempt.attempt, error=str(error))
-                self.removed.discard(handle)
+                self._removed.discard(handle)
                 return False
             return True

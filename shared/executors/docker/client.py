@@ -160,15 +160,7 @@ class Engine:
             async with (
                 # Around the client's own limits: those do not hold for the call in which it asks for the API's version.
                 asyncio.timeout(limits.total),
-                client._query(
-                    path,
-                    method,
-                    params=dict(params or {}),
-                    data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
-                    headers={"Content-Type": "application/x-tar" if isinstance(body, bytes) else "application/json"},
-                    timeout=limits,
-                ) as response,
-                response,
+                await _send(client, method, path, params, body, limits) as response,
             ):
                 yield response
         except aiodocker.DockerError as error:
@@ -210,6 +202,44 @@ class Engine:
             url = f"{'https' if tls else 'http'}://{url.split('://', 1)[1]}"
         session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return aiodocker.Docker(url=url, connector=connector, session=session, timeout=timeout)
+
+
+async def _send(
+    client: aiodocker.Docker,
+    method: str,
+    path: str,
+    params: Mapping[str, str] | None,
+    body: Any,
+    limits: aiohttp.ClientTimeout,
+) -> aiohttp.ClientResponse:
+    """
+    Send one request of the versioned API in the client's session. aiodocker has public methods for whole objects only, none
+    that takes a deadline or gives the answer as a stream. Raises `aiodocker.DockerError`.
+    """
+    if client.api_version == "auto":
+        await client.version()  # sets it
+    try:
+        response = await client.session.request(
+            method,
+            f"{client.docker_host}/{client.api_version}/{path}",
+            params=params,
+            data=body if body is None or isinstance(body, bytes) else orjson.dumps(body),
+            headers={"Content-Type": "application/x-tar" if isinstance(body, bytes) else "application/json"},
+            timeout=limits,
+        )
+    except TimeoutError:
+        raise
+    except aiohttp.ClientConnectionError as error:
+        message = f"Cannot connect to Docker Engine via {client.docker_host} [{error}]"
+        raise aiodocker.DockerError(_CANNOT_CONNECT, message) from error
+    if response.status >= 400:
+        async with response:
+            content = await response.read()
+        is_json = response.content_type == "application/json"
+        raise aiodocker.DockerError(
+            response.status, orjson.loads(content)["message"] if is_json else content.decode("utf8")
+        )
+    return response
 
 
 def _first_of(archive: bytes, *, limit: int) -> ImageFile | None:

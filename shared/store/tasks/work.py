@@ -50,7 +50,7 @@ _PLACED = (
         "remark",
         "reason",
     ),
-    *("member", "failure.count", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan", "spec.restarts"),
+    *("member", "spec.image", "spec.cpu", "spec.ram", "spec.lifespan"),
     "spec.dynamic.maxlifespan",
 )
 _ENDED = (
@@ -233,7 +233,6 @@ def _placed(document: dict[str, Any]) -> Placed:
         intent_at=document.get("intent_at"),
         image=spec["image"],
         node=placement["node"],
-        epoch=placement["epoch"],
         cpus=spec["cpu"],
         memory=_memory(document),
         status_at=document["status_at"],
@@ -245,8 +244,6 @@ def _placed(document: dict[str, Any]) -> Placed:
         parent=member.get("parent"),
         index=member.get("index"),
         lifespan=_lifespan(spec),
-        restarts=spec.get("restarts", 0),
-        failures=(document.get("failure") or {}).get("count", 0),
         cause=Cause.model_validate(cause) if cause else None,
         request=document.get("request"),
         intent_by=document.get("intent_by"),

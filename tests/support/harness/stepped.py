@@ -136,7 +136,7 @@ class Stepped:
     async def give_up(self, node: str) -> None:
         """A node was silent for too long: its watcher ends what ran there, or has it made elsewhere."""
         watch = self._watch_of(node)
-        watch._settler.lost = True
+        watch._settler.note_node(lost=True)
         await watch._enactor._recorder.lose(await self.stores.work.placed(node), silent=600.0)
         await watch._settler._settle_some()
 
