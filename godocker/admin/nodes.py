@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from godocker.docker import capacity, engine_probe, twins
 from shared import clock, errors
 from shared.broker import broker
+from shared.executors import factory
+from shared.executors.types import Feature
 from shared.models.maintenance import ALL
 from shared.runtime import lifetime
 from shared.settings import Node, Settings
@@ -35,7 +37,7 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
     Add a host; returns what its engine said of itself. Raises `errors.NodeUnavailable` where `check` and it does not
     answer here, `errors.Conflict` where it has less than the node is said to have and not `force`, and `errors.InvalidInput`.
     """
-    if settings.executor == "process":
+    if Feature.HOSTS not in factory.features(settings):
         raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
     _check_tls(node, read=check)
     said = _ask(node) if check else Said("not asked")
@@ -83,13 +85,14 @@ def _ask(node: Node) -> Said:
 
 async def every(settings: Settings) -> list[Row]:
     async with stores.connect(settings) as store:
-        return await inventory.take(settings, store)
+        return await inventory.take(settings, store, factory.features(settings))
 
 
 async def drain(settings: Settings, name: str, *, on: bool) -> None:
     """Begin or end that a node is given nothing new. Raises `errors.NotFound`."""
     async with stores.connect(settings) as store:
-        if name not in {row.name for row in await inventory.take(settings, store)} | await store.maintenance.names():
+        rows = await inventory.take(settings, store, factory.features(settings))
+        if name not in {row.name for row in rows} | await store.maintenance.names():
             raise errors.NotFound(f"there is no node {name}")
         await _maintain(settings, store, name, on=on)
 

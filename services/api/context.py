@@ -131,7 +131,7 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
         pushed=Pushed(),
         nodes=KnownNodes(stores),
-        addresses=PublicAddresses(settings, stores),
+        addresses=PublicAddresses(settings, stores, features),
         silent=Silences(stores, grace=settings.node_grace),
         registries=Registries(settings),
     )

@@ -25,3 +25,8 @@ def build(config: settings.Settings, owner: types.Owner | None = None) -> base.E
     from shared.executors import simulated
 
     return simulated.SimulatedExecutor(config, owner)
+
+
+def features(config: settings.Settings) -> frozenset[types.Feature]:
+    """Return the features of the configured executor. Raises `errors.ConfigurationError`."""
+    return build(config).features()

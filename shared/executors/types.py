@@ -39,6 +39,7 @@ class Feature(StrEnum):
     GPUS = "gpus"  #: a task gets the devices it was given, and no others
     PORTS = "ports"  #: ports of the task can be reached from outside
     NETWORKS = "networks"  #: networks of a user's or a project's tasks
+    HOSTS = "hosts"  #: its nodes are configured or added hosts; without it, this machine is the only node
     TMPSTORAGE = "tmpstorage"  #: room that goes with the run
 
 

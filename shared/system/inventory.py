@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shared.executors.types import Feature
 from shared.models.maintenance import ALL
 from shared.models.node import Node
 from shared.models.unreachable_node import UnreachableNode
@@ -54,13 +55,13 @@ class Row:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-async def take(settings: Settings, stores: Stores) -> list[Row]:
+async def take(settings: Settings, stores: Stores, features: AbstractSet[Feature]) -> list[Row]:
     """Every node that is known, by name. Raises `errors.StoreUnavailable`."""
-    added = await stores.hosts.list() if settings.executor != "process" else []
+    has_hosts = Feature.HOSTS in features
     silences = [one for one in await stores.unreachable_nodes.list() if one.seconds >= settings.node_grace]
     return rows(
-        configured=settings.docker_nodes if settings.executor != "process" else [],
-        added=added,
+        configured=settings.docker_nodes if has_hosts else [],
+        added=await stores.hosts.list() if has_hosts else [],
         seen=await stores.nodes.list(),
         maintained=await stores.maintenance.names(),
         silences=silences,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from shared import clock
+from shared.executors.types import Feature
 from shared.settings import Node, Settings
 from shared.store.stores import Stores
 from shared.system import hosts
@@ -16,16 +18,17 @@ _FRESH = 5.0  #: seconds
 class PublicAddresses:
     """What one gateway process knows of them."""
 
-    def __init__(self, settings: Settings, stores: Stores) -> None:
+    def __init__(self, settings: Settings, stores: Stores, features: AbstractSet[Feature]) -> None:
         self._settings = settings
         self._stores = stores
+        self._has_hosts = Feature.HOSTS in features
         self._lock = asyncio.Lock()
         self._read_at: float | None = None
         self._added: Sequence[Node] = ()
 
     async def get(self) -> Mapping[str, str]:
         """By node, those that were given one. Raises `errors.StoreUnavailable`."""
-        if self._settings.executor == "process":
+        if not self._has_hosts:
             return {}
         if not self._is_fresh():
             async with self._lock:

@@ -22,4 +22,4 @@ router = routers.make("system", prefix="")
     summary="List nodes with their state, size and use",
 )
 async def list_nodes(here: Here) -> Json:
-    return Json([asdict(row) for row in await inventory.take(here.settings, here.stores)])
+    return Json([asdict(row) for row in await inventory.take(here.settings, here.stores, here.features)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from services.watcher.reconcile.outcome import Outcome
 from shared.lifecycle import Ending, Intent
@@ -11,10 +11,8 @@ from shared.models import transitions
 from shared.models.task import Failure, Task, shape_of
 from shared.models.transitions import Transition
 from shared.models.work import Placed
+from shared.settings import FailurePolicy
 from shared.wording import kills
-
-if TYPE_CHECKING:  # the settings load asyncio
-    from shared.settings import FailurePolicy
 
 _DOUBLINGS = 16  #: of the delay, at most
 _LONGEST_DELAY = 24 * 3600.0  #: seconds

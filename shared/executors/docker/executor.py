@@ -38,6 +38,7 @@ _FEATURES = frozenset(
         types.Feature.PORTS,
         types.Feature.NETWORKS,
         types.Feature.TMPSTORAGE,
+        types.Feature.HOSTS,
     }
 )
 

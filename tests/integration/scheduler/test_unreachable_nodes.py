@@ -52,7 +52,7 @@ async def test_what_is_stored_of_a_silent_node_is_what_it_had(scene: Scene) -> N
 
         await waiting.until(shown, "metrics show the size of a node that is not ready")
         scene.settings = scene.settings.model_copy(update={"executor": "docker", "nodes": [Host(name=samples.NODE)]})
-        (row,) = await inventory.take(scene.settings, scene.stores)
+        (row,) = await inventory.take(scene.settings, scene.stores, scene.executor.features())
         assert (row.cpus_used, row.cpus, row.memory) == (1.0, 8.0, before.memory)
 
 
