@@ -6,7 +6,7 @@ WORKERS ?= 4
 # Where this is set, each test process and each service that it starts compiles every module again: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo demo-docker cluster unit test test-long test-deploy up check fmt schemas bench clean
+.PHONY: setup demo demo-docker cluster unit test test-long test-deploy up check fmt schemas docs bench clean
 
 setup: .venv/.installed
 
@@ -53,6 +53,10 @@ fmt: setup           ## format the code, and mend what ruff can mend by itself
 
 schemas: setup       ## make schemas/*.json again from the models
 	@$(BIN)/python -m services.api.schemas
+
+docs: setup          ## make docs/settings.md and docs/metrics.md again from the code
+	@$(BIN)/python -m godocker.reference
+	@$(BIN)/python -m godocker.metrics_page
 
 bench: setup         ## figures of this machine; ARGS="compare REV" runs two commits by turns and prints their ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
