@@ -1,22 +1,11 @@
-"""What is due to users and projects, from what was read and what was placed since; and the policies by name."""
+"""Usage and priorities of users and projects, from what was read and what was placed since."""
 
 from __future__ import annotations
 
-from importlib import metadata
-from typing import Any
-
-import pytest
-
-from services.scheduler import __main__
-from services.scheduler.policies import registry, usage_view
-from services.scheduler.policies.base import Policy
-from services.scheduler.policies.fairshare import FairShare
-from services.scheduler.policies.fifo import Fifo
+from services.scheduler.policies import usage_view
 from services.scheduler.policies.usage_view import Charge, Snapshot
 from services.scheduler.policies.view import Standing, Usage
-from shared import errors
 from shared.models.usage_sums import Priorities, UsageSum
-from shared.settings import Settings
 from shared.units.sizes import GB
 from tests.support import samples
 
@@ -90,62 +79,3 @@ def test_priorities_are_those_that_are_stored() -> None:
     view = usage_view.view(found, (), now=NOW)
     assert [view.user(name).prio for name in ("alice", "bob")] == [80, 50]
     assert [view.project(name).prio for name in ("one", "default", "two")] == [20, 50, 50]
-
-
-# --- policies by name -------------------------------------------------------------------------
-
-
-def build(name: str) -> Policy:
-    return registry.build(Settings(scheduler_policy=name))
-
-
-def another(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """As if a package with this entry point was installed."""
-    point = metadata.EntryPoint(name, value, registry.GROUP)
-
-    def entry_points(**given: Any) -> metadata.EntryPoints:
-        return metadata.EntryPoints([point]).select(**given)
-
-    monkeypatch.setattr(metadata, "entry_points", entry_points)
-
-
-class LastInFirstOut(Fifo):
-    """Somebody else's policy."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.instance = settings.instance
-
-
-def test_ours_are_there_by_name() -> None:
-    assert isinstance(build("fifo"), Fifo)
-    assert isinstance(build("fairshare"), FairShare)
-
-
-def test_a_name_that_is_not_there_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    another(monkeypatch, "lottery", "lottery:build")
-    with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo, lottery"):
-        build("fair_share")
-
-
-def test_a_scheduler_with_no_policy_of_the_name_does_not_start() -> None:
-    with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo"):
-        __main__.run(Settings(scheduler_policy="fair_share", mongo_url="mongodb://127.0.0.1:1"))
-
-
-def test_a_third_policy_comes_by_entry_point_and_is_given_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    another(monkeypatch, "lifo", f"{__name__}:LastInFirstOut")
-    made = build("lifo")
-    assert isinstance(made, LastInFirstOut)
-    assert made.instance == "godocker"
-
-
-def test_a_policy_of_others_does_not_take_the_place_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    another(monkeypatch, "fifo", f"{__name__}:LastInFirstOut")
-    assert type(build("fifo")) is Fifo
-
-
-@pytest.mark.parametrize("value", ["no.such.module:build", f"{__name__}:missing", f"{__name__}:NOW"])
-def test_a_policy_that_cannot_be_loaded_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    another(monkeypatch, "broken", value)
-    with pytest.raises(errors.ConfigurationError, match=f"broken of {value} cannot be used: "):
-        build("broken")
