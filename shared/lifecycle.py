@@ -36,7 +36,7 @@ class Intent(StrEnum):
     RESCHEDULE = "reschedule"
 
 
-class Remark(StrEnum):
+class IntentResult(StrEnum):
     """What came of the owner's last wish, until the task moves on."""
 
     SUSPENDED = "suspended"

@@ -25,7 +25,7 @@ from shared.broker.broker import Broker
 from shared.executors.types import Feature
 from shared.lifecycle import PLACED
 from shared.models.maintenance import ALL
-from shared.models.node import Verdict, verdict_ids
+from shared.models.node import StoredReason, reason_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
 from shared.models.unreachable_node import UnreachableNode
@@ -58,10 +58,14 @@ class Context:
     silent: Silences
     registries: Registries
 
-    async def verdicts(self, tasks: Sequence[Task]) -> dict[int, Verdict]:
+    async def verdicts(self, tasks: Sequence[Task]) -> dict[int, StoredReason]:
         """The scheduler's latest verdict on each of `tasks` that is pending, by the task's id."""
         ids = {task.id: _verdict_ids(task) for task in tasks if task.status == "pending"}
-        found = await self.stores.verdicts.get_many({name for names in ids.values() for name in names}) if ids else {}
+        found = (
+            await self.stores.pending_reasons.get_many({name for names in ids.values() for name in names})
+            if ids
+            else {}
+        )
         latest = {}
         for task_id, names in ids.items():
             if concerning := [found[name] for name in names if name in found]:
@@ -109,7 +113,7 @@ class Context:
 
 
 def _verdict_ids(task: Task) -> list[str]:
-    return verdict_ids(task.shape, task.user.id, task.project, task.member.parent if task.member else None)
+    return reason_ids(task.shape, task.user.id, task.project, task.member.parent if task.member else None)
 
 
 def build(settings: Settings, stores: Stores, broker: Broker, features: frozenset[Feature]) -> Context:

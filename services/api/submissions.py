@@ -51,7 +51,7 @@ class Submissions:
     async def _with_never(self, error: errors.TooManyRequests, user: str) -> errors.TooManyRequests:
         """The refusal, naming those of the user's waiting tasks that only they can do something about."""
         waiting = await self._stores.views.some_pending(user, at_most=_LOOKED_AT)
-        found = await self._stores.verdicts.get_many({shape for _, shape in waiting})
+        found = await self._stores.pending_reasons.get_many({shape for _, shape in waiting})
         never = [task_id for task_id, shape in waiting if shape in found and found[shape].is_never]
         if not never:
             return error

@@ -21,7 +21,7 @@ from services.scheduler.start.dispatch import Dispatcher
 from services.scheduler.why_pending.refresh import ShapeReasons
 from shared import clock, errors
 from shared.broker.broker import Broker
-from shared.models.node import NEVER, Verdict, owner_id, verdict_ids
+from shared.models.node import NEVER, StoredReason, owner_id, reason_ids
 from shared.models.work import Pending
 from shared.observe import metrics
 from shared.settings import Settings
@@ -218,12 +218,12 @@ class Cycle:
 
     async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[planning.Placement]) -> None:
         now = clock.now()
-        verdicts = [Verdict(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
+        verdicts = [StoredReason(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
         tasks = [placed.task for placed in placements]
-        concerned = {name for task in tasks for name in verdict_ids(task.shape, task.user, task.project, task.parent)}
+        concerned = {name for task in tasks for name in reason_ids(task.shape, task.user, task.project, task.parent)}
         gone = concerned - reasons.keys() - self._shape_reasons.explained.keys()
         if verdicts or gone:
-            await self._stores.verdicts.put(verdicts, placed=gone)
+            await self._stores.pending_reasons.put(verdicts, placed=gone)
 
 
 def _told(reason: str) -> str:

@@ -40,7 +40,7 @@ class Keys:
 
     @property
     def watcher(self) -> str:
-        """Channel. `asked`: an owner wants something; `starting <node>`: a run was started there."""
+        """Channel. `asked`: an owner wrote an intent."""
         return f"{self.prefix}:wakeup:watcher"
 
     def failures(self, of: Failures) -> str:

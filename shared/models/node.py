@@ -30,13 +30,13 @@ class Node(Stored):
     stuck: int | None = None  #: runs that go on after they were killed; written by who watches the node
 
 
-class Verdict(Stored):
+class StoredReason(Stored):
     """
     Why tasks could not be placed when they were last looked at: those of one shape, or of one array (`array 12`), or those that
     count against one quota (`user alice`), or those of a user in a project of whom nothing is started (`owner alice lab`).
     """
 
-    id: str = Field(alias="_id")  #: whom it is about, see `verdict_ids`
+    id: str = Field(alias="_id")  #: whom it is about, see `reason_ids`
     reason: str
     at: float
 
@@ -51,7 +51,7 @@ def owner_id(user: str, project: str) -> str:
     return f"owner {user} {project}"
 
 
-def verdict_ids(shape: str, user: str, project: str, array: int | None) -> list[str]:
+def reason_ids(shape: str, user: str, project: str, array: int | None) -> list[str]:
     """The ids of the verdicts that concern a task; of those that there are, the latest counts."""
     return [
         shape,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
 from shared.models.stored import Stored
 from shared.units import indices
 
@@ -233,7 +233,7 @@ class Task(Stored):
     intent_at: float | None = None
     intent_by: str | None = None  #: the user who asked for it; kept after the end
     cause: Cause | None = None  #: of an intent to kill that is the system's own
-    remark: Remark | None = None  #: what came of the last intent
+    remark: IntentResult | None = None  #: what came of the last intent
     user: TaskUser
     project: str = "default"
     spec: Spec

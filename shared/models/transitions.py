@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
 from shared.models.task import Purge, Task
 from shared.models.work import Pending, Placed
 
@@ -219,7 +219,7 @@ def requeue(task: Placed, fields: Mapping[str, Any], *, note: str, expected: Int
         "intent_at": None,
         "intent_by": None,
         "cause": None,
-        "remark": Remark.RESCHEDULED,
+        "remark": IntentResult.RESCHEDULED,
     }
     return Transition(
         task.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shared.lifecycle import ENDED, Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import ENDED, Ending, Intent, IntentResult, TaskStatus
 from shared.models.task import Array, Member, Task, range_name
 from shared.wording import kills
 
@@ -72,7 +72,7 @@ def killers(parent: Task) -> dict[str | None, list[tuple[int, int]]]:
 
 def is_suspended(parent: Task) -> bool:
     """Whether none of its children may be started now."""
-    return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark is Remark.SUSPENDED)
+    return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark is IntentResult.SUSPENDED)
 
 
 def ending(array: Array, failed: Sequence[int], *, failures: int) -> tuple[int, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from pymongo import DeleteOne, UpdateOne, WriteConcern
 
-from shared.models.node import Node, Verdict
+from shared.models.node import Node, StoredReason
 from shared.store import connection, reading
 
 _HINT = WriteConcern(w=1, j=False)  # made anew every few seconds: losing it loses nothing
@@ -41,14 +41,14 @@ class NodeStore:
         return await reading.each(Node.model_validate, self._nodes.find().sort("_id", 1), of="nodes")
 
 
-class VerdictStore:
+class PendingReasonStore:
     """Why tasks of a shape wait. One document per shape, however many tasks have it."""
 
     def __init__(self, database: connection.Database) -> None:
         self._verdicts = database["verdicts"].with_options(write_concern=_HINT)
 
     @connection.translated
-    async def put(self, verdicts: Sequence[Verdict], *, placed: Collection[str]) -> None:
+    async def put(self, verdicts: Sequence[StoredReason], *, placed: Collection[str]) -> None:
         """Write verdicts, and drop those of shapes that could be `placed`."""
         operations: list[UpdateOne | DeleteOne] = [
             UpdateOne({"_id": verdict.id}, {"$set": verdict.model_dump(exclude={"id"})}, upsert=True)
@@ -59,6 +59,8 @@ class VerdictStore:
             await self._verdicts.bulk_write(operations, ordered=False)
 
     @connection.translated
-    async def get_many(self, shapes: Collection[str]) -> dict[str, Verdict]:
+    async def get_many(self, shapes: Collection[str]) -> dict[str, StoredReason]:
         cursor = self._verdicts.find({"_id": {"$in": list(shapes)}})
-        return {verdict.id: verdict for verdict in await reading.each(Verdict.model_validate, cursor, of="verdicts")}
+        return {
+            verdict.id: verdict for verdict in await reading.each(StoredReason.model_validate, cursor, of="verdicts")
+        }

@@ -36,7 +36,7 @@ class Stores:
     work: work.TaskWork
     users: users.UserStore
     usage: usage.UsageStore
-    verdicts: nodes.VerdictStore
+    pending_reasons: nodes.PendingReasonStore
     nodes: nodes.NodeStore
     hosts: hosts.HostStore
     leases: leases.LeaseStore
@@ -137,7 +137,7 @@ async def connect(settings: Settings) -> AsyncIterator[Stores]:
             usage=usage.UsageStore(database),
             nodes=nodes.NodeStore(database),
             hosts=hosts.HostStore(database),
-            verdicts=nodes.VerdictStore(database),
+            pending_reasons=nodes.PendingReasonStore(database),
             leases=lease_store,
             unreachable_nodes=unreachable_nodes.UnreachableNodeStore(database),
             unplaceable=unplaceable.UnplaceableStore(database),

@@ -20,7 +20,7 @@ from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.auth import tokens
 from shared.executors.types import Feature
-from shared.lifecycle import ENDED, Intent, Remark, TaskStatus
+from shared.lifecycle import ENDED, Intent, IntentResult, TaskStatus
 from shared.models.task import Task
 from shared.models.user import User
 
@@ -34,7 +34,7 @@ _RESPONSES = AUTHENTICATED | responses(404)
 _STEERED = _RESPONSES | responses(409)
 
 
-async def _ask(here: Here, task: Task, intent: Intent, rejected: Remark, *, by: User) -> Json:
+async def _ask(here: Here, task: Task, intent: Intent, rejected: IntentResult, *, by: User) -> Json:
     """
     Record what the owner wants of a running task; of a waiting one it is rejected. Raises `errors.Conflict` where it is over.
     """
@@ -73,13 +73,13 @@ def _over(task: Task) -> errors.Conflict:
 @strict_queries.changes
 async def suspend_task(task: Managed, here: Here, user: Caller) -> Json:
     """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
-    return await _ask(here, task, Intent.SUSPEND, Remark.SUSPEND_REJECTED, by=user)
+    return await _ask(here, task, Intent.SUSPEND, IntentResult.SUSPEND_REJECTED, by=user)
 
 
 @router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_STEERED, summary="Resume a suspended task")
 @strict_queries.changes
 async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
-    return await _ask(here, task, Intent.RESUME, Remark.RESUME_REJECTED, by=user)
+    return await _ask(here, task, Intent.RESUME, IntentResult.RESUME_REJECTED, by=user)
 
 
 @router.get(
@@ -91,7 +91,7 @@ async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
 @strict_queries.changes
 async def reschedule_task(task: Managed, here: Here, user: Caller) -> Json:
     """A task that does not run yet is shown as it is; one that is over can be sent anew."""
-    return await _ask(here, task, Intent.RESCHEDULE, Remark.RESCHEDULED, by=user)
+    return await _ask(here, task, Intent.RESCHEDULE, IntentResult.RESCHEDULED, by=user)
 
 
 class Change(BaseModel):

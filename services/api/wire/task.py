@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.executors import types
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
-from shared.models.node import Verdict
+from shared.models.node import StoredReason
 from shared.models.task import Task
 from shared.models.unreachable_node import UnreachableNode
 from shared.rules import arrays
@@ -40,7 +40,7 @@ def shown(
     task: Task,
     *,
     directories: TaskDirectories,
-    verdict: Verdict | None,
+    verdict: StoredReason | None,
     silence: UnreachableNode | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def shown(
     }
 
 
-def status(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> dict[str, Any]:
+def status(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> dict[str, Any]:
     """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
     answer: dict[str, Any] = {
         "primary": primary(task),
@@ -83,7 +83,7 @@ def status(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | No
     return answer
 
 
-def secondary(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> str | None:
+def secondary(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> str | None:
     if task.status in ENDED:
         return _ENDED.get(task.ending) if task.ending else None
     if task.intent is not None and task.intent in _ASKED:
@@ -95,7 +95,7 @@ def secondary(task: Task, *, verdict: Verdict | None, silence: UnreachableNode |
     return task.remark
 
 
-def reason(task: Task, *, verdict: Verdict | None, silence: UnreachableNode | None = None) -> str | None:
+def reason(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> str | None:
     """Why it waits or how it ended; a task that waits always has one."""
     if silence is not None and task.status in PLACED:
         since = datetime.fromtimestamp(silence.since, UTC)
@@ -131,7 +131,7 @@ def _waits_for(ids: Sequence[int]) -> str:
     return f"waits for {'task' if len(ids) == 1 else 'tasks'} {named} to be over"
 
 
-def _judged(task: Task, verdict: Verdict | None) -> bool:
+def _judged(task: Task, verdict: StoredReason | None) -> bool:
     # A verdict from before the task came is about others of its shape; one on children that wait is none on the rest.
     if verdict is None or task.waiting_on or (task.array is not None and task.started_at is not None):
         return False

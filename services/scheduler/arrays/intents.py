@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared import clock
-from shared.lifecycle import PLACED, Intent, Remark, TaskStatus
+from shared.lifecycle import PLACED, Intent, IntentResult, TaskStatus
 from shared.models.task import Task
 from shared.rules import arrays
 from shared.store.stores import Stores
@@ -24,10 +24,10 @@ async def pass_on(stores: Stores, parent: Task) -> None:
     if arrays.is_suspended(parent):
         await ask(parent.id, Intent.SUSPEND, at=at, statuses=[TaskStatus.RUNNING], by=parent.intent_by)
     if parent.intent is Intent.SUSPEND:
-        await stores.tasks.answer(parent.id, Intent.SUSPEND, Remark.SUSPENDED, attempt=parent.attempt)
+        await stores.tasks.answer(parent.id, Intent.SUSPEND, IntentResult.SUSPENDED, attempt=parent.attempt)
     elif parent.intent is Intent.RESUME:
         await ask(parent.id, Intent.RESUME, at=at, statuses=PLACED, by=parent.intent_by)
-        await stores.tasks.answer(parent.id, Intent.RESUME, Remark.RESUMED, attempt=parent.attempt)
+        await stores.tasks.answer(parent.id, Intent.RESUME, IntentResult.RESUMED, attempt=parent.attempt)
 
 
 def limit(parent: Task) -> int | None:

@@ -19,7 +19,7 @@ from services.scheduler.why_pending import explanation
 from services.scheduler.why_pending.explanation import Facts
 from services.scheduler.why_pending.node_verdicts import NodeReasons
 from shared import clock, errors
-from shared.lifecycle import ACTIVE, Remark
+from shared.lifecycle import ACTIVE, IntentResult
 from shared.models.pending_reason import PendingReason
 from shared.models.quota import Excess, excesses, scopes_of
 from shared.models.task import Task
@@ -154,5 +154,5 @@ class Explainer:
 
 
 def _state(task: Task) -> str:
-    suspended = task.remark is Remark.SUSPENDED and task.status in ACTIVE
+    suspended = task.remark is IntentResult.SUSPENDED and task.status in ACTIVE
     return "suspended" if suspended or (task.array is not None and arrays.is_suspended(task)) else task.status.value

@@ -22,7 +22,7 @@ from services.watcher.reconcile.record import Recorder
 from shared import errors
 from shared.executors.base import Executor
 from shared.executors.types import Feature, Handle, RunState
-from shared.lifecycle import Intent, Remark
+from shared.lifecycle import Intent, IntentResult
 from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores
@@ -100,15 +100,15 @@ class Enactor:
     async def _suspend(self, handle: Handle) -> None:
         if Feature.PAUSE in self._executor.features():
             await self._executor.pause(handle)
-            remark = Remark.SUSPENDED
+            remark = IntentResult.SUSPENDED
         else:
-            remark = Remark.SUSPEND_REJECTED
+            remark = IntentResult.SUSPEND_REJECTED
         await self._stores.tasks.answer(handle.task_id, Intent.SUSPEND, remark, attempt=handle.attempt)
         log.info("task.suspended", task_id=handle.task_id, attempt=handle.attempt, remark=remark)
 
     async def _resume(self, handle: Handle) -> None:
         await self._executor.resume(handle)
-        await self._stores.tasks.answer(handle.task_id, Intent.RESUME, Remark.RESUMED, attempt=handle.attempt)
+        await self._stores.tasks.answer(handle.task_id, Intent.RESUME, IntentResult.RESUMED, attempt=handle.attempt)
         log.info("task.resumed", task_id=handle.task_id, attempt=handle.attempt)
 
     # --- stops ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo import errors as driver_errors
 
-from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, Remark, TaskStatus
+from shared.lifecycle import ACTIVE, ENDED, PLACED, Intent, IntentResult, TaskStatus
 from shared.models.array import ArrayResult, ChildCounts
 from shared.models.task import Purge, Task, range_name
 from shared.rules import arrays
@@ -143,9 +143,9 @@ class ArrayStore:
         if ranges is not None:
             query["$or"] = [{"member.index": {"$gte": first, "$lte": last}} for first, last in ranges]
         if intent is Intent.SUSPEND:
-            query["remark"] = {"$nin": [Remark.SUSPENDED, Remark.SUSPEND_REJECTED]}
+            query["remark"] = {"$nin": [IntentResult.SUSPENDED, IntentResult.SUSPEND_REJECTED]}
         if intent is Intent.RESUME:
-            query["$and"] = [{"$or": [{"remark": Remark.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
+            query["$and"] = [{"$or": [{"remark": IntentResult.SUSPENDED}, {"intent": Intent.SUSPEND}]}]
         result = await self._tasks.update_many(query, [{"$set": intents.written(intent, at, by)}])
         return int(result.modified_count)
 

@@ -13,7 +13,7 @@ from pymongo import ReturnDocument, UpdateOne, WriteConcern
 from pymongo import errors as driver_errors
 
 from shared import errors, lifecycle
-from shared.lifecycle import Intent, Remark, TaskStatus
+from shared.lifecycle import Intent, IntentResult, TaskStatus
 from shared.models.task import Cause, Purge, Share, Task
 from shared.models.transitions import Transition
 from shared.store import connection, indexes, reading
@@ -189,7 +189,7 @@ class TaskStore:
         query = {"_id": task_id, "attempt": attempt, "status": TaskStatus.RUNNING}
         if paused:
             # Since its node was looked at, its owner may have wanted just that.
-            unasked = {"intent": None, "remark": {"$ne": Remark.SUSPENDED}, "reason": None}
+            unasked = {"intent": None, "remark": {"$ne": IntentResult.SUSPENDED}, "reason": None}
             result = await self._tasks.update_one(
                 {**query, **unasked}, {"$set": {"reason": lifecycle.PAUSED_BY_OTHERS}}
             )
@@ -199,7 +199,7 @@ class TaskStore:
         return result.matched_count == 1
 
     @connection.translated
-    async def answer(self, task_id: int, intent: Intent, remark: Remark, *, attempt: int) -> bool:
+    async def answer(self, task_id: int, intent: Intent, remark: IntentResult, *, attempt: int) -> bool:
         """Note what came of an intent, and clear it. False if the owner wants something else by now."""
         result = await self._tasks.update_one(
             {"_id": task_id, "attempt": attempt, "intent": intent},
@@ -208,7 +208,7 @@ class TaskStore:
         return result.matched_count == 1
 
     @connection.translated
-    async def reject(self, task_id: int, remark: Remark) -> Task | None:
+    async def reject(self, task_id: int, remark: IntentResult) -> Task | None:
         """Note that a wish is not followed. Return the task, or None if it is over or its owner wants something else."""
         document = await self._tasks.find_one_and_update(
             {"_id": task_id, "status": {"$in": sorted(lifecycle.ACTIVE)}, "intent": None},

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, Remark, TaskStatus
+from shared.lifecycle import ENDED, PAUSED_BY_OTHERS, PLACED, WAITING, Intent, IntentResult, TaskStatus
 from shared.models.task import Array, Cause, Place, Purge, Task
 from shared.models.work import Ended, Pending, Placed, WaitingKill
 from shared.store import connection, indexes, reading, typed
@@ -248,7 +248,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         request=document.get("request"),
         intent_by=document.get("intent_by"),
         system=placement.get("system"),
-        suspended=document.get("remark") == Remark.SUSPENDED,
+        suspended=document.get("remark") == IntentResult.SUSPENDED,
         is_told_paused=document.get("reason") == PAUSED_BY_OTHERS,
     )
     return typed.checked(found)

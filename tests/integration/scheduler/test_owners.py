@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.scheduler.service import SchedulerService
-from shared.lifecycle import Ending, Remark, TaskStatus
+from shared.lifecycle import Ending, IntentResult, TaskStatus
 from shared.models.project import Project
 from shared.models.task import Dependencies
 from tests.integration.conftest import Scene
@@ -138,7 +138,7 @@ async def test_a_hint_that_is_mistaken_takes_nothing_out(scene: Scene) -> None:
 
 async def test_who_waits_for_a_suspended_task_or_for_its_room_is_told_so(scene: Scene, gateway: Gateway) -> None:
     await gateway.add_user("root", admin=True)
-    await scene.add(1, RUNNING, attempt=1, cpu=8.0, placement=samples.placement(), remark=Remark.SUSPENDED)
+    await scene.add(1, RUNNING, attempt=1, cpu=8.0, placement=samples.placement(), remark=IntentResult.SUSPENDED)
     await scene.add(2, cmd="sleep 600", cpu=1.0)
     await scene.add(3, cmd="sleep 600", depends=Dependencies(ok=[1]), waiting_on=[1])
     scheduler = scene.scheduler()

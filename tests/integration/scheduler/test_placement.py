@@ -41,7 +41,7 @@ async def verdict(scene: Scene, task_id: int, part: str) -> str:
     shape = (await scene.task(task_id)).shape
 
     async def told() -> str | None:
-        found = (await scene.stores.verdicts.get_many([shape])).get(shape)
+        found = (await scene.stores.pending_reasons.get_many([shape])).get(shape)
         return found.reason if found and part in found.reason else None
 
     return await waiting.until(told, f"task {task_id} is told: {part}")

@@ -218,5 +218,7 @@ async def test_tasks_wait_while_others_hold_the_quota_and_are_over_once_it_is_us
 
 async def _told(scene: Scene, task_id: int, reason: str) -> bool:
     task = await scene.task(task_id)
-    verdicts = await scene.stores.verdicts.get_many([scope.key for scope in scopes_of(task.user.id, task.project)])
+    verdicts = await scene.stores.pending_reasons.get_many(
+        [scope.key for scope in scopes_of(task.user.id, task.project)]
+    )
     return reason in [verdict.reason for verdict in verdicts.values()]

@@ -15,7 +15,7 @@ from shared import errors
 from shared.executors import types
 from shared.lifecycle import Ending, Intent, TaskStatus
 from shared.models.lease import Lease
-from shared.models.node import Verdict
+from shared.models.node import StoredReason
 from shared.models.transitions import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting
@@ -333,8 +333,8 @@ async def test_a_task_without_room_says_why_and_a_new_node_lets_it_run(scene: Sc
     await scene.add(1, cpu=64.0)
     shape = (await scene.task()).shape
 
-    async def verdict() -> Verdict | None:
-        return (await scene.stores.verdicts.get_many([shape])).get(shape)
+    async def verdict() -> StoredReason | None:
+        return (await scene.stores.pending_reasons.get_many([shape])).get(shape)
 
     async with scene.running():
         found = await waiting.until(verdict, "there is a verdict on the shape")
@@ -349,7 +349,7 @@ async def test_however_often_it_is_looked_reasons_are_written_seldom(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     puts, cycles = 0, 0
-    put, run = scene.stores.verdicts.put, cycle.Cycle.run
+    put, run = scene.stores.pending_reasons.put, cycle.Cycle.run
 
     async def count_put(*args: Any, **options: Any) -> None:
         nonlocal puts

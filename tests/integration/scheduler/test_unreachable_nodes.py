@@ -71,7 +71,7 @@ async def test_a_task_that_only_a_silent_node_can_take_waits_for_it_also_after_a
 
         async def verdict() -> str | None:
             task = await scene.task()
-            found = await scene.stores.verdicts.get_many([task.shape])
+            found = await scene.stores.pending_reasons.get_many([task.shape])
             return found[task.shape].reason if task.shape in found else None
 
         said = await waiting.until(verdict, "it is said why the task waits")

@@ -12,7 +12,7 @@ import pytest
 from pymongo import ASCENDING, IndexModel
 
 from shared.lifecycle import PLACED, Ending, Intent, TaskStatus
-from shared.models.node import Node, Verdict
+from shared.models.node import Node, StoredReason
 from shared.models.task import Array, Member
 from shared.settings import Settings
 from shared.store import indexes
@@ -210,13 +210,13 @@ async def test_a_user_s_active_tasks_cost_what_they_are_and_not_what_is_over(
 
 
 async def test_a_verdict_is_replaced_and_goes_once_its_shape_is_placed(opened: Stores) -> None:
-    def verdict(shape: str, at: float) -> Verdict:
-        return Verdict(id=shape, reason=f"reason at {at:g}", at=at)
+    def verdict(shape: str, at: float) -> StoredReason:
+        return StoredReason(id=shape, reason=f"reason at {at:g}", at=at)
 
-    await opened.verdicts.put([verdict("a", 1), verdict("b", 1)], placed=[])
-    await opened.verdicts.put([verdict("a", 2)], placed=["b", "never there"])
-    await opened.verdicts.put([], placed=[])
-    assert await opened.verdicts.get_many(["a", "b", "c"]) == {"a": verdict("a", 2)}
+    await opened.pending_reasons.put([verdict("a", 1), verdict("b", 1)], placed=[])
+    await opened.pending_reasons.put([verdict("a", 2)], placed=["b", "never there"])
+    await opened.pending_reasons.put([], placed=[])
+    assert await opened.pending_reasons.get_many(["a", "b", "c"]) == {"a": verdict("a", 2)}
 
 
 async def test_a_node_that_is_no_longer_configured_goes_and_a_reason_with_its_cause(opened: Stores) -> None:

@@ -18,7 +18,7 @@ from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.app_token import AppToken
 from shared.models.deletion import Deletion
-from shared.models.node import Node, Verdict
+from shared.models.node import Node, StoredReason
 from shared.models.project import Project
 from shared.models.recipe import Recipe
 from shared.models.task import Array, Dependencies
@@ -96,7 +96,7 @@ def everything(first: int) -> dict[str, list[dict[str, Any]]]:
         "projects": [Project(id=f"lab{first}", owner="bob", members=["alice"]).model_dump(by_alias=True)],
         "nodes": [Node(id=f"n{first}", executor="fake", ready=True, cpus=1, memory=1, checked_at=now).model_dump()],
         "usage": rows,
-        "verdicts": [Verdict(id=f"shape-{first}", reason="x", at=now).model_dump()],
+        "verdicts": [StoredReason(id=f"shape-{first}", reason="x", at=now).model_dump()],
         "deletions": [Deletion(id=f"gone{first}", asked_by="admin", asked_at=now).model_dump()],
         "silences": [
             {"_id": f"s{first}", "since": now, "at": now, "seconds": 1.0, "tries": 1, "reason": "x"},

@@ -14,7 +14,7 @@ from starlette.types import Message
 from services.api.answers import tasks as task_answers
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
-from shared.models.node import Verdict
+from shared.models.node import StoredReason
 from shared.models.task import Task
 from shared.models.user import User
 from shared.store.tasks.lists import Stream
@@ -84,8 +84,8 @@ async def test_a_long_list_is_what_the_tasks_are_newest_first_with_their_verdict
     gateway: Gateway, alice: User, admin: User
 ) -> None:
     tasks = await add_active(gateway, 450)
-    verdict = Verdict(id=tasks[0].shape, reason="needs more than there is", at=clock.now())
-    await gateway.stores.verdicts.put([verdict], placed=[])
+    verdict = StoredReason(id=tasks[0].shape, reason="needs more than there is", at=clock.now())
+    await gateway.stores.pending_reasons.put([verdict], placed=[])
     everybody = good(await gateway.ask("GET", "/task/active/all", admin))
     assert everybody == await task_answers.documents(gateway.here, tasks)
     assert [task["status"]["reason"] for task in everybody if task["status"]["primary"] == "pending"] == [

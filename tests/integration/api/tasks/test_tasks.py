@@ -12,7 +12,7 @@ from services.api import app
 from shared import clock
 from shared.auth import apikeys, tokens
 from shared.lifecycle import Ending, Intent, TaskStatus
-from shared.models.node import Node, Verdict
+from shared.models.node import Node, StoredReason
 from shared.models.user import User
 from shared.settings import Node as Host
 from shared.settings import Settings, Volume
@@ -276,8 +276,8 @@ async def test_tasks_of_all_users_are_counted(gateway: Gateway) -> None:
 async def test_a_pending_task_shows_the_verdict_on_its_shape(gateway: Gateway, alice: User) -> None:
     number = await submit(gateway, alice, **{"requirements.cpu": 64})
     shape = (await gateway.task(number)).shape
-    verdict = Verdict(id=shape, reason="needs 64 cpu: n1 has 3 of 8 cpu free", at=clock.now() + 1)
-    await gateway.stores.verdicts.put([verdict], placed=[])
+    verdict = StoredReason(id=shape, reason="needs 64 cpu: n1 has 3 of 8 cpu free", at=clock.now() + 1)
+    await gateway.stores.pending_reasons.put([verdict], placed=[])
     answers = [
         good(await gateway.ask("GET", f"/task/{number}", alice)),
         good(await gateway.ask("GET", f"/task/{number}/status", alice)),
@@ -306,8 +306,8 @@ async def test_who_has_too_many_waiting_is_told_which_of_them_can_never_run(sett
         alice = await gateway.add_user("alice")
         ids = [(await submit(gateway, alice)) for _ in range(2)]
         task = await gateway.task(1)
-        verdict = Verdict(id=task.shape, reason="can never run here: needs 64 cpu", at=clock.now())
-        await gateway.stores.verdicts.put([verdict], placed=[])
+        verdict = StoredReason(id=task.shape, reason="can never run here: needs 64 cpu", at=clock.now())
+        await gateway.stores.pending_reasons.put([verdict], placed=[])
         answer = await gateway.ask("POST", "/task", alice, json=samples.submission())
         detail = assert_problem(answer, 429, "too_many_requests")["detail"]
         assert "alice has 2 tasks waiting" in detail

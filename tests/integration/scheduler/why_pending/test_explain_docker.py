@@ -10,7 +10,7 @@ import pytest
 from godocker.docker.local_engine import LocalEngine
 from shared import clock, lifecycle
 from shared.executors import types
-from shared.lifecycle import ACTIVE, Intent, Remark, TaskStatus
+from shared.lifecycle import ACTIVE, Intent, IntentResult, TaskStatus
 from tests.integration.conftest import Scene, on_docker
 from tests.support import waiting
 from tests.support.harness.gateway import Gateway
@@ -62,12 +62,12 @@ async def test_a_pause_by_somebody_else_is_told_while_it_lasts(
         await docker.stores.tasks.ask(1, Intent.SUSPEND, at=clock.now(), statuses=sorted(ACTIVE))
         await docker.broker.tell_watcher_asked()
         await waiting.until(untold, "it is its owner's pause", timeout=TIMEOUT)
-        assert (await docker.task()).remark is Remark.SUSPENDED
+        assert (await docker.task()).remark is IntentResult.SUSPENDED
         await docker.stores.tasks.ask(1, Intent.RESUME, at=clock.now(), statuses=sorted(ACTIVE))
         await docker.broker.tell_watcher_asked()
 
         async def resumed() -> bool:
-            return (await docker.task()).remark is Remark.RESUMED
+            return (await docker.task()).remark is IntentResult.RESUMED
 
         await waiting.until(resumed, "it goes on", timeout=TIMEOUT)
         client.post(f"/containers/{name}/pause").raise_for_status()

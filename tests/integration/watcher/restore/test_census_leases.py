@@ -89,7 +89,7 @@ async def take(scene: Scene, task_id: int, lease: str) -> bool:
 
 async def refused(scene: Scene, task_id: int) -> bool:
     shape = (await scene.task(task_id)).shape
-    return shape in await scene.stores.verdicts.get_many([shape])
+    return shape in await scene.stores.pending_reasons.get_many([shape])
 
 
 async def test_what_a_task_held_when_the_backup_was_made_is_the_runs_that_has_it_now(scene: Scene) -> None:

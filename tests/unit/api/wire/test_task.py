@@ -14,8 +14,8 @@ from services.api.admission import submission
 from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
 from shared.executors.types import Feature
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
-from shared.models.node import Verdict
+from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
+from shared.models.node import StoredReason
 from shared.models.task import Array, Failure, Task, TaskVolume
 from shared.models.unreachable_node import UnreachableNode
 from shared.settings import Settings
@@ -27,7 +27,7 @@ NOW = samples.NOW
 C, P, S, R, O, A = TaskStatus  # noqa: E741
 
 
-def shown(task: Task, verdict: Verdict | None = None) -> dict[str, Any]:
+def shown(task: Task, verdict: StoredReason | None = None) -> dict[str, Any]:
     return wire.shown(task, directories=DIRECTORIES, verdict=verdict)
 
 
@@ -212,8 +212,8 @@ def test_whole_numbers_are_shown_as_such() -> None:
 # --- reasons ------------------------------------------------------------------------------------
 
 
-def verdict(at: float) -> Verdict:
-    return Verdict(id="cpu=1 ram=1", reason="needs 1 cpu: n1 has 0 free", at=at)
+def verdict(at: float) -> StoredReason:
+    return StoredReason(id="cpu=1 ram=1", reason="needs 1 cpu: n1 has 0 free", at=at)
 
 
 def test_a_pending_task_that_could_not_be_placed_shows_the_verdict_on_its_shape() -> None:
@@ -242,7 +242,7 @@ NOT_KNOWN = f"node {samples.NODE} has not responded since 2023-11-14 22:13:20 UT
     [
         (of(S), "unknown", NOT_KNOWN),
         (of(R), "unknown", NOT_KNOWN),
-        (of(R, remark=Remark.SUSPENDED), "unknown", NOT_KNOWN),
+        (of(R, remark=IntentResult.SUSPENDED), "unknown", NOT_KNOWN),
         (of(R, intent=Intent.KILL), "kill requested", NOT_KNOWN),
         (of(P), None, wire.NOT_LOOKED_AT),
         (of(O), None, None),
@@ -274,7 +274,7 @@ def test_how_it_ended_is_shown() -> None:
     st.sampled_from([None, samples.placement()]),
 )
 def test_a_task_that_waits_always_has_a_reason(
-    status: TaskStatus, intent: Intent | None, reason: str | None, on_shape: Verdict | None, placement: Any
+    status: TaskStatus, intent: Intent | None, reason: str | None, on_shape: StoredReason | None, placement: Any
 ) -> None:
     task = samples.task(1, status, intent=intent, reason=reason, placement=placement)
     assert shown(task, on_shape)["status"]["reason"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.watcher.reconcile import accounting, outcome, restarts
 from services.watcher.reconcile.diff import Stop, reconcile
 from shared.executors.types import Boot, Observation, RunState
-from shared.lifecycle import Ending, Intent, Remark, TaskStatus
+from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
 from shared.models.attempt_files import Result
 from shared.models.task import Cause, Failure, Task
 from shared.models.transitions import Transition
@@ -263,7 +263,7 @@ def test_a_restart_waits_longer_each_time_and_keeps_its_place_in_the_queue(times
     assert move.fields["not_before"] == NOW + 600 + wait
     assert "queued_at" not in move.fields
     assert move.fields["started_at"] is None
-    assert move.fields["remark"] is Remark.RESCHEDULED
+    assert move.fields["remark"] is IntentResult.RESCHEDULED
     assert move.fields["reason"] == f"restart {times + 1} of 2: {SILENT}"
 
 
