@@ -1,4 +1,4 @@
-"""Check what the scheduler holds in memory against MongoDB: book, allocations, starts under way, maintenance."""
+"""Check the scheduler's memory against MongoDB: book, allocations, starts under way, maintenance, owners."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
+from services.scheduler.owners import Owners
 from services.scheduler.queue.book import Book
 from services.scheduler.start.dispatch import Dispatcher
 from shared import clock
@@ -17,53 +18,57 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-OVERLAP = 10.0  #: seconds: longer than a write may take, so that what was written after the last look is in this one
-FULL = 60.0  #: seconds between two looks at all that is pending
-FORGOTTEN = 5.0  #: seconds after which a start that nobody works on is begun again
+OVERLAP = 10.0  #: seconds: longer than a write may take, so that a read includes what was written around the last one
+FULL = 60.0  #: seconds between two reads of all pending tasks
+FORGOTTEN = 5.0  #: seconds after which a start that is not under way is begun again
 
 
 class Audit:
-    """Finds what hints missed. Raises `errors.StoreUnavailable`; the next round tries again."""
+    """
+    Finds changes that no hint reported. Raises `errors.StoreUnavailable`; the caller tries again in the next round.
+    """
 
-    def __init__(self, stores: Stores, book: Book, cluster: Cluster, dispatcher: Dispatcher) -> None:
+    def __init__(self, stores: Stores, book: Book, cluster: Cluster, owners: Owners, dispatcher: Dispatcher) -> None:
         self._stores = stores
         self._book = book
         self._cluster = cluster
+        self._owners = owners
         self._dispatcher = dispatcher
-        self._looked_at = 0.0
+        self._read_at = 0.0
         self._full_at = float("-inf")  # on the monotonic clock
-        self._idle_since: dict[
-            tuple[int, int], float
-        ] = {}  # starts that nobody works on, and since when; the same clock
+        # When each start that is not under way was first seen so, on the monotonic clock.
+        self._idle_since: dict[tuple[int, int], float] = {}
         self._maintenance = asyncio.Lock()
 
     async def take_over(self) -> None:
-        """Fill book and allocations from nothing, and go on with the starts that an earlier leader began."""
+        """Fill book and allocations from MongoDB, and continue the starts that an earlier leader began."""
         self._book.clear()
         self._cluster.clear()
-        self._looked_at, self._full_at = 0.0, float("-inf")
+        self._read_at, self._full_at = 0.0, float("-inf")
         await self.check_maintenance()
         await self.check_allocations(forgotten=0.0)
         await self.check_book()
         await self.check_owners()
 
     async def check_maintenance(self) -> bool:
-        """Read what is in maintenance: nothing is placed there. True if some of it has ended."""
-        # One look at a time: of two under way, the one that began earlier could be noted last, and what it did not see be lost.
+        """Read what is in maintenance. True if some maintenance has ended."""
+        # One read at a time: of two, the one that began earlier could be recorded last and undo what the other saw.
         async with self._maintenance:
             return self._cluster.maintain(await self._stores.maintenance.names())
 
     async def check_book(self) -> int:
-        """Enter the pending tasks that are missing, and drop those that are not pending any more. Return the finds."""
+        """
+        Add pending tasks that are missing and drop those that are no longer pending. Return how many were missing.
+        """
         now = clock.now()
         full = clock.monotonic() - self._full_at >= FULL
-        ids = await self._stores.work.pending_ids(since=0 if full else self._looked_at - OVERLAP)
+        ids = await self._stores.work.pending_ids(since=0 if full else self._read_at - OVERLAP)
         missing = self._book.unknown(ids)
         if missing:
             self._book.add(await self._stores.work.pending_of(missing))
         if not full and len(self._book):
-            self._book.discard(await self._stores.work.ended_unplaced(since=self._looked_at - OVERLAP))
-        self._looked_at = now
+            self._book.discard(await self._stores.work.ended_unplaced(since=self._read_at - OVERLAP))
+        self._read_at = now
         if full:
             self._full_at = clock.monotonic()
             dropped = self._book.keep_only(set(ids) | set(missing))
@@ -71,18 +76,18 @@ class Audit:
         return len(missing)
 
     async def check_gone(self, task_ids: Sequence[int]) -> None:
-        """Drop those of `task_ids` that are not pending any more: whoever told of it may have been mistaken."""
+        """Drop the tasks of `task_ids` that are no longer pending; a hint may be wrong."""
         pending = {task.id for task in await self._stores.work.pending_of(task_ids)}
         self._book.discard([task_id for task_id in task_ids if task_id not in pending])
 
     async def check_owners(self) -> bool:
-        """Look of whom nothing is to be started. True if some of it has ended."""
+        """Read which owners are held. True if one is held no longer."""
         owners = {(key.user, key.project) for key in self._book.lanes}
-        self._dispatcher.owners.keep_only(owners)
-        return await self._dispatcher.owners.look(owners)
+        self._owners.keep_only(owners)
+        return await self._owners.refresh(owners)
 
     async def check_allocations(self, *, forgotten: float = FORGOTTEN) -> None:
-        """Derive what is taken anew, and begin the starts again that nobody works on for `forgotten` seconds."""
+        """Derive the allocations again, and begin starts again that were not under way for `forgotten` seconds."""
         self._cluster.begin_audit()
         placed = await self._stores.work.placed()
         differences = self._cluster.end_audit(placed)
@@ -96,8 +101,8 @@ class Audit:
 
     def _forgotten(self, placed: Sequence[Placed], seconds: float) -> list[Placed]:
         """
-        The starts that nobody was seen to work on for `seconds`. By our own clock: who wrote that they are starting may have
-        had another one.
+        Return the starts that were not under way for `seconds`, by this process's clock: the one that wrote the status
+        may have had another.
         """
         now, under_way = clock.monotonic(), self._dispatcher.under_way
         idle = {

@@ -1,4 +1,4 @@
-"""The nodes as the scheduler knows them, and what of them is taken, derived from the tasks placed there."""
+"""The nodes as the scheduler knows them, and their allocations, derived from the tasks placed there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from services.scheduler.placement.node_state import IN_MAINTENANCE, Allocation, NodeState
-from services.scheduler.start.installation_errors import Ailments
+from services.scheduler.start.installation_errors import InstallationErrors
 from shared import clock
 from shared.executors.types import NodeReport
 from shared.models import maintenance
@@ -17,22 +17,26 @@ from shared.units import durations
 
 class Cluster:
     """
-    Nodes and allocations. Free capacity is never a counter of its own: it is what the node has less what its
-    starting and running tasks hold, so there is nothing that could drift.
+    Nodes and allocations. Free capacity is not a counter that could drift: it is the node's capacity minus what its
+    starting and running tasks hold.
     """
 
     def __init__(
-        self, *, ports: range = range(0), maxlifespan: float | None = None, ailments: Ailments | None = None
+        self,
+        *,
+        ports: range = range(0),
+        maxlifespan: float | None = None,
+        node_errors: InstallationErrors | None = None,
     ) -> None:
         """
-        `ports`: those that tasks are given, of each node; `maxlifespan`: seconds that any task may run at most, for now;
-        `ailments`: where nothing can be started, noted by whoever starts.
+        `ports` of each node are given to tasks. `maxlifespan`: seconds that a task may run at most; it changes with a
+        reload of the settings. `node_errors` is written by the dispatcher.
         """
-        self._ailments = ailments or Ailments()
+        self._errors = node_errors or InstallationErrors()
         self._ports = ports
         self.maxlifespan = maxlifespan
         self._reports: dict[str, NodeReport] = {}
-        self._measured: dict[str, NodeReport] = {}  # as the nodes last said it themselves
+        self._measured: dict[str, NodeReport] = {}  # the last reports that the nodes made themselves
         self._allocations: dict[tuple[int, int], Allocation] = {}
         self._unwritten: set[tuple[int, int]] = set()
         self._in_maintenance: frozenset[str] = frozenset()
@@ -42,33 +46,35 @@ class Cluster:
 
     @property
     def reports(self) -> Sequence[NodeReport]:
-        """What the nodes have: of one that does not answer, what it had when it last did."""
-        return self._ailments.told(self._reports.values(), now=clock.monotonic())
+        """The report of each node; an unreachable node keeps the sizes of its last answer."""
+        return self._errors.apply(self._reports.values(), now=clock.monotonic())
 
     @property
-    def ailing(self) -> set[str]:
-        """Nodes, or `all` of them, where starts fail by errors of the installation."""
-        return self._ailments.current(now=clock.monotonic())
+    def failing(self) -> set[str]:
+        """The nodes, or `all`, where starts fail by errors of the installation."""
+        return self._errors.current(now=clock.monotonic())
 
     def remember(self, reports: Iterable[NodeReport]) -> None:
-        """Take up what nodes had when an earlier scheduler saw them. What was seen since counts more."""
+        """Take over the sizes that an earlier scheduler stored. Reports of this scheduler take precedence."""
         for report in reports:
             self._measured.setdefault(report.name, report)
             self._reports.setdefault(report.name, replace(report, ready=False, answered=False))
 
     def observe(self, reports: Iterable[NodeReport], *, now: float = 0.0) -> bool:
-        """Note what the nodes report at `now`. True if any of it is news that may let a task be placed."""
+        """
+        Record the reports of `now`. True if one of them has more to offer than before, so that a task may be placed.
+        """
         self.observed_at = now
-        told = list(reports)
-        self._measured |= {report.name: report for report in told if report.is_measured}
-        new = {report.name: self._with_sizes(report) for report in told}
-        news = any(_gained(self._reports.get(name), report) for name, report in new.items())
+        reports = list(reports)
+        self._measured |= {report.name: report for report in reports if report.is_measured}
+        new = {report.name: self._with_sizes(report) for report in reports}
+        gained = any(_gained(self._reports.get(name), report) for name, report in new.items())
         self._reports = new
         self._measured = {name: report for name, report in self._measured.items() if name in new}
-        return news
+        return gained
 
     def _with_sizes(self, report: NodeReport) -> NodeReport:
-        """`report`, of a node that does not answer with the sizes that it had: it has not become smaller by falling silent."""
+        """Return `report`, with the last known sizes if the node is unreachable, which makes it no smaller."""
         last = self._measured.get(report.name)
         if report.is_measured or last is None:
             return report
@@ -76,31 +82,27 @@ class Cluster:
 
     @property
     def is_in_maintenance(self) -> bool:
-        """Whether the system as a whole is."""
+        """Whether the whole system is in maintenance."""
         return maintenance.ALL in self._in_maintenance
 
     def maintain(self, names: Collection[str]) -> bool:
-        """Note what is in maintenance: nodes, or `all` of them. True if some of it has ended."""
+        """Record what is in maintenance: nodes, or `all`. True if some maintenance has ended."""
         ended = self._in_maintenance - set(names)
         self._in_maintenance = frozenset(names)
         return bool(ended)
 
-    def distrust(self, node: str, reason: str) -> None:
-        """A node did not answer: nothing more is placed there until it reports again."""
-        report = self._reports.get(node)
-        if report is not None:
-            self._reports[node] = replace(report, ready=False, reason=reason)
-
     def shun(self, node: str, ports: Iterable[int], *, until: float) -> None:
-        """Give these ports to nobody before `until`: something that is not ours was found to listen there."""
+        """Give these ports to no task before `until`: a program outside of this system listens there."""
         self._shunned.update({(node, port): until for port in ports})
 
     def forgive(self, now: float) -> None:
-        """Give ports again that were shunned for long enough."""
+        """Give out shunned ports again whose time is over."""
         self._shunned = {key: until for key, until in self._shunned.items() if until > now}
 
     def allocate(self, task_id: int, attempt: int, allocation: Allocation) -> Allocation | None:
-        """Take room for an attempt whose placement is about to be written; see `written`. Return what it held until now."""
+        """
+        Allocate for an attempt whose placement is about to be written (see `written`). Return what it held before.
+        """
         before = self._allocations.get((task_id, attempt))
         self._allocations[task_id, attempt] = allocation
         self._unwritten.add((task_id, attempt))
@@ -110,16 +112,16 @@ class Cluster:
         return before
 
     def restore(self, task_id: int, attempt: int, allocation: Allocation) -> None:
-        """The attempt holds what it held before an `allocate` that came to nothing, unless it was released meanwhile."""
+        """Undo an `allocate` of a placement that was not written, unless the attempt was released meanwhile."""
         if (task_id, attempt) in self._allocations:
             self._allocations[task_id, attempt] = allocation
 
     def written(self, attempts: Iterable[tuple[int, int]]) -> None:
-        """The write of these placements came to its end, well or not: from here on an audit knows better."""
+        """Record that the write of these placements is over, successful or not: the next audit reads its result."""
         self._unwritten.difference_update(attempts)
 
     def release(self, attempts: Iterable[tuple[int, int]]) -> bool:
-        """These (task, attempt) hold nothing any more. True if any of them did."""
+        """Release what these (task id, attempt) hold. True if one of them held anything."""
         released = False
         for key in attempts:
             released |= self._allocations.pop(key, None) is not None
@@ -129,33 +131,33 @@ class Cluster:
         return released
 
     def begin_audit(self) -> None:
-        """From now on note what changes, since what is read from MongoDB meanwhile may be older."""
+        """Begin to record changes, which may be newer than what the audit reads from MongoDB meanwhile."""
         self._audit = _Audit(set(self._unwritten), set())
 
     def end_audit(self, placed: Iterable[Placed]) -> int:
-        """Replace the allocations by what was read since `begin_audit`. Return how many differed."""
+        """Replace the allocations by those read since `begin_audit`. Return the number of differences."""
         audit = self._audit or _Audit(set(), set())
         self._audit = None
-        true = {
+        actual = {
             (task.id, task.attempt): self._allocation(task)
             for task in placed
             if (task.id, task.attempt) not in audit.released
         }
         for key in audit.allocated:
             if key in self._allocations:
-                true.setdefault(key, self._allocations[key])
-        differences = len(true.keys() ^ self._allocations.keys())
-        self._allocations = true
+                actual.setdefault(key, self._allocations[key])
+        differences = len(actual.keys() ^ self._allocations.keys())
+        self._allocations = actual
         return differences
 
     def clear(self) -> None:
-        """Forget the allocations: somebody else leads."""
+        """Forget the allocations when another scheduler leads."""
         self._allocations.clear()
         self._unwritten.clear()
         self._audit = None
 
     def snapshot(self) -> list[NodeState]:
-        """The nodes as a planning pass takes them."""
+        """Return the nodes for a planning pass, with what is free of each."""
         states = {report.name: self._state(report) for report in self.reports}
         for allocation in self._allocations.values():
             state = states.get(allocation.node)
@@ -167,14 +169,14 @@ class Cluster:
         return list(states.values())
 
     def children(self, arrays: Collection[int]) -> Mapping[int, int]:
-        """How many children of these arrays, by their parents' ids, hold resources."""
+        """Count the placed children of these arrays, by the id of the parent."""
         if not arrays:
             return {}
         parents = (held.parent for held in self._allocations.values())
         return Counter(parent for parent in parents if parent is not None and parent in arrays)
 
     def _allocation(self, task: Placed) -> Allocation:
-        began = task.started_at if task.started_at is not None else task.status_at
+        started_at = task.started_at if task.started_at is not None else task.status_at
         lifespan = durations.shortest(task.lifespan, self.maxlifespan)
         return Allocation(
             task.node,
@@ -182,8 +184,8 @@ class Cluster:
             task.memory,
             task.gpus,
             task.ports,
-            began,
-            None if lifespan is None else began + lifespan,
+            started_at,
+            None if lifespan is None else started_at + lifespan,
             task.user,
             task.project,
             task.parent,
@@ -191,16 +193,16 @@ class Cluster:
         )
 
     def _state(self, report: NodeReport) -> NodeState:
-        maintained = not self._in_maintenance.isdisjoint({maintenance.ALL, report.name})
+        in_maintenance = not self._in_maintenance.isdisjoint({maintenance.ALL, report.name})
         return NodeState(
             name=report.name,
             cpus=report.cpus,
             memory=report.memory,
             free_cpus=report.cpus,
             free_memory=report.memory,
-            ready=report.ready and not maintained,
+            ready=report.ready and not in_maintenance,
             seen=report.name in self._measured,
-            reason=IN_MAINTENANCE if maintained else report.reason,
+            reason=IN_MAINTENANCE if in_maintenance else report.reason,
             gpus=len(report.gpus),
             free_gpus=list(report.gpus),
             labels=report.labels,

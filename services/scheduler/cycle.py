@@ -1,4 +1,4 @@
-"""One scheduling cycle: take in what is new, plan, commit the plan, say why the rest waits."""
+"""Run one scheduling cycle: read new tasks, plan, commit the plan, record the pending reasons of the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 
 from services.scheduler.cluster import Cluster
+from services.scheduler.owners import Owners
 from services.scheduler.placement import planning
 from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation, NodeState
@@ -15,9 +16,11 @@ from services.scheduler.placement.planning import Arrays, Terms
 from services.scheduler.placement.ranking import RANKINGS
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
-from services.scheduler.policies.usage_cache import Shares
+from services.scheduler.policies.usage_cache import UsageCache
 from services.scheduler.queue.book import Book
+from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.start.dispatch import Dispatcher
+from services.scheduler.start.results import PortsTaken, Released, Results, Undone
 from services.scheduler.why_pending.refresh import ShapeReasons
 from shared import clock, errors
 from shared.broker.broker import Broker
@@ -29,14 +32,14 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-PLACEMENTS = 500  #: in one plan: what one bulk write takes well
-LOSSES = 5  #: placements of a task in a row that were not written, before it is set aside
+PLACEMENTS = 500  #: in one plan: as many as one bulk write takes well
+LOSSES = 5  #: placements of a task in a row that may be lost before it is left to the audit
 _MOST_LOSERS = 10_000
 QUEUE_READ = 2000  #: ids taken from the queue at a time
 
 
 class Cycle:
-    """The leader's cycle and what it needs between two of them."""
+    """The leader's cycle, with its state between two runs."""
 
     def __init__(
         self,
@@ -46,8 +49,11 @@ class Cycle:
         book: Book,
         cluster: Cluster,
         dispatcher: Dispatcher,
+        results: Results,
+        quotas: QuotaGate,
+        owners: Owners,
         policy: Policy,
-        shares: Shares,
+        usage: UsageCache,
     ) -> None:
         self._settings = settings
         self._stores = stores
@@ -55,21 +61,24 @@ class Cycle:
         self._book = book
         self._cluster = cluster
         self._dispatcher = dispatcher
+        self._results = results
+        self._quotas = quotas
+        self._owners = owners
         self._policy = policy
-        self._shares = shares
+        self._usage = usage
         self._shape_reasons = ShapeReasons()
-        self._losses: Counter[int] = Counter()  # placements in a row that were not written, by task
-        #: The node that is kept for the head of the queue, as the last pass left it.
+        self._losses: Counter[int] = Counter()  # lost placements in a row, by task
+        #: The reservation for the head of the queue, as the last pass left it.
         self.reservation: Reservation | None = None
 
     async def run(self, *, epoch: int) -> bool:
         """
-        One cycle. True if there is more to do at once: the limit ended the pass, the queue holds more, tasks wait that were not
-        told why, or a quota kept away what the pass had given room to. Raises `errors.StoreUnavailable`.
+        Run one cycle. True if there is more to do at once: the limit ended the pass, the queue holds more, shapes have
+        no pending reason yet, or a quota freed room by rejecting placements. Raises `errors.StoreUnavailable`.
         """
         began = clock.monotonic()
         more = await self.read_queue()
-        await self._take_released()
+        await self._apply_results()
         nodes = self._cluster.snapshot()
         plan = self._plan(nodes)
         reasons, unexplained = self._shape_reasons.refresh(
@@ -79,7 +88,7 @@ class Cycle:
         await self._record_reasons({**reasons, **self._reasons_of_held(plan.held)}, plan.placements)
         metrics.CYCLE_SECONDS.observe(clock.monotonic() - began)
         if plan.placements or reasons:
-            # That something waits is said where it is asked for, and not again in each cycle.
+            # A cycle that places nothing is not worth a line at the level info.
             (log.info if plan.placements else log.debug)(
                 "cycle.done",
                 placed=len(won),
@@ -88,7 +97,7 @@ class Cycle:
                 pending=len(self._book),
                 milliseconds=round((clock.monotonic() - began) * 1000, 1),
             )
-        return more or plan.full or unexplained or self._is_room_back(plan.placements, won)
+        return more or plan.full or unexplained or self._has_room_again(plan.placements, won)
 
     @property
     def unplaced_shapes(self) -> Collection[str]:
@@ -96,34 +105,38 @@ class Cycle:
         return self._shape_reasons.explained.keys()
 
     async def read_queue(self) -> bool:
-        """Enter what the queue names into the book. True if the queue may hold more."""
+        """Read tasks named by the queue into the book. True if the queue may hold more."""
         try:
             ids = await self._broker.dequeue(QUEUE_READ)
         except errors.BrokerUnavailable as error:
-            log.warning("cycle.no_queue", error=str(error))  # the poll finds them
+            log.warning("cycle.no_queue", error=str(error))  # the poll finds the tasks
             return False
         if ids:
             self._book.add(await self._stores.work.pending_of(ids))
         return len(ids) == QUEUE_READ
 
-    async def _take_released(self) -> None:
-        released, self._dispatcher.released = self._dispatcher.released, []
-        self._cluster.release(released)
-        for node, ports, until in self._dispatcher.taken_ports:
-            self._cluster.shun(node, ports, until=until)
-        self._dispatcher.taken_ports.clear()
-        if undone := self._dispatcher.undone:
-            self._dispatcher.undone = []
+    async def _apply_results(self) -> None:
+        """Apply the results of starts to the cluster and the book."""
+        undone = []
+        for result in self._results.drain():
+            match result:
+                case Released(task_id, attempt):
+                    self._cluster.release([(task_id, attempt)])
+                case PortsTaken(node, ports, until):
+                    self._cluster.shun(node, ports, until=until)
+                case Undone(task_id):
+                    undone.append(task_id)
+        if undone:
             self._book.add(await self._stores.work.pending_of(undone))
 
     def _plan(self, nodes: Sequence[NodeState]) -> planning.Plan:
         now = clock.now()
         self._book.ripen(now)
         if self.reservation is not None and self.reservation.task_id not in self._book:
-            self.reservation = None  # of one that was killed, for example
+            self.reservation = None  # its task was killed, for example
         self._cluster.forgive(now)
-        self._dispatcher.quotas.let_go()
-        policy = self._policy.begin(self._book.lanes, self._shares.view(now))
+        self._quotas.expire()
+        policy = self._policy.begin(self._book.lanes, self._usage.view(now))
         plan = planning.plan(policy, nodes, limit=PLACEMENTS, terms=self._terms(now))
         if plan.reservation is not None or not plan.full:
             self.reservation = plan.reservation
@@ -139,12 +152,12 @@ class Cycle:
         )
 
     def _is_held(self, task: Pending) -> bool:
-        return self._dispatcher.quotas.is_held(task) or self._dispatcher.owners.is_held(task)
+        return self._quotas.is_held(task) or self._owners.is_held(task)
 
     async def _commit(self, placements: Sequence[planning.Placement], epoch: int) -> set[int]:
         if not placements:
             return set()
-        # Allocated before the write: if its answer is lost, what it did counts until the audit has looked.
+        # Allocated before the write: if its answer is lost, the allocations stay until the audit has read the result.
         tasks = [placed.task for placed in placements]
         before = {
             task.id: self._cluster.allocate(task.id, task.attempt + 1, placed.given)
@@ -154,29 +167,29 @@ class Cycle:
         try:
             won = await self._dispatcher.commit(placements, epoch=epoch)
         except errors.StoreUnavailable:
-            # Some may be placed and some not: those that are lose the next compare-and-set, the others must not
-            # wait for the next full look at the book.
+            # Some may be placed and some not. The placed ones lose the next compare-and-set; the others must not
+            # wait for the next full audit of the book.
             self._book.give_back(tasks)
             self._book.add(tasks)
             raise
         finally:
             self._cluster.written((placed.task.id, placed.task.attempt + 1) for placed in placements)
         if self._policy.needs_shares:
-            self._shares.charge(placed.task for placed in placements if placed.task.id in won)
+            self._usage.charge(placed.task for placed in placements if placed.task.id in won)
         lost = [placed.task for placed in placements if placed.task.id not in won]
         if lost:
             self._take_back(lost, before)
             self._book.give_back(lost)
-            # A quota or an owner that holds a task says so itself, for as long as it does: that is no loss.
+            # A placement that a quota or an owner holds is not counted as lost.
             held = [task.id for task in lost if self._is_held(task)]
-            again = [*held, *self._worth_another([task.id for task in lost if task.id not in set(held)], won)]
+            again = [*held, *self._to_retry([task.id for task in lost if task.id not in set(held)], won)]
             self._book.add(await self._stores.work.pending_of(again))
         return won
 
-    def _worth_another(self, lost: Sequence[int], won: Collection[int]) -> list[int]:
+    def _to_retry(self, lost: Sequence[int], won: Collection[int]) -> list[int]:
         """
-        Those of `lost` that are entered again at once. One that loses again and again, because its document takes no such
-        write, waits for the audit to enter it: else there would be no end of cycles.
+        Return the tasks of `lost` to read again at once. A task that keeps losing, because its document rejects the
+        write, is left to the audit: otherwise cycles would never end.
         """
         for task_id in won:
             self._losses.pop(task_id, None)
@@ -189,27 +202,30 @@ class Cycle:
         return [task_id for task_id in lost if self._losses[task_id] < LOSSES]
 
     def _take_back(self, lost: Sequence[Pending], before: Mapping[int, Allocation | None]) -> None:
-        """Release what these were to get. One that lost against a write of ours whose answer was lost holds what that gave it."""
+        """
+        Release the allocations of lost placements. A task that an earlier write placed, whose answer was lost, keeps
+        that one.
+        """
         for task in lost:
             if held := before[task.id]:
                 self._cluster.restore(task.id, task.attempt + 1, held)
             else:
                 self._cluster.release([(task.id, task.attempt + 1)])
 
-    def _is_room_back(self, placements: Sequence[planning.Placement], won: Collection[int]) -> bool:
-        """Whether some were not let through after all: others have the room, and are held by nothing."""
+    def _has_room_again(self, placements: Sequence[planning.Placement], won: Collection[int]) -> bool:
+        """Check whether held placements were rejected: others can use their room at once."""
         return any(self._is_held(placed.task) for placed in placements if placed.task.id not in won)
 
     def _reasons_of_held(self, held: Sequence[Pending]) -> dict[str, str]:
         """
-        Why lanes wait whatever room there is: nothing of their owners is started, a quota of theirs is full, or their array has
-        as many placed as it may.
+        Return the pending reasons of lanes that are held whatever room there is: by their owner, by a full quota, or by
+        the limit of their array.
         """
-        reasons = {scope.key: reason for scope, reason in self._dispatcher.quotas.held.items()}
+        reasons = {scope.key: reason for scope, reason in self._quotas.held.items()}
         for task in held:
-            if hold := self._dispatcher.owners.why(task):
+            if hold := self._owners.why(task):
                 reasons[owner_id(task.user, task.project)] = hold.text
-            elif task.parent in self._book.limits and not self._dispatcher.quotas.is_held(task):
+            elif task.parent in self._book.limits and not self._quotas.is_held(task):
                 most = self._book.limits[task.parent]
                 reasons[f"array {task.parent}"] = (
                     f"{most} children of array {task.parent} are placed, as many as may be"
@@ -218,14 +234,14 @@ class Cycle:
 
     async def _record_reasons(self, reasons: Mapping[str, str], placements: Sequence[planning.Placement]) -> None:
         now = clock.now()
-        verdicts = [StoredReason(id=whose, reason=_told(reason), at=now) for whose, reason in reasons.items()]
+        stored = [StoredReason(id=subject, reason=_sentence(reason), at=now) for subject, reason in reasons.items()]
         tasks = [placed.task for placed in placements]
-        concerned = {name for task in tasks for name in reason_ids(task.shape, task.user, task.project, task.parent)}
-        gone = concerned - reasons.keys() - self._shape_reasons.explained.keys()
-        if verdicts or gone:
-            await self._stores.pending_reasons.put(verdicts, placed=gone)
+        subjects = {name for task in tasks for name in reason_ids(task.shape, task.user, task.project, task.parent)}
+        gone = subjects - reasons.keys() - self._shape_reasons.explained.keys()
+        if stored or gone:
+            await self._stores.pending_reasons.put(stored, placed=gone)
 
 
-def _told(reason: str) -> str:
-    """The reason as it stands beside `rejected by scheduler`, which sounds as if there was nothing to wait for."""
+def _sentence(reason: str) -> str:
+    """Return the reason as shown beside `rejected by scheduler`, which alone would sound final."""
     return reason if reason.startswith(NEVER) else f"cannot be placed yet: {reason}"

@@ -1,4 +1,4 @@
-"""Gauges of the system as a whole, exported by the leader."""
+"""Update the gauges of the whole system, which the leader exports."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _OF_NODES = (
 _OF_TASKS = (metrics.TASKS, metrics.PENDING, metrics.OLDEST_PENDING)
 
 
-class Census:
-    """Counts the leader's book, its nodes and what is stored."""
+class Gauges:
+    """Sets gauges from the leader's book, its nodes and the stores."""
 
     def __init__(
         self, store: CensusStore, book: Book, cluster: Cluster, cycle: Cycle, quotas: QuotaGate, owners: Owners
@@ -44,14 +44,14 @@ class Census:
         self._quotas = quotas
         self._owners = owners
 
-    def forget(self) -> None:
-        """Somebody else leads: what this one counted is old."""
+    def clear(self) -> None:
+        """Remove all values: another scheduler leads, and these are old."""
         metrics.clear(*_OF_NODES, *_OF_TASKS)
 
-    async def take(self) -> None:
-        """Count everything. Raises `errors.StoreUnavailable`; what needs no store is counted then as well."""
+    async def update(self) -> None:
+        """Set every gauge. Raises `errors.StoreUnavailable`, after the gauges that need no store were set."""
         nodes = self._cluster.snapshot()
-        _show_nodes(nodes, self._cluster.reports, self._cluster.ailing)
+        _show_nodes(nodes, self._cluster.reports, self._cluster.failing)
         self._show_pending(nodes)
         for status, count in (await self._store.active()).items():
             metrics.TASKS.labels(status).set(count)
@@ -77,13 +77,13 @@ class Census:
         return owner.code if owner is not None else self._quotas.reason(task)
 
 
-def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport], ailing: Collection[str]) -> None:
-    metrics.clear(*_OF_NODES)  # a node that was taken away is shown no more
+def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport], failing: Collection[str]) -> None:
+    metrics.clear(*_OF_NODES)  # a removed node is not exported any more
     for node in nodes:
         metrics.NODE_READY.labels(node.name).set(node.ready)
         metrics.NODE_MAINTENANCE.labels(node.name).set(node.reason == IN_MAINTENANCE)
         if not node.seen:
-            continue  # what it has is not known
+            continue  # its sizes are not known
         for gauge, total, free in (
             (metrics.NODE_CPUS, node.cpus, node.free_cpus),
             (metrics.NODE_MEMORY, node.memory, node.free_memory),
@@ -91,7 +91,7 @@ def _show_nodes(nodes: Sequence[NodeState], reports: Sequence[NodeReport], ailin
         ):
             gauge.labels(node.name, "total").set(total)
             gauge.labels(node.name, "used").set(total - free)
-    for where in ailing:
+    for where in failing:
         metrics.NODE_UNWELL.labels(where).set(1)
     for report in reports:
         metrics.NODE_DISK.labels(report.name, "total").set(report.disk_total)

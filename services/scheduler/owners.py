@@ -1,4 +1,4 @@
-"""Owners of whom nothing is started: users who are disabled or being deleted, and those who left the project of their tasks."""
+"""Hold the tasks of users who are disabled, being deleted, or no longer in the project of the task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Owner = tuple[str, str]  #: a user and a project
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why, by a code for programs and in words, and what would end it."""
+    """The reason of a hold as a code and as a sentence, and the event that would end it."""
 
     code: PendingReason
     text: str
@@ -24,7 +24,7 @@ class Hold:
 
 
 class Owners:
-    """As they were when last looked at, which is with each audit, and before any placement of theirs is written."""
+    """The held owners, read with each audit and before any of their placements is written."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
@@ -35,39 +35,39 @@ class Owners:
         return self._held
 
     def why(self, task: Pending) -> Hold | None:
-        """Why nothing of its owner is started; None where that is not so."""
+        """Return the hold on the owner of `task`; None if there is none."""
         return self._held.get((task.user, task.project)) if self._held else None
 
     def is_held(self, task: Pending) -> bool:
         return self.why(task) is not None
 
-    async def look(self, owners: Iterable[Owner]) -> bool:
-        """Look anew at these. True if any of them is held no longer. Raises `errors.StoreUnavailable`."""
+    async def refresh(self, owners: Iterable[Owner]) -> bool:
+        """Read these owners again. True if one of them is no longer held. Raises `errors.StoreUnavailable`."""
         asked = set(owners)
         if not asked:
             return False
         before = self._held.keys() & asked
-        found = await self._found(asked)
-        self._held = {owner: hold for owner, hold in self._held.items() if owner not in asked} | found
-        return bool(before - found.keys())
+        held = await self._read(asked)
+        self._held = {owner: hold for owner, hold in self._held.items() if owner not in asked} | held
+        return bool(before - held.keys())
 
     def keep_only(self, owners: Iterable[Owner]) -> None:
-        """Forget the others: nothing of theirs waits."""
+        """Forget all other owners: none of their tasks is pending."""
         kept = set(owners)
         self._held = {owner: hold for owner, hold in self._held.items() if owner in kept}
 
-    async def _found(self, asked: set[Owner]) -> dict[Owner, Hold]:
+    async def _read(self, asked: set[Owner]) -> dict[Owner, Hold]:
         users = {user.id: user for user in await self._stores.users.shut_out_among({user for user, _ in asked})}
         named = {project for _, project in asked} - {DEFAULT}
         projects = {project.id: project for project in await self._stores.projects.get_many(named)} if named else {}
-        found = {}
+        held = {}
         for user, project in asked:
             if user in users:
-                found[user, project] = _shut_out(users[user])
+                held[user, project] = _shut_out(users[user])
             elif project in projects and not projects[project].has(user):
-                # Of a project that is deleted, tasks go on.
-                found[user, project] = _left(user, project)
-        return found
+                # A deleted project holds no tasks.
+                held[user, project] = _left(user, project)
+        return held
 
 
 def _shut_out(user: User) -> Hold:

@@ -20,73 +20,75 @@ from shared.units.sizes import GB
 
 log = structlog.get_logger(__name__)
 
-HOLD = 2.0  #: seconds in which nothing is offered that a quota had no room for
+HOLD = 2.0  #: seconds for which a full quota holds tasks that are too large for it
 
 QUOTA_REASONS = {ScopeKind.USER: PendingReason.USER_QUOTA, ScopeKind.PROJECT: PendingReason.PROJECT_QUOTA}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A placement and the move that makes it true."""
+class Candidate:
+    """A task and the transition that places it."""
 
     task: Pending
-    move: Transition
+    transition: Transition
 
 
 @dataclass(slots=True)
-class Judgement:
-    """`allowed` may be placed together; the others exceed a quota, each for the reasons named."""
+class Decision:
+    """The transitions that may be written together, and by task id the excesses of the other candidates."""
 
     allowed: list[Transition] = field(default_factory=list)
-    refused: dict[int, list[Excess]] = field(default_factory=dict)
+    rejected: dict[int, list[Excess]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Full:
-    """What was found too much for a quota, and until when that counts, on the monotonic clock."""
+    """An excess of a quota, which holds tasks until `until` on the monotonic clock."""
 
     until: float
     excess: Excess
 
 
-def judge(wanted: Sequence[Wanted], quotas: Mapping[Scope, Quota], taken: Mapping[Scope, Taken]) -> Judgement:
-    """Allow placements in their order, each on top of those before it."""
+def decide(candidates: Sequence[Candidate], quotas: Mapping[Scope, Quota], taken: Mapping[Scope, Taken]) -> Decision:
+    """Allow candidates in order, each on top of those allowed before it."""
     taken = dict(taken)
-    judgement = Judgement()
-    for want in wanted:
-        need = need_of(want.task)
-        scopes = [scope for scope in scopes_of(want.task.user, want.task.project) if scope in quotas]
-        found = [excess for scope in scopes for excess in excesses(scope, quotas[scope], taken[scope], need)]
-        if found:
-            judgement.refused[want.task.id] = found
+    decision = Decision()
+    for candidate in candidates:
+        need = need_of(candidate.task)
+        scopes = [scope for scope in scopes_of(candidate.task.user, candidate.task.project) if scope in quotas]
+        over = [excess for scope in scopes for excess in excesses(scope, quotas[scope], taken[scope], need)]
+        if over:
+            decision.rejected[candidate.task.id] = over
             continue
-        judgement.allowed.append(want.move)
+        decision.allowed.append(candidate.transition)
         for scope in scopes:
             taken[scope] = Taken(taken[scope].finished, taken[scope].held + need)
-    return judgement
+    return decision
 
 
 def need_of(task: Pending) -> Amounts:
-    """What a task counts for in the sums of a quota, its time aside."""
+    """Return what `task` adds to the sums of a quota, except for its time."""
     return Amounts(cpu=task.cpus, ram=task.memory / GB, gpus=task.gpus)
 
 
 class QuotaGate:
-    """What the dispatcher's placements go through."""
+    """Checks placements against quotas as they are written, and holds tasks for a while that a full quota rejected."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
         self._held: dict[Scope, dict[str, _Full]] = {}  #: by resource
 
     def is_held(self, task: Pending) -> bool:
-        """Whether a quota had no room for as much as `task` needs a moment ago: offering it again would be in vain."""
+        """Check whether a quota was too full for `task` a moment ago, so that placing it would fail again."""
         return bool(self._held) and bool(self.excesses_of(task))
 
     def excesses_of(self, task: Pending) -> list[Excess]:
-        """Why `task` is held; nothing if it is not. A smaller one than that which was too large may be let through."""
+        """
+        Return the excesses that hold `task`; none if it is not held. A task smaller than the rejected one may pass.
+        """
         need = need_of(task)
         held = [self._held[scope] for scope in scopes_of(task.user, task.project) if scope in self._held]
-        return [full.excess for found in held for full in found.values() if full.excess.concerns(need)]
+        return [full.excess for fulls in held for full in fulls.values() if full.excess.concerns(need)]
 
     def reason(self, task: Pending) -> PendingReason | None:
         """Return the reason of the first quota that holds `task`; None if none does."""
@@ -94,11 +96,11 @@ class QuotaGate:
 
     @property
     def held(self) -> Mapping[Scope, str]:
-        """The scopes of which something is held, and why."""
-        return {scope: next(iter(found.values())).excess.text for scope, found in self._held.items()}
+        """The scopes with a full quota, each with the reason as a sentence."""
+        return {scope: next(iter(fulls.values())).excess.text for scope, fulls in self._held.items()}
 
-    def let_go(self) -> None:
-        """Hold no longer what has been held for long enough: it is worth another look."""
+    def expire(self) -> None:
+        """Forget excesses older than `HOLD`: the quota may have room again."""
         now = clock.monotonic()
         left = {
             scope: {name: one for name, one in full.items() if one.until > now} for scope, full in self._held.items()
@@ -106,59 +108,59 @@ class QuotaGate:
         self._held = {scope: full for scope, full in left.items() if full}
 
     @property
-    def next_look(self) -> float | None:
-        """Seconds until something is let go; None where nothing is held."""
-        ends = [full.until for found in self._held.values() for full in found.values()]
+    def expires_in(self) -> float | None:
+        """Seconds until the next excess expires; None if there is none."""
+        ends = [full.until for fulls in self._held.values() for full in fulls.values()]
         return min(ends) - clock.monotonic() if ends else None
 
-    async def place(self, wanted: Sequence[Wanted]) -> set[int]:
+    async def place(self, candidates: Sequence[Candidate]) -> set[int]:
         """
-        Write those placements that are within their quotas, and end the tasks for which waiting would not help. Return the
-        ids that were placed. Raises `errors.StoreUnavailable`.
+        Write the placements that are within their quotas, and end tasks that waiting would not help. Return the ids of
+        the placed tasks. Raises `errors.StoreUnavailable`.
         """
-        scopes = {scope for want in wanted for scope in scopes_of(want.task.user, want.task.project)}
+        scopes = {scope for one in candidates for scope in scopes_of(one.task.user, one.task.project)}
         quotas = await self._stores.quotas.limits(scopes)
-        limited = [want for want in wanted if _is_limited(want.task, quotas)]
+        limited = [one for one in candidates if _is_limited(one.task, quotas)]
         if not limited:
-            return await self._stores.tasks.transition_many([want.move for want in wanted])
-        free = [want.move for want in wanted if not _is_limited(want.task, quotas)]
+            return await self._stores.tasks.transition_many([one.transition for one in candidates])
+        free = [one.transition for one in candidates if not _is_limited(one.task, quotas)]
         won = await self._stores.tasks.transition_many(free)
         try:
-            placed, judgement = await self._place_limited(limited, quotas)
+            placed, decision = await self._place_limited(limited, quotas)
         except errors.StoreUnavailable as error:
             if not free:
                 raise
-            # What is written already must be started; the others are found pending.
+            # The placements already written must be started; the other tasks stay pending.
             log.warning("quotas.not_checked", error=str(error), tasks=len(limited))
             return won
-        await self._refuse([want for want in limited if want.task.id in judgement.refused], judgement.refused)
+        await self._reject([one for one in limited if one.task.id in decision.rejected], decision.rejected)
         return won | placed
 
     async def _place_limited(
-        self, limited: Sequence[Wanted], quotas: Mapping[Scope, Quota]
-    ) -> tuple[set[int], Judgement]:
-        def allow(taken: Mapping[Scope, Taken]) -> tuple[list[Transition], Judgement]:
-            judgement = judge(limited, quotas, taken)
-            return judgement.allowed, judgement
+        self, limited: Sequence[Candidate], quotas: Mapping[Scope, Quota]
+    ) -> tuple[set[int], Decision]:
+        def allow(taken: Mapping[Scope, Taken]) -> tuple[list[Transition], Decision]:
+            decision = decide(limited, quotas, taken)
+            return decision.allowed, decision
 
         try:
             return await self._stores.quotas.place(quotas, allow)
         except errors.Conflict:
-            return set(), Judgement()  # another scheduler was faster: they are planned anew
+            return set(), Decision()  # another scheduler was faster; the tasks are planned again
 
-    async def _refuse(self, wanted: Sequence[Wanted], refused: Mapping[int, Sequence[Excess]]) -> None:
+    async def _reject(self, candidates: Sequence[Candidate], rejected: Mapping[int, Sequence[Excess]]) -> None:
         now, until = clock.now(), clock.monotonic() + HOLD
         ends = []
-        for want in wanted:
-            found = refused[want.task.id]
-            final = [excess for excess in found if excess.final]
+        for candidate in candidates:
+            over = rejected[candidate.task.id]
+            final = [excess for excess in over if excess.final]
             if final:
-                ends.append(_end(want.task, "; ".join(excess.text for excess in final), now))
+                ends.append(_end(candidate.task, "; ".join(excess.text for excess in final), now))
             else:
-                for excess in found:
+                for excess in over:
                     self._held.setdefault(excess.scope, {})[excess.resource] = _Full(until, excess)
         metrics.QUOTA_REFUSALS.labels("ended").inc(len(ends))
-        metrics.QUOTA_REFUSALS.labels("waits").inc(len(wanted) - len(ends))
+        metrics.QUOTA_REFUSALS.labels("waits").inc(len(candidates) - len(ends))
         ended = await self._stores.tasks.transition_many(ends)
         if ended:
             log.info("tasks.over_quota", count=len(ended))

@@ -1,4 +1,4 @@
-"""The scheduler's loops: lead, listen, plan, audit, look at the nodes."""
+"""The scheduler's loops: lead, receive hints, plan, audit, observe the nodes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from services.scheduler.arrays_and_dependencies import Relations
 from services.scheduler.audit import Audit
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
-from services.scheduler.gauges import Census
+from services.scheduler.gauges import Gauges
+from services.scheduler.owners import Owners
 from services.scheduler.placement import last_seen
 from services.scheduler.policies import registry
-from services.scheduler.policies.usage_cache import Shares
+from services.scheduler.policies.usage_cache import UsageCache
 from services.scheduler.queue.book import Book
+from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.start.dispatch import Dispatcher
-from services.scheduler.start.installation_errors import Ailments
+from services.scheduler.start.installation_errors import InstallationErrors
+from services.scheduler.start.results import Results
 from services.scheduler.start.storage_probe import StorageProbe
 from services.scheduler.unplaceable import Unplaceable
 from services.scheduler.why_pending import explain_routes
@@ -48,12 +51,12 @@ from shared.system.hosts import Hosts
 log = structlog.get_logger(__name__)
 
 LEASE = lease.SCHEDULER
-ASKS = 10  #: in the time of a lease, to renew it or to take one that has ended soon after its end
-DRAIN = 6.0  #: seconds that starts under way are given when the service stops
+ASKS = 10  #: attempts to take or renew the lease within its time, so that an expired one is taken soon
+DRAIN = 6.0  #: seconds that starts under way have to finish when the service stops
 
 
 class SchedulerService:
-    """One scheduler process: the leader, or standing by."""
+    """One scheduler process, the leader or a standby."""
 
     def __init__(self, settings: Settings, stores: Stores, broker: hints.Broker, executor: Executor) -> None:
         self._settings = settings
@@ -62,33 +65,52 @@ class SchedulerService:
         self._executor = executor
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._lease: Lease | None = None
-        self._led = False  # when it was last told of
-        self._url: str | None = None  # where gateways can ask this one
+        self._led = False  # `leads` as last reported
+        self._url: str | None = None  # where gateways reach this scheduler
         self._epoch_taken: int | None = None
-        self._has_sizes = False  # those of an earlier scheduler
+        self._has_sizes = False  # stored by an earlier scheduler
         self._breaks = loop_failures.Breaks()
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))
-        self._ailments = Ailments()
-        self._cluster = Cluster(ports=ports, maxlifespan=settings.maxlifespan, ailments=self._ailments)
+        self._errors = InstallationErrors()
+        self._cluster = Cluster(ports=ports, maxlifespan=settings.maxlifespan, node_errors=self._errors)
         directories = TaskDirectories(settings.shared_dir)
-        self._storage = StorageProbe(directories, self._ailments, every=settings.reconcile_seconds)
+        self._storage = StorageProbe(directories, self._errors, every=settings.reconcile_seconds)
+        self._quotas, self._owners = QuotaGate(stores), Owners(stores)
+        results = Results(self._wakeup)
         self._dispatcher = Dispatcher(
-            stores, executor, settings, directories, self._wakeup, self._ailments, self._storage
+            stores,
+            executor,
+            settings,
+            directories,
+            self._quotas,
+            self._owners,
+            self._errors,
+            self._storage,
+            results,
         )
         self._policy = registry.build(settings)
-        self._shares = Shares(UsageViews(stores.database), days=settings.user_reset_usage_duration)
+        self._usage = UsageCache(UsageViews(stores.database), days=settings.user_reset_usage_duration)
         self._cycle = Cycle(
-            settings, stores, broker, self._book, self._cluster, self._dispatcher, self._policy, self._shares
+            settings,
+            stores,
+            broker,
+            self._book,
+            self._cluster,
+            self._dispatcher,
+            results,
+            self._quotas,
+            self._owners,
+            self._policy,
+            self._usage,
         )
-        self._audit = Audit(stores, self._book, self._cluster, self._dispatcher)
+        self._audit = Audit(stores, self._book, self._cluster, self._owners, self._dispatcher)
         self._relations = Relations(settings, stores, self._book, self._wakeup)
         self._unplaceable = Unplaceable(settings, stores, self._book, self._cluster, self._relations)
-        census_store = CensusStore(stores.database)
         self._claim = Claim(settings.shared_dir, stores.identity)
-        self._census = Census(
-            census_store, self._book, self._cluster, self._cycle, self._dispatcher.quotas, self._dispatcher.owners
+        self._gauges = Gauges(
+            CensusStore(stores.database), self._book, self._cluster, self._cycle, self._quotas, self._owners
         )
         self._explainer = Explainer(
             settings,
@@ -96,9 +118,9 @@ class SchedulerService:
             self._book,
             self._cluster,
             self._policy,
-            self._shares,
-            self._dispatcher.quotas,
-            self._dispatcher.owners,
+            self._usage,
+            self._quotas,
+            self._owners,
             reservation=lambda: self._cycle.reservation,
             leads=lambda: self._has_taken_over,
         )
@@ -125,12 +147,12 @@ class SchedulerService:
             "relations": self.watch_relations,
             "unplaceable": self.watch_unplaceable,
             "nodes": self.watch_nodes,
-            "census": self.watch_census,
+            "census": self.watch_gauges,
             "storage": self.watch_storage,
             "hosts": Hosts(self._settings, self._stores, self._executor).run,
         }
         if self._policy.needs_shares:
-            loops["shares"] = self.watch_shares
+            loops["shares"] = self.watch_usage
         loop_failures.current.set(self._breaks)
         try:
             await lifetime.run_loops(loops, stop=stop)
@@ -139,7 +161,7 @@ class SchedulerService:
             await self._release_lease()
 
     def checks(self) -> dict[str, serving.Check]:
-        """What the service depends on."""
+        """Return the checks of the dependencies, for /health."""
         return {
             "mongo": self._stores.ping,
             "redis": self._broker.ping,
@@ -149,12 +171,12 @@ class SchedulerService:
 
     @property
     def leads(self) -> bool:
-        """Whether the lease is held, with a margin: past it, somebody else may lead."""
+        """Whether this scheduler holds the lease; past `until`, another one may lead."""
         return self._lease is not None and clock.monotonic() < self._lease.until
 
     @property
     def _has_taken_over(self) -> bool:
-        """Whether this scheduler leads and has filled its book as the leader."""
+        """Whether this scheduler leads and has read its book as the leader."""
         return self.leads and self._lease is not None and self._epoch_taken == self._lease.epoch
 
     # --- the loops ------------------------------------------------------------------------
@@ -163,7 +185,7 @@ class SchedulerService:
         """Take the lease when it is free, and renew it."""
         seconds = self._settings.leader_lease_seconds
         async for _ in lifetime.every(stop, seconds / ASKS):
-            self._note_leading()  # it may have run out since
+            self._note_leading()  # the lease may have expired
             try:
                 self._lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=seconds, url=self._url)
             except errors.StoreUnavailable as error:
@@ -171,7 +193,7 @@ class SchedulerService:
             self._note_leading()
 
     async def watch_claim(self, stop: asyncio.Event) -> None:
-        """Say as the leader that this installation lives, and see whether another one with its identity does."""
+        """Beat the claim on the identity as the leader; otherwise check whether another installation holds it."""
         async for _ in lifetime.every(stop, claims.BEAT):
             if not self.leads:
                 await self._claim.look()
@@ -179,7 +201,7 @@ class SchedulerService:
                 self._wakeup.set()
 
     async def watch_hints(self, stop: asyncio.Event) -> None:
-        """Free what ended attempts held, and wake the cycle."""
+        """Release the resources of ended attempts, and wake the cycle."""
         async for hint in self._broker.scheduler_hints(stop):
             if ended := hints.parse_ended(hint):
                 self._cluster.release(ended)
@@ -187,24 +209,25 @@ class SchedulerService:
             if gone := hints.parse_gone(hint):
                 await self._drop(gone)
             if hint in (hints.RESYNC, hints.MAINTENANCE):
-                await self._look_at_maintenance()
+                await self._read_maintenance()
             self._wakeup.set()
 
     async def watch_cycle(self, stop: asyncio.Event) -> None:
-        """Plan whenever something may have changed, and every `poll_seconds` in any case."""
+        """Run cycles after wakeups, and at least every `poll_seconds`."""
         gather = self._settings.gather_seconds
-        while await self._wakeup.wait(stop, poll=self._next_look(), gather=gather):
+        while await self._wakeup.wait(stop, poll=self._next_cycle_in(), gather=gather):
             if not self.leads or self._lease is None:
                 continue
             try:
                 await self._lead(self._lease.epoch)
             except errors.Unavailable as error:
                 log.warning("cycle.failed", error=str(error))
-                # Whether its plan was written is not known. Trying it again would release the room of what was placed.
+                # Whether the plan was written is not known. A retry would release the room of placed tasks, so the
+                # book is read again.
                 self._epoch_taken = None
                 await lifetime.pause(stop, 0.5)
             except Exception:
-                self._epoch_taken = None  # the same; the loop is begun again
+                self._epoch_taken = None  # the same; the loop is restarted
                 self._wakeup.set()
                 raise
 
@@ -214,12 +237,12 @@ class SchedulerService:
             return
         if self._epoch_taken != epoch:
             if await self._stores.restorations.current() is not None:
-                # What was started after the backup runs on, and would run twice.
+                # Tasks started after the backup still run, and would run twice.
                 log.info("scheduler.waits_for_census")
                 return
             await self._audit.take_over()
             if self._policy.needs_shares:
-                await self._shares.ensure_known()
+                await self._usage.ensure_known()
             self._epoch_taken = epoch
             log.info("scheduler.took_over", epoch=epoch, pending=len(self._book))
         more = True
@@ -228,15 +251,15 @@ class SchedulerService:
             self._relations.note_cycle()
 
     async def watch_relations(self, stop: asyncio.Event) -> None:
-        """Make the children of arrays, and let tasks go that waited for others."""
+        """Create the children of arrays, and release tasks whose dependencies are met."""
         await self._relations.run(stop, leads=lambda: self._has_taken_over)
 
     async def watch_unplaceable(self, stop: asyncio.Event) -> None:
-        """End tasks that no node could take for too long, where that is wanted."""
+        """End tasks that no node could take for `unplaceable_after`."""
         await self._unplaceable.run(stop, leads=lambda: self._has_taken_over)
 
     async def watch_audit(self, stop: asyncio.Event) -> None:
-        """Find what hints missed."""
+        """Check memory against MongoDB for changes that no hint reported."""
         async for _ in lifetime.every(stop, self._settings.poll_seconds):
             if not self._has_taken_over:
                 continue
@@ -252,22 +275,22 @@ class SchedulerService:
             if found or ended or len(self._book):
                 self._wakeup.set()
 
-    async def watch_shares(self, stop: asyncio.Event) -> None:
+    async def watch_usage(self, stop: asyncio.Event) -> None:
         """
-        Look anew at what users and projects used, and how they are ranked. Whoever stands by does so too: to sum up a window
-        may take longer than a leader may be missed.
+        Read usage and priorities of users and projects. Standbys do so too: to sum up a window may take longer than the
+        system may be without a leader.
         """
         async for _ in lifetime.every(stop, self._settings.fairshare_reload_seconds):
             try:
-                await self._shares.read()
+                await self._usage.read()
             except errors.StoreUnavailable as error:
-                log.warning("shares.not_read", error=str(error))
+                log.warning("usage.not_read", error=str(error))
 
     async def watch_nodes(self, stop: asyncio.Event) -> None:
-        """Ask the nodes what they have, and write it down for those who ask."""
+        """Observe the nodes, and store their reports for the API."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
-            await self._take_up_sizes()
-            reports = await self._heard(await self._executor.nodes())
+            await self._read_stored_sizes()
+            reports = await self._without_unreachable(await self._executor.nodes())
             if self._cluster.observe(reports, now=clock.now()):
                 self._wakeup.set()
             if not self.leads:
@@ -281,26 +304,26 @@ class SchedulerService:
                 log.warning("nodes.not_recorded", error=str(error))
 
     async def watch_storage(self, stop: asyncio.Event) -> None:
-        """Look whether tasks' directories could be made, before a start is what finds out."""
+        """Check that directories of tasks can be created, before a start fails by it."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
             if self.leads:
-                await self._storage.look()
+                await self._storage.check()
 
-    async def watch_census(self, stop: asyncio.Event) -> None:
-        """Count what there is, for whoever asks for metrics."""
+    async def watch_gauges(self, stop: asyncio.Event) -> None:
+        """Update the gauges of the whole system."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
             if not self._has_taken_over:
-                self._census.forget()
+                self._gauges.clear()
                 continue
             try:
-                await self._census.take()
+                await self._gauges.update()
             except errors.StoreUnavailable as error:
-                log.warning("census.not_taken", error=str(error))
+                log.warning("gauges.not_updated", error=str(error))
 
     # --- parts ----------------------------------------------------------------------------
 
-    async def _take_up_sizes(self) -> None:
-        """Begin with what the nodes had when an earlier scheduler saw them: one of them may be silent just now."""
+    async def _read_stored_sizes(self) -> None:
+        """Begin with the sizes that an earlier scheduler stored: a node may be unreachable just now."""
         if self._has_sizes:
             return
         try:
@@ -309,35 +332,35 @@ class SchedulerService:
         except errors.StoreUnavailable as error:
             log.warning("nodes.not_read", error=str(error))
 
-    async def _heard(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
+    async def _without_unreachable(self, reports: Sequence[NodeReport]) -> Sequence[NodeReport]:
         """
-        The reports, as not ready those of nodes that do not answer their watcher, or did not until just now: what was given up
-        there has to be removed before anything else begins.
+        Return the reports, with nodes as not ready that do not answer their watcher, or did not until just now:
+        attempts given up there must be removed before anything else starts.
         """
         try:
-            silences = await self._stores.unreachable_nodes.list()
+            nodes = await self._stores.unreachable_nodes.list()
         except errors.StoreUnavailable:
             return reports
-        silent = {silence.node for silence in silences if silence.seconds >= self._settings.node_grace}
+        unreachable = {node.node for node in nodes if node.seconds >= self._settings.node_grace}
         return [
             replace(report, ready=False, reason="it does not answer its watcher")
-            if report.ready and report.name in silent
+            if report.ready and report.name in unreachable
             else report
             for report in reports
         ]
 
-    def _next_look(self) -> float:
-        """Seconds until something may be placed that cannot be now, though nothing is heard of it."""
-        ripe_at, quota = self._book.ripe_at, self._dispatcher.quotas.next_look
-        looks = [
+    def _next_cycle_in(self) -> float:
+        """Return the seconds until a task may become placeable without a wakeup."""
+        ripe_at, quota = self._book.ripe_at, self._quotas.expires_in
+        delays = [
             self._settings.poll_seconds,
             *([ripe_at - clock.now()] if ripe_at else []),
             *([quota] if quota else []),
         ]
-        return max(0.01, min(looks)) if self.leads else self._settings.poll_seconds
+        return max(0.01, min(delays)) if self.leads else self._settings.poll_seconds
 
     def _note_leading(self) -> None:
-        """Tell of a lease that was taken or lost since this was last asked."""
+        """Report a lease that was taken or lost since the last call."""
         leads = self.leads
         metrics.LEADER.set(leads)
         if leads is self._led:
@@ -356,9 +379,9 @@ class SchedulerService:
         try:
             await self._audit.check_gone(task_ids)
         except errors.Unavailable as error:
-            log.warning("gone.not_looked_at", error=str(error))  # the next audit finds them
+            log.warning("gone.not_checked", error=str(error))  # the next audit finds them
 
-    async def _look_at_maintenance(self) -> None:
+    async def _read_maintenance(self) -> None:
         try:
             await self._audit.check_maintenance()
         except errors.Unavailable as error:

@@ -7,25 +7,25 @@ The fair-share ticket of a task: pure. The lowest goes first.
            + user_weight · (1 − user's priority / 100) + group_weight · (1 − project's priority / 100)
            + ticket_share
 
-`u` is what the user's tasks took within the window: seconds (t), cores times seconds (c), GB times seconds (r); what runs counts
-too (see `standings`). `ū` is what those who used anything took on the average, so that 1 is the average user. `g` and `ḡ` are the
-same of projects. `default` is everybody's and counts as the project that took most. `ticket_share` is what the task itself asks
-for: it can only put it back.
+`u` is the usage of the user's tasks within the window: seconds (t), core-seconds (c), GB-seconds (r), running tasks
+included (see `usage_view`). `ū` is the mean of the users who used anything, so that 1 is the average user. `g` and `ḡ`
+are the same for projects; `default` belongs to everybody and counts as the project with the highest usage.
+`ticket_share` is set by the task itself and can only put it back.
 
-Whoever always has tasks waiting is served until the tickets are level. With W the sum of the three weights of a user's usage, two
-users' usage then differs by user_weight / W · (difference of priority / 100) of an average user's: this is what the weights mean.
-Where that is more than a user's whole usage, waiting alone brings the lower one to a turn: it lowers a ticket day by day, without
-bound.
+Users who always have tasks waiting are served until their tickets are level. With W the sum of the three weights of a
+user's usage, the usage of two users then differs by user_weight / W · (difference of priority / 100) of the average
+usage: this is the meaning of the weights. Where that exceeds a user's whole usage, only waiting brings the task of
+lower priority to its turn: it lowers the ticket day by day, without bound.
 
-The parts and weights are those of GO-Docker. There usage is scaled to lie between that of the lightest user (0) and the heaviest
-(1), which has no balance but equal usage or none.
+The parts and weights are those of GO-Docker. There usage is scaled between the lightest user (0) and the heaviest (1),
+which has no equilibrium except equal usage or none.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.policies.view import OwnerUsage, Usage, View
 from shared.models.work import Pending
 from shared.settings import Settings
 from shared.units.sizes import GB
@@ -35,7 +35,7 @@ DAY = 86400.0  #: seconds
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Of the parts of a ticket, none below 0."""
+    """The weights of the parts of a ticket, none below 0."""
 
     waiting_time: float = 0.0
     user_time: float = 0.0
@@ -52,8 +52,8 @@ class Weights:
         return cls(**{name: getattr(settings, f"fairshare_{name}_weight") for name in cls.__dataclass_fields__})
 
 
-def user_parts(user: Standing, view: View, weights: Weights) -> dict[str, float]:
-    """What makes tasks of one user wait for those of others."""
+def user_parts(user: OwnerUsage, view: View, weights: Weights) -> dict[str, float]:
+    """Return the parts of the ticket that all tasks of a user share."""
     used, mean = user.usage, view.user_mean
     return {
         "user_time": weights.user_time * used.time / mean.time,
@@ -63,8 +63,8 @@ def user_parts(user: Standing, view: View, weights: Weights) -> dict[str, float]
     }
 
 
-def group_parts(project: Standing, view: View, weights: Weights) -> dict[str, float]:
-    """What makes tasks of one project wait for those of others."""
+def group_parts(project: OwnerUsage, view: View, weights: Weights) -> dict[str, float]:
+    """Return the parts of the ticket that all tasks of a project share."""
     used, mean = project.usage, view.project_mean
     return {
         "group_time": weights.group_time * used.time / mean.time,
@@ -75,20 +75,20 @@ def group_parts(project: Standing, view: View, weights: Weights) -> dict[str, fl
 
 
 def task_parts(task: Pending, now: float, weights: Weights) -> dict[str, float]:
-    """What sets a task apart from others of its user in its project."""
+    """Return the parts of the ticket that belong to the task alone."""
     return {
         "waiting": weights.waiting_time * (1 - (now - task.queued_at) / DAY),
         "ticket_share": task.ticket_share or 0.0,
     }
 
 
-def expected_usage(task: Pending, user: Standing) -> Usage:
-    """What `task` will have taken if it takes as long as tasks of its user usually do."""
+def expected_usage(task: Pending, user: OwnerUsage) -> Usage:
+    """Return the usage of `task` if it takes as long as an average task of its user."""
     return Usage(user.expected, task.cpus * user.expected, task.memory / GB * user.expected)
 
 
 def user_charge(used: Usage, view: View, weights: Weights) -> float:
-    """What a user's ticket rises by with `used`."""
+    """Return by how much `used` raises a user's ticket."""
     mean = view.user_mean
     return (
         weights.user_time * used.time / mean.time
@@ -98,7 +98,7 @@ def user_charge(used: Usage, view: View, weights: Weights) -> float:
 
 
 def group_charge(used: Usage, view: View, weights: Weights) -> float:
-    """What a project's ticket rises by with `used`."""
+    """Return by how much `used` raises a project's ticket."""
     mean = view.project_mean
     return (
         weights.group_time * used.time / mean.time

@@ -1,4 +1,4 @@
-"""What users and projects used and how they are ranked, as the scheduler remembers it between two looks at MongoDB."""
+"""Cache usage and priorities of users and projects between two reads of MongoDB."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from shared.store.usage_views import UsageViews
 
 Charges = dict[usage_view.Owner, usage_view.Charge]
 
-WHOLE = 3600.0  #: seconds between two looks at the whole window; in between at the days in which attempts still end
-OPEN_DAYS = 2  #: today, and yesterday, whose last attempts may be counted late
+WHOLE = 3600.0  #: seconds between two reads of the whole window; in between only the open days are read
+OPEN_DAYS = 2  #: today, and yesterday, whose last attempts may be accounted late
 
 
-class Shares:
+class UsageCache:
     """
-    A copy of usage and priorities, and what was placed since it was made. What is placed counts from the next pass on,
-    without a look at MongoDB.
+    A copy of usage and priorities, plus a charge for each task placed since it was read, which counts from the next
+    pass on.
     """
 
     def __init__(self, store: UsageViews, *, days: int) -> None:
-        """`days`: the window of usage."""
+        """`days`: length of the usage window."""
         self._store = store
         self._days = days
         self._whole_at: float | None = None
         self._by_day: dict[float, list[UsageSum]] = {}
-        self._found = usage_view.Snapshot(0.0)
+        self._snapshot = usage_view.Snapshot(0.0)
         self._recent: Charges = {}
-        self._earlier: Charges = {}  # charged before a look that is under way began, and perhaps not seen by it
+        self._earlier: Charges = {}  # charged before the read under way began, which may not include it
         self._is_known = False
-        self._turn = asyncio.Lock()  # of two looks at once, each would forget charges that the other has not seen
+        self._reading = asyncio.Lock()  # two reads at once would drop charges that the other does not include
 
     async def ensure_known(self) -> None:
-        """Wait until everything was read once, by whomever. Raises `errors.StoreUnavailable`."""
-        async with self._turn:
+        """Read everything unless that was done once. Raises `errors.StoreUnavailable`."""
+        async with self._reading:
             if not self._is_known:
                 await self._read()
 
     async def read(self) -> None:
-        """Look anew. Raises `errors.StoreUnavailable`; then what was known stays."""
-        async with self._turn:
+        """Read again. Raises `errors.StoreUnavailable`, and then keeps the old values."""
+        async with self._reading:
             await self._read()
 
     async def _read(self) -> None:
@@ -53,11 +53,11 @@ class Shares:
             self._earlier[owner] = self._earlier.get(owner, usage_view.Charge()) + charge
         self._recent = {}
         now = clock.now()
-        # First what runs: a task that ends in between is counted twice until the next look, rather than not at all.
+        # Running tasks first: one that ends in between is counted twice until the next read, rather than not at all.
         running = await self._store.running(at=now)
         await self._read_ended(now)
         ended = usage_view.merged(taken for day in self._by_day.values() for taken in day)
-        self._found = usage_view.Snapshot(now, ended, tuple(running), await self._store.priorities())
+        self._snapshot = usage_view.Snapshot(now, ended, tuple(running), await self._store.priorities())
         self._earlier = {}
         self._is_known = True
 
@@ -72,11 +72,11 @@ class Shares:
         self._by_day = {day: taken for day, taken in self._by_day.items() if start <= day < since} | fresh
 
     def charge(self, placed: Iterable[Pending]) -> None:
-        """Count what was placed."""
+        """Charge the owners of placed tasks."""
         for task in placed:
             owner = (task.user, task.project)
             self._recent[owner] = self._recent.get(owner, usage_view.Charge()).plus(task)
 
     def view(self, now: float) -> View:
-        """Users and projects as they stand at `now` (seconds since the epoch)."""
-        return usage_view.view(self._found, (self._earlier, self._recent), now=now)
+        """Return the usage of users and projects as of `now` (seconds since the epoch)."""
+        return usage_view.view(self._snapshot, (self._earlier, self._recent), now=now)

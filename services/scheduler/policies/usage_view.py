@@ -1,4 +1,4 @@
-"""What is due to users and projects, from what they took: pure."""
+"""Compute the usage view of users and projects that policies read: pure."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.policies.view import OwnerUsage, Usage, View
 from shared.models.project import DEFAULT
 from shared.models.usage_sums import Priorities, UsageSum
 from shared.models.work import Pending
 from shared.units.sizes import GB
 
-UNKNOWN = 60.0  #: seconds a task is expected to take before any has ended
+UNKNOWN = 60.0  #: seconds that a task is expected to take while none has ended
 
 Owner = tuple[str, str]  #: a user and a project
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read at one moment (`at`, seconds since the epoch)."""
+    """Usage and priorities as read at one moment (`at`, seconds since the epoch)."""
 
     at: float
     ended: tuple[UsageSum, ...] = ()
@@ -29,7 +29,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """Tasks that were placed since, and the cores and GB they asked for."""
+    """The tasks placed since the snapshot, and the cores and GB that they asked for."""
 
     tasks: int = 0
     cores: float = 0.0
@@ -42,13 +42,13 @@ class Charge:
         return Charge(self.tasks + other.tasks, self.cores + other.cores, self.gb + other.gb)
 
 
-def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: float) -> View:
+def view(snapshot: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: float) -> View:
     """
-    The standings at `now`. What has ended counts what it took. What starts or runs counts what it took until now and, on top,
-    what a task of its user usually takes: the duration of a task that has not ended is not known, so that it is as if it
-    was memoryless. Without it, whoever has just filled the cluster would look as if they had nothing.
+    Return the usage as of `now`. An ended task counts what it used. A starting or running task counts what it used so
+    far, plus what a task of its user usually takes: its remaining duration is unknown and taken to be memoryless.
+    Without this, a user who has just filled the cluster would appear to use nothing.
     """
-    expected, newcomer = _expected(found.ended)
+    expected, newcomer = _expected(snapshot.ended)
     users: dict[str, Usage] = defaultdict(Usage)
     projects: dict[str, Usage] = defaultdict(Usage)
 
@@ -56,10 +56,10 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
         users[user] += usage
         projects[project] += usage
 
-    for taken in found.ended:
+    for taken in snapshot.ended:
         count(taken.user, taken.project, Usage(taken.time, taken.cpu, taken.ram))
-    for taken in found.running:
-        more = max(0.0, now - found.at) + expected.get(taken.user, newcomer)
+    for taken in snapshot.running:
+        more = max(0.0, now - snapshot.at) + expected.get(taken.user, newcomer)
         count(
             taken.user,
             taken.project,
@@ -69,32 +69,32 @@ def view(found: Snapshot, charges: Iterable[Mapping[Owner, Charge]], *, now: flo
         for (user, project), charge in charged.items():
             more = expected.get(user, newcomer)
             count(user, project, Usage(charge.tasks * more, charge.cores * more, charge.gb * more))
-    prios = found.priorities
+    prios = snapshot.priorities
     named = [used for name, used in projects.items() if name != DEFAULT]
     projects[DEFAULT] = _most(named)
     return View(
         now=now,
         users={
-            name: Standing(prios.users.get(name, 50.0), users.get(name, Usage()), expected.get(name, newcomer))
+            name: OwnerUsage(prios.users.get(name, 50.0), users.get(name, Usage()), expected.get(name, newcomer))
             for name in users.keys() | prios.users.keys()
         },
         projects={
-            name: Standing(prios.projects.get(name, 50.0), projects.get(name, Usage()))
+            name: OwnerUsage(prios.projects.get(name, 50.0), projects.get(name, Usage()))
             for name in projects.keys() | prios.projects.keys()
         },
         user_mean=_mean(users.values(), least=newcomer),
         project_mean=_mean(named, least=newcomer),
-        newcomer=Standing(expected=newcomer),
+        newcomer=OwnerUsage(expected=newcomer),
     )
 
 
 def merged(parts: Iterable[UsageSum]) -> tuple[UsageSum, ...]:
-    """One row for each user in each project."""
-    found: dict[Owner, UsageSum] = {}
+    """Return one row for each user in each project."""
+    sums: dict[Owner, UsageSum] = {}
     for part in parts:
-        had = found.get((part.user, part.project))
-        found[part.user, part.project] = part if had is None else _sum(had, part)
-    return tuple(found.values())
+        had = sums.get((part.user, part.project))
+        sums[part.user, part.project] = part if had is None else _sum(had, part)
+    return tuple(sums.values())
 
 
 def _sum(one: UsageSum, other: UsageSum) -> UsageSum:
@@ -111,7 +111,7 @@ def _sum(one: UsageSum, other: UsageSum) -> UsageSum:
 
 
 def _expected(ended: Iterable[UsageSum]) -> tuple[dict[str, float], float]:
-    """The seconds that a task of each user took on the average, and one of anybody."""
+    """Return the mean seconds of a task for each user, and for all users."""
     tasks: dict[str, int] = defaultdict(int)
     seconds: dict[str, float] = defaultdict(float)
     for taken in ended:
@@ -122,13 +122,15 @@ def _expected(ended: Iterable[UsageSum]) -> tuple[dict[str, float], float]:
 
 
 def _most(used: Iterable[Usage]) -> Usage:
-    """What everybody's project counts as: the heaviest of the others. Its own sum would punish whoever is in no other."""
+    """
+    Return the usage of the default project: the heaviest of the others. Its own sum would penalize users without one.
+    """
     some = [Usage(), *used]
     return Usage(max(one.time for one in some), max(one.cpu for one in some), max(one.ram for one in some))
 
 
 def _mean(used: Iterable[Usage], *, least: float) -> Usage:
-    """Of those who used anything; at least that of one task with a core and a GB, so that it is never 0."""
+    """Return the mean over those who used anything, at least one task with a core and a GB, so that it is never 0."""
     some = list(used)
     total = sum(some, Usage())
     count = max(1, len(some))

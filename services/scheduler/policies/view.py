@@ -1,4 +1,4 @@
-"""What a policy knows besides the tasks, and what it says of them."""
+"""Input of a policy beside the tasks (usage, priorities), and its output (scores)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Seconds of tasks, and the cores and GB that they asked for, each times its task's seconds."""
+    """Seconds of tasks, and the cores and GB that they asked for, each multiplied by the task's seconds."""
 
     time: float = 0.0
     cpu: float = 0.0
@@ -19,9 +19,9 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OwnerUsage:
     """
-    A user or a project: `prio` from 0 to 100, what was used within the window, and how many seconds one of their tasks is
+    A user's or a project's priority (0 to 100), its usage within the window, and the seconds that one of its tasks is
     expected to take.
     """
 
@@ -33,27 +33,28 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class View:
     """
-    Users and projects at one moment, `now` in seconds since the epoch. `user_mean` and `project_mean` are what those who used
-    anything used on the average: the unit in which usage is weighed, never 0. Who is not named is a `newcomer`.
+    Users and projects at one moment, `now` in seconds since the epoch. `user_mean` and `project_mean` are the mean
+    usage of those who used anything: the unit in which usage is weighed, never 0. A user or project without an entry
+    counts as `newcomer`.
     """
 
     now: float
-    users: Mapping[str, Standing] = field(default_factory=dict)
-    projects: Mapping[str, Standing] = field(default_factory=dict)
+    users: Mapping[str, OwnerUsage] = field(default_factory=dict)
+    projects: Mapping[str, OwnerUsage] = field(default_factory=dict)
     user_mean: Usage = Usage(1.0, 1.0, 1.0)
     project_mean: Usage = Usage(1.0, 1.0, 1.0)
-    newcomer: Standing = Standing()
+    newcomer: OwnerUsage = OwnerUsage()
 
-    def user(self, name: str) -> Standing:
+    def user(self, name: str) -> OwnerUsage:
         return self.users.get(name, self.newcomer)
 
-    def project(self, name: str) -> Standing:
+    def project(self, name: str) -> OwnerUsage:
         return self.projects.get(name, self.newcomer)
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How urgent a task is: the lowest total goes first."""
+    """The urgency of a task, by parts; the lowest total goes first."""
 
     parts: Mapping[str, float]
 

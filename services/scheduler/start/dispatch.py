@@ -1,4 +1,4 @@
-"""Carry a plan out: commit the placements, then start each attempt on its node, a bounded number at a time."""
+"""Dispatch a plan: commit the placements, then start each attempt on its node, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import structlog
 
 from services.scheduler.owners import Owners
 from services.scheduler.placement.planning import Placement
-from services.scheduler.quota_gate import QuotaGate, Wanted
+from services.scheduler.quota_gate import Candidate, QuotaGate
 from services.scheduler.start import retries, run_spec, task_directories
-from services.scheduler.start.installation_errors import EVERYWHERE, Ailments
+from services.scheduler.start.installation_errors import EVERYWHERE, InstallationErrors
+from services.scheduler.start.results import PortsTaken, Released, Results, Undone
 from services.scheduler.start.storage_probe import StorageProbe
 from shared import clock, errors
 from shared.executors.base import Executor
@@ -21,9 +22,9 @@ from shared.models import transitions
 from shared.models.task import Task
 from shared.models.transitions import Transition
 from shared.observe import metrics
-from shared.rules import installation_errors
+from shared.rules import installation_errors as error_rules
 from shared.rules.exit_codes import EXIT_KILLED
-from shared.runtime import batching, lifetime
+from shared.runtime import batching
 from shared.settings import START_CONCURRENCY, Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
@@ -31,18 +32,18 @@ from shared.wording import kills
 
 log = structlog.get_logger(__name__)
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0  #: seconds between tries at a node that does not answer
+_RETRY_FIRST, _RETRY_MOST = 0.5, 15.0  #: seconds between retries at a node that does not answer
 _STORAGE_TRIES = 4
 
 
 class Abandoned(errors.GoDockerError):
-    """The attempt is no longer wanted: it was killed, or somebody else moved it on."""
+    """The attempt is not to be started any more: it was killed, or another process changed its status."""
 
 
 class Dispatcher:
     """
-    Starts attempts. The placement is written before the executor is asked, so whatever happens in between, the next leader
-    finds the attempt and starts it again: the same attempt, which is adopted where it already runs.
+    Starts attempts. The placement is written before the executor is asked, so after a crash in between the next leader
+    finds the attempt and starts it again: the same attempt, which is adopted if it already runs.
     """
 
     def __init__(
@@ -51,54 +52,44 @@ class Dispatcher:
         executor: Executor,
         settings: Settings,
         directories: TaskDirectories,
-        on_release: lifetime.Wakeup,
-        ailments: Ailments,
+        quotas: QuotaGate,
+        owners: Owners,
+        node_errors: InstallationErrors,
         storage: StorageProbe,
+        results: Results,
     ) -> None:
-        """
-        `on_release` is woken when a start came to nothing and its room is free again; `ailments` is told of errors of the
-        installation.
-        """
-        self._ailments = ailments
+        self._quotas = quotas
+        self._owners = owners
+        self._errors = node_errors
         self._storage = storage
+        self._results = results
         self._stores = stores
         self._executor = executor
         self._settings = settings
         self._preparer = task_directories.Preparer(directories, settings.shared_dir)
-        self._slots: dict[str, asyncio.Semaphore] = {}  #: one for each start that a node takes at a time
-        self._moves = batching.Batcher[Transition, bool](self._transition, name="transitions")
+        self._slots: dict[str, asyncio.Semaphore] = {}  # by node: how many starts it takes at a time
+        self._transitions = batching.Batcher[Transition, bool](self._write_many, name="transitions")
         self._under_way: dict[tuple[int, int], asyncio.Task[None]] = {}
-        self.quotas = QuotaGate(stores)
-        self.owners = Owners(stores)
-        #: Attempts that hold no resources after all; taken out by the cycle.
-        self.released: list[tuple[int, int]] = []
-        #: Tasks whose starts were undone, so that they are pending again; entered into the book by the cycle.
-        self.undone: list[int] = []
-        #: Node, ports and until when these are to be given to nobody; noted by the cycle.
-        self.taken_ports: list[tuple[str, Sequence[int], float]] = []
         self._retries = retries.Retries()
-        self._on_release = on_release
 
     @property
     def under_way(self) -> frozenset[tuple[int, int]]:
-        """The (task, attempt) that are being started."""
+        """The (task id, attempt) of the starts under way."""
         return frozenset(self._under_way)
 
     async def commit(self, placements: Sequence[Placement], *, epoch: int) -> set[int]:
         """
-        Write the placements and begin to start those that were won. Return the ids of the winners; the others were moved by
-        somebody else, killed for example, exceed a quota, or are of somebody of whom nothing is started. Raises
-        `errors.StoreUnavailable`.
+        Write the placements and begin to start those that were won. Return the ids of the winners. The others lost a
+        race, to a kill for example, exceed a quota, or have an owner that is held. Raises `errors.StoreUnavailable`.
         """
-        # Not by what was known when it was planned: nothing starts of somebody who is disabled by now.
-        await self.owners.look((placement.task.user, placement.task.project) for placement in placements)
-        placements = [placement for placement in placements if not self.owners.is_held(placement.task)]
+        # Owners are read again: what the plan knew may be old, and nothing of a disabled user may start.
+        await self._owners.refresh((placement.task.user, placement.task.project) for placement in placements)
+        placements = [placement for placement in placements if not self._owners.is_held(placement.task)]
         now = clock.now()
-        moves = [self._placing(placement, epoch, now) for placement in placements]
-        wanted = [Wanted(placement.task, move) for placement, move in zip(placements, moves, strict=True)]
-        winners = await self.quotas.place(wanted) if wanted else set()
+        candidates = [Candidate(placement.task, self._placing(placement, epoch, now)) for placement in placements]
+        winners = await self._quotas.place(candidates) if candidates else set()
         metrics.PLACED.inc(len(winners))
-        metrics.PLACEMENTS_LOST.inc(len(moves) - len(winners))
+        metrics.PLACEMENTS_LOST.inc(len(candidates) - len(winners))
         for task in await self._stores.work.whole(sorted(winners)):
             self.begin(task)
         return winners
@@ -119,7 +110,7 @@ class Dispatcher:
         return transitions.place(task, where, at=now)
 
     def begin(self, task: Task) -> None:
-        """Start an attempt that is written as starting, unless that is under way already."""
+        """Start an attempt whose stored status is starting, unless its start is under way already."""
         key = (task.id, task.attempt)
         if key in self._under_way or task.placement is None or task.status is not TaskStatus.STARTING:
             return
@@ -130,11 +121,11 @@ class Dispatcher:
     def _ended(self, key: tuple[int, int], work: asyncio.Task[None]) -> None:
         del self._under_way[key]
         if not work.cancelled() and (error := work.exception()):
-            # The attempt stays as it is written; the next audit begins it again.
+            # The stored attempt stays starting; the next audit begins it again.
             log.error("start.broke", task_id=key[0], attempt=key[1], exc_info=error)
 
     async def drain(self, seconds: float) -> None:
-        """Let the starts under way come to their end for `seconds`, then leave them to the next leader."""
+        """Wait up to `seconds` for the starts under way, then leave them to the next leader."""
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=seconds)
         left = list(self._under_way.values())
@@ -159,7 +150,9 @@ class Dispatcher:
             await self._note_running(task, started_at)
 
     async def _bring_up(self, task: Task, node: str) -> float:
-        """Start the attempt on its node, however long the node takes to answer. Return when it was started."""
+        """
+        Start the attempt on its node, retrying for as long as the node does not answer. Return the time of the start.
+        """
         if task.intent is Intent.KILL:  # an attempt that was adopted
             raise Abandoned(f"task {task.id}")
         run = await self._prepare(task, node)
@@ -170,15 +163,15 @@ class Dispatcher:
                 async with self._slot(node):
                     return await self._executor.start(run)
             except (errors.NodeUnavailable, OSError) as error:
-                # Whether it was started is not known. Trying the same attempt again finds out; another attempt
-                # elsewhere could make it run twice.
+                # Whether it was started is not known. Retrying the same attempt finds out; another attempt elsewhere
+                # could make the task run twice.
                 log.warning("start.node_unavailable", error=str(error), retry_in=delay)
                 if isinstance(error, OSError):
-                    self._ailments.note(node, installation_errors.words(error.errno, str(error)), now=clock.monotonic())
+                    self._errors.note(node, error_rules.words(error.errno, str(error)), now=clock.monotonic())
                 metrics.STARTS.labels(outcome="retried").inc()
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RETRY_MOST)
-            await self._check_wanted(task)
+            await self._check_still_starting(task)
 
     def _slot(self, node: str) -> asyncio.Semaphore:
         if node not in self._slots:
@@ -189,49 +182,49 @@ class Dispatcher:
     async def _prepare(self, task: Task, node: str) -> Run:
         for left in reversed(range(_STORAGE_TRIES)):
             try:
-                found = await self._preparer.prepare(task)
+                prepared = await self._preparer.prepare(task)
                 return run_spec.run_of(
                     task,
                     node=node,
-                    directory=str(found.directory),
+                    directory=str(prepared.directory),
                     settings=self._settings,
-                    data=str(found.data) if found.data else None,
-                    state=str(found.state),
+                    data=str(prepared.data) if prepared.data else None,
+                    state=str(prepared.state),
                 )
             except errors.StorageError as error:
                 log.warning("start.directory_failed", error=str(error), tries_left=left)
                 if not left:
                     raise
             await asyncio.sleep(_RETRY_FIRST * 2 ** (_STORAGE_TRIES - left))
-            await self._check_wanted(task)
+            await self._check_still_starting(task)
         raise AssertionError("unreachable")
 
     async def _pull(self, task: Task, run: Run) -> None:
-        """Bring the image to the node; a pull can take long, so it is looked whether the task is still wanted."""
+        """Pull the image to the node. A pull can take long, so the task is checked meanwhile."""
         pull = asyncio.create_task(self._executor.prepare(run), name=f"prepare-{task.id}")
         try:
             while not (await asyncio.wait({pull}, timeout=self._settings.poll_seconds))[0]:
-                await self._check_wanted(task)
+                await self._check_still_starting(task)
             await pull
         finally:
             pull.cancel()
 
-    async def _check_wanted(self, task: Task) -> None:
-        """Raises `Abandoned` unless the attempt is still to be started."""
+    async def _check_still_starting(self, task: Task) -> None:
+        """Raise `Abandoned` unless the attempt is still starting and not to be killed."""
         try:
             placed = await self._stores.work.placed_of([task.id])
         except errors.StoreUnavailable:
-            return  # not known: go on, the same attempt does no harm
-        for found in placed:
+            return  # not known; starting the same attempt again is safe
+        for stored in placed:
             if (
-                found.attempt == task.attempt
-                and found.status is TaskStatus.STARTING
-                and found.intent is not Intent.KILL
+                stored.attempt == task.attempt
+                and stored.status is TaskStatus.STARTING
+                and stored.intent is not Intent.KILL
             ):
                 return
         raise Abandoned(f"task {task.id}")
 
-    # --- how it came out ------------------------------------------------------------------
+    # --- results of starts ------------------------------------------------------------------
 
     async def _note_running(self, task: Task, started_at: float) -> None:
         now = clock.now()
@@ -240,16 +233,16 @@ class Dispatcher:
         metrics.QUEUE_SECONDS.observe(max(0.0, started_at - task.queued_at))
         self._retries.forget(task.id)
         if task.placement is not None:
-            self._ailments.heal(EVERYWHERE, task.placement.node)
-        await self._ask(transitions.run(task, started_at=started_at, at=now))
+            self._errors.clear(EVERYWHERE, task.placement.node)
+        await self._write(transitions.run(task, started_at=started_at, at=now))
 
     async def _put_back(self, task: Task, node: str, error: retries.Passing) -> None:
-        """Undo the start: the next one may go better, with another port, elsewhere or later."""
+        """Undo the start: the next one may succeed with another port, on another node or later."""
         if isinstance(error, errors.PortTaken) and task.placement is not None:
             ports = task.placement.ports if error.port is None else [error.port]
-            self.taken_ports.append((node, ports, clock.now() + retries.SHUN))
-        # Where nothing can be started for now, the task waits for that alone.
-        delay = 0.0 if await self._is_ailing(node, error) else self._retries.again_in(task.id, error)
+            self._results.put(PortsTaken(node, ports, clock.now() + retries.SHUN))
+        # A node that takes no starts at all delays the task by itself.
+        delay = 0.0 if await self._is_installation_error(node, error) else self._retries.again_in(task.id, error)
         if delay is None:
             await self._fail(task, f"tried {retries.MOST + 1} times: {error}", errors.word_of(error))
             return
@@ -257,18 +250,18 @@ class Dispatcher:
         log.info("start.undone", reason=str(error), again_in=delay)
         metrics.STARTS.labels(outcome="undone").inc()
         not_before = now + delay if delay else None
-        if await self._ask(transitions.undo_start(task, reason=str(error), not_before=not_before, at=now)):
-            self.undone.append(task.id)
+        if await self._write(transitions.undo_start(task, reason=str(error), not_before=not_before, at=now)):
+            self._results.put(Undone(task.id))
         self._release(task)
 
-    async def _is_ailing(self, node: str, error: retries.Passing) -> bool:
-        """Whether by `error` nothing else can be started either, on the node or anywhere: then that is not tried for a while."""
+    async def _is_installation_error(self, node: str, error: retries.Passing) -> bool:
+        """Check whether `error` stops all starts, on the node or anywhere, and if so record it, which pauses them."""
         if isinstance(error, errors.StorageUnavailable):
-            # One directory that has errors, or one user's quota of the disk, is no reason to start nothing at all.
+            # One broken directory, or one user's full disk quota, must not stop all starts.
             return not await self._storage.is_well()
         if isinstance(error, errors.NodeFull | errors.NodeUnwell) and error.trouble is not None:
             log.warning("node.unwell", node=node, error=str(error))
-            self._ailments.note(node, error.trouble, now=clock.monotonic())
+            self._errors.note(node, error.trouble, now=clock.monotonic())
             return True
         return False
 
@@ -277,21 +270,21 @@ class Dispatcher:
         metrics.STARTS.labels(outcome=kind).inc()
         self._retries.forget(task.id)
         now = clock.now()
-        await self._ask(transitions.end_start(task, ending=Ending.START_FAILED, reason=reason, at=now))
+        await self._write(transitions.end_start(task, ending=Ending.START_FAILED, reason=reason, at=now))
         self._release(task)
 
     async def _give_up(self, task: Task, node: str) -> None:
-        """It is not wanted any more: make sure that nothing of it runs, then say that it was killed."""
+        """Make sure that nothing of the attempt runs, then record that it was killed."""
         handle = Handle(node, task.id, task.attempt, task.placement.system if task.placement else None)
         try:
-            found = await self._executor.inspect(handle)
-            if found is not None and found.state is not RunState.CREATED:
-                return  # it was started: from here on it is the watcher's
+            run = await self._executor.inspect(handle)
+            if run is not None and run.state is not RunState.CREATED:
+                return  # it was started: the watcher handles it from here
             await self._executor.remove(handle)
         except errors.NodeUnavailable:
             return
         now = clock.now()
-        move = transitions.end_start(
+        transition = transitions.end_start(
             task,
             ending=Ending.KILLED,
             exit_code=EXIT_KILLED,
@@ -300,32 +293,33 @@ class Dispatcher:
             intents=[Intent.KILL],
             at=now,
         )
-        if await self._ask(move):
+        if await self._write(transition):
             metrics.ENDED.labels(ending=Ending.KILLED).inc()
         self._release(task)
 
     async def _killer(self, task: Task) -> str | None:
-        """The user who asked for the attempt to be killed, as is recorded now."""
+        """Return the user who asked for the kill, as stored now."""
         try:
-            return next((found.intent_by for found in await self._stores.work.placed_of([task.id])), None)
+            return next((stored.intent_by for stored in await self._stores.work.placed_of([task.id])), None)
         except errors.StoreUnavailable:
             return task.intent_by
 
     def _release(self, task: Task) -> None:
-        self.released.append((task.id, task.attempt))
-        self._on_release.set()
+        self._results.put(Released(task.id, task.attempt))
 
-    async def _ask(self, move: Transition) -> bool:
-        """Write a move, however long MongoDB takes to answer. False if somebody else moved the task first."""
+    async def _write(self, transition: Transition) -> bool:
+        """
+        Write a transition, retrying while MongoDB does not answer. False if the task's status was changed meanwhile.
+        """
         delay = _RETRY_FIRST
         while True:
             try:
-                return await self._moves.ask(move)
+                return await self._transitions.ask(transition)
             except errors.StoreUnavailable as error:
-                log.warning("start.not_recorded", task_id=move.task_id, error=str(error), retry_in=delay)
+                log.warning("start.not_recorded", task_id=transition.task_id, error=str(error), retry_in=delay)
             await asyncio.sleep(delay)
             delay = min(delay * 2, _RETRY_MOST)
 
-    async def _transition(self, moves: Sequence[Transition]) -> Sequence[bool]:
-        winners = await self._stores.tasks.transition_many(moves)
-        return [move.task_id in winners for move in moves]
+    async def _write_many(self, batch: Sequence[Transition]) -> Sequence[bool]:
+        winners = await self._stores.tasks.transition_many(batch)
+        return [transition.task_id in winners for transition in batch]

@@ -1,4 +1,4 @@
-"""Errors of the installation that starts met: where nothing more is tried for a while, and why."""
+"""Errors of the installation that stop starts for a while, by node."""
 
 from __future__ import annotations
 
@@ -7,64 +7,64 @@ from dataclasses import dataclass, replace
 
 from shared.executors.types import NodeReport
 
-EVERYWHERE = "all"  #: instead of a node: what every start needs is broken
-FIRST, LONGEST = 2.0, 60.0  #: seconds until a start is tried again, doubled each time that it fails again
-REMEMBERED = 120.0  #: seconds after which an error begins a new row
+EVERYWHERE = "all"  #: stands for every node: something that each start needs is broken
+FIRST, LONGEST = 2.0, 60.0  #: seconds until starts are tried again, doubled each time that one fails again
+REMEMBERED = 120.0  #: seconds after which another error begins with `FIRST` again
 
 
 @dataclass(frozen=True, slots=True)
-class Ailment:
-    """Times in seconds, of a clock that only goes forward."""
+class _Outage:
+    """Times in seconds of the monotonic clock."""
 
     reason: str
     until: float
     pause: float
 
 
-class Ailments:
+class InstallationErrors:
     """
-    One for each node, and one for all of them. A start that failed so is undone; without this, every task of the queue would be
-    placed and undone in its turn, and none of them can be to blame.
+    At most one error for each node, and one for all of them. A start that fails this way is undone. Without this record
+    the scheduler would place and undo every task of the queue in turn, though no task is to blame.
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, Ailment] = {}
+        self._outages: dict[str, _Outage] = {}
 
     def note(self, where: str, reason: str, *, now: float) -> None:
-        """A start, or a look at what it needs, failed. Those that fail together count as one."""
-        before = self._found.get(where)
+        """Record that a start, or a check of what it needs, failed. Failures during a pause count as one."""
+        before = self._outages.get(where)
         if before is None or now >= before.until + REMEMBERED:
-            self._found[where] = Ailment(reason, now + FIRST, FIRST)
+            self._outages[where] = _Outage(reason, now + FIRST, FIRST)
         elif now >= before.until:
             pause = min(LONGEST, before.pause * 2)
-            self._found[where] = Ailment(reason, now + pause, pause)
+            self._outages[where] = _Outage(reason, now + pause, pause)
 
     def keep(self, where: str, reason: str, *, now: float, seconds: float) -> None:
-        """It is so for `seconds`, in which it is looked at again."""
-        before = self._found.get(where)
-        self._found[where] = Ailment(reason, now + seconds, before.pause if before else FIRST)
+        """Record an error for `seconds`, within which the caller checks again."""
+        before = self._outages.get(where)
+        self._outages[where] = _Outage(reason, now + seconds, before.pause if before else FIRST)
 
-    def heal(self, *where: str) -> None:
-        """A start went well, or what was looked at is well again."""
+    def clear(self, *where: str) -> None:
+        """Forget errors: a start or a check succeeded."""
         for one in where:
-            self._found.pop(one, None)
+            self._outages.pop(one, None)
 
     def reason(self, node: str, *, now: float) -> str | None:
-        """Why nothing is started on `node` now; None where nothing is known to be wrong."""
+        """Return why nothing is started on `node` now; None if starts may be tried."""
         for where in (EVERYWHERE, node):
-            found = self._found.get(where)
-            if found is not None and now < found.until:
-                return found.reason
+            outage = self._outages.get(where)
+            if outage is not None and now < outage.until:
+                return outage.reason
         return None
 
     def current(self, *, now: float) -> set[str]:
-        """Where starts failed a short while ago, and none went well since."""
-        return {where for where, found in self._found.items() if now < found.until + REMEMBERED}
+        """Return the places where starts failed recently and none succeeded since."""
+        return {where for where, outage in self._outages.items() if now < outage.until + REMEMBERED}
 
-    def told(self, reports: Iterable[NodeReport], *, now: float) -> list[NodeReport]:
-        """The reports, those of ailing nodes as not ready."""
-        made = []
+    def apply(self, reports: Iterable[NodeReport], *, now: float) -> list[NodeReport]:
+        """Return the reports, with nodes that have an error as not ready."""
+        applied = []
         for report in reports:
             reason = self.reason(report.name, now=now)
-            made.append(replace(report, ready=False, reason=reason) if reason and report.ready else report)
-        return made
+            applied.append(replace(report, ready=False, reason=reason) if reason and report.ready else report)
+        return applied

@@ -15,8 +15,8 @@ def run_of(
     task: Task, *, node: str, directory: str, settings: Settings, data: str | None = None, state: str | None = None
 ) -> Run:
     """
-    The run of the task's current attempt. A root task gets every volume but its directory read only. `data` is the user's
-    personal storage, where there is one; `state` the directory of the task's wrappers.
+    The run of the task's current attempt. A root task gets every volume but its directory read only. `data` is the
+    user's personal storage, where there is one; `state` the directory of the task's wrappers.
     """
     spec, placed = task.spec, task.placement
     given = placed.ports if placed else ()

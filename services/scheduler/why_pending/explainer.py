@@ -12,7 +12,7 @@ from services.scheduler.owners import Owners
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.base import Policy
 from services.scheduler.policies.position import position
-from services.scheduler.policies.usage_cache import Shares
+from services.scheduler.policies.usage_cache import UsageCache
 from services.scheduler.queue.book import Book
 from services.scheduler.quota_gate import QuotaGate
 from services.scheduler.why_pending import explanation
@@ -41,7 +41,7 @@ class Explainer:
         book: Book,
         cluster: Cluster,
         policy: Policy,
-        shares: Shares,
+        usage: UsageCache,
         quotas: QuotaGate,
         owners: Owners,
         *,
@@ -57,7 +57,7 @@ class Explainer:
         self._book = book
         self._cluster = cluster
         self._policy = policy
-        self._shares = shares
+        self._usage = usage
         self._quotas = quotas
         self._owners = owners
         self._reservation = reservation
@@ -89,8 +89,8 @@ class Explainer:
 
     async def _facts(self, task: Pending) -> Facts:
         now = clock.now()
-        view = self._shares.view(now)
-        await self._owners.look([(task.user, task.project)])
+        view = self._usage.view(now)
+        await self._owners.refresh([(task.user, task.project)])
         array = task.id if task.array is not None else task.parent
         limit = self._book.limits.get(array) if array is not None else None
         placed = self._cluster.children([array]) if array is not None and limit is not None else {}
@@ -116,7 +116,7 @@ class Explainer:
 
     def _before(self, task: Pending) -> int | None:
         """Count the tasks that are offered before `task`; None if it is not offered itself."""
-        lanes, view = self._book.lanes, self._shares.view(clock.now())
+        lanes, view = self._book.lanes, self._usage.view(clock.now())
         if task.id and self._book.get(task.id) is None:
             return None
         may_run = self._may_run()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.policies.usage_cache import Shares
+from services.scheduler.policies.usage_cache import UsageCache
 from services.scheduler.service import SchedulerService
 from shared import clock
 from shared.lifecycle import TaskStatus
@@ -188,7 +188,7 @@ async def test_usage_that_is_written_meanwhile_counts_within_the_period(fair: Sc
 
 
 def _knows(scheduler: SchedulerService) -> bool:
-    return scheduler._shares.view(clock.now()).user("alice").usage.time >= 5 * HOUR
+    return scheduler._usage.view(clock.now()).user("alice").usage.time >= 5 * HOUR
 
 
 async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
@@ -209,7 +209,7 @@ async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
 async def test_days_that_are_over_are_read_again_only_now_and_then(
     opened: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shares, at = Shares(UsageViews(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
+    shares, at = UsageCache(UsageViews(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
 
     async def hours(now: float) -> float:
         monkeypatch.setattr(clock, "now", lambda: now)
@@ -226,7 +226,7 @@ async def test_days_that_are_over_are_read_again_only_now_and_then(
 
 
 async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stores, settings: Settings) -> None:
-    shares = Shares(UsageViews(opened.database), days=settings.user_reset_usage_duration)
+    shares = UsageCache(UsageViews(opened.database), days=settings.user_reset_usage_duration)
     await shares.read()
     shares.charge([samples.pending(1, cpus=2.0)])
     charged = shares.view(clock.now()).user("alice").usage
@@ -242,7 +242,7 @@ class HeldBack:
         store = UsageViews(opened.database)
         self._priorities, self._turns = store.priorities, asyncio.Semaphore(0)
         store.priorities = self._held  # type: ignore[method-assign]
-        self.shares = Shares(store, days=settings.user_reset_usage_duration)
+        self.shares = UsageCache(store, days=settings.user_reset_usage_duration)
         self.looks = 0  #: that have come as far
 
     async def _held(self) -> Priorities:

@@ -79,7 +79,7 @@ async def test_nothing_is_started_for_a_user_who_is_disabled_while_a_plan_is_mad
     scheduler = scene.scheduler()
     async with scene.running(scheduler, scene.watcher()):
         await scene.broker.enqueue([1])
-        await waiting.until(lambda: scheduler._dispatcher.owners.held, "it is seen that nothing of theirs is started")
+        await waiting.until(lambda: scheduler._owners.held, "it is seen that nothing of theirs is started")
     assert (await scene.task(1)).attempt == 0
     assert not scene.executor.starts
 

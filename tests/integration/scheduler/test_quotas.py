@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.quota_gate import QuotaGate, Wanted
+from services.scheduler.quota_gate import Candidate, QuotaGate
 from shared import clock
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.project import Project
@@ -35,16 +35,16 @@ async def limit_project(opened: stores.Stores, name: str = "lab", **quotas: floa
     await opened.projects.add(Project(id=name, members=["alice", "bob"], **quotas))
 
 
-async def add(opened: stores.Stores, count: int, *, first: int = 1, **fields: Any) -> list[Wanted]:
-    """Pending tasks, and the placements that are wanted of them."""
+async def add(opened: stores.Stores, count: int, *, first: int = 1, **fields: Any) -> list[Candidate]:
+    """Store pending tasks and return a candidate for each."""
     tasks = [samples.task(number, **fields) for number in range(first, first + count)]
     await opened.tasks.insert(tasks)
-    return [wanted(task) for task in await opened.work.pending_of([task.id for task in tasks])]
+    return [candidate(task) for task in await opened.work.pending_of([task.id for task in tasks])]
 
 
-def wanted(task: Pending) -> Wanted:
+def candidate(task: Pending) -> Candidate:
     where = {"node": samples.NODE, "executor": "fake", "at": clock.now(), "epoch": 1}
-    return Wanted(
+    return Candidate(
         task,
         Transition(
             task.id,

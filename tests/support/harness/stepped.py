@@ -95,7 +95,7 @@ class Stepped:
         await self._observe()
         await scheduler._audit.take_over()
         if scheduler._policy.needs_shares:
-            await scheduler._shares.read()
+            await scheduler._usage.read()
 
     async def round(self) -> None:
         """Everybody looks once at everything, and the scheduler plans once."""
@@ -152,7 +152,7 @@ class Stepped:
         return watcher_service.WatcherService(self.settings, self.stores, self.broker, self.executor)
 
     async def _observe(self) -> None:
-        reports = await self.scheduler._heard(await self.executor.nodes())
+        reports = await self.scheduler._without_unreachable(await self.executor.nodes())
         self.scheduler._cluster.observe(reports, now=clock.now())
 
     def _watch_of(self, node: str) -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler import quota_gate
-from services.scheduler.quota_gate import Wanted
+from services.scheduler.quota_gate import Candidate
 from shared.lifecycle import TaskStatus
 from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses
 from shared.models.transitions import Transition
@@ -51,28 +51,33 @@ def test_an_excess_says_its_numbers() -> None:
     ]
 
 
-def wanted(task_id: int, cpus: float, user: str = "alice", project: str = "default") -> Wanted:
+def candidate(task_id: int, cpus: float, user: str = "alice", project: str = "default") -> Candidate:
     task = samples.pending(task_id, cpus=cpus, user=user, project=project)
-    return Wanted(task, Transition(task_id, 0, TaskStatus.PENDING, TaskStatus.STARTING, at=0))
+    return Candidate(task, Transition(task_id, 0, TaskStatus.PENDING, TaskStatus.STARTING, at=0))
 
 
-def allowed(judgement: quota_gate.Judgement) -> list[int]:
-    return [move.task_id for move in judgement.allowed]
+def allowed(decision: quota_gate.Decision) -> list[int]:
+    return [transition.task_id for transition in decision.allowed]
 
 
 def test_placements_count_on_top_of_those_before_them() -> None:
-    wants = [wanted(1, 2), wanted(2, 2), wanted(3, 1), wanted(4, 5, user="bob")]
-    judgement = quota_gate.judge(wants, {ALICE: Quota(Amounts(cpu=3), 0)}, {ALICE: Taken()})
-    assert (allowed(judgement), list(judgement.refused)) == ([1, 3, 4], [2])
+    candidates = [candidate(1, 2), candidate(2, 2), candidate(3, 1), candidate(4, 5, user="bob")]
+    decision = quota_gate.decide(candidates, {ALICE: Quota(Amounts(cpu=3), 0)}, {ALICE: Taken()})
+    assert (allowed(decision), list(decision.rejected)) == ([1, 3, 4], [2])
 
 
 def test_a_task_counts_against_its_user_and_against_its_project() -> None:
     limits = {ALICE: Quota(Amounts(cpu=10), 0), LAB: Quota(Amounts(cpu=3), 0)}
-    wants = [wanted(1, 2, project="lab"), wanted(2, 2, user="bob", project="lab"), wanted(3, 8), wanted(4, 1)]
-    judgement = quota_gate.judge(wants, limits, {ALICE: Taken(), LAB: Taken()})
-    assert allowed(judgement) == [1, 3]
-    assert [excess.scope for excess in judgement.refused[2]] == [LAB]
-    assert [excess.scope for excess in judgement.refused[4]] == [ALICE]
+    candidates = [
+        candidate(1, 2, project="lab"),
+        candidate(2, 2, user="bob", project="lab"),
+        candidate(3, 8),
+        candidate(4, 1),
+    ]
+    decision = quota_gate.decide(candidates, limits, {ALICE: Taken(), LAB: Taken()})
+    assert allowed(decision) == [1, 3]
+    assert [excess.scope for excess in decision.rejected[2]] == [LAB]
+    assert [excess.scope for excess in decision.rejected[4]] == [ALICE]
 
 
 @given(
@@ -87,11 +92,11 @@ def test_what_is_allowed_never_passes_a_limit_and_what_is_refused_would(
     limits = {
         scope: Quota(Amounts(cpu=limit), 0) for scope, limit in ((ALICE, user_limit), (LAB, project_limit)) if limit
     }
-    wants = [wanted(number, cpus, user, project) for number, (user, project, cpus) in enumerate(tasks)]
+    candidates = [candidate(number, cpus, user, project) for number, (user, project, cpus) in enumerate(tasks)]
     before = dict.fromkeys(limits, Taken(finished=Amounts(cpu=finished)))
-    judgement = quota_gate.judge(wants, limits, before)
-    assert sorted([*allowed(judgement), *judgement.refused]) == list(range(len(tasks)))
-    chosen: list[Pending] = [want.task for want in wants if want.task.id not in judgement.refused]
+    decision = quota_gate.decide(candidates, limits, before)
+    assert sorted([*allowed(decision), *decision.rejected]) == list(range(len(tasks)))
+    chosen: list[Pending] = [one.task for one in candidates if one.task.id not in decision.rejected]
     for scope, quota in limits.items():
         mine = sum(task.cpus for task in chosen if scope.name in (task.user, task.project))
         assert not mine or finished + mine <= quota.limit.cpu
@@ -104,9 +109,9 @@ amounts = st.builds(Amounts, *[st.integers(0, 4)] * 4)
 def test_what_was_too_much_for_one_task_says_of_every_other_whether_it_would_have_been(
     limit: Amounts, finished: Amounts, held: Amounts, need: Amounts, other: Amounts
 ) -> None:
-    def found(wanted: Amounts) -> dict[str, Excess]:
-        return {excess.resource: excess for excess in excesses(ALICE, Quota(limit, 0), Taken(finished, held), wanted)}
+    def over(amounts: Amounts) -> dict[str, Excess]:
+        return {excess.resource: excess for excess in excesses(ALICE, Quota(limit, 0), Taken(finished, held), amounts)}
 
-    too_much, for_other = found(need), found(other)
+    too_much, for_other = over(need), over(other)
     for resource, excess in too_much.items():
         assert excess.concerns(other) is (resource in for_other)

@@ -1,6 +1,7 @@
 """
-Whatever is asked and whatever fails, in whatever order: nothing waits without a reason, what has none is placed, and nothing
-waits for ever. Hypothesis makes up the stories, on real stores; GODOCKER_LONG_TESTS has it make up more, and others each time.
+Whatever is asked and whatever fails, in whatever order: nothing waits without a reason, what has none is placed, and
+nothing waits for ever. Hypothesis makes up the stories, on real stores; GODOCKER_LONG_TESTS has it make up more, and
+others each time.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ class Story:
             scheduler._cluster.snapshot(),
             unplaced=scheduler._cycle.unplaced_shapes,
             placed=scheduler._cluster.children(scheduler._book.limits),
-            hold=scheduler._dispatcher.quotas.reason,
+            hold=scheduler._quotas.reason,
             reservation=scheduler._cycle.reservation,
         )
 

@@ -523,14 +523,6 @@ def test_only_what_lets_a_task_be_placed_is_news(before: NodeReport | None, afte
     assert cluster.observe([after]) is is_news
 
 
-def test_a_node_that_is_distrusted_takes_nothing_until_it_reports_again(cluster: Cluster) -> None:
-    cluster.distrust(samples.NODE, "silent")
-    cluster.distrust("unknown", "silent")
-    assert [(state.ready, state.reason) for state in cluster.snapshot()] == [(False, "silent")]
-    assert cluster.observe([samples.report()])
-    assert cluster.snapshot()[0].ready
-
-
 def test_a_node_that_is_no_longer_configured_is_gone_with_what_was_taken_of_it(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.observe([samples.report("other")])

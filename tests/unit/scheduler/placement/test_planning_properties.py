@@ -21,7 +21,7 @@ from services.scheduler.policies.base import Policy
 from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo, FifoPass
 from services.scheduler.policies.tickets import Weights
-from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.policies.view import OwnerUsage, Usage, View
 from services.scheduler.queue.book import Book
 from services.scheduler.queue.lanes import lane_of
 from shared.models.work import Pending
@@ -144,8 +144,8 @@ def test_judging_by_shape_comes_to_the_same_as_judging_each_task(
 WEIGHTS = Weights(waiting_time=0.1, user_time=1, user_cpu=0.2, group_time=0.5, user=1, group=1)
 VIEW = View(
     now=NOW,
-    users={"alice": Standing(80, Usage(600, 900, 900)), "bob": Standing(20, expected=600)},
-    projects={"one": Standing(30, Usage(60, 60, 60))},
+    users={"alice": OwnerUsage(80, Usage(600, 900, 900)), "bob": OwnerUsage(20, expected=600)},
+    projects={"one": OwnerUsage(30, Usage(60, 60, 60))},
     user_mean=Usage(600, 600, 600),
     project_mean=Usage(600, 600, 600),
 )
@@ -186,7 +186,10 @@ class PlainTickets:
 
 
 def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms, policy: Policy) -> Plan:
-    """What a pass is to find, without anything that makes it fast: all that waits is sorted, and every node asked, each time."""
+    """
+    What a pass is to find, without anything that makes it fast: all that waits is sorted, and every node asked, each
+    time.
+    """
     result, left, turns = Plan(), list(waiting), PlainTickets(policy)
     running, head = Counter(kept_to.arrays.placed), None
     while left:

@@ -17,7 +17,7 @@ from services.scheduler.policies.fairshare import FairShare
 from services.scheduler.policies.fifo import Fifo
 from services.scheduler.policies.position import position, positions
 from services.scheduler.policies.tickets import DAY, Weights
-from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.policies.view import OwnerUsage, Usage, View
 from services.scheduler.queue.book import Book
 from shared.models.work import Pending
 from shared.settings import Settings
@@ -30,15 +30,15 @@ HOUR = 3600.0
 ORIGINAL = Weights.of(Settings())
 
 #: Of users with a core and a GB for 4, 2 and 0 hours; the mean of those who used anything is 3 hours.
-HEAVY = Standing(50, Usage(4 * HOUR, 8 * HOUR, 16 * HOUR))
-LIGHT = Standing(50, Usage(2 * HOUR, 2 * HOUR, 2 * HOUR))
+HEAVY = OwnerUsage(50, Usage(4 * HOUR, 8 * HOUR, 16 * HOUR))
+LIGHT = OwnerUsage(50, Usage(2 * HOUR, 2 * HOUR, 2 * HOUR))
 VIEW = View(
     now=NOW,
-    users={"heavy": HEAVY, "light": LIGHT, "first": Standing(100), "last": Standing(0)},
+    users={"heavy": HEAVY, "light": LIGHT, "first": OwnerUsage(100), "last": OwnerUsage(0)},
     projects={
-        "default": Standing(50, Usage(30 * HOUR, 60 * HOUR, 90 * HOUR)),
-        "big": Standing(80, Usage(30 * HOUR, 60 * HOUR, 90 * HOUR)),
-        "small": Standing(20, Usage(10 * HOUR, 10 * HOUR, 10 * HOUR)),
+        "default": OwnerUsage(50, Usage(30 * HOUR, 60 * HOUR, 90 * HOUR)),
+        "big": OwnerUsage(80, Usage(30 * HOUR, 60 * HOUR, 90 * HOUR)),
+        "small": OwnerUsage(20, Usage(10 * HOUR, 10 * HOUR, 10 * HOUR)),
     },
     user_mean=Usage(3 * HOUR, 5 * HOUR, 9 * HOUR),
     project_mean=Usage(20 * HOUR, 35 * HOUR, 50 * HOUR),
@@ -162,13 +162,13 @@ def test_a_task_with_twice_the_cores_counts_twice() -> None:
 
 
 def test_whoever_used_less_goes_first_until_they_are_level() -> None:
-    view = replace(EMPTY, users={"alice": Standing(usage=Usage(time=180))})  # three tasks' worth
+    view = replace(EMPTY, users={"alice": OwnerUsage(usage=Usage(time=180))})  # three tasks' worth
     offered = order(FairShare(Weights(user_time=1)), [*queue("alice", range(1, 4)), *queue("bob", range(4, 9))], view)
     assert offered == [4, 5, 6, 1, 7, 2, 8, 3]
 
 
 def test_a_higher_priority_goes_first_and_is_worth_so_much_usage() -> None:
-    view = replace(EMPTY, users={"alice": Standing(0), "bob": Standing(100)})
+    view = replace(EMPTY, users={"alice": OwnerUsage(0), "bob": OwnerUsage(100)})
     tasks = [*queue("alice", range(1, 4)), *queue("bob", range(4, 9))]
     # A priority that is higher by 100 points, at weight 2, is worth two average tasks.
     assert order(FairShare(Weights(user_time=1, user=2)), tasks, view) == [4, 5, 1, 6, 2, 7, 3, 8]
@@ -259,7 +259,7 @@ some = st.builds(
     ticket_share=st.sampled_from([None, None, 0.5]),
 )
 standing = st.builds(
-    Standing,
+    OwnerUsage,
     st.sampled_from([0.0, 50.0, 100.0]),
     st.builds(Usage, *[st.sampled_from([0.0, 60.0, 600.0])] * 3),
     st.sampled_from([30.0, 60.0]),
@@ -326,7 +326,7 @@ def test_tasks_alike_of_one_user_keep_their_order(tasks: list[Pending], view: Vi
 def test_nobody_starves_where_waiting_weighs_anything() -> None:
     """The last of all priorities, against users who send two tasks an hour, with room for one."""
     weights = Weights(waiting_time=0.1, user=1)  # usage weighs nothing: priority alone would shut the last one out
-    prios = {"first": Standing(100), "second": Standing(90), "last": Standing(0)}
+    prios = {"first": OwnerUsage(100), "second": OwnerUsage(90), "last": OwnerUsage(0)}
     ids = itertools.count(2)
     book = Book()
     book.add([samples.pending(1, user="last", queued_at=NOW)])

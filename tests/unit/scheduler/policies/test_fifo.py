@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from services.scheduler.policies.fifo import Fifo
-from services.scheduler.policies.view import Standing, Usage, View
+from services.scheduler.policies.view import OwnerUsage, Usage, View
 from services.scheduler.queue.book import Book
 from tests.support import samples
 
 #: To fair share, bob would go first.
-VIEW = View(now=samples.NOW, users={"alice": Standing(10, Usage(9e6, 9e6, 9e6)), "bob": Standing(100)})
+VIEW = View(now=samples.NOW, users={"alice": OwnerUsage(10, Usage(9e6, 9e6, 9e6)), "bob": OwnerUsage(100)})
 
 
 @pytest.mark.parametrize("order", [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3]])

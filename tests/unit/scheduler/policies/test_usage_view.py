@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.scheduler.policies import usage_view
 from services.scheduler.policies.usage_view import Charge, Snapshot
-from services.scheduler.policies.view import Standing, Usage
+from services.scheduler.policies.view import OwnerUsage, Usage
 from shared.models.usage_sums import Priorities, UsageSum
 from shared.units.sizes import GB
 from tests.support import samples
@@ -14,8 +14,8 @@ NOW = 1000.0
 
 def test_nobody_is_anybody_before_anything_was_used() -> None:
     view = usage_view.view(Snapshot(NOW), (), now=NOW)
-    assert (view.users, view.projects) == ({}, {"default": Standing()})
-    assert view.user("alice") == Standing(50, Usage(), usage_view.UNKNOWN)
+    assert (view.users, view.projects) == ({}, {"default": OwnerUsage()})
+    assert view.user("alice") == OwnerUsage(50, Usage(), usage_view.UNKNOWN)
     assert view.user_mean == view.project_mean == Usage(60, 60, 60)  # of one small task: never 0
 
 
@@ -26,8 +26,8 @@ def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
         UsageSum("bob", "one", 1, 150, 350, 650),
     )
     view = usage_view.view(Snapshot(NOW, ended), (), now=NOW)
-    assert view.users["alice"] == Standing(50, Usage(150, 250, 350), 50)
-    assert view.users["bob"] == Standing(50, Usage(150, 350, 650), 150)
+    assert view.users["alice"] == OwnerUsage(50, Usage(150, 250, 350), 50)
+    assert view.users["bob"] == OwnerUsage(50, Usage(150, 350, 650), 150)
     assert view.projects["one"].usage == Usage(250, 550, 950)
     assert view.user_mean == Usage(150, 300, 500)
     assert view.project_mean == Usage(250, 550, 950)

@@ -14,7 +14,7 @@ import pytest
 
 from services.scheduler.cluster import Cluster
 from services.scheduler.start import installation_errors, retries
-from services.scheduler.start.installation_errors import Ailments
+from services.scheduler.start.installation_errors import InstallationErrors
 from services.scheduler.start.task_directories import Preparer
 from shared import errors
 from shared.executors.process import request, server
@@ -151,8 +151,8 @@ def test_errors_of_the_installation_are_tried_again_without_end_and_ever_less_of
 # --- where nothing is tried for a while -----------------------------------------------------------------------
 
 
-def test_what_fails_together_counts_once_and_what_fails_again_doubles_the_pause() -> None:
-    made = Ailments()
+def test_failures_during_a_pause_count_once_and_a_later_one_doubles_the_pause() -> None:
+    made = InstallationErrors()
     for _ in range(20):
         made.note("n1", "disk full", now=100.0)
     assert made.reason("n1", now=100.0 + installation_errors.FIRST - 0.1) == "disk full"
@@ -167,18 +167,20 @@ def test_what_fails_together_counts_once_and_what_fails_again_doubles_the_pause(
         made.note("n1", "disk full", now=now)
     assert made.reason("n1", now=now + installation_errors.LONGEST - 0.1)
     assert made.reason("n1", now=now + installation_errors.LONGEST) is None
-    made.heal(installation_errors.EVERYWHERE, "n1")
+    made.clear(installation_errors.EVERYWHERE, "n1")
     assert made.current(now=now) == set()
 
 
-def test_an_ailing_node_is_not_ready_with_the_reason_for_whoever_asks() -> None:
-    found = Ailments()
-    cluster = Cluster(ailments=found)
+def test_a_node_with_an_installation_error_is_not_ready_and_shows_the_reason() -> None:
+    outages = InstallationErrors()
+    cluster = Cluster(node_errors=outages)
     cluster.observe([samples.report("n1"), samples.report("n2", ready=False, reason="silent")])
-    found.keep(installation_errors.EVERYWHERE, "disk full: the shared directory", now=0.0, seconds=float("inf"))
-    told = [(report.ready, report.reason) for report in cluster.reports]
-    assert told == [(False, "disk full: the shared directory"), (False, "silent")]
+    outages.keep(installation_errors.EVERYWHERE, "disk full: the shared directory", now=0.0, seconds=float("inf"))
+    assert [(report.ready, report.reason) for report in cluster.reports] == [
+        (False, "disk full: the shared directory"),
+        (False, "silent"),
+    ]
     assert [state.ready for state in cluster.snapshot()] == [False, False]
-    assert cluster.ailing == {installation_errors.EVERYWHERE}
-    found.heal(installation_errors.EVERYWHERE)
+    assert cluster.failing == {installation_errors.EVERYWHERE}
+    outages.clear(installation_errors.EVERYWHERE)
     assert [state.ready for state in cluster.snapshot()] == [True, False]
