@@ -1,4 +1,4 @@
-"""Watch one node: its events as hints, the list of its runs as the truth, what owners want of its tasks."""
+"""Watch one node: events as hints, the list of its runs as the truth, and the intents of its tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import structlog
 from services.watcher.limits.enforce import Limits
 from services.watcher.reconcile.diff import Action, Known, LookForMissing, NoteEnd, reconcile
 from services.watcher.reconcile.enact import Enactor
-from services.watcher.reconcile.missed_events import Missed
-from services.watcher.reconcile.node_loss import Patience
+from services.watcher.reconcile.missed_events import MissedEvents
+from services.watcher.reconcile.node_loss import NodeLoss
 from services.watcher.reconcile.settle import Settler
-from services.watcher.reconcile.zombies import Liveness
+from services.watcher.reconcile.zombies import ZombieCheck
 from services.watcher.sampling import Sampler
 from shared import errors
 from shared.executors.base import Executor
@@ -28,13 +28,13 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-_GATHER = 0.005  #: seconds in which exits that come together are recorded together
-_LOOK_AGAIN = 0.3  #: seconds: a task to be killed is still being started
+_GATHER = 0.005  #: seconds within which exits are recorded in one write
+_LOOK_AGAIN = 0.3  #: seconds until the next check while a task to be killed is still starting
 _RETRY = 1.0  #: seconds
 
 
 class NodeWatch:
-    """All loops of one node. They run while its lease is held; two watchers at once do no harm, only work twice."""
+    """All loops of one node, which run while its lease is held. Two watchers at once only duplicate the work."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class NodeWatch:
         enactor: Enactor,
         settler: Settler,
         sampler: Sampler,
-        patience: Patience,
+        node_loss: NodeLoss,
         limits: Limits,
-        liveness: Liveness,
+        zombies: ZombieCheck,
         settings: Settings,
     ) -> None:
         self._node = node
@@ -55,9 +55,9 @@ class NodeWatch:
         self._enactor = enactor
         self._settler = settler
         self._sampler = sampler
-        self._patience = patience
+        self._node_loss = node_loss
         self._limits = limits
-        self._liveness = liveness
+        self._zombies = zombies
         self._settings = settings
         self._list_wakeup = lifetime.Wakeup()
         self._exit_wakeup = lifetime.Wakeup()
@@ -66,9 +66,9 @@ class NodeWatch:
         self._started: dict[Handle, float] = {}
         self._out_of_memory: set[Handle] = set()
         self._answers = True
-        self._missed = Missed()
+        self._missed = MissedEvents()
         for outcome in metrics.RECONCILED:
-            metrics.RECONCILES.labels(node, outcome)  # shown from the start, so that the first one is a rise
+            metrics.RECONCILES.labels(node, outcome)  # exported from the start, so that the first one is an increase
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
@@ -84,7 +84,7 @@ class NodeWatch:
                 f"samples-{self._node}": self._sampler.run,
                 f"lifespans-{self._node}": self._limits.watch_lifespans,
                 f"disk-{self._node}": self._limits.watch_disk,
-                f"liveness-{self._node}": self._liveness.run,
+                f"liveness-{self._node}": self._zombies.run,
             }
         try:
             await lifetime.run_loops(loops, stop=stop, grace=4.0, cancel_timeout=2.0)
@@ -92,13 +92,13 @@ class NodeWatch:
             await self._enactor.drain()
 
     def on_asked(self) -> None:
-        """An owner wants something."""
+        """Check intents now: an owner requested something."""
         self._intent_wakeup.set()
 
     # --- events ---------------------------------------------------------------------------
 
     async def watch_events(self, stop: asyncio.Event) -> None:
-        """Turn what the executor tells into work for the other loops."""
+        """Turn the executor's events into work for the other loops."""
         events = self._executor.events(self._node)
         stopping = asyncio.create_task(stop.wait(), name=f"events-stop-{self._node}")
         try:
@@ -124,7 +124,7 @@ class NodeWatch:
         elif event.kind is EventKind.OUT_OF_MEMORY:
             self._out_of_memory.add(event.handle)
         elif event.kind is EventKind.EXITED:
-            self._missed.tell(event.handle)
+            self._missed.note_event(event.handle)
             self._exits[event.handle] = Observation(
                 handle=event.handle,
                 state=RunState.EXITED,
@@ -142,7 +142,7 @@ class NodeWatch:
                 self._list_wakeup.set()  # somebody else removed it: the list shows it missing
 
     async def watch_exits(self, stop: asyncio.Event) -> None:
-        """Record the ends that events told of, those that come together in one write."""
+        """Record the ends that events reported, batched into one write."""
         while await self._exit_wakeup.wait(stop, poll=self._settings.poll_seconds, gather=_GATHER):
             exits, self._exits = self._exits, {}
             if not exits:
@@ -159,9 +159,9 @@ class NodeWatch:
                 self._exit_wakeup.set()
 
     async def _record(self, exits: Collection[Observation]) -> list[Handle]:
-        """Record these ends. Return those whose record moved meanwhile, starting to running most likely."""
+        """Record these ends. Return those whose task changed meanwhile, most likely from starting to running."""
         recorded = await self._stores.work.placed_of([seen.handle.task_id for seen in exits])
-        # Not before: an engine may tell of memory after it told of the end.
+        # Not earlier: an engine may report memory after it reported the end.
         observed = self._with_memory(exits)
         keys = {(task.id, task.attempt) for task in recorded if task.node == self._node}
         ours = [seen for seen in observed if (seen.handle.task_id, seen.handle.attempt) in keys]
@@ -170,13 +170,13 @@ class NodeWatch:
     # --- the truth ------------------------------------------------------------------------
 
     async def watch_list(self, stop: asyncio.Event) -> None:
-        """Reconcile with the list of all runs, after each gap in the events and every `reconcile_seconds`."""
+        """Reconcile with the list of all runs after each gap in the events and every `reconcile_seconds`."""
         self._list_wakeup.set()
         while await self._list_wakeup.wait(stop, poll=self._settings.reconcile_seconds, gather=0.1):
             try:
                 await self.reconcile()
             except errors.NodeUnavailable as error:
-                # It answered and could not do something to a run: that is no silence.
+                # It answered, but could not act on a run: it is not unreachable.
                 log.warning("reconcile.failed", node=self._node, error=str(error))
                 self._reconciled("failed")
             except errors.Unavailable as error:
@@ -184,28 +184,28 @@ class NodeWatch:
                 self._reconciled("store_unavailable")
 
     async def reconcile(self) -> None:
-        """One pass. Raises `errors.NodeUnavailable` and `errors.StoreUnavailable`."""
-        # In this order: what is recorded as running now must be in the list that is taken after.
+        """Run one pass. Raises `errors.NodeUnavailable` and `errors.StoreUnavailable`."""
+        # In this order: a task recorded as running now must be in the list that is read after.
         recorded = await self._stores.work.placed(self._node)
-        await self._limits.look(recorded)
+        await self._limits.update(recorded)
         known = {*self._started, *self._out_of_memory, *self._settler.removed}
         try:
             observed = self._with_memory(await self._executor.list(self._node))
         except errors.NodeUnavailable as error:
             self._note_answer(error)
-            await self._patience.unheard(error)
+            await self._node_loss.unheard(error)
             return
         self._note_answer(None)
-        self._patience.answers()
+        self._node_loss.answers()
         others = await self._others(recorded, observed)
         actions = reconcile(recorded, observed, others=others, whole=True)
-        metrics.MISSED_EVENTS.inc(self._missed.find(set(_ends(actions)) - self._exits.keys()))
+        metrics.MISSED_EVENTS.inc(self._missed.note_list(set(_ends(actions)) - self._exits.keys()))
         try:
             await self._enactor.enact(actions)
         finally:
-            # Not before the strays are gone: from here on the scheduler may place something there again.
-            await self._patience.heard()
-        # Of what began since, the list does not know.
+            # Only after the strays are gone: from here on the scheduler may place tasks there again.
+            await self._node_loss.heard()
+        # Runs that began since the list was read are not in it, and are kept.
         self._forget(known - {seen.handle for seen in observed})
         self._reconciled("done")
         if actions:
@@ -222,7 +222,10 @@ class NodeWatch:
         return {task_id: Known(*values) for task_id, values in found.items()}
 
     def _with_memory(self, observed: Iterable[Observation]) -> list[Observation]:
-        """The same, out of memory too where events said so: of a process that was not the first, an engine tells nothing else."""
+        """
+        Return the observations, marked out of memory where an event said so. When the kernel kills a process other than the
+        first, an engine reports it in no other way.
+        """
         return [replace(seen, out_of_memory=True) if seen.handle in self._out_of_memory else seen for seen in observed]
 
     def _forget(self, gone: Collection[Handle]) -> None:
@@ -242,12 +245,12 @@ class NodeWatch:
             if self._answers:
                 log.info("node.answers", node=self._node)
             else:
-                log.warning("node.silent", node=self._node, error=str(error))
+                log.warning("node.unreachable", node=self._node, error=str(error))
 
     # --- intents --------------------------------------------------------------------------
 
     async def watch_intents(self, stop: asyncio.Event) -> None:
-        """Carry out what owners want of the tasks on this node."""
+        """Carry out the intents of the tasks on this node."""
         poll = self._settings.poll_seconds
         self._intent_wakeup.set()
         while await self._intent_wakeup.wait(stop, poll=poll):
@@ -256,28 +259,28 @@ class NodeWatch:
             except errors.Unavailable as error:
                 log.warning("intents.failed", node=self._node, error=str(error))
                 unfinished = False
-            # A task that is just being started can be stopped a moment later, not in two seconds.
+            # A task that is being started can be stopped a moment later; the usual poll would be too slow.
             poll = _LOOK_AGAIN if unfinished else self._settings.poll_seconds
 
     async def _carry_out_intents(self) -> bool:
-        """Begin the stops that are wanted. True if some task cannot be stopped yet."""
+        """Act on all intents. Return whether a task is still starting and cannot be stopped yet."""
         asked = await self._stores.work.asked_on(self._node)
         found = [Handle(task.node, task.id, task.attempt, task.system) for task in asked]
         handles = [handle for handle in found if not self._enactor.is_stopping(handle)]
         observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles), return_exceptions=True)
         there = [seen for seen in observed if isinstance(seen, Observation)]
         for failure in observed:
-            # One run that the node is not well with holds up no other.
+            # One run that the node cannot inspect must not delay the others.
             if isinstance(failure, BaseException):
                 if not isinstance(failure, errors.NodeUnavailable):
                     raise failure
-                log.warning("intents.not_looked_at", node=self._node, error=str(failure))
+                log.warning("intents.not_inspected", node=self._node, error=str(failure))
         await self._enactor.enact(reconcile(asked, there, others={}, whole=False))
         return any(task.status is TaskStatus.STARTING for task in asked)
 
 
 def _ends(actions: Iterable[Action]) -> Iterator[Handle]:
-    """The runs that ended, of those that are recorded."""
+    """Yield the recorded runs that ended."""
     for action in actions:
         if isinstance(action, NoteEnd):
             yield action.seen.handle

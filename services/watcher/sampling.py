@@ -1,4 +1,4 @@
-"""Sample what the running tasks of a node use, for those who watch them."""
+"""Sample the resource usage of a node's running tasks, for the monitoring route."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-_AT_A_TIME = 2  #: questions to the engine: samples are the least of its work
+_AT_A_TIME = 2  #: concurrent calls to the engine: samples are its least urgent work
 
 
 class Sampler:
-    """Asks for samples in turn and keeps them in Redis: with it gone, there are just none for a while."""
+    """Takes samples in turn and keeps them in Redis. Without Redis there are none for a while."""
 
     def __init__(self, node: str, stores: Stores, broker: Broker, executor: Executor, *, seconds: float) -> None:
         self._node = node
@@ -31,7 +31,7 @@ class Sampler:
         self._seconds = seconds
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sample every `seconds` until `stop`; a round that takes longer is not caught up."""
+        """Sample every `seconds` until `stop`; missed rounds are skipped."""
         async for _ in lifetime.every(stop, self._seconds):
             try:
                 await self._sample_all(stop)
@@ -53,6 +53,6 @@ class Sampler:
 
 
 def _shown(sample: Stats) -> dict[str, float | int]:
-    """A sample in the words of the Web API."""
+    """Return a sample with the field names of the Web API."""
     values = asdict(sample)
     return {"timestamp": values.pop("at"), **values}

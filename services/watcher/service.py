@@ -1,4 +1,4 @@
-"""The watcher's loops: lease nodes, watch those it holds, end waiting tasks that are to be killed."""
+"""The watcher's loops: lease nodes, watch the leased ones, kill waiting tasks on request."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.watcher.cleanup.archival import Ageing
+from services.watcher.cleanup.archival import Archiver
 from services.watcher.cleanup.purge import Purger
-from services.watcher.cleanup.user_deletion import Retention
+from services.watcher.cleanup.user_deletion import UserDeletions
 from services.watcher.limits.enforce import Limits
 from services.watcher.limits.time_quotas import TimeQuotas
 from services.watcher.mail.mailer import Mailer
-from services.watcher.mail.outbox_writer import Notifier
+from services.watcher.mail.outbox_writer import OutboxWriter
 from services.watcher.node_watch import NodeWatch
 from services.watcher.reconcile import waiting_kills
 from services.watcher.reconcile.enact import Enactor
-from services.watcher.reconcile.node_loss import Patience
+from services.watcher.reconcile.node_loss import NodeLoss
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
-from services.watcher.reconcile.zombies import Liveness
+from services.watcher.reconcile.zombies import ZombieCheck
 from services.watcher.restore.census import Census
 from services.watcher.sampling import Sampler
 from shared import clock, errors
@@ -45,11 +45,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Held:
-    """A node whose lease is held, with the loops that watch it."""
+    """A leased node with the loops that watch it."""
 
     lease: Lease
     watch: NodeWatch
-    configured: bool  #: else it only has tasks that somebody has to end
+    configured: bool  #: False: it was removed from the configuration, and its tasks have to be ended
     stop: asyncio.Event
     work: asyncio.Task[None]
 
@@ -66,7 +66,7 @@ class WatcherService:
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._claim = Claim(settings.shared_dir, stores.identity)
         self._held: dict[str, _Held] = {}
-        self._forsaken: set[str] = set()  #: nodes that are not configured, with tasks
+        self._forsaken: set[str] = set()  #: nodes with tasks that are no longer configured
         self._breaks = loop_failures.Breaks()
         self._wakeup = lifetime.Wakeup()
 
@@ -87,23 +87,23 @@ class WatcherService:
             "waiting": self.watch_waiting,
             "purge": Purger(self._stores, self._directories, poll=self._settings.reconcile_seconds).run,
             "time-quotas": TimeQuotas(self._stores, self._broker, self._settings, holder=self._holder).run,
-            "ageing": Ageing(self._stores, self._settings, holder=self._holder).run,
-            "deletions": Retention(self._stores, self._broker, self._settings, holder=self._holder).run,
+            "ageing": Archiver(self._stores, self._settings, holder=self._holder).run,
+            "deletions": UserDeletions(self._stores, self._broker, self._settings, holder=self._holder).run,
         }
         if self._settings.smtp_host is not None:
-            notifier = Notifier(self._stores, self._directories, poll=self._settings.poll_seconds)
+            notifier = OutboxWriter(self._stores, self._directories, poll=self._settings.poll_seconds)
             loops |= {"notices": notifier.run, "mail": Mailer(self._stores, self._settings).run}
         loop_failures.current.set(self._breaks)
         await lifetime.run_loops(loops, stop=stop)
 
     def checks(self) -> dict[str, serving.Check]:
-        """What the service depends on."""
+        """Return the health checks of the service's dependencies."""
         return {"mongo": self._stores.ping, "redis": self._broker.ping, "loops": self._breaks.check}
 
     # --- the loops ------------------------------------------------------------------------
 
     async def watch_leases(self, stop: asyncio.Event) -> None:
-        """Take the leases of nodes that nobody watches, renew one's own, and let go of those that are lost."""
+        """Take the leases of unwatched nodes, renew our own, and release nodes whose lease was lost."""
         try:
             async for _ in lifetime.every(stop, self._settings.lease_seconds / 3):
                 nodes = {*self._executor.node_names(), *self._forsaken} if await self._has_claim() else set()
@@ -114,7 +114,7 @@ class WatcherService:
             await asyncio.gather(*(self._let_go(node, give_back=True) for node in list(self._held)))
 
     async def watch_claim(self, stop: asyncio.Event) -> None:
-        """See whether another installation with this system's identity lives: then no run is ours to judge."""
+        """Check whether another installation with this system's identity is alive: then no run may be touched."""
         async for _ in lifetime.every(stop, claims.BEAT):
             await self._claim.look()
 
@@ -122,7 +122,7 @@ class WatcherService:
         return self._claim.is_held or await self._claim.look()
 
     async def watch_forsaken(self, stop: asyncio.Event) -> None:
-        """Look for nodes that are not configured any more and have tasks: somebody has to end those."""
+        """Find nodes that have tasks and are no longer configured: their tasks have to be ended."""
         async for _ in lifetime.every(stop, self._settings.reconcile_seconds):
             try:
                 configured = set(self._executor.node_names())
@@ -131,17 +131,17 @@ class WatcherService:
                     if silence.node not in configured | self._forsaken:
                         await self._stores.unreachable_nodes.end(silence.node)
             except errors.StoreUnavailable as error:
-                log.warning("forsaken.not_looked_for", error=str(error))
+                log.warning("forsaken.not_checked", error=str(error))
 
     async def watch_hints(self, stop: asyncio.Event) -> None:
-        """Pass on that an owner wants something."""
+        """Wake the loops that carry out intents when a hint arrives."""
         async for _ in self._broker.watcher_hints(stop):
             self._wakeup.set()
             for held in self._held.values():
                 held.watch.on_asked()
 
     async def watch_waiting(self, stop: asyncio.Event) -> None:
-        """End waiting tasks that are to be killed."""
+        """Kill waiting tasks whose owners requested it."""
         while await self._wakeup.wait(stop, poll=self._settings.poll_seconds):
             try:
                 await waiting_kills.kill_waiting(self._stores, self._broker)
@@ -160,7 +160,7 @@ class WatcherService:
             log.warning("lease.not_renewed", node=node, error=str(error))
             lease = held.lease if held and clock.monotonic() < held.lease.until else None
         if held is not None and held.work.done():
-            # Its loops broke on something nobody thought of: begin again rather than watch nothing.
+            # Its loops broke on an unforeseen error: start them again rather than watch nothing.
             log.error("node.watch_broke", node=node, exc_info=held.work.exception())
             del self._held[node]
             held = None
@@ -179,11 +179,11 @@ class WatcherService:
         recorder = Recorder(self._stores, self._broker, self._executor, self._directories, settler, self._settings)
         enactor = Enactor(self._stores, self._executor, recorder, self._settings)
         sampler = Sampler(node, self._stores, self._broker, self._executor, seconds=self._settings.monitor_seconds)
-        patience = Patience(node, self._stores, recorder, settler, self._settings)
+        node_loss = NodeLoss(node, self._stores, recorder, settler, self._settings)
         limits = Limits(node, self._stores, self._directories, self._settings, on_expired=lambda: watch.on_asked())
-        liveness = Liveness(node, self._stores, self._executor, recorder, self._directories, self._settings)
+        zombies = ZombieCheck(node, self._stores, self._executor, recorder, self._directories, self._settings)
         watch = NodeWatch(
-            node, self._stores, self._executor, enactor, settler, sampler, patience, limits, liveness, self._settings
+            node, self._stores, self._executor, enactor, settler, sampler, node_loss, limits, zombies, self._settings
         )
         stop = asyncio.Event()
         census = Census(node, self._stores, self._executor, self._directories, self._settings)
@@ -197,7 +197,7 @@ class WatcherService:
         held.stop.set()
         await asyncio.wait({held.work})
         metrics.LEASE_CHANGES.labels(change="lost").inc()
-        # Whoever takes it knows better.
+        # The next holder of the lease exports these.
         metrics.NODE_SILENT.remove(node)
         metrics.NODE_STUCK.remove(node)
         log.info("node.let_go", node=node, gave_back=give_back)

@@ -1,4 +1,4 @@
-"""Remove the files of archived tasks, and deleted tasks altogether."""
+"""Remove the files of archived tasks, and the files and records of deleted tasks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BATCH = 100
 
 class Purger:
     """
-    Carries out what `purge` says. It is written before anything is removed and cleared after, so that whoever dies in between
-    leaves the rest to the next; removing twice is fine.
+    Carries out the `purge` field of tasks. It is written before anything is removed and cleared after, so a crash at any step is
+    safe: removing twice is fine.
     """
 
     def __init__(self, stores: Stores, directories: TaskDirectories, *, poll: float) -> None:
@@ -38,7 +38,7 @@ class Purger:
                 log.warning("purge.failed", error=str(error))
 
     async def _purge_some(self) -> bool:
-        """Purge one batch. True if another may be waiting."""
+        """Purge one batch. Return whether another may be waiting."""
         found = await self._stores.work.to_purge(limit=_BATCH)
         done = [await self._purge(*one) for one in found]
         return len(found) == _BATCH and any(done)

@@ -1,4 +1,4 @@
-"""Delete users: carry out the wishes in `deletions`, step by step."""
+"""Delete users: carry out the requests in `deletions`, step by step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 LEASE = "deletions"
-ARRIVALS = 10  #: operations of the store, at most, from who is asking to the task that is stored
+ARRIVALS = 10  #: operations of the store, at most, between a request's authentication and its stored task
 
 
-class Retention:
+class UserDeletions:
     """
-    Makes the deletions come true. What is done already is seen from what is left, and every step can be done twice, so whoever
-    dies in between leaves the rest to the next. The lease only saves two watchers from the same work.
+    Carries out user deletions. What is left shows what is done, and every step can be repeated, so a crash at any step is safe.
+    The lease only keeps two watchers from doing the same work.
     """
 
     def __init__(self, stores: Stores, broker: Broker, settings: Settings, *, holder: str) -> None:
@@ -50,20 +50,18 @@ class Retention:
                 log.warning("deletion.waits", error=str(error))
 
     async def go_on(self, deletion: Deletion) -> bool:
-        """
-        Take the steps that can be taken now. True once nothing is left of the user. Raises `errors.StoreUnavailable`.
-        """
+        """Take the steps that are possible now. Return whether nothing is left. Raises `errors.StoreUnavailable`."""
         user = deletion.id
         await self._stores.users.shut_out(user)
-        # Each time: a task may have been on its way in when the user was shut out.
+        # Each time: a task may have been in admission when the user was disabled.
         if await self._stores.owned.kill_all(user, at=clock.now(), by=deletion.asked_by):
             await self._tell_watchers()
         if await self._stores.owned.count_unfinished(user):
-            return False  # what still runs may write, and what has run is not counted yet
+            return False  # running tasks may still write, and ended ones are not accounted yet
         if clock.now() < deletion.asked_at + self._arrivals:
-            return False  # a request that was let in before may still bring a task
+            return False  # a request that was authenticated before may still store a task
         if await self._stores.owned.purge_all(user):
-            return False  # rows and directories are removed by the purger
+            return False  # the purger removes records and directories
         await self._stores.usage.remove_of(user)
         if not await self._remove_storage(user):
             return False
@@ -82,7 +80,7 @@ class Retention:
         try:
             directory = self._shared_dir / personal.relative(user)
         except ValueError:
-            return True  # nothing could ever be stored under such a name
+            return True  # no storage can exist under such a name
         try:
             await asyncio.to_thread(trees.remove, directory)
         except errors.StorageError as error:
@@ -94,10 +92,10 @@ class Retention:
         try:
             await self._broker.tell_watcher_asked()
         except errors.BrokerUnavailable:
-            log.warning("kills.not_told")  # their poll finds them
+            log.warning("kills.not_told")  # the watchers' poll finds them
 
     async def _forget_bills(self, user: str) -> None:
         try:
             await self._broker.forget_billing("user", user)
         except errors.BrokerUnavailable:
-            log.warning("bills.not_forgotten", user=user)  # they end by themselves
+            log.warning("bills.not_forgotten", user=user)  # they expire by themselves

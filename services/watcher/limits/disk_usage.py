@@ -1,4 +1,4 @@
-"""How much the directories of running tasks hold, measured by one thread of the lowest priority."""
+"""Measure the directories of running tasks in one thread of the lowest priority."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from shared import clock
 
-ENTRIES = 2_000_000  #: looked at in one directory, at most
-SECONDS = 60.0  #: that one measure may take
+ENTRIES = 2_000_000  #: read in one task's directory, at most
+SECONDS = 60.0  #: for one measurement
 _BLOCK = 512  #: bytes of a block of st_blocks, on any file system (stat(2))
 _LOWEST = 19
 
@@ -21,10 +21,10 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Measurer:
-    """Measures one directory at a time. To be used in a `with`."""
+    """Measures one directory at a time. Use it in a `with`."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=_be_humble)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=_lower_priority)
         self._closed = threading.Event()
 
     def __enter__(self) -> Measurer:
@@ -36,8 +36,7 @@ class Measurer:
 
     async def measure(self, path: Path, *, enough: int) -> int:
         """
-        Bytes on disk of all that is below a directory; no further than is needed to see that it is more than `enough`, and 0
-        where it cannot be read.
+        Return the bytes on disk below a directory, counting no further than `enough` is exceeded; 0 where it cannot be read.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._measure, path, enough)
 
@@ -45,13 +44,13 @@ class Measurer:
         try:
             return measure(path, enough=enough, cancelled=self._closed)
         except OSError:
-            return 0  # it is gone
+            return 0  # it was removed
 
 
 def measure(path: Path, *, enough: int, cancelled: threading.Event | None = None) -> int:
     """
-    See `Measurer.measure`. No link is followed and no other file system entered; a file with several names counts once. A task
-    can make its tree deeper than any path is long, so it is walked by descriptors, two at a time. Raises OSError.
+    Measure as `Measurer.measure` does. Links are not followed and other file systems not entered; a file with several names
+    counts once. A task can nest directories deeper than the longest path, so descriptors are used, two at a time. Raises OSError.
     """
     walk = _Walk(enough, cancelled or threading.Event())
     root = os.open(path, _DIRECTORY)
@@ -69,11 +68,11 @@ class _Walk:
         self._linked: set[tuple[int, int]] = set()
 
     def below(self, root: int) -> None:
-        """Walk through `root`, which is closed."""
+        """Add up all that is below `root`, and close it."""
         here = root
         try:
             device = os.fstat(here).st_dev
-            #: Of each level from the top to `here`: which directory it is, and the names in it that are to be entered.
+            #: For each level from the top to `here`: the directory's identity, and the names in it that are left to enter.
             levels = [(_identity(here), self._count(here, device))]
             while levels and not self._is_over():
                 names = levels[-1][1]
@@ -90,12 +89,12 @@ class _Walk:
                     os.close(here)
                     here = above
                     if _identity(here) != levels[-1][0]:
-                        return  # it was moved under our feet: the next measure sees it where it is
+                        return  # it was moved meanwhile: the next measurement finds it in its new place
         finally:
             os.close(here)
 
     def _count(self, directory: int, device: int) -> list[str]:
-        """Add up what is in a directory; the names of the directories in it."""
+        """Add up a directory's entries. Return the names of its subdirectories."""
         names = []
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -124,7 +123,7 @@ class _Walk:
 
 
 def _enter(directory: int, name: str, device: int) -> int | None:
-    """A descriptor of a directory; None where it is gone, swapped for something else, or closed to us."""
+    """Open a subdirectory; None where it is gone, replaced by something else, or closed to us."""
     try:
         below = os.open(name, _DIRECTORY, dir_fd=directory)
     except OSError:
@@ -140,7 +139,7 @@ def _identity(directory: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _be_humble() -> None:
+def _lower_priority() -> None:
     # On Linux a priority is a thread's own (setpriority(2), notes).
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)

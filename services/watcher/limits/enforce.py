@@ -1,4 +1,4 @@
-"""End the running tasks of a node that have had what they may have: time, room in their directory."""
+"""Enforce maxlifespan and the disk quota on a node's running tasks."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 class Limits:
     """
-    Writes that a task is to be killed and why, by compare-and-set, and leaves the rest to those who carry out what owners want:
-    whoever dies in between has written it down.
+    Writes the kill and its cause to the task by compare-and-set. The loop that carries out intents does the rest, so a crash
+    in between loses nothing.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Limits:
         *,
         on_expired: Callable[[], None],
     ) -> None:
-        """`on_expired` is called when a task is to be killed."""
+        """`on_expired` is called when a task has to be killed."""
         self._node = node
         self._stores = stores
         self._directories = directories
@@ -48,18 +48,18 @@ class Limits:
         self._on_expired = on_expired
         self._wakeup = lifetime.Wakeup()
 
-    async def look(self, placed: Sequence[Placed]) -> None:
-        """These are all that is placed on the node now. Raises `errors.StoreUnavailable`."""
+    async def update(self, placed: Sequence[Placed]) -> None:
+        """Take over the tasks placed on the node, all of them. Raises `errors.StoreUnavailable`."""
         now = clock.now()
         self._lifespans.most = self._settings.maxlifespan
         if self._lifespans.is_news(placed):
-            # A clock that is ahead must end nobody: of two, the one that says less is believed.
+            # A clock that is ahead must end no task: of two clocks, the earlier one counts.
             now = min(now, await self._stores.now())
         self._lifespans.update(placed, now=now, monotonic=clock.monotonic())
         self._wakeup.set()
 
     async def watch_lifespans(self, stop: asyncio.Event) -> None:
-        """End those whose time is over, when it is."""
+        """End tasks when their lifespan is over."""
         poll = self._poll
         while await self._wakeup.wait(stop, poll=poll):
             for expired in self._lifespans.due(clock.monotonic()):
@@ -69,7 +69,7 @@ class Limits:
             poll = self._lifespans.wait(clock.monotonic(), most=self._poll)
 
     async def watch_disk(self, stop: asyncio.Event) -> None:
-        """End those that have left more in their directories than they may."""
+        """End tasks whose directories exceed the quota."""
         with Measurer() as measurer:
             async for _ in lifetime.every(stop, self._disk_seconds):
                 quota = self._settings.task_disk_quota

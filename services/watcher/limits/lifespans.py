@@ -1,4 +1,4 @@
-"""When the running tasks of a node have run for as long as they may: pure, the clocks come as arguments."""
+"""Deadlines of a node's running tasks by their lifespans: pure, the clocks are arguments."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ class _Entry:
 
 class Lifespans:
     """
-    A heap of deadlines. How long a task has run is read from the clocks of the world once, when it is first seen; from then on it
-    is counted on the monotonic clock, and no jump of a clock ends a task.
+    A heap of deadlines. Wall clocks are read once, when a task is first seen; from then on its time is counted on the monotonic
+    clock, so that no jump of a clock ends a task.
     """
 
     def __init__(self, most: float | None) -> None:
-        """`most`: seconds that any task may run, whatever it asked for. It may be changed."""
+        """`most`: seconds that any task may run, whatever it asked for; a live setting."""
         self.most = most
         self._entries: dict[Key, _Entry] = {}
         self._heap: list[tuple[float, Key]] = []
 
     def limit(self, task: Placed) -> float | None:
-        """Seconds that a task may run; None: as long as it likes."""
+        """Return the seconds that a task may run; None: no limit."""
         return durations.shortest(task.lifespan, self.most)
 
     def is_news(self, tasks: Iterable[Placed]) -> bool:
-        """Whether there is a task with a limit among them whose start is not known yet."""
+        """Return whether one of these tasks has a limit and was not seen before."""
         return any((task.id, task.attempt) not in self._entries for task in self._limited(tasks))
 
     def update(self, tasks: Iterable[Placed], *, now: float, monotonic: float) -> None:
         """
-        These are all that is placed. `now` is seconds since the epoch, of that clock which makes them younger where clocks
-        disagree; `monotonic` the monotonic one.
+        Replace the watched tasks by these. `now` is in seconds since the epoch, from the earlier clock where clocks disagree;
+        `monotonic` is the monotonic clock.
         """
         before, self._entries = self._entries, {}
         for task in self._limited(tasks):
@@ -66,18 +66,18 @@ class Lifespans:
             heapq.heapify(self._heap)
 
     def due(self, monotonic: float) -> list[Expired]:
-        """Those whose time is over. Each is told once, and again after an `update` that still has it."""
+        """Return the tasks whose time is over: each once, and again after an `update` that still has it."""
         expired = []
         while self._heap and self._heap[0][0] <= monotonic:
             deadline, key = heapq.heappop(self._heap)
             entry = self._entries.get(key)
-            if entry is not None and entry.began + entry.limit == deadline:  # else: gone, or its limit was changed
+            if entry is not None and entry.began + entry.limit == deadline:  # else it is gone, or its limit changed
                 del self._entries[key]
                 expired.append(Expired(*key, entry.limit))
         return expired
 
     def wait(self, monotonic: float, *, most: float) -> float:
-        """Seconds until the next deadline, at most `most`."""
+        """Return the seconds until the next deadline, at most `most`."""
         return min(most, max(0.0, self._heap[0][0] - monotonic)) if self._heap else most
 
     def _limited(self, tasks: Iterable[Placed]) -> Iterable[Placed]:

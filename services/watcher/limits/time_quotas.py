@@ -1,4 +1,4 @@
-"""End running tasks whose user or project has used up the time that is theirs: what no placement can know."""
+"""End running tasks whose user or project has used up a time quota, which no placement can foresee."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from shared.units import durations
 log = structlog.get_logger(__name__)
 
 LEASE = "time-quotas"
-_SHORTEST = 0.05  #: seconds between two looks
+_SHORTEST = 0.05  #: seconds between two checks
 
 
 class TimeQuotas:
     """
-    Looks at what is left of each quota of time when it can be used up, not only now and then. The lease saves several watchers
-    the same work; an attempt is ended by compare-and-set all the same.
+    Checks each time quota at the earliest moment it can be used up. The lease keeps several watchers from doing the same work;
+    compare-and-set keeps it correct without.
     """
 
     def __init__(self, stores: Stores, broker: Broker, settings: Settings, *, holder: str) -> None:
@@ -39,20 +39,22 @@ class TimeQuotas:
         self._holder = holder
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look until `stop`."""
+        """Check until `stop`."""
         lease: Lease | None = None
         while not stop.is_set():
             wait = self._poll
             try:
                 lease = await self._stores.leases.acquire(LEASE, self._holder, seconds=self._seconds)
                 if lease is not None:
-                    wait = min(wait, await self.look())
+                    wait = min(wait, await self.check())
             except errors.Unavailable as error:
                 log.warning("time_quotas.not_checked", error=str(error))
             await lifetime.pause(stop, max(_SHORTEST, wait))
 
-    async def look(self) -> float:
-        """End what has to end, and return in how many seconds the next quota can be used up. Raises `errors.StoreUnavailable`."""
+    async def check(self) -> float:
+        """
+        End the tasks of used-up quotas. Return the seconds until the next quota can be used up. Raises `errors.StoreUnavailable`.
+        """
         limits = await self._stores.quotas.limits()
         timed = {scope: quota for scope, quota in limits.items() if quota.limit.seconds > 0}
         if not timed:
@@ -84,7 +86,7 @@ class TimeQuotas:
 
 
 def left(quota: Quota, taken: Taken) -> float:
-    """Seconds of a quota that are not used, by what is finished and what still runs."""
+    """Return the seconds left of a quota, counting finished and running tasks."""
     return quota.limit.seconds - taken.all.seconds
 
 

@@ -8,7 +8,7 @@ import uuid
 import structlog
 
 from services.watcher.mail import templates
-from services.watcher.mail.smtp import DEADLINE, Post
+from services.watcher.mail.smtp import DEADLINE, SmtpClient
 from shared import clock, errors
 from shared.models.notice import Notice
 from shared.observe import metrics
@@ -18,24 +18,24 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-LEASE = 4 * DEADLINE  #: seconds after which another may try a mail whose sender said nothing
-GIVE_UP = 24 * 3600  #: seconds after the event that a mail is tried for
-_SENDERS = 4  #: mails under way at a time: one that hangs holds up no other
-_GRACE = 2.0  #: seconds that the end of the watcher waits for a mail under way
+LEASE = 4 * DEADLINE  #: seconds after which another sender may retry a claimed mail
+GIVE_UP = 24 * 3600  #: seconds after the event until which a mail is retried
+_SENDERS = 4  #: concurrent mails: one that hangs delays no other
+_GRACE = 2.0  #: seconds that a stopping watcher waits for a mail being sent
 _FIRST_WAIT = 5.0
 _LONGEST_WAIT = 1800.0
 
 
 class Mailer:
     """
-    Claims a mail, sends it, and notes it. A mail is sent twice only where the sender dies, or the store goes away, between the
-    server's word and the note: SMTP has no way to ask (RFC 1047).
+    Claims a mail, sends it, and records that. A mail is sent twice only where the sender dies, or the store goes away, between
+    the server's reply and the record: SMTP has no way to ask (RFC 1047).
     """
 
-    def __init__(self, stores: Stores, settings: Settings, *, post: Post | None = None) -> None:
+    def __init__(self, stores: Stores, settings: Settings, *, smtp: SmtpClient | None = None) -> None:
         self._stores = stores
         self._settings = settings
-        self._post = post or Post(settings)
+        self._smtp = smtp or SmtpClient(settings)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop`."""
@@ -51,13 +51,13 @@ class Mailer:
                 log.warning("mail.outbox_unavailable", error=str(error))
 
     async def _send_one(self) -> bool:
-        """Try one mail. False where none is due."""
+        """Try one mail. Return whether one was due."""
         notice = await self._stores.outbox.claim(uuid.uuid4().hex, seconds=LEASE)
         if notice is None:
             return False
         sender = self._settings.mail_from or ""
         try:
-            await self._post.send(templates.message(notice, sender=sender), to=notice.to)
+            await self._smtp.send(templates.message(notice, sender=sender), to=notice.to)
         except (errors.MailRefused, ValueError) as error:  # ValueError: it cannot be made into a message
             await self._give_up(notice, str(error))
         except errors.MailUnavailable as error:
@@ -66,7 +66,7 @@ class Mailer:
             else:
                 await self._put_off(notice, str(error))
         else:
-            # What the server has taken must be noted, whatever happens to us now.
+            # A mail that the server has accepted must be recorded, whatever happens to us now.
             await asyncio.shield(self._stores.outbox.done(notice, "sent"))
             metrics.MAILS.labels(outcome="sent").inc()
             log.info("mail.sent", notice=notice.id, tries=notice.tries)
@@ -85,5 +85,5 @@ class Mailer:
 
 
 def wait(tries: int) -> float:
-    """Seconds before a mail that was tried so often is tried again: doubling, up to half an hour."""
+    """Return the seconds before the next attempt after so many tries: doubling, up to half an hour."""
     return float(min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(tries - 1, 20)))

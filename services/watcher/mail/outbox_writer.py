@@ -1,4 +1,4 @@
-"""Put the mails that owners of tasks asked for into the outbox."""
+"""Write the mails that task owners requested to the outbox."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = structlog.get_logger(__name__)
 _BATCH = 100
 
 
-class Notifier:
+class OutboxWriter:
     """
-    Finds what is owed in the tasks themselves, so that nothing that moves a task has to think of it. The mail is written before
-    the task says so: whoever dies in between has the next one write it again, under the same id, which changes nothing.
+    Finds the mails that are due by the tasks themselves, so that transitions need not care about them. A mail is written before
+    the task records it: after a crash in between it is written again under the same id, which changes nothing.
     """
 
     def __init__(self, stores: Stores, directories: TaskDirectories, *, poll: float) -> None:
@@ -34,7 +34,7 @@ class Notifier:
         self._poll = poll
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write what is owed until `stop`."""
+        """Write due mails until `stop`."""
         async for _ in lifetime.every(stop, self._poll):
             try:
                 while not stop.is_set() and await self._write_some() == _BATCH:
@@ -49,24 +49,24 @@ class Notifier:
         return len(tasks)
 
     async def _write(self, task: Task) -> None:
-        # The address as it is now: who moved since they sent the task is reached.
+        # The current address: it may have changed since the task was submitted.
         owner = await self._stores.users.get(task.user.id)
         if owner is not None and not owner.active:
             log.info("notice.owner_shut_out", task_id=task.id, user=owner.id)
         elif owner is not None and owner.email and addresses.is_address(owner.email):
             directory = str(self._directories.path(task.place))
-            notices = [templates.notice(task, event, to=owner.email, directory=directory) for event in owed(task)]
+            notices = [templates.notice(task, event, to=owner.email, directory=directory) for event in due(task)]
             await self._stores.outbox.write(notices)
         else:
             log.warning("notice.no_address", task_id=task.id, user=task.user.id)
         await self._stores.outbox.told(task, None if task.status in ENDED else task.attempt)
 
 
-def owed(task: Task) -> Iterator[NoticeEvent]:
-    """What the owner of a task that runs or ran is to be told, and was not."""
+def due(task: Task) -> Iterator[NoticeEvent]:
+    """Yield the events whose mails the owner of a task has not got yet."""
     if task.told is None:
         return
-    # A short one may be over before anybody looked: that it ran is told all the same.
+    # A short task may end before this loop sees it running: the first mail is sent all the same.
     if task.started_at is not None and task.attempt > task.told:
         yield NoticeEvent.RUNNING
     if task.status in ENDED:

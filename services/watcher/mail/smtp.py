@@ -1,4 +1,4 @@
-"""Hand a mail to the configured SMTP server, within a deadline."""
+"""Send a mail to the configured SMTP server, within a deadline."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import aiosmtplib
 from shared import errors
 from shared.settings import Settings
 
-DEADLINE = 30.0  #: seconds for one mail, from the connection to the server's word that it has it
-_PERMANENT = 500  #: replies from here on say that trying again is no use (RFC 5321, 4.2.1)
+DEADLINE = 30.0  #: seconds for one mail, from the connection to the server's final reply
+_PERMANENT = 500  #: reply codes from here on are permanent failures (RFC 5321, 4.2.1)
 
 
-class Post:
-    """One connection for each mail: they are few, and a server may close what it likes in between."""
+class SmtpClient:
+    """Sends mails over one connection each: they are few, and servers close idle connections."""
 
     def __init__(self, settings: Settings, *, deadline: float = DEADLINE) -> None:
         self._settings = settings
         self._deadline = deadline
         self._tls = ssl.create_default_context(cafile=settings.smtp_ca)
 
-    async def send(self, letter: EmailMessage, *, to: str) -> None:
+    async def send(self, message: EmailMessage, *, to: str) -> None:
         """
-        Raises `errors.MailRefused` where the server will never take it, `errors.MailUnavailable` where it may later. After the
-        latter it may have been taken.
+        Send one mail. Raises `errors.MailRefused` where the server will never accept it, `errors.MailUnavailable` where it may
+        later; in the latter case it may have been accepted.
         """
         settings = self._settings
         try:
-            # A deadline over everything: a server that says a byte a second is never silent.
+            # A deadline over everything: a server that sends a byte a second never hits a read timeout.
             async with asyncio.timeout(self._deadline):
                 await aiosmtplib.send(
-                    letter,
+                    message,
                     sender=settings.mail_from,
                     recipients=[to],
                     hostname=settings.smtp_host,
@@ -46,7 +46,7 @@ class Post:
                     timeout=self._deadline,
                 )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            codes = [refusal.code for refusal in error.recipients]
+            codes = [refused.code for refused in error.recipients]
             raise _refused(min(codes, default=_PERMANENT), "the address was refused") from None
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
             raise _refused(error.code, error.message) from None

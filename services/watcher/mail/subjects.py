@@ -1,4 +1,4 @@
-"""A mail's subject that reads, once it is decoded, as it was written: pure."""
+"""A subject header that decodes to exactly the text it was made from: pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PLAIN_MOST = 60  #: characters of a subject that is sent as it is, in one line
 
 class ExactSubject(UnstructuredHeader):
     """
-    A subject in encoded words (RFC 2047) that hold all of it, where it is more than a short line of ASCII.
+    A subject that is encoded as a whole (RFC 2047) unless it is a short line of ASCII.
 
-    The library encodes word by word and forgets spaces between two of them, and takes what looks like an encoded word for one.
+    The library encodes word by word, loses spaces between two encoded words, and decodes text that looks like one.
     """
 
     name: str  # of the base that the registry adds
@@ -29,7 +29,7 @@ class ExactSubject(UnstructuredHeader):
         plain = text.isascii() and text.isprintable() and "=?" not in text and len(text) <= _PLAIN_MOST
         if plain and text == text.strip():
             return f"{self.name}: {text}{policy.linesep}"
-        # The older of the library's two ways to write a header: it does not touch the text.
+        # The older of the library's two header classes: it leaves the text as it is.
         encoded = Header(text, "utf-8", header_name=self.name).encode(linesep=policy.linesep)
         return f"{self.name}: {encoded}{policy.linesep}"
 

@@ -1,4 +1,4 @@
-"""The text of a mail about a task, and the message made of it: pure."""
+"""The subject and text of a mail about a task, and its message: pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ENDINGS = {
     Ending.LOST: "was lost: its container disappeared",
     Ending.NODE_FAILED: "was ended by a failure of its node",
     Ending.QUOTA_REACHED: "was ended by a quota",
-    Ending.LIFESPAN_REACHED: "was ended: it ran for as long as it may",
-    Ending.DEPENDENCY_FAILED: "did not run: what it had to wait for did not end as it should",
+    Ending.LIFESPAN_REACHED: "was ended: it reached its maximal lifespan",
+    Ending.DEPENDENCY_FAILED: "did not run: a task it depends on did not end as required",
 }
 
 
 def notice(task: Task, event: NoticeEvent, *, to: str, directory: str) -> Notice:
-    """The mail to the owner of `task`, whose files are in `directory`."""
+    """Return the mail to the owner of `task`, whose files are in `directory`."""
     running = event is NoticeEvent.RUNNING
     return Notice(
         id=notice_id(task.id, task.attempt, event),
@@ -40,18 +40,18 @@ def notice(task: Task, event: NoticeEvent, *, to: str, directory: str) -> Notice
 
 def message(notice: Notice, *, sender: str) -> EmailMessage:
     """
-    The mail as it is sent. `EmailMessage` refuses line ends in a header; the identity is made of the notice's, so that a mail
-    program can tell one that comes twice (RFC 5322, 3.6.4); and no machine is to answer it (RFC 3834).
+    Return the message to send. `EmailMessage` refuses line ends in a header; the Message-ID is made of the notice's id, so that
+    mail programs recognize duplicates (RFC 5322, 3.6.4); Auto-Submitted keeps machines from answering (RFC 3834).
     """
-    letter = EmailMessage(subjects.POLICY)
-    letter["From"] = Address("GoDocker", addr_spec=sender)
-    letter["To"] = Address(addr_spec=notice.to)
-    letter["Subject"] = notice.subject
-    letter["Date"] = format_datetime(datetime.fromtimestamp(notice.at, UTC))
-    letter["Message-ID"] = f"<godocker-{notice.id}-{int(notice.at)}@{sender.rpartition('@')[2]}>"
-    letter["Auto-Submitted"] = "auto-generated"
-    letter.set_content(notice.text)
-    return letter
+    made = EmailMessage(subjects.POLICY)
+    made["From"] = Address("GoDocker", addr_spec=sender)
+    made["To"] = Address(addr_spec=notice.to)
+    made["Subject"] = notice.subject
+    made["Date"] = format_datetime(datetime.fromtimestamp(notice.at, UTC))
+    made["Message-ID"] = f"<godocker-{notice.id}-{int(notice.at)}@{sender.rpartition('@')[2]}>"
+    made["Auto-Submitted"] = "auto-generated"
+    made.set_content(notice.text)
+    return made
 
 
 def _running(task: Task, directory: str) -> str:

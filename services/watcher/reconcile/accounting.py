@@ -11,7 +11,7 @@ from shared.models.work import Ended
 
 
 def row_of(ended: Ended) -> UsageRow | None:
-    """The usage of an attempt; None for one that never ran. The same attempt gives the same row, whoever asks when."""
+    """Return an attempt's usage; None for one that never ran. The same attempt always gives the same row."""
     if ended.started_at is None:
         return None
     return UsageRow(
@@ -31,15 +31,15 @@ def row_of(ended: Ended) -> UsageRow | None:
 
 
 def row_of_earlier(task: Task, attempt: int, result: Result | None) -> UsageRow | None:
-    """The usage of an attempt that others followed, as far as its wrapper left when it began and ended."""
+    """Return the usage of an earlier attempt by its wrapper's files; None where they lack the beginning or the end."""
     if result is None or result.ended_at is None:
         return None
     return _row(task, attempt, result.started_at, result.ended_at)
 
 
-def row_of_task(task: Task, found: Outcome) -> UsageRow | None:
-    """The usage of the attempt that a task is at, which came to this."""
-    return _row(task, task.attempt, found.started_at, found.ended_at)
+def row_of_task(task: Task, outcome: Outcome) -> UsageRow | None:
+    """Return the usage of a task's current attempt, which had this outcome."""
+    return _row(task, task.attempt, outcome.started_at, outcome.ended_at)
 
 
 def _row(task: Task, attempt: int, started_at: float | None, ended_at: float) -> UsageRow | None:

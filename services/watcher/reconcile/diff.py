@@ -1,4 +1,4 @@
-"""Compare what is recorded of a node with what its executor shows, and return what to do about it: pure."""
+"""Compare the recorded tasks of a node with the observed runs and return actions: pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.models.work import Placed
 
 @dataclass(frozen=True, slots=True)
 class NoteRunning:
-    """It runs, and is still recorded as starting."""
+    """Record a task as running: it is recorded as starting, and its run runs."""
 
     task: Placed
     started_at: float | None
@@ -20,16 +20,16 @@ class NoteRunning:
 
 @dataclass(frozen=True, slots=True)
 class NoteEnd:
-    """It ended. What that means is decided with what its wrapper left."""
+    """Record the end of a run. The wrapper's files help to decide its outcome."""
 
     task: Placed
     seen: Observation
-    believed: bool = False  #: its node knows nothing better, so it is not asked
+    final: bool = False  #: the observation is complete: neither the node nor the files are read again
 
 
 @dataclass(frozen=True, slots=True)
 class LookForMissing:
-    """It is recorded as running, and there is no run: look once more, and for what its wrapper left."""
+    """Check a task that is recorded as running and has no run: inspect once more, then read the wrapper's files."""
 
     task: Placed
     handle: Handle
@@ -37,29 +37,29 @@ class LookForMissing:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """It is to be killed, or to run from the start again."""
+    """Stop a run that is killed or rescheduled."""
 
     handle: Handle
-    warn: bool = False  #: nobody asked for it, its time is over: it is given longer to end by itself
+    warn: bool = False  #: its lifespan is over, nobody asked for it: it gets a longer grace
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Its owner wants it suspended."""
+    """Suspend a run at its owner's request."""
 
     handle: Handle
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Its owner wants it to go on."""
+    """Resume a run at its owner's request."""
 
     handle: Handle
 
 
 @dataclass(frozen=True, slots=True)
 class NotePause:
-    """Somebody else paused it, or it goes on after that: its record does not say so yet."""
+    """Record that somebody else paused the run, or that it continued."""
 
     handle: Handle
     paused: bool
@@ -67,7 +67,7 @@ class NotePause:
 
 @dataclass(frozen=True, slots=True)
 class RemoveStray:
-    """A run of an attempt that is not, or no longer, anybody's."""
+    """Remove a run whose attempt is not, or no longer, a task's current one."""
 
     handle: Handle
     why: str
@@ -78,7 +78,7 @@ Action = NoteRunning | NoteEnd | LookForMissing | Stop | Pause | Resume | NotePa
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is recorded of a task that has a run and is not among the placed ones."""
+    """The recorded state of a task that has a run and is not placed."""
 
     attempt: int
     status: TaskStatus
@@ -93,18 +93,18 @@ def reconcile(
     whole: bool,
 ) -> list[Action]:
     """
-    What to do so that record and reality agree.
+    Return the actions that make the record and the node agree.
 
-    `recorded` was read before `observed` was: then a recorded run that is not observed is gone, and not just younger than
-    the list. `others` was read after it, for observed tasks without a placed record. `whole`: `observed` is all there is on the
-    node, so what is not in it is not there.
+    `recorded` must be read before `observed`: then a recorded run that is not observed is gone, not merely younger than the
+    list. `others` must be read after it, for observed tasks that are not placed. `whole`: `observed` is the complete list of the
+    node's runs, so a run that is not in it does not exist.
     """
     by_key = {(task.id, task.attempt): task for task in recorded}
     actions: list[Action] = []
     for seen in observed:
         task = by_key.pop((seen.handle.task_id, seen.handle.attempt), None)
         if task is not None:
-            actions += _judge(task, seen)
+            actions += _actions(task, seen)
         elif stray := _stray(seen, others.get(seen.handle.task_id)):
             actions.append(stray)
     if whole:
@@ -112,16 +112,16 @@ def reconcile(
     return actions
 
 
-def _judge(task: Placed, seen: Observation) -> list[Action]:
+def _actions(task: Placed, seen: Observation) -> list[Action]:
     if seen.state is RunState.EXITED:
         return [NoteEnd(task, seen)]
     if seen.state is RunState.CREATED:
-        return []  # the scheduler is about to start it, or will find that it did not
+        return []  # the scheduler is about to start it, or will find that its start failed
     actions: list[Action] = []
     if task.status is TaskStatus.STARTING:
         actions.append(NoteRunning(task, seen.started_at))
     if task.intent is not None:
-        actions += _wanted(task, task.intent, seen.handle)
+        actions += _by_intent(task, task.intent, seen.handle)
     elif task.status is TaskStatus.RUNNING:
         paused = seen.state is RunState.PAUSED and not task.suspended
         if paused != task.is_told_paused:
@@ -129,7 +129,7 @@ def _judge(task: Placed, seen: Observation) -> list[Action]:
     return actions
 
 
-def _wanted(task: Placed, intent: Intent, handle: Handle) -> list[Action]:
+def _by_intent(task: Placed, intent: Intent, handle: Handle) -> list[Action]:
     match intent:
         case Intent.KILL | Intent.RESCHEDULE:
             return [Stop(handle, warn=task.cause is not None and task.cause.ending is Ending.LIFESPAN_REACHED)]
@@ -148,9 +148,9 @@ def _stray(seen: Observation, known: Known | None) -> RemoveStray | None:
     if seen.handle.attempt > known.attempt and known.status in ENDED:
         return RemoveStray(seen.handle, f"the task is {known.status} since attempt {known.attempt}")
     if seen.handle.attempt > known.attempt or known.status in (TaskStatus.STARTING, TaskStatus.RUNNING):
-        return None  # it moved on while we looked; the next pass sees it in its place
+        return None  # the task changed meanwhile; the next pass sees its new state
     if known.status in ENDED and not known.settled:
-        return None  # its usage is not counted yet: settling removes it
+        return None  # its usage is not accounted yet: the settler removes it
     return RemoveStray(seen.handle, f"the task is {known.status}")
 
 

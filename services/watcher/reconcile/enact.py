@@ -1,4 +1,4 @@
-"""Do what reconciling decided: record, stop, pause, remove. Every action can be done twice."""
+"""Carry out the actions of a reconcile pass: record, stop, pause, remove. Every action can be done twice."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-_STOPS = 256  #: stops under way at a time: each waits for up to the grace
+_STOPS = 256  #: concurrent stops: each waits for up to the grace
 _ALIVE = frozenset({RunState.RUNNING, RunState.PAUSED})
 
 
 class Enactor:
-    """Carries out the actions for one node. What cannot be done to one run holds up no other; the next pass tries again."""
+    """Carries out the actions for one node. A failure with one run delays no other; the next pass tries again."""
 
     def __init__(
         self,
@@ -53,8 +53,8 @@ class Enactor:
 
     async def enact(self, actions: Sequence[Action]) -> list[Handle]:
         """
-        Do the actions. Return the handles whose record was moved by somebody else meanwhile: they want another
-        look. Raises `errors.StoreUnavailable` and `errors.NodeUnavailable`.
+        Carry out the actions. Return the handles whose task changed meanwhile: they have to be checked again. Raises
+        `errors.StoreUnavailable` and `errors.NodeUnavailable`.
         """
         for action in actions:
             metrics.ACTIONS.labels(action=type(action).__name__).inc()
@@ -85,11 +85,11 @@ class Enactor:
                 await self._executor.remove(handle)
 
     def is_stopping(self, handle: Handle) -> bool:
-        """Whether a stop of this run is under way."""
+        """Return whether this run is being stopped."""
         return handle in self._stops
 
     async def drain(self) -> None:
-        """Leave the stops under way to the executors: the intent is written, and the next watcher sees it."""
+        """Cancel the stops in progress: the intent is written, so the next watcher continues them."""
         for stop in list(self._stops.values()):
             stop.cancel()
         if self._stops:
@@ -125,26 +125,26 @@ class Enactor:
         try:
             await self._executor.stop(handle, grace=grace)
         except errors.GoDockerError as error:
-            # The intent stays: the next pass begins again.
+            # The intent stays: the next pass tries again.
             log.warning("task.not_stopped", task_id=handle.task_id, attempt=handle.attempt, error=str(error))
-            await self._look_if_stuck(handle)
+            await self._check_stuck(handle)
         else:
             await self._note_stuck(handle, stuck=False)
 
-    async def _look_if_stuck(self, handle: Handle) -> None:
-        """Tell a run that cannot be killed from a node that does not answer."""
+    async def _check_stuck(self, handle: Handle) -> None:
+        """Distinguish a run that cannot be killed from a node that does not answer."""
         try:
             seen = await self._executor.inspect(handle)
             await self._note_stuck(handle, stuck=seen is not None and seen.state in _ALIVE)
         except errors.Unavailable as error:
-            log.debug("stop.not_looked_at", run=handle.name, error=str(error))
+            log.debug("stop.not_checked", run=handle.name, error=str(error))
 
     async def _note_stuck(self, handle: Handle, *, stuck: bool) -> None:
         if not stuck and handle not in self._stuck:
             return
         if stuck:
             self._stuck.add(handle)
-            reason = f"it was killed and goes on: node {handle.node} cannot end it; that is tried again and again"
+            reason = f"it was killed and still runs: node {handle.node} cannot end it; the kill is retried"
             await self._stores.tasks.note_stuck(handle.task_id, handle.attempt, reason)
         else:
             self._stuck.discard(handle)

@@ -1,4 +1,4 @@
-"""Tell ends that no event told of from those whose event is on its way when a list shows them."""
+"""Count ends whose event was missed, apart from those whose event is still on its way: pure."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Iterable
 from shared.executors.types import Handle
 
 
-class Missed:
-    """The ends that lists found and no event told of yet."""
+class MissedEvents:
+    """Ends that a list showed and no event has reported yet."""
 
     def __init__(self) -> None:
-        self._found: set[Handle] = set()
-        self._told: set[Handle] = set()
+        self._listed: set[Handle] = set()
+        self._reported: set[Handle] = set()
 
-    def tell(self, handle: Handle) -> None:
-        """An event told of this end."""
-        self._told.add(handle)
-        self._found.discard(handle)
+    def note_event(self, handle: Handle) -> None:
+        """Record that an event reported this end."""
+        self._reported.add(handle)
+        self._listed.discard(handle)
 
-    def find(self, handles: Iterable[Handle]) -> int:
+    def note_list(self, handles: Iterable[Handle]) -> int:
         """
-        A list found these ends. Return how many of those that the list before this one found were never told of: an event has
-        from one list to the next to arrive.
+        Record that a list showed these ends. Return how many ends of the previous list no event has reported: an event may
+        arrive until the next list.
         """
-        missed, found = self._found, set(handles)
-        self._found = found - self._told - missed
-        self._told.clear()
+        missed, listed = self._listed, set(handles)
+        self._listed = listed - self._reported - missed
+        self._reported.clear()
         return len(missed)

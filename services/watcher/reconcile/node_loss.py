@@ -1,4 +1,4 @@
-"""Wait for a node that does not answer, and give up what it ran when it was waited for long enough."""
+"""Wait for an unreachable node, and give up its attempts once the wait is over."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 
-class Patience:
+class NodeLoss:
     """
-    Notes each try at one node, and after `node_lost_after` seconds of tries in vain ends its attempts or has them made elsewhere.
-    When the node comes back after that, what still runs there is nobody's, and reconciling removes it.
+    Records each failed call to one node. After `node_lost_after` seconds of failures it ends the node's attempts or restarts
+    them elsewhere. If the node comes back later, reconciling removes what still runs there as strays.
     """
 
     def __init__(self, node: str, stores: Stores, recorder: Recorder, settler: Settler, settings: Settings) -> None:
@@ -27,26 +27,26 @@ class Patience:
         self._recorder = recorder
         self._settler = settler
         self._after = settings.node_lost_after
-        #: Longer than one try takes, with the wait for the next.
+        #: Longer than one failed call with the wait before the next.
         self._gap = 2 * (settings.docker_timeout + settings.reconcile_seconds)
         self._heard_at: float | None = None
-        self._noted = True  # an earlier watcher may have noted something
+        self._noted = True  # an earlier watcher may have recorded the node
 
     def answers(self) -> None:
-        """It answers again, or still."""
+        """Note that the node answers."""
         self._heard_at = clock.monotonic()
         self._settler.note_node(lost=False)
 
     async def heard(self) -> None:
-        """It answered, and what it said was acted upon. Raises `errors.StoreUnavailable`."""
+        """Record the node as reachable, after its list was acted upon. Raises `errors.StoreUnavailable`."""
         if self._noted:
             await self._stores.unreachable_nodes.end(self._node)
-            await self._stores.nodes.note_stuck(self._node, 0)  # what still cannot be killed is noted anew
+            await self._stores.nodes.note_stuck(self._node, 0)  # runs that still cannot be killed are recorded again
             self._noted = False
             metrics.NODE_SILENT.labels(node=self._node).set(0)
 
     async def unheard(self, error: errors.NodeUnavailable) -> None:
-        """It was tried in vain. Raises `errors.StoreUnavailable`."""
+        """Record a failed call, and give up the node's attempts once it is lost. Raises `errors.StoreUnavailable`."""
         self._noted = True
         unheard = clock.monotonic() - self._heard_at if self._heard_at is not None else 0.0
         silence = await self._stores.unreachable_nodes.note(self._node, str(error), unheard=unheard, gap=self._gap)
@@ -58,7 +58,7 @@ class Patience:
 
     async def _give_up(self, silence: UnreachableNode) -> None:
         placed = await self._stores.work.placed(self._node)
-        # What somebody managed to place there since is given the same time.
+        # A task that was placed there since gets the same time.
         lost = [task for task in placed if silence.at - task.status_at >= self._after]
         if lost:
             log.error(

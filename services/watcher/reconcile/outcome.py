@@ -1,4 +1,4 @@
-"""How an attempt ended, from what its node says and what its wrapper left: pure."""
+"""Decide how an attempt ended, from its node's observation and its wrapper's files: pure."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from shared.units import durations
 from shared.units.sizes import GB
 from shared.wording import kills
 
-#: Exit codes that may not be the command's own: the wrapper's, the shell's, a signal's, or the engine's word for "I do not know".
+#: Lowest exit code that may not be the command's own: the wrapper's, the shell's, a signal's, or the engine's for "unknown".
 DOUBTFUL_FROM = 125
 
-#: What an engine leaves of a run that it ended because it ended itself: by signals, or found dead at its next start.
+#: Exit codes of runs whose engine ended: ended by its signals, or found dead when it started again.
 _ENGINE_CODES = frozenset({EXIT_TERMINATED, EXIT_KILLED, 255, None})
 
-_TICK = 0.01  #: seconds by which the time of a file may lie before its writing: it is that of the kernel's last tick
+_TICK = 0.01  #: seconds by which a file's time may precede its writing: the kernel takes the time of its last tick
 
 _REMOVED = "its container was removed by somebody else while it ran"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`started_at` and `ended_at` are seconds since the epoch; `started_at` None: the command never began."""
+    """The end of an attempt. Times are seconds since the epoch; `started_at` None: the command never began."""
 
     ending: Ending
     exit_code: int | None
     reason: str | None
     started_at: float | None
     ended_at: float
-    again: bool = False  #: the task is to run once more: nothing but the times and the usage is kept of this attempt
+    again: bool = False  #: the task is rescheduled: only the times and the usage of this attempt are kept
 
 
 def is_doubtful(seen: Observation) -> bool:
-    """Whether the exit code has to be held against what the wrapper left."""
+    """Return whether the exit code has to be checked against the wrapper's files."""
     return seen.exit_code is None or seen.exit_code >= DOUBTFUL_FROM
 
 
 def may_never_have_begun(seen: Observation) -> bool:
-    """Whether it is to be asked if the image could run a shell: init ends with these codes where it could not."""
+    """Return whether the image may be unable to run a shell: init ends with these codes then."""
     return seen.exit_code in (1, 126, 127)
 
 
-def may_be_anothers_doing(task: Placed, seen: Observation) -> bool:
-    """Whether it is to be asked what somebody else did with the run."""
+def may_be_ended_by_others(task: Placed, seen: Observation) -> bool:
+    """Return whether somebody on the node may have ended the run."""
     return is_doubtful(seen) and not seen.out_of_memory and not seen.removed and task.intent not in STOPPING
 
 
-def may_be_the_node(task: Placed, seen: Observation, result: Result | None) -> bool:
-    """Whether it has to be asked when the node last began anew, to tell its failure from the command's."""
+def may_be_node_failure(task: Placed, seen: Observation, result: Result | None) -> bool:
+    """Return whether the node's last boot is needed to distinguish its failure from the command's."""
     return (
         is_doubtful(seen)
         and (seen.exit_code in _ENGINE_CODES or seen.exit_code == attempt_files.TAKEN)
@@ -77,10 +77,10 @@ def of_exit(
     interpreter: str | None = None,
 ) -> Outcome:
     """
-    The outcome of a run that ended. `result` is what its wrapper left, `looked` whether it was looked for (it need not
-    be where the exit code is beyond doubt). `boot` is when its node last began anew, `down` the seconds before in which it
-    may have been on its way down. `around` is what was seen of others' doing and of the image, `interpreter` what the first
-    line of its script names.
+    Return the outcome of a run that ended. `result` is from the wrapper's files, `looked` whether they were read (not needed
+    where the exit code is beyond doubt). `boot` is the node's last boot, `down` the seconds before it in which the node may
+    have been shutting down. `around` holds others' commands and the image's fault, `interpreter` the program that the first
+    line of the script names.
     """
     result = _clamped(task, result, now)
     ended_at = min(now, seen.ended_at or (result.ended_at if result else None) or now)
@@ -88,15 +88,14 @@ def of_exit(
     started_at = min(began, ended_at) if began is not None else ended_at
     code = _exit_code(seen, result)
     by_node = looked and _ended_by_node(seen, result, boot, down=down, now=now)
-    stopped = (
-        code in (EXIT_TERMINATED, EXIT_KILLED) and not seen.out_of_memory
-    )  # whatever clocks that differ a little say
-    if task.intent in STOPPING and (by_node or stopped or _is_after_wish(task, ended_at)):
-        return _wanted(task, started_at, ended_at)
+    # By the code, not only by the times: clocks may differ a little.
+    stopped = code in (EXIT_TERMINATED, EXIT_KILLED) and not seen.out_of_memory
+    if task.intent in STOPPING and (by_node or stopped or _is_after_intent(task, ended_at)):
+        return _requested(task, started_at, ended_at)
     if seen.lost:
         return Outcome(Ending.LOST, EXIT_KILLED, seen.reason, started_at, ended_at)
     if result is not None and Word.OUT_OF_MEMORY in result.words and code == EXIT_KILLED and not seen.out_of_memory:
-        # Where a container ends just as memory runs out, its engine does not always tell.
+        # Where a container ends just as memory runs out, its engine does not always report it.
         seen = replace(seen, out_of_memory=True)
     if looked and (reason := reasons.never_began(task, seen.exit_code, result, around, taken=attempt_files.TAKEN)):
         return Outcome(Ending.START_FAILED, seen.exit_code, reason, None, ended_at)
@@ -110,7 +109,7 @@ def of_exit(
         return Outcome(Ending.LOST, EXIT_KILLED, _REMOVED, started_at, ended_at)
     reason = reasons.of_end(task, code, result, around, interpreter=interpreter)
     if seen.by_signal is not None:
-        reason = seen.reason or reason  # an executor that waits for the command itself knows best
+        reason = seen.reason or reason  # an executor that waits for the command itself is authoritative
     elif seen.exit_code == attempt_files.TAKEN and result is not None and result.exit_code is None:
         reason = reasons.second_start()
     if seen.out_of_memory:
@@ -119,11 +118,11 @@ def of_exit(
 
 
 def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | None = None) -> Outcome:
-    """The outcome of a run that is not there any more, on a node that last began anew at `boot`."""
+    """Return the outcome of a run that no longer exists, on a node with this last `boot`."""
     result = _clamped(task, result, now)
     began = task.started_at or (result.started_at if result else None)
     if task.intent in STOPPING:
-        return _wanted(task, began, now)
+        return _requested(task, began, now)
     renewed = boot is not None and (began or task.status_at) < now - boot.ago
     if (left := _own_word(result, cut_off=renewed)) is not None:
         reason = "its container was removed by somebody else; the exit code is the one it left in its directory"
@@ -135,22 +134,22 @@ def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | 
 
 
 def of_lost(task: Placed, result: Result | None, *, silent: float, now: float) -> Outcome:
-    """The outcome of a run whose node has not answered for `silent` seconds, and is not waited for any longer."""
+    """Return the outcome of a run whose node is given up after not answering for `silent` seconds."""
     result = _clamped(task, result, now)
     began = task.started_at or (result.started_at if result else None)
     if (left := _own_word(result, cut_off=True)) is not None and task.intent is not Intent.RESCHEDULE:
-        if task.intent is Intent.KILL and _is_after_wish(task, left.ended_at or now):
-            return _wanted(task, began, left.ended_at or now)
+        if task.intent is Intent.KILL and _is_after_intent(task, left.ended_at or now):
+            return _requested(task, began, left.ended_at or now)
         reason = f"node {task.node} does not answer; the exit code is the one it left in its directory"
         return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
     if task.intent in STOPPING:
-        return _wanted(task, began, now)
+        return _requested(task, began, now)
     reason = f"node {task.node} did not answer for {durations.shown(silent)}"
     return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, began, now)
 
 
-def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
-    """It was to end: its owner or an admin wanted that, or the system itself did."""
+def _requested(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
+    """Return the outcome of a stop that a user, an admin or the system requested."""
     if task.intent is Intent.RESCHEDULE:
         return Outcome(Ending.KILLED, EXIT_KILLED, "rescheduled", started_at, ended_at, again=True)
     if task.cause is not None:
@@ -158,30 +157,30 @@ def _wanted(task: Placed, started_at: float | None, ended_at: float) -> Outcome:
     return Outcome(Ending.KILLED, EXIT_KILLED, kills.reason(task.intent_by), started_at, ended_at)
 
 
-def _is_after_wish(task: Placed, ended_at: float) -> bool:
+def _is_after_intent(task: Placed, ended_at: float) -> bool:
     return task.intent_at is None or ended_at >= task.intent_at - _TICK
 
 
 def _exit_code(seen: Observation, result: Result | None) -> int | None:
-    """The command's exit code: that of who waited for it. The word it left counts where the engine may not have been told."""
+    """Return the command's exit code: the observed one, or the wrapper's where the engine may not know it."""
     if seen.by_signal is not None or seen.exit_code not in _ENGINE_CODES | {attempt_files.TAKEN}:
         return seen.exit_code
     if result is not None and result.exit_code is not None:
         return result.exit_code
     if seen.exit_code == attempt_files.TAKEN and result is not None:
-        return EXIT_KILLED  # a second start found the attempt taken; of the first there is no end
+        return EXIT_KILLED  # a second start found the attempt taken, and the first left no end
     return seen.exit_code
 
 
 def _ended_by_node(seen: Observation, result: Result | None, boot: Boot | None, *, down: float, now: float) -> bool:
     """
-    Whether a run ended because its node did: it was begun before the node's last beginning, ended shortly before that or at
-    it, and left no word of its own. A command that was told to end and said 0 or 1 has said what it has to say.
+    Return whether a run ended because its node did: it started before the node's last boot, ended shortly before or at it,
+    and its wrapper recorded no exit code. A command that was sent SIGTERM and exited with 0 or 1 ended by itself.
     """
     if boot is None or _own_word(result, cut_off=True) is not None:
         return False
     if seen.exit_code == attempt_files.TAKEN and result is not None:
-        # The attempt was started again, after what it began before was gone. That time is not on the node's clock.
+        # The attempt was started a second time, after its first run was gone. That time is not on the node's clock.
         return result.started_at < now - boot.ago
     if seen.exit_code not in _ENGINE_CODES or seen.started_at is None or seen.ended_at is None:
         return False
@@ -190,8 +189,8 @@ def _ended_by_node(seen: Observation, result: Result | None, boot: Boot | None, 
 
 def _own_word(result: Result | None, *, cut_off: bool) -> Result | None:
     """
-    What the wrapper left, if it says how the command ended. With `cut_off`, the end of one that was told to end, and did so by
-    that signal, is the node's doing.
+    Return the wrapper's result if it has an exit code. With `cut_off`, an end by SIGTERM after being sent SIGTERM does not count:
+    the node sent it when it shut down.
     """
     if result is None or result.exit_code is None:
         return None
@@ -202,8 +201,8 @@ def _own_word(result: Result | None, *, cut_off: bool) -> Result | None:
 
 def _clamped(task: Placed, result: Result | None, now: float) -> Result | None:
     """
-    What the wrapper left, its times within those that we know of. The files are the user's: usage is not counted by what
-    anybody can write into them.
+    Return the wrapper's result with its times limited to what we know. The files belong to the user, who must not be able to
+    change the usage by writing into them.
     """
     if result is None:
         return None

@@ -1,4 +1,4 @@
-"""Sentences about how a command ended, for its owner: pure. None of them says more than was seen."""
+"""Reasons of ends, for a task's owner: pure. None of them claims more than was observed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from shared.executors.types import Circumstances
 from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
 
-#: Signals that a process brings on itself, as a rule, and by what.
+#: Signals that a process usually causes itself, and by what.
 _OWN_FAULTS = {
     signal.SIGILL: "an instruction that the processor does not have",
-    signal.SIGTRAP: "a breakpoint that nobody waited for",
-    signal.SIGABRT: "the program gave itself up",
+    signal.SIGTRAP: "a breakpoint without a debugger",
+    signal.SIGABRT: "the program aborted itself",
     signal.SIGBUS: "an access to memory that is not there, as when a file that it has mapped was cut short",
     signal.SIGFPE: "an arithmetic operation without a result",
     signal.SIGSEGV: "an access to memory that is not its own",
     signal.SIGSYS: "a system call that is not allowed",
 }
-#: Of signals that somebody sends: without anybody who was seen to, their codes are the command's own.
+#: Signals that are sent by somebody. Unless a sender was observed, their codes count as the command's own.
 _SENT = (signal.SIGKILL, signal.SIGTERM)
 
 
 def never_began(
     task: Placed, code: int | None, result: Result | None, around: Circumstances, *, taken: int
 ) -> str | None:
-    """Why a run that ended did so before its command began; None where the command did. `taken`: the wrapper's own code."""
+    """Return why a run ended before its command began; None where it began. `taken`: the wrapper's own exit code."""
     if result is None and around.shell is not None:
         return f"the image {task.image} {around.shell}"
     if code != taken:
@@ -42,7 +42,7 @@ def never_began(
 def of_end(
     task: Placed, code: int | None, result: Result | None, around: Circumstances, *, interpreter: str | None
 ) -> str | None:
-    """What is to be said of a command that came to its end. `interpreter`: what the first line of its script names."""
+    """Return the reason for a command's end, if there is one. `interpreter`: the program that its script's first line names."""
     if around.commands:
         return f"somebody on {task.node} gave it: {', '.join(around.commands)}"
     words = result.words if result else frozenset()
@@ -54,7 +54,7 @@ def of_end(
 
 
 def of_code(code: int | None) -> str | None:
-    """What a code means by convention of shells (POSIX XCU 2.8.2); None for one that is the command's own."""
+    """Return the meaning of an exit code by the convention of shells (POSIX XCU 2.8.2); None for a command's own code."""
     match code:
         case 126:
             return "exit code 126, which shells give for a program that cannot be executed; god.err may name it"
@@ -72,7 +72,7 @@ def of_code(code: int | None) -> str | None:
 
 
 def second_start() -> str:
-    """Of a run whose attempt was found taken by its own wrapper, and that left no end."""
+    """Return the reason for a run whose wrapper found its attempt taken, and whose first run left no end."""
     return "its container was started a second time; how its first run ended is not known"
 
 

@@ -1,4 +1,4 @@
-"""After an end: count the usage, and only then remove the run."""
+"""Settle ended attempts: account the usage, then remove the run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 _BATCH = 200
-_REMOVALS = 4  #: at a time: they contend with the starts for the engine's locks
+_REMOVALS = 4  #: concurrent removals: they contend with starts for the engine's locks
 _RETRY = 1.0  #: seconds
 
 
 class Settler:
     """
-    Settles the ended attempts of one node. What is left to do is read from MongoDB, so it does not matter who recorded the end
-    and whether they are still there.
+    Settles the ended attempts of one node. It reads what is left to do from MongoDB, so it does not matter which process
+    recorded the end.
     """
 
     def __init__(self, node: str, stores: Stores, executor: Executor, settings: Settings) -> None:
@@ -59,7 +59,7 @@ class Settler:
         self._lost = lost
 
     def wake(self) -> None:
-        """Something ended."""
+        """Settle now: an attempt ended."""
         self._wakeup.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,7 +74,7 @@ class Settler:
                 await lifetime.pause(stop, _RETRY)
 
     async def _settle_some(self) -> bool:
-        """Settle one batch. True if another may be waiting."""
+        """Settle one batch. Return whether another may be waiting."""
         ended = await self._stores.work.unsettled(self._node, limit=_BATCH)
         rows = [row for attempt in ended if (row := accounting.row_of(attempt)) is not None]
         await self._stores.usage.add_many(rows)

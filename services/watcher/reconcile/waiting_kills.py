@@ -1,4 +1,4 @@
-"""Carry out what owners want of tasks that are on no node."""
+"""Carry out kills of tasks that are on no node."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from shared.wording import kills
 
 log = structlog.get_logger(__name__)
 
-_TOLD = 1000  #: ids in one hint
+_HINTED = 1000  #: ids in one hint
 
 
 async def kill_waiting(stores: Stores, broker: Broker | None = None) -> int:
     """
-    End the waiting tasks that are to be killed, and return how many that were. Nothing of them runs, and nothing will: a
-    placement needs a task that nobody wants killed. Raises `errors.StoreUnavailable`.
+    End the waiting tasks whose intent is a kill, and return their number. They have no run and get none: a task with an intent
+    is never placed. Raises `errors.StoreUnavailable`.
     """
     now = clock.now()
-    moves = [_end(task, now) for task in await stores.work.kills_of_waiting()]
-    killed = await stores.tasks.transition_many(moves)
+    changes = [_end(task, now) for task in await stores.work.kills_of_waiting()]
+    killed = await stores.tasks.transition_many(changes)
     metrics.ENDED.labels(ending=Ending.KILLED).inc(len(killed))
     if killed and broker is not None:
-        await _tell(broker, sorted(killed))
+        await _send_hints(broker, sorted(killed))
     if killed:
         log.debug("tasks.killed_waiting", count=len(killed))
     return len(killed)
@@ -52,10 +52,10 @@ def _end(task: WaitingKill, now: float) -> Transition:
     )
 
 
-async def _tell(broker: Broker, task_ids: Sequence[int]) -> None:
-    """A scheduler that does not know keeps a node for one of them, and tells others that it is before them."""
+async def _send_hints(broker: Broker, task_ids: Sequence[int]) -> None:
+    """Notify the scheduler, which otherwise keeps reservations and pending reasons for these tasks until its audit."""
     try:
-        for first in range(0, len(task_ids), _TOLD):
-            await broker.tell_scheduler_gone(task_ids[first : first + _TOLD])
+        for first in range(0, len(task_ids), _HINTED):
+            await broker.tell_scheduler_gone(task_ids[first : first + _HINTED])
     except errors.BrokerUnavailable:
         log.warning("kills.not_told", count=len(task_ids))  # the scheduler's audit finds them

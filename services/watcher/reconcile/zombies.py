@@ -1,4 +1,4 @@
-"""Find runs that have ended and that their engine calls running: it can miss an end, and would never tell."""
+"""Find runs that have ended while their engine still reports them running: an engine can miss an end for good."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-_PASSES = 6  #: reconcile passes between two looks
+_PASSES = 6  #: reconcile passes between two checks
 _READS = 8
 
 
-class Liveness:
+class ZombieCheck:
     """
-    Holds what the engine of one node says against what the wrappers left. The wrapper's last line is written when the command has
-    ended, and nothing comes after it: a run that has it in two looks is over, whatever its engine says.
+    Compares the engine of one node with the wrappers' files. A wrapper writes its last line when the command has ended, and does
+    nothing after it: a run that has the line in two checks is over, whatever its engine reports.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class Liveness:
         self._suspects: set[Handle] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look now and then until `stop`."""
+        """Check periodically until `stop`."""
         while await lifetime.pause(stop, self._seconds):
             try:
-                await self._look()
+                await self._check()
             except errors.Unavailable as error:
-                log.warning("liveness.not_looked_at", node=self._node, error=str(error))
+                log.warning("zombies.not_checked", node=self._node, error=str(error))
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         if Feature.IMAGES not in self._executor.features():
-            return  # there is no engine between us and the runs, and what a task writes is no word about it
+            return  # no engine stands between us and the runs, and the task itself can write these files
         running = [task for task in await self._stores.work.placed(self._node) if task.status is TaskStatus.RUNNING]
         results = await asyncio.gather(*(self._result(task) for task in running))
         ended = {
@@ -75,7 +75,7 @@ class Liveness:
     async def _settle(self, handle: Handle, task: Placed, result: Result) -> None:
         seen = await self._executor.inspect(handle)
         if seen is None or seen.state is RunState.EXITED:
-            return  # the engine knows, and reconciling will
+            return  # the engine knows it, and reconciling records it
         log.warning("run.zombie", run=handle.name, node=handle.node, exit_code=result.exit_code)
         end = Observation(
             handle,
@@ -84,7 +84,7 @@ class Liveness:
             started_at=seen.started_at,
             ended_at=result.ended_at,
         )
-        await self._recorder.note_ends([NoteEnd(task, end, believed=True)])
+        await self._recorder.note_ends([NoteEnd(task, end, final=True)])
 
     async def _result(self, task: Placed) -> Result | None:
         async with self._reads:

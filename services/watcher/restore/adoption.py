@@ -1,4 +1,4 @@
-"""Transitions for runs that are ahead of what a restored backup says: pure."""
+"""Transitions for runs that are ahead of a restored backup: pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ GONE = "not on its node after a backup was restored"
 
 def ahead(observed: Iterable[Observation], known: Mapping[int, Known]) -> list[Handle]:
     """
-    The runs that are of a later attempt than is recorded of their task, the latest of each task. A task that is over has had
-    its last attempt.
+    Return the runs of later attempts than recorded, only the latest of each task. A task that is over gets no further attempt.
     """
     latest: dict[int, Handle] = {}
     for handle in (seen.handle for seen in observed):
@@ -32,7 +31,7 @@ def ahead(observed: Iterable[Observation], known: Mapping[int, Known]) -> list[H
 
 
 def leases(run: Observation) -> list[str]:
-    """What of its node a run keeps from others, by name. One that ended keeps nothing."""
+    """Return the names of the leases that a run needs. One that ended needs none."""
     if run.given is None or run.state is RunState.EXITED:
         return []
     return leases_of(run.handle.node, run.given.gpus, [mapping.host for mapping in run.given.ports])
@@ -40,13 +39,13 @@ def leases(run: Observation) -> list[str]:
 
 def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int], now: float) -> Transition:
     """
-    The next move of a task that leads to its being recorded as this run: along the edges that there are, so by way of the queue,
-    where it is not placed while a restored backup is held against the nodes. `taken` says which leases other tasks hold: it
-    runs with what they are for all the same, so it is counted as its own, and is said to be shared.
+    Return the next transition towards recording this run as the task's attempt. The lifecycle leads through the queue; nothing
+    is placed there during a census. `taken` maps leases to the other tasks that hold them: the run uses these devices or ports
+    all the same, so they are recorded in its placement, and its reason says that they are shared.
     """
     if task.status is not TaskStatus.PENDING:
         return transitions.withdraw(task, note=NOTE, at=now)
-    given, wanted = run.given or Given(), leases(run)
+    given, needed = run.given or Given(), leases(run)
     ports = {mapping.container: mapping.host for mapping in given.ports}
     where = {
         "node": run.handle.node,
@@ -55,10 +54,10 @@ def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int
         "epoch": 0,
         "gpus": list(given.gpus),
         "ports": [ports[inner] for inner in task.spec.ports if inner in ports],
-        "leases": [lease for lease in wanted if lease not in taken],
+        "leases": [lease for lease in needed if lease not in taken],
         "system": run.handle.system,
     }
-    shared = [f"{lease}, which task {taken[lease]} holds" for lease in wanted if lease in taken]
+    shared = [f"{lease}, which task {taken[lease]} holds" for lease in needed if lease in taken]
     reason = f"it runs with {'; '.join(shared)}" if shared else None
     note = f"{NOTE}; {reason}" if reason else NOTE
     return transitions.adopt(task, where, attempt=run.handle.attempt, reason=reason, note=note, at=now)
@@ -66,8 +65,8 @@ def step(run: Observation, task: Task, *, executor: str, taken: Mapping[str, int
 
 def undone(task: Task, result: Result | None, *, now: float) -> Transition:
     """
-    What becomes of a task that is recorded as starting, whose run is not there and whose ports or devices another one has: to
-    start it again there would give them twice. If it has begun, it has ended since, as is found like any other end.
+    Return the transition of a task that is recorded as starting, has no run, and whose ports or devices another run uses:
+    starting it there again would hand them out twice. If it began, it has ended since, and reconciling finds that end.
     """
     if result is None:
         return transitions.withdraw(task, note=GONE, at=now)

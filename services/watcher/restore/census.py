@@ -1,4 +1,4 @@
-"""After a restore: look at what a node runs, before anybody acts on what the backup says."""
+"""Take stock of a node's runs after a restore, before anything acts on the backup."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-_MOVES = 8  #: more than lead from any status to being adopted, with races
-_READS = 8  #: of runs and of what they left, at a time
+_STEPS = 8  #: more than lead from any status to an adopted run, with races
+_READS = 8  #: concurrent reads of runs and their files
 
 
 class Census:
     """
-    A backup does not know the attempts that were placed after it. Their runs go on, and if the tasks were placed again they would
-    run twice; or an attempt that the backup has would be given up as missing, while a later one runs on another node. So
-    nothing is placed and no run is judged until every node was looked at, or was silent for as long as nodes are waited for.
+    Adopts the runs of one node that a restored backup does not know. Attempts placed after the backup still run: if their tasks
+    were placed again, they would run twice; or an attempt in the backup would be given up as missing while a later one runs on
+    another node. So nothing is placed and no run reconciled until every node was listed, or is lost.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Census:
         self._gap = 2 * (settings.docker_timeout + settings.reconcile_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Return when no restored backup is left to be held against the nodes; at once, as a rule."""
+        """Return once no restored backup has to be compared with the nodes; usually at once."""
         async for _ in lifetime.every(stop, self._poll):
             try:
                 if await self._is_over():
@@ -72,7 +72,7 @@ class Census:
         return not missing
 
     async def _look(self) -> bool:
-        """Adopt what the node runs. True if that is done, or the node is not waited for any longer."""
+        """Adopt the node's runs. Return whether that is done, or the node is lost."""
         try:
             observed = await self._executor.list(self._node)
         except errors.NodeUnavailable as error:
@@ -86,42 +86,42 @@ class Census:
         return True
 
     async def _adopt(self, observed: Sequence[Observation]) -> bool:
-        """Record the runs that are ahead of their tasks. False if others were always faster, or a run went away meanwhile."""
+        """Record the runs that are ahead of their tasks. Return False if races or vanished runs left some."""
         adopted: set[int] = set()
-        for _ in range(_MOVES):
+        for _ in range(_STEPS):
             handles = adoption.ahead(observed, await self._known(observed))
             if not handles:
                 log.info("census.node_seen", node=self._node, runs=len(observed), adopted=len(adopted))
                 return True
-            # A list does not say what a run was given.
+            # A list does not have the devices and ports of a run.
             found = await asyncio.gather(*(self._inspect(handle) for handle in handles))
             runs = {run.handle.task_id: run for run in found if run is not None}
             tasks = await self._stores.work.whole(list(runs))
             await self._count_earlier(runs, tasks)
             taken = await self._taken(runs, observed)
             now, name = clock.now(), self._executor.name
-            moves = [adoption.step(runs[task.id], task, executor=name, taken=taken, now=now) for task in tasks]
-            won = await self._stores.tasks.transition_many(moves)
-            self._warn_of_shared([move for move in moves if move.task_id in won])
+            changes = [adoption.step(runs[task.id], task, executor=name, taken=taken, now=now) for task in tasks]
+            won = await self._stores.tasks.transition_many(changes)
+            self._warn_of_shared([change for change in changes if change.task_id in won])
             adopted |= won
         return False
 
     async def _taken(self, runs: Mapping[int, Observation], observed: Sequence[Observation]) -> dict[str, int]:
         """
-        The ports and devices of these runs that are recorded as held by tasks whose own runs go on here too, and by which. Tasks
-        whose runs do not have to give them up.
+        Return the leases of these runs that are recorded for other tasks whose runs are also alive here, with those tasks' ids.
+        Tasks without a live run give their leases up.
         """
-        wanted = {lease for run in runs.values() for lease in adoption.leases(run)}
-        if not wanted:
+        needed = {lease for run in runs.values() for lease in adoption.leases(run)}
+        if not needed:
             return {}
-        going_on = (seen for seen in observed if seen.state is not RunState.EXITED)
-        here = {(seen.handle.task_id, seen.handle.attempt) for seen in going_on}
+        alive = (seen for seen in observed if seen.state is not RunState.EXITED)
+        here = {(seen.handle.task_id, seen.handle.attempt) for seen in alive}
         taken: dict[str, int] = {}
-        for holder in await self._stores.work.holders(sorted(wanted)):
+        for holder in await self._stores.work.holders(sorted(needed)):
             if (holder.id, holder.attempt) not in here:
                 await self._give_up(holder)
             elif holder.placement is not None:
-                taken |= {lease: holder.id for lease in holder.placement.leases if lease in wanted}
+                taken |= {lease: holder.id for lease in holder.placement.leases if lease in needed}
         return taken
 
     async def _give_up(self, holder: Task) -> None:
@@ -132,13 +132,13 @@ class Census:
         else:
             await self._stores.tasks.give_up_leases(holder.id, holder.attempt)
 
-    def _warn_of_shared(self, moves: Sequence[Transition]) -> None:
-        for move in moves:
-            if reason := move.fields.get("reason"):
-                log.warning("census.leases_shared", node=self._node, task_id=move.task_id, reason=reason)
+    def _warn_of_shared(self, changes: Sequence[Transition]) -> None:
+        for change in changes:
+            if reason := change.fields.get("reason"):
+                log.warning("census.leases_shared", node=self._node, task_id=change.task_id, reason=reason)
 
     async def _count_earlier(self, runs: Mapping[int, Observation], tasks: Sequence[Task]) -> None:
-        """Count what earlier attempts used: their rows were written after the backup, if they were. A row that is there stays."""
+        """Account earlier attempts, whose rows may have been written after the backup. Existing rows stay."""
         earlier = [(task, number) for task in tasks for number in range(1, runs[task.id].handle.attempt)]
         rows = await asyncio.gather(*(self._row(task, number) for task, number in earlier))
         await self._stores.usage.add_many([row for row in rows if row is not None])
@@ -163,7 +163,7 @@ class Census:
         return {task_id: Known(*values) for task_id, values in found.items()}
 
     async def _make_children(self, observed: Sequence[Observation]) -> None:
-        """Make the children of arrays that run and were not made when the backup was."""
+        """Create the children of arrays that run and did not exist when the backup was made."""
         known = await self._known(observed)
         for task_id in sorted({seen.handle.task_id for seen in observed} - known.keys()):
             parent = await self._stores.arrays.covering(task_id)
@@ -172,7 +172,7 @@ class Census:
                 await self._stores.arrays.make(arrays.documents(parent, [position], now=clock.now()))
 
     async def _missing(self) -> list[str]:
-        """Nodes that were not looked at and are still waited for."""
+        """Return the nodes that were not listed yet and are not lost."""
         restoration = await self._stores.restorations.current()
         if restoration is None:
             return []

@@ -10,7 +10,7 @@ import pytest
 
 from services.scheduler.arrays import expand as scheduling
 from services.scheduler.arrays import open_arrays
-from services.watcher.mail.outbox_writer import owed
+from services.watcher.mail.outbox_writer import due
 from services.watcher.mail.templates import notice
 from shared import clock, errors
 from shared.lifecycle import ACTIVE, Ending, TaskStatus
@@ -601,7 +601,7 @@ async def test_one_mail_is_owed_for_an_array_when_it_begins_and_one_when_it_ends
     children = [Task.model_validate(one) for one in arrays.documents(runs, range(3), now=samples.NOW)]
     await world.stores.tasks.insert([waits, runs, ended, *children])
     owing = {task.id: task for task in await world.stores.outbox.owing(limit=10)}
-    assert {task_id: list(owed(task)) for task_id, task in owing.items()} == {
+    assert {task_id: list(due(task)) for task_id, task in owing.items()} == {
         107: [NoticeEvent.RUNNING],
         207: [NoticeEvent.OVER],
     }

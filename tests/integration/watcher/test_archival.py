@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.watcher.cleanup import archival
-from services.watcher.cleanup.archival import DAY, Ageing
+from services.watcher.cleanup.archival import DAY, Archiver
 from services.watcher.cleanup.purge import Purger
 from shared.lifecycle import TaskStatus
 from shared.models.task import Place, Purge
@@ -23,8 +23,8 @@ async def add(opened: Stores, task_id: int, status: TaskStatus = OVER, *, days: 
     await opened.tasks.insert([samples.task(task_id, status, attempt=1, ended_at=NOW - days * DAY, **fields)])
 
 
-def duty(opened: Stores, settings: Settings, *, days: int = 30, holder: str = "one") -> Ageing:
-    return Ageing(opened, settings.model_copy(update={"clean_old": days}), holder=holder, now=lambda: NOW)
+def duty(opened: Stores, settings: Settings, *, days: int = 30, holder: str = "one") -> Archiver:
+    return Archiver(opened, settings.model_copy(update={"clean_old": days}), holder=holder, now=lambda: NOW)
 
 
 async def statuses(opened: Stores) -> dict[int, str]:

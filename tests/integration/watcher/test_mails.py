@@ -12,8 +12,8 @@ import pytest
 
 from services.watcher.mail import mailer, templates
 from services.watcher.mail.mailer import Mailer
-from services.watcher.mail.outbox_writer import Notifier
-from services.watcher.mail.smtp import Post
+from services.watcher.mail.outbox_writer import OutboxWriter
+from services.watcher.mail.smtp import SmtpClient
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.notice import NoticeEvent
@@ -43,11 +43,11 @@ class Desk:
         await self.stores.tasks.insert([samples.task(task_id, status, spec=spec, **{"told": -1, **fields})])
 
     @contextlib.asynccontextmanager
-    async def working(self, post: Post | None = None) -> AsyncIterator[None]:
+    async def working(self, smtp: SmtpClient | None = None) -> AsyncIterator[None]:
         """A watcher that writes notices and sends them."""
         stop = asyncio.Event()
-        notifier = Notifier(self.stores, TaskDirectories(self.settings.shared_dir), poll=0.05)
-        sender = Mailer(self.stores, self.settings, post=post)
+        notifier = OutboxWriter(self.stores, TaskDirectories(self.settings.shared_dir), poll=0.05)
+        sender = Mailer(self.stores, self.settings, smtp=smtp)
         works = [asyncio.create_task(work.run(stop), name=type(work).__name__) for work in (notifier, sender)]
         try:
             yield
@@ -150,7 +150,7 @@ async def test_a_name_in_any_script_arrives_as_it_is_and_adds_no_header(desk: De
     async with desk.working():
         await all_done(desk, 2)
     assert "Task 1 (séquençage → 配列 Bcc: x@y) is running" in mailbox.subjects
-    assert all(letter["Bcc"] is None for letter in mailbox.letters)
+    assert all(message["Bcc"] is None for message in mailbox.letters)
 
 
 async def test_a_name_with_a_line_end_can_be_no_header(desk: Desk, mailbox: Mailbox) -> None:
@@ -179,7 +179,7 @@ async def test_a_server_that_hangs_is_left_after_the_deadline(desk: Desk, mailbo
     await desk.add_task(1, TaskStatus.RUNNING, **{**RUNNING, "started_at": clock.now()})
     with silent_server() as port:
         hanging = Settings(**{**desk.settings.model_dump(), "smtp_port": port})
-        async with desk.working(Post(hanging, deadline=0.3)):
+        async with desk.working(SmtpClient(hanging, deadline=0.3)):
             await waiting.until(lambda: desk.outbox.find_one({"reason": {"$regex": "Time"}}), "it was put off")
     await desk.make_due()
     async with desk.working():
@@ -220,19 +220,19 @@ async def test_a_server_with_tls_and_a_login_is_spoken_to_only_if_both_fit(
         }
         configured = Settings(**{**settings.model_dump(), **box.settings(), **login, **changes})
         notice = templates.notice(samples.task(**OVER), NoticeEvent.OVER, to="alice@lab.test", directory="/d")
-        letter = templates.message(notice, sender="godocker@lab.test")
+        message = templates.message(notice, sender="godocker@lab.test")
         if sent:
-            await Post(configured).send(letter, to="alice@lab.test")
+            await SmtpClient(configured).send(message, to="alice@lab.test")
         else:
             with pytest.raises(errors.MailUnavailable):
-                await Post(configured).send(letter, to="alice@lab.test")
+                await SmtpClient(configured).send(message, to="alice@lab.test")
     assert len(box.envelopes) == sent
 
 
 # --- whoever dies in between ------------------------------------------------------------------
 
 
-class _DiesAfterSending(Post):
+class _DiesAfterSending(SmtpClient):
     """Sends, and then says nothing any more: what a process does that is killed before it writes that down."""
 
     async def send(self, *args: Any, **options: Any) -> None:
@@ -252,7 +252,7 @@ async def test_a_sender_killed_between_server_and_note_costs_one_copy_with_the_s
         assert await desk.outcomes() == {"1-1-running": None, "2-1-running": "sent"}, "the lease holds it back"
         await desk.make_due()
         await all_done(desk, 2)
-    twice = [letter["Message-ID"] for letter in mailbox.letters if "Task 1" in letter["Subject"]]
+    twice = [message["Message-ID"] for message in mailbox.letters if "Task 1" in message["Subject"]]
     assert len(twice) == 2
     assert len(set(twice)) == 1
 

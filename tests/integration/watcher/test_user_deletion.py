@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.watcher.cleanup.purge import Purger
-from services.watcher.cleanup.user_deletion import Retention
+from services.watcher.cleanup.user_deletion import UserDeletions
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
@@ -60,8 +60,8 @@ async def world(gateway: Gateway) -> Gateway:
     return gateway
 
 
-def retention(gateway: Gateway, holder: str = "one") -> Retention:
-    return Retention(gateway.stores, gateway.here.broker, gateway.settings, holder=holder)
+def retention(gateway: Gateway, holder: str = "one") -> UserDeletions:
+    return UserDeletions(gateway.stores, gateway.here.broker, gateway.settings, holder=holder)
 
 
 async def end_killed(gateway: Gateway) -> None:

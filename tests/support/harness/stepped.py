@@ -162,7 +162,7 @@ class Stepped:
 
     async def _watch(self) -> None:
         await waiting_kills.kill_waiting(self.stores, self.broker)
-        await TimeQuotas(self.stores, self.broker, self.settings, holder="stepped").look()
+        await TimeQuotas(self.stores, self.broker, self.settings, holder="stepped").check()
         for node in self.executor.reports.keys() - self.executor.faults.down.keys():
             watch = self._watch_of(node)
             await watch._carry_out_intents()

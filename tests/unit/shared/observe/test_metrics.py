@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.core import Metric
 
 from services.api.admission import lookup
-from services.watcher.reconcile.missed_events import Missed
+from services.watcher.reconcile.missed_events import MissedEvents
 from shared import errors
 from shared.executors.types import Handle
 from shared.observe import exposition, metrics
@@ -96,12 +96,12 @@ def test_each_panel_of_the_dashboard_asks_for_something() -> None:
 
 
 def test_an_end_is_missed_when_no_event_told_of_it_from_one_list_to_the_next() -> None:
-    missed, told, late, never = Missed(), *(Handle("n1", number, 1) for number in (1, 2, 3))
-    missed.tell(told)
-    assert missed.find([told, late, never]) == 0
-    missed.tell(late)
-    assert missed.find([]) == 1
-    assert missed.find([]) == 0
+    missed, told, late, never = MissedEvents(), *(Handle("n1", number, 1) for number in (1, 2, 3))
+    missed.note_event(told)
+    assert missed.note_list([told, late, never]) == 0
+    missed.note_event(late)
+    assert missed.note_list([]) == 1
+    assert missed.note_list([]) == 0
 
 
 def test_the_version_of_a_service_is_shown_by_each() -> None:

@@ -116,7 +116,7 @@ def test_an_end_is_the_node_s_fault_or_the_command_s(
 def test_the_node_is_asked_only_where_it_may_be_to_blame(
     task: Placed, seen: Observation, result: Result | None, asked: bool
 ) -> None:
-    assert outcome.may_be_the_node(task, seen, result) is asked
+    assert outcome.may_be_node_failure(task, seen, result) is asked
 
 
 @given(code=st.integers(0, 124), told=st.booleans(), boot=st.sampled_from([None, BEFORE, DURING, AFTER, LATER]))
