@@ -1,4 +1,4 @@
-"""`python -m godocker`."""
+"""Entry point of `python -m godocker`."""
 
 from godocker import cli
 

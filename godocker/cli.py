@@ -1,10 +1,9 @@
-"""The command line `godocker`, and how the errors of its commands are printed."""
+"""Entry point of the command line `godocker`: runs a command and prints its errors."""
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -22,8 +21,10 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata  # a fifth of the import time of `--help`, which does not need it
+
         print(metadata.version("godocker"))
         raise typer.Exit
 
@@ -35,11 +36,11 @@ def group(
     ] = False,
 ) -> None:
     """Batch system that runs tasks in Docker containers."""
-    # Typer makes a group of an app only where commands were given to it, or this.
+    # Without a callback, Typer makes a group only of an app with registered commands.
 
 
 def main() -> None:
-    """Run a command. What GoDocker raises on purpose becomes one message and exit code 1, no traceback."""
+    """Run a command. Print errors of GoDocker as one message without a traceback, and exit with 1."""
     try:
         app()
     except errors.NodeUnavailable as error:
@@ -51,12 +52,12 @@ def main() -> None:
     except errors.GoDockerError as error:
         _fail(str(error))
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush it once more.
+        # The reader of our output has gone; the interpreter must not flush to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
 def _fail(message: str) -> None:
-    # What another program said may be part of it: a terminal is to print it, not to obey it.
+    # The message may quote another program: escape sequences must not reach the terminal.
     print(f"godocker: {texts.printable(message)}", file=sys.stderr)
     sys.exit(1)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import psutil
 
+from godocker.local import data_directory
 from godocker.local.data_directory import DataDirectory
-from godocker.local.embedded import servers
 from shared import clock, errors
 from shared.config import reloads
 
 TIMEOUT = 30.0  #: seconds for all services to answer
 _LOOK = 0.05
-_NO_SERVICES = frozenset({"up", servers.MONGOD, servers.REDIS})
+_NO_SERVICES = frozenset({"up", data_directory.MONGOD, data_directory.REDIS})
 
 
 def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:

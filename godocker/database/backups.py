@@ -12,13 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
 from godocker.database.progress import Progress
 from godocker.local.embedded import own_mongod
 from shared import clock, errors
-from shared.http import serving
 from shared.models.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
@@ -89,7 +89,9 @@ def _sync(directory: Path) -> None:
 async def _dump(settings: Settings, file: IO[bytes], now: float, longest: int) -> None:
     async with connect(settings) as opened:
         version = await opened.schema.check()
-        header = archive.Header(schema=version, version=serving.VERSION, at=now, database=settings.mongo_db)
+        header = archive.Header(
+            schema=version, version=metadata.version("godocker"), at=now, database=settings.mongo_db
+        )
         writer = archive.Writer(file, header)
         async with history.kept(opened.database, longest):
             with Progress("read") as progress:

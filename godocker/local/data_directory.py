@@ -16,6 +16,7 @@ from shared import errors
 
 DEFAULT = Path(".godocker")
 PREFIX = "GODOCKER_"
+MONGOD, REDIS = "mongod", "redis"  #: names of the stores' pid files and logs
 _STORE_VARIABLE = "GODOCKER_MONGO_URL"
 
 

@@ -8,10 +8,9 @@ import sys
 
 from godocker import configuration
 from godocker.docker import engine_probe
-from godocker.local import environment
+from godocker.local import environment, gateway_workers
 from shared import errors
 from shared.broker import broker
-from shared.http import serving
 from shared.settings import Settings
 from shared.store import stores
 
@@ -50,7 +49,7 @@ def _check_ports(given: Settings) -> None:
         field = f"{name}_port"
         if field in given.model_fields_set and (port := getattr(given, field)):
             try:
-                serving.bind(given.internal_host, port).close()
+                gateway_workers.listen(given.internal_host, port).close()
             except errors.ConfigurationError as error:
                 raise errors.ConfigurationError(f"{field}: {error}") from None
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_fastapi_instrumentator import metrics as request_metrics
+
+if TYPE_CHECKING:
+    from prometheus_fastapi_instrumentator import metrics as request_metrics
 
 # When each counter began would be a series more for each, and nobody asks.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -230,6 +232,9 @@ redis_seconds = functools.cache(REDIS_SECONDS.labels)
 @functools.cache
 def requests(subsystem: str) -> Callable[[request_metrics.Info], None] | None:
     """Counts and times the requests of one service, by route, method and status: `api` or `files`, once in a process."""
+    # Imported here: it loads a web framework, which no command needs.
+    from prometheus_fastapi_instrumentator import metrics as request_metrics
+
     return request_metrics.default(
         metric_namespace="godocker",
         metric_subsystem=subsystem,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from godocker.local import child_process, leftovers
+from godocker.local import child_process, data_directory, leftovers
 from godocker.local.data_directory import write_private
 from godocker.local.embedded import programs, sockets
 from shared import clock, errors
@@ -26,8 +26,7 @@ SLOW = 2000  #: milliseconds of an operation that is worth a line in mongod's lo
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", leftovers.DATA_DIR)
 _PAUSE = 0.03
 
-MONGOD = "mongod"
-REDIS = "redis"
+MONGOD, REDIS = data_directory.MONGOD, data_directory.REDIS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The command line knows its commands by name, loads the one that is meant, and helps whoever mistypes one."""
+"""Tests of the command registry: lazy loading, help texts and suggestions for mistyped commands."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from typer.testing import CliRunner
 from godocker import cli
 from godocker.commands.common import registry
 
-#: Each of them takes a good part of a service's start to import.
+#: Each takes a large part of a command's run time to import.
 HEAVY = {
+    "importlib.metadata",
+    "pymongo",
+    "redis",
     "motor",
     "fastapi",
     "uvicorn",
@@ -26,7 +29,7 @@ HEAVY = {
     "godocker.demonstration",
     "httpx",
 }
-#: What a help text does not begin with: it names a thing by a clause and not by a noun.
+#: Words that begin a relative clause; a help text begins with a noun or a verb.
 CLAUSES = re.compile(r"^(What|Who|Whose|Where|Those|That|Which|Whether|Of|With)\b")
 
 
@@ -35,7 +38,7 @@ def invoke(*arguments: str) -> Any:
 
 
 def commands(command: Any = None, name: str = "") -> list[tuple[str, Any]]:
-    """Every command with its full name, groups too."""
+    """Return every command and group with its full name."""
     command = command or typer.main.get_command(cli.app)
     found = [(name, command)] if name else []
     for word, inner in getattr(command, "commands", {}).items():
@@ -70,7 +73,29 @@ def test_a_command_imports_nothing_that_only_others_need(arguments: list[str]) -
     done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
     imported = {*done.stdout.partition("MODULES ")[2].split()}
     assert imported
-    assert imported & HEAVY <= ({"rich.markdown"} if arguments != ["version"] else set())
+    help_alone = {"rich.markdown"} if arguments == ["--help"] else {"rich.markdown", "importlib.metadata"}
+    assert imported & HEAVY <= help_alone
+
+
+def test_no_command_imports_a_web_framework() -> None:
+    code = (
+        "import sys\nfrom godocker.commands.common import registry\n"
+        "for name in registry.ENTRIES: registry.Commands()[name]\nprint('MODULES', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    imported = {*done.stdout.partition("MODULES ")[2].split()}
+    assert "godocker.local.up" in imported
+    assert not imported & {"fastapi", "starlette", "uvicorn", "services"}
+
+
+@pytest.mark.parametrize("name", ["config", "export", "reload", "settings", "version"])
+def test_a_command_without_a_database_imports_no_driver(name: str) -> None:
+    code = (
+        "import sys\nfrom godocker.commands.common import registry\n"
+        f"registry.Commands()[{name!r}]\nprint('MODULES', *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert not {*done.stdout.partition("MODULES ")[2].split()} & {"motor", "pymongo", "redis"}
 
 
 @pytest.mark.parametrize("name", ["", *ALL])
