@@ -1,4 +1,4 @@
-"""Check a configuration without starting anything: what services would refuse, and what they would ignore."""
+"""Static check of a configuration: settings that services would refuse or ignore."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Sentences about a configuration, and the names of the settings that it gives."""
+    """Problems and warnings as sentences, and the names of the settings given."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Report:
 
 
 def check(file: Path | None, data_dir: Path | None) -> Report:
-    """Everything that can be told of a configuration by reading it."""
+    """Check a configuration by reading it, without contacting any server."""
     try:
         data_directory.adopt(data_dir, configured=file is not None)
         settings = loading.load(file)
@@ -36,8 +36,8 @@ def check(file: Path | None, data_dir: Path | None) -> Report:
 
 
 def policy_problems(settings: Settings) -> list[str]:
-    """The sentence of the scheduler where it has no policy of the configured name."""
-    # By name and late: what the scheduler is made of is no concern of the other commands.
+    """Return the scheduler's error if it has no policy of the configured name."""
+    # Imported late, by name: most commands do not need the scheduler.
     registry = importlib.import_module("services.scheduler.policies.registry")
     try:
         registry.build(settings)
@@ -47,7 +47,7 @@ def policy_problems(settings: Settings) -> list[str]:
 
 
 def _secret_problems(settings: Settings) -> list[str]:
-    """None where no secret is given: `godocker up` makes them, and services that have none say so at their start."""
+    """Check secrets if any is given. `godocker up` generates them, and a service without secrets refuses to start."""
     if not {"secret_passphrase", "shared_secret_passphrase"} & settings.model_fields_set:
         return []
     try:
@@ -58,16 +58,16 @@ def _secret_problems(settings: Settings) -> list[str]:
 
 
 def _missing_files(settings: Settings) -> Iterator[str]:
-    """Certificates that are not on this machine; the services may run on another one."""
+    """Yield a warning for each certificate missing on this machine; services may run on other machines."""
     named = {"ldap_ca": settings.ldap_ca, "smtp_ca": settings.smtp_ca}
     for number, node in enumerate(settings.nodes):
         named |= {f"nodes.{number}.{name}": getattr(node, name) for name in ("tls_ca", "tls_cert", "tls_key")}
     for name, file in named.items():
         if file is not None and not file.is_file():
-            yield f"{name}: there is no file {file} on this machine"
+            yield f"{name}: file {file} does not exist on this machine"
 
 
 def _lines(error: errors.ConfigurationError) -> list[str]:
-    """One sentence for each setting that is refused."""
+    """Split an error into one sentence per refused setting."""
     first, *lines = str(error).split("\n  ")
     return lines or [first]

@@ -1,4 +1,4 @@
-"""Describe all settings, from the classes that check them: for `godocker settings` and docs/settings.md."""
+"""Descriptions of all settings, generated from their classes for `godocker settings` and docs/settings.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEAD = """# Settings
 
 Made from `shared/settings.py` by `python -m godocker.reference`; do not edit it here. `godocker settings NAME` prints one entry.
 
-Sources, the later ones override the earlier: defaults, the YAML file named by `--config` or `GODOCKER_CONFIG`, files called
+Sources, each overriding the ones before: defaults, the YAML file named by `--config` or `GODOCKER_CONFIG`, files called
 `godocker_NAME` in the directory named by `GODOCKER_SECRETS_DIR`, environment variables called `GODOCKER_NAME` (upper case; lists
 and objects as JSON). Check a file before it is used with `godocker config check FILE`.
 
@@ -53,10 +53,10 @@ _SECTION = re.compile(r"^# --- (.+)$")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One setting, or one field of an object among them."""
+    """One setting, or one field of an object in the settings."""
 
     name: str
-    kind: str  #: what its value is, in words
+    kind: str  #: type of the value, in words
     default: str
     description: str
     section: str = ""
@@ -64,21 +64,21 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """All settings, in the order of the class."""
+    """Return all settings, in the order of the class."""
     return list(_of(Settings))
 
 
 def parts() -> dict[str, list[Entry]]:
-    """The objects that settings are made of, by name, each with its fields."""
-    found: dict[str, list[Entry]] = {}
+    """Return the fields of each object in the settings, by class name."""
+    objects: dict[str, list[Entry]] = {}
     for field in Settings.model_fields.values():
         for model in _models(field.annotation):
-            found.setdefault(model.__name__, list(_of(model)))
-    return found
+            objects.setdefault(model.__name__, list(_of(model)))
+    return objects
 
 
 def page() -> str:
-    """The content of docs/settings.md."""
+    """Return the content of docs/settings.md."""
     blocks, objects = [_HEAD], parts()
     section = None
     for entry in entries():
@@ -110,9 +110,9 @@ def _row(entry: Entry, objects: Iterable[str]) -> str:
 
 
 def _of(model: type[BaseModel]) -> Iterator[Entry]:
-    said = _comments(model)
+    comments = _comments(model)
     for name, field in model.model_fields.items():
-        section, description = said.get(name, ("", ""))
+        section, description = comments.get(name, ("", ""))
         yield Entry(
             name=name,
             kind=_kind(field),
@@ -124,7 +124,7 @@ def _of(model: type[BaseModel]) -> Iterator[Entry]:
 
 
 def _comments(model: type[BaseModel]) -> Mapping[str, tuple[str, str]]:
-    """Section and description of each field: the `# ---` line before it, and its `#:` comment."""
+    """Return section and description of each field: the `# ---` line before it, and its `#:` comment."""
     source = inspect.getsource(model)
     comments = {
         token.start[0]: token.string
@@ -132,9 +132,9 @@ def _comments(model: type[BaseModel]) -> Mapping[str, tuple[str, str]]:
         if token.type == tokenize.COMMENT
     }
     sections = {line: match[1] for line, text in comments.items() if (match := _SECTION.match(text))}
-    said = {line: text.removeprefix("#:").strip() for line, text in comments.items() if text.startswith("#:")}
+    described = {line: text.removeprefix("#:").strip() for line, text in comments.items() if text.startswith("#:")}
     texts = source.splitlines()
-    alone = {line for line in said if texts[line - 1].lstrip().startswith("#:")}
+    alone = {line for line in described if texts[line - 1].lstrip().startswith("#:")}
     (body,) = ast.parse(source).body
     assert isinstance(body, ast.ClassDef)
     found = {}
@@ -142,14 +142,14 @@ def _comments(model: type[BaseModel]) -> Mapping[str, tuple[str, str]]:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             last = node.end_lineno or node.lineno
             above = _lines_before(node.lineno, alone)
-            words = [said[line] for line in (*above, *range(node.lineno, last + 1)) if line in said]
+            words = [described[line] for line in (*above, *range(node.lineno, last + 1)) if line in described]
             section = sections[max((line for line in sections if line < node.lineno), default=0)] if sections else ""
             found[node.target.id] = (section, _sentence(" ".join(words)))
     return found
 
 
 def _lines_before(line: int, alone: Set[int]) -> Sequence[int]:
-    """The lines of the comment that ends above `line`; `alone` are the lines with a comment and nothing else."""
+    """Return the lines of the comment block above `line`. `alone` are the lines that contain only a comment."""
     first = line
     while first - 1 in alone:
         first -= 1

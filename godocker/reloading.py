@@ -1,4 +1,4 @@
-"""Make the services of a running `godocker up` read their settings again, and collect what came of it."""
+"""Reload of the settings in all services of a running `godocker up`, and collection of the results."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from shared import clock, errors
 from shared.config import reloads
 
 TIMEOUT = 30.0  #: seconds for all services to answer
-_LOOK = 0.05
+_POLL = 0.05
 _NO_SERVICES = frozenset({"up", data_directory.MONGOD, data_directory.REDIS})
 
 
 def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:
     """
-    The outcome in each service, by name. Raises `errors.ConfigurationError` where no system runs there, or it is not ours to
-    tell.
+    Reload the settings and return the outcome of each service, by name. Raises `errors.ConfigurationError` if no system runs
+    there, or it belongs to another user.
     """
     holder = _running(directory)
     asked = dict(_services(directory))
     for pid in asked.values():
-        reloads.take(directory.path, pid)  # of an earlier time
+        reloads.take(directory.path, pid)  # drop the outcome of an earlier reload
     try:
         os.kill(holder, signal.SIGHUP)
     except PermissionError:
@@ -39,26 +39,26 @@ def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:
 
 
 def _collect(directory: DataDirectory, asked: dict[str, int]) -> dict[str, reloads.Outcome]:
-    found: dict[str, reloads.Outcome] = {}
+    outcomes: dict[str, reloads.Outcome] = {}
     deadline = clock.monotonic() + TIMEOUT
-    while missing := asked.keys() - found.keys():
+    while missing := asked.keys() - outcomes.keys():
         now = dict(_services(directory))
         for name in missing:
             if outcome := reloads.take(directory.path, asked[name]):
-                found[name] = outcome
+                outcomes[name] = outcome
             elif name in now and now[name] != asked[name]:
-                found[name] = reloads.Outcome(error="it was started again meanwhile, with the new settings")
+                outcomes[name] = reloads.Outcome(error="it was restarted in the meantime, with the new settings")
             elif clock.monotonic() > deadline:
-                found[name] = reloads.Outcome(error=f"it did not answer within {TIMEOUT:g} s: see log/{name}.log")
-        time.sleep(_LOOK)
-    return {name: found[name] for name in asked}
+                outcomes[name] = reloads.Outcome(error=f"it did not answer within {TIMEOUT:g} s: see log/{name}.log")
+        time.sleep(_POLL)
+    return {name: outcomes[name] for name in asked}
 
 
 def _running(directory: DataDirectory) -> int:
-    """The process of `godocker up`."""
+    """Return the pid of `godocker up`."""
     pid = _pid(directory.run / "up.pid")
     if pid is None or not psutil.pid_exists(pid):
-        raise errors.ConfigurationError(f"no godocker up runs in {directory.path}")
+        raise errors.ConfigurationError(f"godocker up does not run in {directory.path}")
     return pid
 
 

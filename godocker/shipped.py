@@ -1,4 +1,4 @@
-"""Find and copy the files that come with GoDocker beside its code, wherever it was installed."""
+"""Data files shipped with GoDocker: found in a checkout or an installed wheel, and copied."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ _SHARE = ("share", "godocker")  #: below the prefix of an installation
 
 
 def copy(folder: str, target: Path) -> int:
-    """Copy all files of a folder; returns how many. Raises `errors.ConfigurationError`, and writes nothing over what is there."""
+    """Copy all files of a folder to an empty or new directory, and return their number. Raises `errors.ConfigurationError`."""
     files = dict(_files(folder))
     if not files:
-        raise errors.ConfigurationError(
-            f"this installation of GoDocker came without {folder}/: install it from a wheel"
-        )
+        raise errors.ConfigurationError(f"this installation of GoDocker has no {folder}/: install it from a wheel")
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise errors.ConfigurationError(f"{target} exists and is not an empty directory")
@@ -34,7 +32,7 @@ def copy(folder: str, target: Path) -> int:
 
 
 def _files(folder: str) -> Iterator[tuple[PurePosixPath, Path]]:
-    """Each file's name below the folder, and where it is: in a checkout, else where the wheel was unpacked."""
+    """Yield each file's name below the folder and its path, in a checkout or in the unpacked wheel."""
     root = Path(__file__).parents[1]
     if (root / "pyproject.toml").is_file():
         yield from _of_checkout(root, folder)
@@ -45,7 +43,7 @@ def _files(folder: str) -> Iterator[tuple[PurePosixPath, Path]]:
 
 
 def _of_checkout(root: Path, folder: str) -> Iterator[tuple[PurePosixPath, Path]]:
-    """What a wheel would hold: not the secrets that `deploy/init` has made beside it."""
+    """Yield the files that a wheel would contain, without the secrets that `deploy/init` creates beside them."""
     tables = tomllib.loads((root / "pyproject.toml").read_text())
     for place, patterns in tables["tool"]["setuptools"]["data-files"].items():
         for pattern in patterns:
@@ -55,7 +53,7 @@ def _of_checkout(root: Path, folder: str) -> Iterator[tuple[PurePosixPath, Path]
 
 
 def _below(path: PurePosixPath, folder: str) -> PurePosixPath | None:
-    """What of a path comes after `share/godocker/FOLDER`; None where that is no part of it."""
+    """Return the part of a path below `share/godocker/FOLDER`; None for other paths."""
     start = (*_SHARE, folder)
     for at in range(len(path.parts) - len(start)):
         if path.parts[at : at + len(start)] == start:
@@ -64,6 +62,6 @@ def _below(path: PurePosixPath, folder: str) -> PurePosixPath | None:
 
 
 def _is_program(file: Path) -> bool:
-    """Installers drop the executable bit of data: a program is told by its first two characters."""
+    """Return whether a file starts with `#!`. Installers drop the executable bit of data files."""
     with file.open("rb") as content:
         return content.read(2) == b"#!"

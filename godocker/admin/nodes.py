@@ -21,29 +21,29 @@ from shared.system import inventory
 from shared.system.inventory import Row
 
 _BY = "godocker"
-_LOOK = 1.0  #: seconds between two looks at what is left on a node
+_LOOK = 1.0  #: seconds between two checks of the tasks left on a node
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """An engine's version, and what the node was said to have that it has not."""
+class EngineReport:
+    """Version of an engine, and a sentence for each configured resource that it lacks."""
 
     version: str
-    surplus: Sequence[str] = ()
+    missing: Sequence[str] = ()
 
 
-async def add(settings: Settings, node: Node, *, check: bool, force: bool = False) -> Said:
+async def add(settings: Settings, node: Node, *, check: bool, force: bool = False) -> EngineReport:
     """
-    Add a host; returns what its engine said of itself. Raises `errors.NodeUnavailable` where `check` and it does not
-    answer here, `errors.Conflict` where it has less than the node is said to have and not `force`, and `errors.InvalidInput`.
+    Add a host and return the report of its engine. Raises `errors.NodeUnavailable` if `check` is set and the engine does not
+    answer, `errors.Conflict` if the engine has less than configured and `force` is not set, and `errors.InvalidInput`.
     """
     if Feature.HOSTS not in factory.features(settings):
         raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
     _check_tls(node, read=check)
-    said = _ask(node) if check else Said("not asked")
-    if said.surplus and not force:
+    report = _ask(node) if check else EngineReport("not checked")
+    if report.missing and not force:
         raise errors.Conflict(
-            f"{'; '.join(said.surplus)}. Leave the option out to use what the engine has, or repeat the command with --force"
+            f"{'; '.join(report.missing)}. Omit the option to use what the engine has, or repeat the command with --force"
         )
     async with stores.connect(settings) as store:
         others = [*settings.docker_nodes, *await store.hosts.list()]
@@ -52,14 +52,14 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
                 raise errors.Conflict(f"the name {node.name} is taken")
             if node.url == other.url:
                 raise errors.Conflict(
-                    f"{node.url} is already used by node {other.name}: its cores and memory would be given out twice"
+                    f"{node.url} is already used by node {other.name}: its cores and memory would be counted twice"
                 )
         if check and (same := await asyncio.to_thread(twins.of, node, others)):
             raise errors.Conflict(
-                f"{node.url} is the engine of node {same} by another address: its cores and memory would be given out twice"
+                f"{node.url} is the engine of node {same} by another address: its cores and memory would be counted twice"
             )
         await store.hosts.add(node, by=_BY, at=clock.now())
-    return said
+    return report
 
 
 def _check_tls(node: Node, *, read: bool) -> None:
@@ -67,7 +67,7 @@ def _check_tls(node: Node, *, read: bool) -> None:
         path = getattr(node, name)
         if path is not None and not path.is_absolute():
             raise errors.InvalidInput.of(
-                name, f"{path} must be an absolute path: services read it, wherever they were started"
+                name, f"{path} must be an absolute path, because services with other working directories read it"
             )
         if path is not None and read:
             try:
@@ -75,12 +75,12 @@ def _check_tls(node: Node, *, read: bool) -> None:
             except OSError as error:
                 raise errors.InvalidInput.of(name, f"{path} cannot be read: {error.strerror}") from None
     if (node.tls_cert is None) != (node.tls_key is None):
-        raise errors.InvalidInput.of("tls_cert, tls_key", "a certificate and its key belong together")
+        raise errors.InvalidInput.of("tls_cert, tls_key", "set both the certificate and its key, or neither")
 
 
-def _ask(node: Node) -> Said:
+def _ask(node: Node) -> EngineReport:
     version = engine_probe.ask(node, "/version").get("Version")
-    return Said(f"version {version}", capacity.surplus(node, engine_probe.ask(node, "/info")))
+    return EngineReport(f"version {version}", capacity.missing(node, engine_probe.ask(node, "/info")))
 
 
 async def every(settings: Settings) -> list[Row]:
@@ -89,7 +89,7 @@ async def every(settings: Settings) -> list[Row]:
 
 
 async def drain(settings: Settings, name: str, *, on: bool) -> None:
-    """Begin or end that a node is given nothing new. Raises `errors.NotFound`."""
+    """Drain a node, or end its drain. Raises `errors.NotFound`."""
     async with stores.connect(settings) as store:
         rows = await inventory.take(settings, store, factory.features(settings))
         if name not in {row.name for row in rows} | await store.maintenance.names():
@@ -97,24 +97,23 @@ async def drain(settings: Settings, name: str, *, on: bool) -> None:
         await _maintain(settings, store, name, on=on)
 
 
-async def wait_drained(settings: Settings, name: str, say: Callable[[int], None]) -> None:
-    """Wait until no task is left on a node; `say` how many there are, whenever that changes."""
+async def wait_drained(settings: Settings, name: str, report: Callable[[int], None]) -> None:
+    """Wait until a node has no tasks; call `report` with their number whenever it changes."""
     async with stores.connect(settings) as store:
-        said = None
-        while said != 0:
+        reported = None
+        while reported != 0:
             left = len(await store.work.placed(name))
-            if left != said:
-                say(left)
-                said = left
+            if left != reported:
+                report(left)
+                reported = left
             if left:
                 await asyncio.sleep(_LOOK)
 
 
 async def remove(settings: Settings, name: str, *, force: bool) -> int:
     """
-    Take a host that was added out of the system; returns how many tasks were left there. It is drained before, and stays so where
-    it cannot be removed. Raises `errors.NotFound`, and `errors.Conflict` for one of the configuration and, unless `force`, for
-    one that has tasks.
+    Remove an added host and return the number of tasks left on it. The host is drained first, and stays drained if it cannot be
+    removed. Raises `errors.NotFound`, and `errors.Conflict` for a configured host and, unless `force`, for a host with tasks.
     """
     async with stores.connect(settings) as store:
         if name in {node.name for node in settings.docker_nodes}:
@@ -123,22 +122,22 @@ async def remove(settings: Settings, name: str, *, force: bool) -> int:
             raise errors.NotFound(f"there is no node {name} that was added with `node add`")
         if name not in await store.maintenance.names():
             await _maintain(settings, store, name, on=True)
-            # Until every scheduler has read it, one may place a task there.
+            # A scheduler that has not read the drain yet may still place a task there.
             await asyncio.sleep(2 * settings.poll_seconds)
         left = len(await store.work.placed(name))
         if left and not force:
             raise errors.Conflict(
-                f"{left} tasks are on {name}. It is drained now: wait with `godocker node drain {name} --wait`, or remove it "
-                "with --force, and they count as lost"
+                f"{left} tasks are on {name}, which is drained now: wait with `godocker node drain {name} --wait`, or remove it "
+                "with --force and count them as lost"
             )
         await store.hosts.remove(name)
-        await _forgotten(settings, store, name)
-        await _maintain(settings, store, name, on=False)  # one that is added later is another
+        await _wait_forgotten(settings, store, name)
+        await _maintain(settings, store, name, on=False)  # a host added later under this name starts undrained
         return left
 
 
-async def _forgotten(settings: Settings, store: Stores, name: str) -> None:
-    """Wait until the leading scheduler has let go of a node, or has had the time to."""
+async def _wait_forgotten(settings: Settings, store: Stores, name: str) -> None:
+    """Wait until the leading scheduler has dropped a node, or a time limit is over."""
     deadline = clock.monotonic() + 2 * (settings.poll_seconds + settings.reconcile_seconds)
     async for _ in lifetime.every(asyncio.Event(), _LOOK / 4):
         if name not in {node.id for node in await store.nodes.list()} or clock.monotonic() > deadline:

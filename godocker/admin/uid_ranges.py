@@ -1,4 +1,4 @@
-"""The numbers that a system gives to users without an account: two systems on one machine must not give the same ones."""
+"""Ranges of uids for users without an account on the hosts, distinct for each system on one machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from shared.models.identity import Identity
 from shared.settings import Settings
 
-FIRST = 1_000_000  #: above what distributions and directories give to people
-EACH = 10_000  #: numbers of one system
-SYSTEMS = 200_000  #: the last number is below 2**31, where some programs count no further
+FIRST = 1_000_000  #: above the uids that distributions and directories use
+EACH = 10_000  #: size of one system's range
+SYSTEMS = 200_000  #: number of ranges; the last uid is below 2**31, the limit of some programs
 
 
 _MAP = Path("/proc/self/uid_map")
@@ -18,20 +18,20 @@ _MAP = Path("/proc/self/uid_map")
 
 def first(settings: Settings, identity: Identity, *, highest: int | None = None) -> int:
     """
-    Where a system begins to count. Where tasks are processes of the machine, a number that two systems give lets the users of one
-    read and kill what the other's run: there it is made of the system's mark, unless it is configured. What an earlier version
-    gave is gone on with. `highest` is the last number that there is here, None for what the kernel says.
+    Return the first uid of a system's range. If tasks are processes of this machine, users of two systems with the same uid could
+    read and kill each other's tasks, so the range is derived from the system's mark unless `uid_start` is configured. A system of
+    an earlier version continues its range. `highest` is the last uid of this host; None: ask the kernel.
     """
     if settings.executor != "process" or "uid_start" in settings.model_fields_set or identity.earlier is not None:
         return settings.uid_start
-    if (there_are() if highest is None else highest) < FIRST + SYSTEMS * EACH:
-        return settings.uid_start  # in a container that was given few
+    if (highest_uid() if highest is None else highest) < FIRST + SYSTEMS * EACH:
+        return settings.uid_start  # a container with few uids
     digest = hashlib.sha256(identity.mark.encode()).digest()
     return FIRST + int.from_bytes(digest[:8], "big") % SYSTEMS * EACH
 
 
-def there_are() -> int:
-    """The last number that users can have here: in a container it may be a low one."""
+def highest_uid() -> int:
+    """Return the highest uid of this host, which can be low in a container (user_namespaces(7))."""
     try:
         lines = [line.split() for line in _MAP.read_text().splitlines()]
     except OSError:

@@ -1,17 +1,17 @@
-"""How far another machine's clock is from ours."""
+"""Comparison of another machine's clock with ours."""
 
 from __future__ import annotations
 
 from godocker.checks import findings
 
-_NOTICED = 1.0  #: seconds: times in the records begin to look odd
-_TOLERATED = 5.0  #: seconds: leases and tokens begin to misbehave
+_NOTICED = 1.0  #: seconds from which recorded times look odd
+_TOLERATED = 5.0  #: seconds up to which leases and tokens work
 
 
-def judge(whose: str, theirs: float, asked_at: float, answered_at: float) -> findings.Finding:
+def check(whose: str, theirs: float, asked_at: float, answered_at: float) -> findings.Finding:
     """
-    Compare the time somebody told with ours. All are seconds since the epoch; theirs was read at some moment between
-    the question and the answer, so only what lies outside of that is a difference (Cristian, 1989).
+    Compare another clock with ours; all times are seconds since the epoch. The other clock was read between question and answer,
+    so only a time outside that interval counts as a difference (Cristian, 1989).
     """
     skew = max(asked_at - theirs, theirs - answered_at, 0.0)
     part, detail = "clock", f"{whose}: {skew:.2f} s apart"

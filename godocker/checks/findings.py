@@ -1,4 +1,4 @@
-"""The result of one check of one part."""
+"""Results of the checks of `godocker doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.rules import known_faults
 
 class State(StrEnum):
     WELL = "ok"
-    WARNING = "warning"  #: works, and could be better
+    WARNING = "warning"  #: works, but should be improved
     BAD = "problem"
 
 
@@ -37,7 +37,7 @@ def bad(part: str, detail: str) -> Finding:
 
 
 def faults(part: str, found: Sequence[known_faults.Found]) -> list[Finding]:
-    """Known faults of a version: those that nobody gets to are well."""
+    """Return a finding for each known fault of a version: a warning, or well if the fault cannot be reached."""
     return [(well if fault.is_closed else warning)(part, str(fault)) for fault in found]
 
 

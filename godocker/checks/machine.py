@@ -1,4 +1,4 @@
-"""Look at what is on this machine: the shared directory, the secrets, the versions."""
+"""Checks of this machine: shared directory, secrets, versions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from shared.units import urls
 from shared.units.sizes import GB
 from shared.wording import model_paths
 
-_FULL = 0.2 * GB  #: bytes free under which tasks begin to fail
+_FULL = 0.2 * GB  #: bytes free below which tasks fail
 _FILLING = 2 * GB
-#: Versions below these have faults that matter here.
+#: Oldest versions without faults that affect GoDocker.
 _OLDEST = {"starlette": (1, 3, 1), "python-jose": (3, 5), "aiodocker": (0, 24), "motor": (3, 6)}
 
 
 def shared_dir(settings: Settings) -> list[findings.Finding]:
-    """Whether the directory of the tasks is there and can be used as it must be."""
+    """Check that `shared_dir` exists, can be written, has space and suitable mount options."""
     part, path = "shared_dir", settings.shared_dir
     if not path.is_absolute():
         return [findings.bad(part, f"{path} is not absolute: it must be the same path on every host")]
@@ -39,66 +39,66 @@ def shared_dir(settings: Settings) -> list[findings.Finding]:
             pass
     except OSError as error:
         return [findings.bad(part, f"{path} cannot be written: {error.strerror}")]
-    found = [findings.well(part, f"{path} exists and can be written"), judge_space(shutil.disk_usage(path).free)]
+    found = [findings.well(part, f"{path} exists and is writable"), check_space(shutil.disk_usage(path).free)]
     if path.resolve() != path:
         found.append(
-            findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same place on every host")
+            findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same directory on every host")
         )
     flags = os.statvfs(path).f_flag
     if flags & os.ST_NOEXEC:
-        found.append(judge_noexec(here=settings.executor == "process"))
+        found.append(check_noexec(here=settings.executor == "process"))
     if settings.allow_root:
-        found.append(judge_nosuid(nosuid=bool(flags & os.ST_NOSUID)))
+        found.append(check_nosuid(nosuid=bool(flags & os.ST_NOSUID)))
     return found
 
 
-def judge_noexec(*, here: bool) -> findings.Finding:
-    """A mount in which nothing can be executed. Unless tasks run `here`, those of the nodes count, and each is looked at."""
-    detail = "mounted noexec: scripts whose first line names an interpreter cannot be executed"
+def check_noexec(*, here: bool) -> findings.Finding:
+    """Report a noexec mount: a problem if tasks run `here`, else a warning, since each node's own mount is checked."""
+    detail = "mounted noexec: scripts whose first line names an interpreter cannot run"
     if here:
         return findings.bad("shared_dir", f"{detail}; mount it with exec")
-    return findings.warning("shared_dir", f"{detail} on this machine; that is no harm if no node uses this mount")
+    return findings.warning("shared_dir", f"{detail} on this machine; harmless if no node uses this mount")
 
 
-def judge_space(free: float) -> findings.Finding:
+def check_space(free: float) -> findings.Finding:
     detail = f"{free / GB:.1f} GB free"
     if free < _FULL:
         return findings.bad("shared_dir", detail)
     return findings.warning("shared_dir", detail) if free < _FILLING else findings.well("shared_dir", detail)
 
 
-def judge_nosuid(*, nosuid: bool) -> findings.Finding:
+def check_nosuid(*, nosuid: bool) -> findings.Finding:
     if nosuid:
         return findings.well("shared_dir", "mounted nosuid")
     return findings.bad(
-        "shared_dir", "root tasks are allowed and can leave setuid programs there: mount it with nosuid"
+        "shared_dir", "root tasks are allowed and can leave setuid programs in it: mount it with nosuid"
     )
 
 
 def secrets(settings: Settings, *files: Path) -> list[findings.Finding]:
-    """Whether the secrets are good ones, and whether files that hold them are closed to others."""
+    """Check the secrets, and that other users cannot read the files that contain them."""
     part = "secrets"
     found = []
     try:
         settings_module.check_secrets(settings)
-        found.append(findings.well(part, "both are there, long enough and different"))
+        found.append(findings.well(part, "both are set, long enough and different"))
     except errors.ConfigurationError as error:
         found.append(findings.bad(part, str(error)))
     for file in files:
         if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            found.append(judge_open_file(file, holds_secret=holds_secret(file)))
+            found.append(check_open_file(file, holds_secret=holds_secret(file)))
     return found
 
 
-def judge_open_file(file: Path, *, holds_secret: bool) -> findings.Finding:
-    """A file that others can read. Without a secret in it, that is only worth a word: one may be written into it later."""
+def check_open_file(file: Path, *, holds_secret: bool) -> findings.Finding:
+    """Report a file that others can read: a problem if it holds a secret, else a warning, as one may be added later."""
     if holds_secret:
         return findings.bad("secrets", f"{file} can be read by others and contains a secret: chmod 600 {file}")
-    return findings.warning("secrets", f"{file} can be read by others; it contains no secret at present")
+    return findings.warning("secrets", f"{file} can be read by others; it contains no secret yet")
 
 
 def holds_secret(file: Path) -> bool:
-    """Whether a file of settings, or one that `up` keeps, contains one; also where that cannot be told."""
+    """Return whether a settings file, or a file written by `up`, contains a secret; True if it cannot be parsed."""
     if file.suffix == ".json":
         return True
     try:
@@ -111,13 +111,13 @@ def holds_secret(file: Path) -> bool:
 
 
 def versions() -> list[findings.Finding]:
-    """Ours, and those of the packages that matter."""
+    """Check our version and the versions of important packages."""
     found = [findings.well("versions", f"godocker {metadata.version('godocker')}, Python {platform.python_version()}")]
     for name, oldest in _OLDEST.items():
         have = metadata.version(name)
         if findings.version(have) < oldest:
-            wanted = ".".join(map(str, oldest))
-            found.append(findings.bad("versions", f"{name} {have} is older than {wanted}"))
+            required = ".".join(map(str, oldest))
+            found.append(findings.bad("versions", f"{name} {have} is older than {required}"))
         else:
             found.append(findings.well("versions", f"{name} {have}"))
     return found

@@ -1,4 +1,4 @@
-"""Look at a host from inside a container: whether it sees our `shared_dir`, and how much room its images have."""
+"""Checks of a host from inside a container: its view of `shared_dir`, and free space for images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.settings import Node
 from shared.units.sizes import GB
 
 TIMEOUT = 20.0  #: seconds for one call
-_TRIES = 20  #: of the smallest images, which may be those without a shell
-_FULL, _FILLING = 1 * GB, 10 * GB  #: bytes free where images and containers are
+_TRIES = 20  #: smallest images to try; some may have no shell
+_FULL, _FILLING = 1 * GB, 10 * GB  #: bytes free for images and containers
 
-#: Where a container has the marker alone: a mount that is made read-only loses the other options of the host's.
+#: Mount point of the marker. It has a mount of its own because a read-only mount does not show the host's other options.
 _MARKER = "/godocker-doctor"
-#: Says whether the marker is there, then `noexec` if the host's mount is such a one, then what `df` says of the container's
-#: root, which lies where the images do.
+#: Prints 0 if the marker exists, then `noexec` if the host's mount has that option, then the `df` line of the container's root,
+#: which is on the file system of the images.
 _SCRIPT = """\
 test -e "$1"; echo $?
 while read -r _ point _ options _; do
@@ -31,47 +31,51 @@ df -Pk / | tail -n 1
 """
 
 
-def look(part: str, node: Node, shared_dir: Path) -> list[findings.Finding]:
+def check(part: str, node: Node, shared_dir: Path) -> list[findings.Finding]:
     """
-    Run one of the host's own images for a moment, without network, as nobody. What cannot be looked at is said. A marker file
-    in `shared_dir` is there meanwhile.
+    Run one of the host's images briefly, without network, as nobody, with a marker file in `shared_dir`. Skipped checks are
+    reported as warnings.
     """
     marker = shared_dir / f".godocker-doctor-{secrets.token_hex(8)}"
     try:
         marker.touch(mode=0o600)
     except OSError as error:
-        return [findings.warning(part, f"shared_dir on it is not looked at: {marker.parent} here: {error.strerror}")]
+        return [
+            findings.warning(
+                part, f"shared_dir was not checked from this host: {marker.parent} on this machine: {error.strerror}"
+            )
+        ]
     try:
         with engine_probe.client(node, timeout=TIMEOUT) as http:
             return inside(part, http, marker)
     except (httpx.HTTPError, OSError, ValueError) as error:
-        return [findings.warning(part, f"shared_dir and disk are not looked at: {error or type(error).__name__}")]
+        return [findings.warning(part, f"shared_dir and disk were not checked: {error or type(error).__name__}")]
     finally:
         marker.unlink(missing_ok=True)
 
 
 def inside(part: str, http: httpx.Client, marker: Path) -> list[findings.Finding]:
-    """What a container sees of a host, whose engine `http` asks, and of the marker that lies in `shared_dir`."""
+    """Return the findings of a container on the engine of `http`. `marker` is a file in `shared_dir`."""
     found = _answer(http.get("/images/json"))
     images = sorted((image for image in found if image.get("RepoTags")), key=lambda image: float(image.get("Size", 0)))
     if not images:
         return [
-            findings.warning(part, "shared_dir and disk are not looked at: there is no image yet. Pull a small one")
+            findings.warning(part, "shared_dir and disk were not checked: the host has no image yet. Pull a small one")
         ]
-    said = None
+    output = None
     for image in images[:_TRIES]:
         try:
-            said = _run(http, str(image["Id"]), marker)
+            output = _run(http, str(image["Id"]), marker)
         except errors.StartRefused as error:
             if "bind source path does not exist" in str(error):
-                return [judge_shared_dir(part, marker.parent, seen=False)]
-        if said:
+                return [check_shared_dir(part, marker.parent, seen=False)]
+        if output:
             break
-    return judge(part, marker.parent, said or "")
+    return parse(part, marker.parent, output or "")
 
 
 def _run(http: httpx.Client, image: str, marker: Path) -> str:
-    """What the script prints. Raises `errors.StartRefused`."""
+    """Run the script in a container and return its output. Raises `errors.StartRefused`."""
     body = {
         "Image": image,
         "Entrypoint": ["/bin/sh"],
@@ -110,7 +114,7 @@ def _answer(answer: httpx.Response) -> Any:
 
 
 def _text(frames: bytes) -> str:
-    """The text in what the engine multiplexes: 8 bytes of header before each piece, the length in the last four."""
+    """Return the text of the engine's multiplexed stream: each piece has an 8-byte header that ends with its length."""
     pieces = []
     while len(frames) > 8:
         length = int.from_bytes(frames[4:8], "big")
@@ -119,29 +123,35 @@ def _text(frames: bytes) -> str:
     return b"".join(pieces).decode(errors="replace")
 
 
-def judge(part: str, shared_dir: Path, said: str) -> list[findings.Finding]:
-    """What the script's output comes to: pure."""
-    lines = said.splitlines()
+def parse(part: str, shared_dir: Path, output: str) -> list[findings.Finding]:
+    """Return the findings of the script's output; pure."""
+    lines = output.splitlines()
     if not lines or lines[0] not in ("0", "1"):
-        return [findings.warning(part, "shared_dir and disk are not looked at: its smallest images have no /bin/sh")]
-    found = [judge_shared_dir(part, shared_dir, seen=lines[0] == "0")]
+        return [
+            findings.warning(
+                part, "shared_dir and disk were not checked: the smallest images of the host have no /bin/sh"
+            )
+        ]
+    found = [check_shared_dir(part, shared_dir, seen=lines[0] == "0")]
     if "noexec" in lines[1:]:
-        detail = "is mounted noexec there: scripts whose first line names an interpreter cannot be executed; mount it with exec"
+        detail = "is mounted noexec there: scripts whose first line names an interpreter cannot run; mount it with exec"
         found.append(findings.bad(part, f"{shared_dir} {detail}"))
     words = lines[-1].split()
     if len(words) >= 4 and words[3].isdigit():
-        found.append(judge_room(part, int(words[3]) * 1024))
+        found.append(check_space(part, int(words[3]) * 1024))
     return found
 
 
-def judge_shared_dir(part: str, shared_dir: Path, *, seen: bool) -> findings.Finding:
+def check_shared_dir(part: str, shared_dir: Path, *, seen: bool) -> findings.Finding:
     if seen:
-        return findings.well(part, f"{shared_dir} is there and the same as here")
-    return findings.bad(part, f"{shared_dir} is not there, or another one than here: mount it at this path")
+        return findings.well(part, f"{shared_dir} is the same directory as on this machine")
+    return findings.bad(
+        part, f"{shared_dir} is missing, or another directory than on this machine: mount it at this path"
+    )
 
 
-def judge_room(part: str, free: float) -> findings.Finding:
+def check_space(part: str, free: float) -> findings.Finding:
     detail = f"{free / GB:.1f} GB free for images and containers"
     if free < _FULL:
-        return findings.bad(part, f"{detail}: remove images (docker image prune -a), or give it a larger disk")
+        return findings.bad(part, f"{detail}: remove images (docker image prune -a), or use a larger disk")
     return findings.warning(part, detail) if free < _FILLING else findings.well(part, detail)

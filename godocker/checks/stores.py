@@ -1,4 +1,4 @@
-"""Look at MongoDB and Redis."""
+"""Checks of MongoDB and Redis."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shared.rules import known_faults
 from shared.settings import Node, Settings
 from shared.store import stores
 
-_OLDEST_MONGO = (6, 0)  #: `$in` in partial indexes
+_OLDEST_MONGO = (6, 0)  #: the first with `$in` in partial indexes
 _OLDEST_REDIS = (6, 2)
 
 
 async def mongo(settings: Settings) -> list[findings.Finding]:
-    """Whether MongoDB answers and keeps what it is told."""
+    """Check that MongoDB answers and stores data durably."""
     part = "mongodb"
     try:
         async with stores.connect(settings) as store:
@@ -28,7 +28,7 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
             faults = await store.faults()
     except errors.GoDockerError as error:
         return [findings.bad(part, str(error))]
-    except Exception as error:  # the driver's, such as a refused login: whatever it is, it belongs into the report
+    except Exception as error:  # any error of the driver, such as a refused login, belongs in the report
         return [findings.bad(part, f"{type(error).__name__}: {error}"[:300])]
     return [
         judge_version(part, server.version, _OLDEST_MONGO),
@@ -40,9 +40,9 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
 
 
 async def faults(settings: Settings) -> list[known_faults.Found]:
-    """The known faults of both stores that somebody may get to; of one that does not say its version, none."""
+    """Return the known faults of both stores that can be reached; none for a store that does not report its version."""
     found: list[known_faults.Found] = []
-    with contextlib.suppress(Exception):  # the drivers', too: it is said elsewhere
+    with contextlib.suppress(Exception):  # also the drivers' errors; other checks report them
         async with stores.connect(settings) as store:
             found += await store.faults()
     with contextlib.suppress(Exception):
@@ -52,16 +52,16 @@ async def faults(settings: Settings) -> list[known_faults.Found]:
 
 
 async def added_hosts(settings: Settings) -> list[Node]:
-    """The hosts that were added while the system ran; none where MongoDB cannot be asked, which is said elsewhere."""
+    """Return the hosts added with `godocker node add`; none if MongoDB does not answer, which another check reports."""
     try:
         async with stores.connect(settings) as store:
             return await store.hosts.list()
-    except Exception:  # the driver's too, as above
+    except Exception:  # also the driver's errors, as above
         return []
 
 
 async def redis(settings: Settings) -> list[findings.Finding]:
-    """Whether Redis answers; what it forgets is only hints, so that is worth a warning and no more."""
+    """Check that Redis answers and persists. Missing persistence is only a warning, since Redis holds hints."""
     part = "redis"
     try:
         async with broker_connection.client(settings) as client:
@@ -69,15 +69,15 @@ async def redis(settings: Settings) -> list[findings.Finding]:
             try:
                 options = await broker_connection.translated(client.config_get)("*")
             except errors.BrokerUnavailable:
-                options = {}  # CONFIG is often closed on hosted ones
+                options = {}  # hosted servers often refuse CONFIG
             faults = await broker.Broker(client, settings.redis_prefix).faults()
     except errors.GoDockerError as error:
         return [findings.bad(part, f"{error}: {error.__cause__}")]
-    answers = judge_version(part, str(server["redis_version"]), _OLDEST_REDIS)
-    return [answers, *findings.faults(part, faults), *judge_redis(options)]
+    answers = check_version(part, str(server["redis_version"]), _OLDEST_REDIS)
+    return [answers, *findings.faults(part, faults), *check_redis(options)]
 
 
-def judge_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.Finding:
+def check_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.Finding:
     if findings.version(version) < oldest:
         return findings.bad(part, f"version {version} is older than {'.'.join(map(str, oldest))}")
     return findings.well(part, f"answers, version {version}")
@@ -86,7 +86,7 @@ def judge_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.
 def judge_replica_set(name: str | None, members: int, *, has_primary: bool) -> findings.Finding:
     if not name:
         return findings.bad(
-            "mongodb", "is not a replica set: majority writes and retries need one, of one node at least"
+            "mongodb", "is not a replica set, which majority writes and retries need; one member is enough"
         )
     if not has_primary:
         return findings.bad("mongodb", f"replica set {name} has no primary")
@@ -101,19 +101,19 @@ def judge_journal(is_on: bool | None) -> findings.Finding:
     return findings.well("mongodb", "journaling is on")
 
 
-def judge_redis(options: Mapping[Any, Any]) -> list[findings.Finding]:
+def check_redis(options: Mapping[Any, Any]) -> list[findings.Finding]:
     if not options:
-        return [findings.warning("redis", "its settings cannot be asked with this login")]
+        return [findings.warning("redis", "this login may not query the server's settings")]
     found = []
     if options.get("appendonly") == "yes":
         found.append(findings.well("redis", f"append-only file on, fsync {options.get('appendfsync')}"))
     elif options.get("save"):
         found.append(findings.well("redis", f"snapshots on ({options['save']})"))
     else:
-        found.append(findings.warning("redis", "no persistence: hints and the count of login tries end with it"))
+        found.append(findings.warning("redis", "no persistence: a restart loses hints and the counts of failed logins"))
     policy = options.get("maxmemory-policy", "noeviction")
     if policy == "noeviction":
         found.append(findings.well("redis", "maxmemory-policy noeviction"))
     else:
-        found.append(findings.warning("redis", f"maxmemory-policy {policy} may drop keys of ours: use noeviction"))
+        found.append(findings.warning("redis", f"maxmemory-policy {policy} may evict our keys: use noeviction"))
     return found

@@ -1,4 +1,4 @@
-"""Backups as files: written whole or not at all, and read to their end before anything makes room for them."""
+"""Backups as files: written completely or not at all, and verified before a restore changes anything."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from shared.store.stores import connect
 from shared.store.system import migrations
 from shared.store.system.identities import IdentityStore
 
-#: Decides which system a database that was just loaded is that of; told what it was before.
+#: Chooses the identity of a database that was just loaded, given its previous identity; returns the reason.
 Settle = Callable[[connection.Database, Identity | None], Awaitable[str]]
 Work = Callable[[IdentityStore], Awaitable[Identity]]
 
 STANDARD = Path("-")  #: standard output or input
 SUFFIX = ".godocker"
-TIMEOUT = 120.0  #: seconds for one operation of the store: nobody waits for an answer
-LONGEST = 3600  #: seconds that a backup may take, if nothing else is said
-NUMBERS = 1_000_000  #: left out after a restore, at least
-_STOPPED = 10.0  #: seconds in which services that are being stopped may still be connected
+TIMEOUT = 120.0  #: seconds for one operation of the store
+LONGEST = 3600  #: default limit of a backup's duration in seconds
+SKIPPED_IDS = 1_000_000  #: minimum of task ids skipped after a restore
+_STOPPED = 10.0  #: seconds in which stopping services may still be connected
 
 
 def make(settings: Settings, where: Path, *, longest: int = LONGEST) -> Path | None:
     """
-    Back the database up into a new file of the directory `where`, and return that; None where it went to standard output. For
-    `longest` seconds the server keeps what was at the moment of the backup. Raises `errors.BackupFailed`.
+    Back up the database to a new file in the directory `where` and return the file; None for standard output. The server keeps
+    the snapshot for `longest` seconds. Raises `errors.BackupFailed`.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
     if where == STANDARD and sys.stdout.isatty():
-        raise errors.BackupFailed("a terminal is no place for a backup: redirect the output")
+        raise errors.BackupFailed("cannot write a backup to a terminal: redirect the output")
     if where != STANDARD and not where.is_dir():
         raise errors.BackupFailed(f"there is no directory {where}")
     with own_mongod.database(settings):
@@ -63,7 +63,7 @@ def _make_file(settings: Settings, where: Path, longest: int) -> Path:
     name = f"{settings.mongo_db}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}{SUFFIX}"
     draft = where / f".{name}.{os.getpid()}"
     try:
-        # Hashes of keys stand in it: nobody else may read it.
+        # The backup contains hashes of API keys, so only we may read it.
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             asyncio.run(_dump(settings, file, now, longest))
             file.flush()
@@ -71,14 +71,14 @@ def _make_file(settings: Settings, where: Path, longest: int) -> Path:
         draft.rename(where / name)
         _sync(where)
     except OSError as error:
-        raise errors.BackupFailed(f"{where} could not be written to: {error.strerror}") from None
+        raise errors.BackupFailed(f"{where} cannot be written: {error.strerror}") from None
     finally:
         draft.unlink(missing_ok=True)
     return where / name
 
 
 def _sync(directory: Path) -> None:
-    """The new name is on the disk, too."""
+    """Flush the new name of a file to the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ async def _dump(settings: Settings, file: IO[bytes], now: float, longest: int) -
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """`documents` are how many the backup had of what, `identity` says which system it is that of from now on, and why."""
+    """Result of a restore: `documents` counts by collection, `identity` is a sentence on the database's new identity."""
 
     header: archive.Header
     documents: Mapping[str, int]
@@ -110,42 +110,42 @@ class Restored:
 
 def restore(settings: Settings, source: Path, *, force: bool, settle: Settle | None = None) -> Restored:
     """
-    Load a backup into the database, which has to be empty unless `force`. `settle` decides whose it is then. Raises
-    `errors.BackupFailed`, and `errors.BackupUnusable` before anything was changed.
+    Load a backup into the database, which must be empty unless `force` is set. `settle` then chooses its identity. Raises
+    `errors.BackupFailed`, and `errors.BackupUnusable` before any change.
     """
     patient = settings.model_copy(update={"mongo_timeout": TIMEOUT})
     with _opened(source) as file, own_mongod.database(settings):
         with Progress("checked") as progress:
             reader = archive.Reader(file)
-            found = load.verify(reader, progress.note)
+            documents = load.verify(reader, progress.note)
         file.seek(0)
-        return Restored(reader.header, found, asyncio.run(_load(patient, file, settle, force=force)))
+        return Restored(reader.header, documents, asyncio.run(_load(patient, file, settle, force=force)))
 
 
 @contextmanager
 def _opened(source: Path) -> Iterator[IO[bytes]]:
-    """The backup as a file that can be read twice."""
-    with contextlib.ExitStack() as until_then:
+    """Open the backup as a seekable file; standard input is copied to a temporary one."""
+    with contextlib.ExitStack() as cleanup:
         try:
             if source != STANDARD:
-                yield until_then.enter_context(source.open("rb"))
+                yield cleanup.enter_context(source.open("rb"))
                 return
-            spool = until_then.enter_context(tempfile.TemporaryFile())
+            spool = cleanup.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(sys.stdin.buffer, spool)
             spool.seek(0)
         except OSError as error:
-            raise errors.BackupFailed(f"{source} could not be read: {error.strerror}") from None
+            raise errors.BackupFailed(f"{source} cannot be read: {error.strerror}") from None
         yield spool
 
 
 async def _load(settings: Settings, file: IO[bytes], settle: Settle | None, *, force: bool) -> str:
     highest = await asyncio.to_thread(TaskDirectories(settings.shared_dir).highest)
-    skip = max(NUMBERS, 10 * settings.max_array)
+    skip = max(SKIPPED_IDS, 10 * settings.max_array)
     async with connection.database(settings, appname="godocker-restore") as database:
         await wait_until_alone(settings, database)
-        there = await load.contents(database)
-        if there and not force:
-            lost = ", ".join(f"{count} {name}" for name, count in there.items())
+        existing = await load.contents(database)
+        if existing and not force:
+            lost = ", ".join(f"{count} {name}" for name, count in existing.items())
             raise errors.BackupFailed(f"the database is not empty: --force would destroy {lost}")
         with Progress("loaded") as progress:
             before = await IdentityStore(database, earlier=settings.instance).get()
@@ -154,16 +154,16 @@ async def _load(settings: Settings, file: IO[bytes], settle: Settle | None, *, f
 
 
 async def wait_until_alone(settings: Settings, database: connection.Database) -> None:
-    """Return once nobody of this system is connected. Raises `errors.BackupFailed` where somebody stays."""
+    """Wait until no service or command of this system is connected. Raises `errors.BackupFailed` if one stays connected."""
     deadline = clock.monotonic() + _STOPPED
     while users := await load.users_of(database, connection.appname_of(settings)):
         if clock.monotonic() > deadline:
             raise errors.BackupFailed(
-                f"services or commands of this system are connected, from {', '.join(users[:5])}: stop all of them first"
+                f"services or commands of this system are connected from {', '.join(users[:5])}: stop all of them first"
             )
         await asyncio.sleep(0.2)
 
 
 def is_current(header: archive.Header) -> bool:
-    """Whether a backup is of our version: one of an earlier version is brought up to it by the first service that starts."""
+    """Return whether a backup has our schema version. The first service that starts upgrades an earlier one."""
     return header.schema >= migrations.VERSION

@@ -1,4 +1,4 @@
-"""Decide the identity of a database that was restored or copied: it has one living system at most."""
+"""Identity of a restored or copied database: at most one running system has it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.store.system.identities import IdentityStore
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`identity`: None for the one that the first service makes. `writes_mark`: `shared_dir` gets its mark, whatever it has."""
+    """A choice of identity. None: the first service creates one. `writes_mark`: overwrite the mark of `shared_dir`."""
 
     identity: Identity | None
     reason: str
@@ -28,43 +28,45 @@ def after_restore(
     backed_up: Identity | None, before: Identity | None, found: str | None, *, keep: bool, now: float
 ) -> Decision:
     """
-    The identity that a restored database gets. `backed_up` is that of the backup, `before` what the database had until then,
-    `found` the mark of `shared_dir`, by which it is known which system this is; `keep`: the operator says that it is the one
-    that was backed up.
+    Choose the identity of a restored database. `backed_up` is that of the backup, `before` that of the database until now,
+    `found` the mark of `shared_dir`, which tells the system. With `keep`, the operator declares this the backed-up system.
     """
     if keep and backed_up is not None:
-        kept = backed_up.model_copy(update={"restored": True})
-        return Decision(
-            kept, "it keeps its identity, as asked for: what runs on the nodes is adopted", writes_mark=True
-        )
+        own = backed_up.model_copy(update={"restored": True})
+        return Decision(own, "kept as requested; running tasks are adopted", writes_mark=True)
     if backed_up is not None and found == backed_up.mark:
-        kept = backed_up.model_copy(update={"restored": True})
-        return Decision(
-            kept, "shared_dir is the system's own: it keeps its identity, and what runs on the nodes is adopted"
-        )
+        own = backed_up.model_copy(update={"restored": True})
+        return Decision(own, "kept, because shared_dir belongs to this system; running tasks are adopted")
     if before is not None and found == before.mark:
         own = before.model_copy(
             update={"copy_of": backed_up.mark if backed_up else None, "restored": True, "has_shared_dir": True}
         )
-        return Decision(own, "shared_dir is another system's: the copy has that one's identity, and adopts nothing")
+        return Decision(
+            own,
+            "that of this database before the restore, because shared_dir belongs to it; running tasks are not adopted",
+        )
     if backed_up is None:
-        return Decision(None, "the backup is of a version without identities: the first service that starts makes one")
+        return Decision(
+            None,
+            "none, because the backup is from a version without identities; the first service that starts creates one",
+        )
     if found is not None:
         return Decision(
-            backed_up, f"shared_dir is that of the system {found}: no service will start before it is another one"
+            backed_up,
+            f"that of the backup, but shared_dir belongs to system {found}: services refuse to start until you change shared_dir",
         )
     copy = Identity(mark=new_mark(), at=now, copy_of=backed_up.mark, restored=True)
     return Decision(
         copy,
-        "shared_dir has no mark of the system that was backed up: this is a copy with an identity of its own, and adopts "
-        "nothing. If that system is lost with its shared_dir, restore with --keep-identity",
+        "new, because shared_dir has no mark of the backed-up system: this is a copy, and adopts no running tasks. If that "
+        "system was lost with its shared_dir, restore with --keep-identity",
     )
 
 
 async def settle_restored(
     database: connection.Database, settings: Settings, before: Identity | None, *, keep: bool
 ) -> str:
-    """Give a database that was just loaded its identity. Returns why it has that one."""
+    """Store the identity of a database that was just loaded, and return the reason for the choice."""
     store = IdentityStore(database, earlier=settings.instance)
     found = await asyncio.to_thread(_mark_of, settings)
     decision = after_restore(await store.get(), before, found, keep=keep, now=clock.now())
@@ -78,7 +80,7 @@ async def settle_restored(
 
 
 def show(settings: Settings) -> Identity | None:
-    """The identity of the system."""
+    """Return the identity of the system; None if no service has created one yet."""
 
     async def ask() -> Identity | None:
         async with connection.database(settings) as database:
@@ -89,7 +91,7 @@ def show(settings: Settings) -> Identity | None:
 
 
 def renew(settings: Settings) -> Identity:
-    """Make a copied database that of a system of its own. Raises `errors.BackupFailed` while services are connected."""
+    """Give a copied database a new identity. Raises `errors.BackupFailed` while services are connected."""
 
     async def work(store: IdentityStore) -> Identity:
         return await store.renew()
@@ -98,12 +100,12 @@ def renew(settings: Settings) -> Identity:
 
 
 def keep(settings: Settings) -> Identity:
-    """Mark `shared_dir` as that of this database's system. Raises `errors.BackupFailed` and `errors.ConfigurationError`."""
+    """Mark `shared_dir` as belonging to this system. Raises `errors.BackupFailed` and `errors.ConfigurationError`."""
 
     async def work(store: IdentityStore) -> Identity:
         identity = await store.ensure()
         if (found := _mark_of(settings)) not in (None, identity.mark):
-            raise errors.ConfigurationError(f"shared_dir {settings.shared_dir} is that of the system {found}")
+            raise errors.ConfigurationError(f"shared_dir {settings.shared_dir} belongs to system {found}")
         settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         marks.write(settings.shared_dir, identity.mark)
         await store.note_shared_dir()

@@ -1,4 +1,4 @@
-"""Say on standard error how far long work is."""
+"""Progress of long operations, printed on standard error."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from types import TracebackType
 
 from shared import clock
 
-EVERY = 2.0  #: seconds between two lines: short work says nothing
+EVERY = 2.0  #: seconds between two lines; short operations print nothing
 
 
 class Progress:
-    """`with Progress("read") as progress: … progress.note("tasks", 2000)`."""
+    """Progress of one operation: `with Progress("read") as progress: … progress.note("tasks", 2000)`."""
 
     def __init__(self, done: str) -> None:
         self._done = done
-        self._said_at = clock.monotonic()
-        self._said = False
+        self._printed_at = clock.monotonic()
+        self._printed = False
 
     def note(self, what: str, count: int) -> None:
-        """So many of something are done."""
-        if clock.monotonic() >= self._said_at + EVERY:
-            self._said_at = clock.monotonic()
-            self._said = True
+        """Report that `count` of `what` are done."""
+        if clock.monotonic() >= self._printed_at + EVERY:
+            self._printed_at = clock.monotonic()
+            self._printed = True
             print(f"{self._done} {count} {what}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
@@ -31,5 +31,5 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._said and error is None:
+        if self._printed and error is None:
             print(f"{self._done} all", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`godocker up` as a process of the demonstration's own, on a directory that is gone afterwards."""
+"""A `godocker up` for the demonstration, with a temporary data directory."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _COMMAND_TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A system that is ready."""
+    """A running system that is ready for requests."""
 
     base_url: str
     data_dir: Path
     environment: Mapping[str, str]
 
     def add_user(self, login: str) -> str:
-        """Make a user with the numbers that tasks can run as here, and return its API key."""
-        # Without root nothing can be given to another user.
+        """Add a user with a uid and gid that tasks can run as, and return the API key."""
+        # Without root, tasks can run only as ourselves.
         numbers = [] if os.geteuid() == 0 else ["--uid", str(os.getuid()), "--gid", str(os.getgid())]
         answer = subprocess.run(
             [*_COMMAND, "user", "add", login, *numbers, "--data-dir", str(self.data_dir)],
@@ -46,18 +46,18 @@ class Launched:
             env=self.environment,
         )
         if answer.returncode != 0:
-            raise errors.ConfigurationError(f"the user {login} could not be made: {answer.stderr.strip()}")
+            raise errors.ConfigurationError(f"cannot add the user {login}: {answer.stderr.strip()}")
         return str(json.loads(answer.stdout)["apikey"])
 
 
 @contextmanager
 def system(executor: str, extra: Mapping[str, str]) -> Iterator[Launched]:
-    """Start a system on a free port, and take it down at the end. Raises `errors.ConfigurationError`."""
+    """Start a system on a free port and stop it at the end. Raises `errors.ConfigurationError`."""
     folder = Path(tempfile.mkdtemp(prefix="godocker-demo-"))
-    folder.chmod(0o711)  # tasks of other users pass through it
+    folder.chmod(0o711)  # tasks of other users traverse it
     environment = {name: value for name, value in os.environ.items() if not name.startswith(data_directory.PREFIX)}
     environment.update(extra)
-    # Containers of other systems on the same engine are not ours, and the other way round.
+    # Separates our containers from those of other systems on the same engine.
     environment["GODOCKER_INSTANCE"] = f"demo-{os.getpid()}"
     up = child_process.Child(
         child_process.Program(

@@ -1,4 +1,4 @@
-"""The demonstration from beginning to end."""
+"""Sequence of the demonstration: start a system, run tasks, report, stop."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from shared import clock, errors
 USER = "demo"
 _TASKS_TIMEOUT = 90.0  #: seconds for all tasks to end
 _CLEAN_UP_TIMEOUT = 10.0
-_LOOK = 0.05
+_POLL = 0.05  #: seconds
 
 
 def run(*, start_engine: bool) -> bool:
     """
-    Start a system, run a few tasks in it, show them, take it down. True if everything came out as it should.
+    Start a system, run a few tasks in it, show them, and stop it. Return whether all results were as expected.
 
-    Raises `errors.ConfigurationError` where there is no system to be had.
+    Raises `errors.ConfigurationError` if no system can be started.
     """
     console = Console()
     began = clock.monotonic()
-    with runner.at_hand(start_engine=start_engine) as chosen:
+    with runner.choose(start_engine=start_engine) as chosen:
         for remark in chosen.remarks:
             console.print(remark, highlight=False, markup=False)
         console.print("Starting MongoDB, Redis, api, scheduler, watcher and files …", highlight=False)
@@ -39,16 +39,16 @@ def run(*, start_engine: bool) -> bool:
             try:
                 _follow(session, tracked, console)
             finally:
-                _leave_nothing(session, tracked)
+                _kill_remaining(session, tracked)
                 session.close()
-            right = _report(tracked, console, chosen.executor)
+            as_expected = _report(tracked, console, chosen.executor)
             console.print("Stopping the system …", highlight=False)
     console.print(f"Done in {clock.monotonic() - began:.1f} s; nothing is left behind.", highlight=False)
-    return right
+    return as_expected
 
 
 def _follow(session: work.Session, tracked: Sequence[work.Tracked], console: Console) -> None:
-    """Send all tasks and look at them until they are over or the time is."""
+    """Submit all tasks and follow them until they are over or the time limit is reached."""
     for task in tracked:
         session.send(task, runner.IMAGE)
     deadline = clock.monotonic() + _TASKS_TIMEOUT
@@ -56,35 +56,35 @@ def _follow(session: work.Session, tracked: Sequence[work.Tracked], console: Con
         while not all(task.is_over for task in tracked) and clock.monotonic() < deadline:
             session.follow(tracked)
             view.update()
-            time.sleep(_LOOK)
+            time.sleep(_POLL)
 
 
-def _leave_nothing(session: work.Session, tracked: Sequence[work.Tracked]) -> None:
-    """End what still runs, as after Ctrl-C: tasks do not end with the system that started them."""
+def _kill_remaining(session: work.Session, tracked: Sequence[work.Tracked]) -> None:
+    """Kill tasks that still run, for example after Ctrl-C: tasks outlive the system that started them."""
     try:
         session.kill_all(tracked)
         deadline = clock.monotonic() + _CLEAN_UP_TIMEOUT
         while not all(task.is_over or not task.id for task in tracked) and clock.monotonic() < deadline:
             session.follow(tracked)
-            time.sleep(_LOOK)
+            time.sleep(_POLL)
     except httpx.HTTPError as error:
-        print(f"demo: tasks could not be ended: {error}", file=sys.stderr)
+        print(f"demo: tasks could not be killed: {error}", file=sys.stderr)
 
 
 def _report(tracked: Sequence[work.Tracked], console: Console, executor: str) -> bool:
     first = tracked[0]
     if path := first.log_path:
-        console.print(f"\n{path} says:", highlight=False, soft_wrap=True)
+        console.print(f"\nContent of {path}:", highlight=False, soft_wrap=True)
         console.print(_read(Path(path)), style="bold", highlight=False, markup=False)
     names = {"docker": "Docker containers", "process": "processes of this machine"}
     console.print(f"The tasks ran as {names[executor]} (executor {executor}).", highlight=False)
     for line in _figures(tracked):
         console.print(line, highlight=False)
-    wrong = [task for task in tracked if not task.came_out_right]
-    for task in wrong:
+    failed = [task for task in tracked if not task.is_as_expected]
+    for task in failed:
         ended = f"ended with {task.status.get('exitcode')}" if task.is_over else "did not end"
-        print(f"demo: the task that {task.name} {ended}, expected {task.expected}", file=sys.stderr)
-    return not wrong
+        print(f"demo: the task that {task.name} {ended}; expected {task.expected}", file=sys.stderr)
+    return not failed
 
 
 def _figures(tracked: Sequence[work.Tracked]) -> list[str]:
@@ -93,13 +93,13 @@ def _figures(tracked: Sequence[work.Tracked]) -> list[str]:
     burst = [task for task in tracked if task.name.startswith("burst")]
     lines = []
     if first.over_at:
-        lines.append(f"Sent to over, the first task: {first.over_at - first.sent_at:.2f} s")
+        lines.append(f"First task, from submit to end: {first.over_at - first.sent_at:.2f} s")
     if killed.kill_at and killed.over_at:
-        lines.append(f"Kill asked to killed: {killed.over_at - killed.kill_at:.2f} s")
+        lines.append(f"Kill, from request to end: {killed.over_at - killed.kill_at:.2f} s")
     ends = [task.over_at for task in burst if task.over_at]
     if len(ends) == len(burst):
         took = max(ends) - min(task.sent_at for task in burst)
-        lines.append(f"The burst of {len(burst)}: {took:.2f} s, {len(burst) / took:.1f} tasks a second")
+        lines.append(f"Burst of {len(burst)} tasks: {took:.2f} s, {len(burst) / took:.1f} tasks per second")
     return lines
 
 
@@ -107,4 +107,4 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace").rstrip()
     except OSError as error:
-        raise errors.StorageError(f"{path} could not be read: {error.strerror}") from None
+        raise errors.StorageError(f"{path} cannot be read: {error.strerror}") from None

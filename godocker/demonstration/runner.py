@@ -1,4 +1,4 @@
-"""Decide what the demonstration's tasks run on, and see to it that their image is there."""
+"""Choice of the demonstration's executor, and preparation of its image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from shared.settings import Node
 
 IMAGE = "busybox:latest"
 _PULL_TIMEOUT = 15.0  #: seconds; the image has 2 MB
-_DYNAMIC = (b"/ld-linux", b"/ld-musl")  #: names the loader that a program which is not static needs
+_DYNAMIC = (b"/ld-linux", b"/ld-musl")  #: names of dynamic loaders; a static program contains none
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """An executor, how it was come by, and the variables that lead `up` to it."""
+    """An executor, remarks on its choice, and the environment variables that select it in `up`."""
 
     executor: str
     remarks: list[str]
@@ -32,32 +32,32 @@ class Runner:
 
 
 @contextmanager
-def at_hand(*, start_engine: bool) -> Iterator[Runner]:
+def choose(*, start_engine: bool) -> Iterator[Runner]:
     """
-    Docker where an engine answers on this machine and has the image or can be given it, else processes. With
-    `start_engine`, an engine is installed and started where none answers, and taken down at the end.
+    Choose Docker if an engine answers on this machine and has or gets the image, else processes. With `start_engine`, install
+    and start an engine if none answers, and remove it at the end.
 
-    Raises `errors.ConfigurationError` where that is asked and cannot be done.
+    Raises `errors.ConfigurationError` if the engine cannot be started.
     """
     node = engine_probe.configured(os.environ)
     if engine_probe.answers(node):
         yield _runner(node, [f"A Docker Engine answers at {node.url}."])
     elif start_engine:
-        with _engine_of_our_own() as own:
+        with _temporary_engine() as own:
             yield _runner(own, ["No Docker Engine answered, so one was started."])
     else:
-        yield Runner("process", [f"No Docker Engine answers at {node.url}: the tasks run as processes, not isolated."])
+        yield Runner("process", [f"No Docker Engine answers at {node.url}: tasks run as processes, without isolation."])
 
 
 @contextmanager
-def _engine_of_our_own() -> Iterator[Node]:
+def _temporary_engine() -> Iterator[Node]:
     local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="godocker-engine-")))
     try:
         try:
             local_engine.install()
             local.start()
         except local_engine.EngineUnavailable as error:
-            raise errors.ConfigurationError(f"no Docker Engine could be started: {error}") from None
+            raise errors.ConfigurationError(f"cannot start a Docker Engine: {error}") from None
         yield Node(name="localhost", url=local.url)
     finally:
         local.take_down()
@@ -65,16 +65,16 @@ def _engine_of_our_own() -> Iterator[Node]:
 
 def _runner(node: Node, remarks: list[str]) -> Runner:
     if not node.url.startswith("unix://"):
-        return Runner("process", [*remarks, "It does not share this machine's files: the tasks run as processes."])
+        return Runner("process", [*remarks, "It does not share this machine's files, so tasks run as processes."])
     try:
-        how = _bring_image(node)
+        image_remark = _provide_image(node)
     except errors.GoDockerError as error:
-        return Runner("process", [*remarks, f"{error}: the tasks run as processes, not isolated."])
-    return Runner("docker", [*remarks, how], {"DOCKER_HOST": node.url})
+        return Runner("process", [*remarks, f"{error}: tasks run as processes, without isolation."])
+    return Runner("docker", [*remarks, image_remark], {"DOCKER_HOST": node.url})
 
 
-def _bring_image(node: Node) -> str:
-    """Make sure that the engine has the image; returns a sentence that says how. Raises `errors.StartFailed`."""
+def _provide_image(node: Node) -> str:
+    """Provide the engine with the image, and return a sentence on its origin. Raises `errors.StartFailed`."""
     try:
         with engine_probe.client(node, timeout=_PULL_TIMEOUT) as client:
             if client.get(f"/images/{IMAGE}/json").status_code == httpx.codes.OK:
@@ -89,10 +89,10 @@ def _bring_image(node: Node) -> str:
                 headers={"Content-Type": "application/x-tar"},
             )
     except httpx.HTTPError as error:
-        raise errors.StartRefused(f"the engine did not take an image ({type(error).__name__})") from None
+        raise errors.StartRefused(f"the engine did not accept the image ({type(error).__name__})") from None
     if answer.is_error or '"error"' in answer.text:
-        raise errors.StartRefused(f"the engine did not take an image: {answer.text.strip()[:200]}")
-    return f"No registry answered: the image {IMAGE} was made from this machine's busybox."
+        raise errors.StartRefused(f"the engine did not accept the image: {answer.text.strip()[:200]}")
+    return f"No registry answered, so the image {IMAGE} was made from this machine's busybox."
 
 
 def _pull(client: httpx.Client) -> bool:
@@ -100,7 +100,7 @@ def _pull(client: httpx.Client) -> bool:
         answer = client.post("/images/create", params={"fromImage": "busybox", "tag": "latest"})
     except httpx.TimeoutException:
         return False
-    # A pull that fails half way has been answered 200 by then, and says so in its last lines.
+    # A pull that fails half way has status 200 and reports the error in its last lines.
     return answer.is_success and '"error"' not in answer.text
 
 
@@ -111,7 +111,7 @@ def _archive() -> bytes:
             subprocess.run([script, "busybox-static"], check=False, timeout=300, stdout=sys.stderr)
     if not _is_static(local_engine.BUSYBOX):
         raise errors.ImageUnreachable(
-            f"no registry answers, and there is no static {local_engine.BUSYBOX} to make an image of (Debian: busybox-static)"
+            f"no registry answers, and {local_engine.BUSYBOX} is no static program to make an image from (Debian: busybox-static)"
         )
     return local_engine.busybox_archive()
 

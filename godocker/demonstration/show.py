@@ -1,4 +1,4 @@
-"""Show the demonstration's tasks while they run: a live table on a terminal, a line now and then elsewhere."""
+"""Progress of the demonstration: a live table on a terminal, otherwise a line every second."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from godocker.commands.common import tables
 from godocker.demonstration.work import Tracked
 from shared import clock
 
-_EVERY = 1.0  #: seconds between two plain lines
+_INTERVAL = 1.0  #: seconds between two plain lines
 
 
 class View:
-    """What the watcher of the demonstration sees."""
+    """Display of the tasks on a console."""
 
     def __init__(self, console: Console, tracked: Sequence[Tracked]) -> None:
         self._console = console
         self._tracked = tracked
         self._live = Live(console=console, refresh_per_second=10, transient=True) if console.is_terminal else None
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> View:
         if self._live:
@@ -40,18 +40,18 @@ class View:
             self._console.print(table(self._tracked))
 
     def update(self) -> None:
-        """Show how things are now."""
+        """Show the current state."""
         if self._live:
             self._live.update(table(self._tracked))
-        elif clock.monotonic() - self._said_at > _EVERY:
-            self._said_at = clock.monotonic()
+        elif clock.monotonic() - self._printed_at > _INTERVAL:
+            self._printed_at = clock.monotonic()
             over = sum(task.is_over for task in self._tracked)
             running = sum(task.status.get("primary") == "running" for task in self._tracked)
             self._console.print(f"{over} of {len(self._tracked)} tasks are over, {running} running")
 
 
 def table(tracked: Sequence[Tracked]) -> Table:
-    """Single tasks one by one, the burst as one line with a bar."""
+    """Return a table with one row per single task and one row with a bar for the burst."""
     shown = Table("task", "id", "status", "exit", "reason", "progress")
     single = [task for task in tracked if not task.name.startswith("burst")]
     burst = [task for task in tracked if task.name.startswith("burst")]
@@ -60,10 +60,10 @@ def table(tracked: Sequence[Tracked]) -> Table:
         shown.add_row(
             task.name,
             str(task.id or ""),
-            _words(task),
+            _status(task),
             "" if code is None else str(code),
             tables.plain(task.status.get("reason")),
-            _mark(task),
+            _result(task),
         )
     over = sum(task.is_over for task in burst)
     codes = {task.status.get("exitcode") for task in burst if task.is_over}
@@ -73,7 +73,7 @@ def table(tracked: Sequence[Tracked]) -> Table:
     return shown
 
 
-def _words(task: Tracked) -> str:
+def _status(task: Tracked) -> str:
     words = [task.status.get("primary") or "sent", task.status.get("secondary")]
     return ", ".join(word for word in words if word)
 
@@ -83,7 +83,7 @@ def _ids(burst: Sequence[Tracked]) -> str:
     return f"{min(ids)}…{max(ids)}" if ids else ""
 
 
-def _mark(task: Tracked) -> str:
+def _result(task: Tracked) -> str:
     if not task.is_over:
         return ""
-    return "as expected" if task.came_out_right else f"expected {task.expected}"
+    return "as expected" if task.is_as_expected else f"expected {task.expected}"

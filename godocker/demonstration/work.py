@@ -1,4 +1,4 @@
-"""The demonstration's tasks: sent, followed and checked through the Web API, as any client would."""
+"""Tasks of the demonstration, submitted and followed through the Web API like any client's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ echo "I run as uid $(id -u) in $(pwd) on $(uname -s)."
 
 @dataclass(slots=True)
 class Tracked:
-    """A task with what is expected of it and what was seen. Times are seconds on our clock."""
+    """A task with its expected and observed results. Times are seconds on the monotonic clock."""
 
     name: str
     command: str
@@ -43,19 +43,19 @@ class Tracked:
         return self.over_at is not None
 
     @property
-    def came_out_right(self) -> bool:
+    def is_as_expected(self) -> bool:
         return self.is_over and self.status.get("exitcode") == self.expected
 
     @property
     def log_path(self) -> str | None:
-        """Where its output is, as its volumes say."""
+        """Path of the task's output on this machine, from its volumes."""
         volumes = (self.document.get("container") or {}).get("volumes") or []
         paths = [volume["path"] for volume in volumes if volume.get("name") == "go-docker"]
         return f"{paths[0]}/god.log" if paths else None
 
 
 def tasks() -> list[Tracked]:
-    """All that the demonstration runs."""
+    """Return all tasks of the demonstration."""
     return [
         Tracked("prints", _HELLO, 0),
         Tracked("fails with code 3", "exit 3", 3),
@@ -65,7 +65,7 @@ def tasks() -> list[Tracked]:
 
 
 class Session:
-    """A user of the Web API."""
+    """A logged-in client of the Web API."""
 
     def __init__(self, base_url: str, user: str, apikey: str) -> None:
         self._http = httpx.Client(base_url=f"{base_url}/api/1.0", timeout=30, trust_env=False)
@@ -86,7 +86,7 @@ class Session:
         task.id = self._http.post("/task", json=body).raise_for_status().json()["id"]
 
     def follow(self, tracked: Sequence[Tracked]) -> None:
-        """Look once at every task that is not over, and kill the one that is to be killed as soon as it runs."""
+        """Update every task that is not over, and kill the task to be killed once it runs."""
         for task in tracked:
             if task.is_over:
                 continue
@@ -102,7 +102,7 @@ class Session:
                 self._http.delete(f"/task/{task.id}").raise_for_status()
 
     def kill_all(self, tracked: Sequence[Tracked]) -> None:
-        """Ask for the end of every task that is not over."""
+        """Request the kill of every task that is not over."""
         for task in tracked:
             if task.id and not task.is_over:
                 self._http.delete(f"/task/{task.id}")

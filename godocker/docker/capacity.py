@@ -1,4 +1,4 @@
-"""Compare what a node is said to have with what its engine has: pure, but for devices of this machine."""
+"""Comparison of a node's configured resources with those of its engine; pure except for local device files."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from shared.executors.docker import gpus
 from shared.settings import Node
 from shared.units.sizes import GB
 
-_TOLERATED = 1.02  #: of the memory: firmware and the kernel keep some of what was bought
+_TOLERATED = 1.02  #: factor; firmware and the kernel keep some of the installed memory
 
 
-def surplus(node: Node, info: Mapping[str, Any]) -> list[str]:
-    """One sentence for each thing that the node is said to have and its engine has not. `info`: the answer to `GET /info`."""
+def missing(node: Node, info: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each configured resource that the engine lacks. `info` is the engine's answer to `GET /info`."""
     found = []
     cores, memory = info.get("NCPU"), info.get("MemTotal")
     if node.cpus and isinstance(cores, int) and 0 < cores < node.cpus:
-        found.append(f"cpus: {node.cpus:g} are configured, and the engine has {cores}")
+        found.append(f"cpus: {node.cpus:g} are configured, but the engine has {cores}")
     if node.memory and isinstance(memory, int) and 0 < memory * _TOLERATED < node.memory * GB:
-        found.append(f"memory: {node.memory:g} GB are configured, and the engine has {memory / GB:.1f} GB")
+        found.append(f"memory: {node.memory:g} GB are configured, but the engine has {memory / GB:.1f} GB")
     return [*found, *_missing_gpus(node, info)]
 
 
 def _missing_gpus(node: Node, info: Mapping[str, Any]) -> list[str]:
-    wanted = devices.names(node.gpus)
-    told = gpus.of_engine(info)
-    missing = [name for name in wanted if name not in told] if told else []
-    if wanted and not told and "nvidia" not in (info.get("Runtimes") or {}):
-        # Not a proof: an engine may find NVIDIA's hook without the runtime.
-        missing = wanted
+    configured = devices.names(node.gpus)
+    reported = gpus.of_engine(info)
+    lacking = [name for name in configured if name not in reported] if reported else []
+    if configured and not reported and "nvidia" not in (info.get("Runtimes") or {}):
+        # No proof: an engine may find NVIDIA's hook without the runtime.
+        lacking = configured
     if node.url.startswith("unix://"):
-        missing += [path for path in devices.paths(node.gpus) if not Path(path).exists()]
-    return [f"gpus: the engine does not seem to have {', '.join(missing)}"] if missing else []
+        lacking += [path for path in devices.paths(node.gpus) if not Path(path).exists()]
+    return [f"gpus: the engine does not seem to have {', '.join(lacking)}"] if lacking else []

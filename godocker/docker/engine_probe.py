@@ -1,4 +1,4 @@
-"""Ask a Docker Engine who it is, without starting anything on it."""
+"""Read-only HTTP requests to a Docker Engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWER_TIMEOUT = 2.0  #: seconds
 
 
 def configured(environment: Mapping[str, str]) -> Node:
-    """The engine that Docker's own clients would use: that of DOCKER_HOST, else the one at the default socket."""
+    """Return the engine that Docker's own clients would use: DOCKER_HOST, else the default socket."""
     url = environment.get("DOCKER_HOST") or DEFAULT_URL
     certificates = environment.get("DOCKER_CERT_PATH")
     if not url.startswith("tcp://") or not environment.get("DOCKER_TLS_VERIFY") or not certificates:
@@ -33,7 +33,7 @@ def configured(environment: Mapping[str, str]) -> Node:
 
 
 def answers(node: Node) -> bool:
-    """Whether an engine answers there within `ANSWER_TIMEOUT`."""
+    """Return whether the engine answers within `ANSWER_TIMEOUT`."""
     try:
         ask(node, "/version")
     except errors.NodeUnavailable:
@@ -42,7 +42,7 @@ def answers(node: Node) -> bool:
 
 
 def ask(node: Node, path: str) -> dict[str, Any]:
-    """The engine's answer to GET `path`. Raises `errors.NodeUnavailable`."""
+    """Return the engine's answer to GET `path`. Raises `errors.NodeUnavailable`."""
     if node.url.startswith("unix://") and not Path(node.url.removeprefix("unix://")).is_socket():
         raise errors.NodeUnavailable(node.name, f"there is no socket at {node.url}")
     _check_certificates(node)
@@ -56,7 +56,7 @@ def ask(node: Node, path: str) -> dict[str, Any]:
 
 
 def _check_certificates(node: Node) -> None:
-    """Raise `errors.NodeUnavailable` that names the file which is not there, or cannot be read."""
+    """Raise `errors.NodeUnavailable` with the name of the first TLS file that cannot be read."""
     for name in ("tls_ca", "tls_cert", "tls_key"):
         file = getattr(node, name)
         if file is None:
@@ -68,7 +68,7 @@ def _check_certificates(node: Node) -> None:
 
 
 def client(node: Node, timeout: float = ANSWER_TIMEOUT) -> httpx.Client:
-    """An HTTP client of the engine."""
+    """Return an HTTP client of the engine. `timeout` is in seconds."""
     if node.url.startswith("unix://"):
         transport = httpx.HTTPTransport(uds=node.url.removeprefix("unix://"))
         return httpx.Client(transport=transport, base_url="http://docker", timeout=timeout)

@@ -1,4 +1,4 @@
-"""A Docker Engine of one's own, in a directory, for demonstrations and tests: started, given an image, taken down."""
+"""A temporary Docker Engine in a directory, for demonstrations and tests."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ BUSYBOX = Path("/bin/busybox")
 
 
 class EngineUnavailable(Exception):
-    """An engine cannot be had here; the text is one line that says what is missing."""
+    """No engine can be started here; the text says in one line what is missing."""
 
 
 class Engine:
-    """A Docker Engine at a socket of this machine, whoever started it."""
+    """A running Docker Engine at a socket of this machine."""
 
     def __init__(self, socket: Path) -> None:
         self.socket = socket
@@ -38,9 +38,9 @@ class Engine:
         return f"unix://{self.socket}"
 
     def answers(self) -> bool:
-        """Whether it answers within a second."""
+        """Return whether the engine answers within a second."""
         try:
-            # First by hand: the HTTP client forgets to close a socket that could not be connected.
+            # First a plain connection: the HTTP client does not close a socket that could not connect.
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.settimeout(1.0)
                 probe.connect(str(self.socket))
@@ -55,14 +55,14 @@ class Engine:
                 client.delete(f"/containers/{container['Id']}", params={"v": "1", "force": "1"})
 
     def remove_networks(self) -> None:
-        """Those that nothing is connected to. Their bridges would outlive the engine."""
+        """Remove unused networks, whose bridges would outlive the engine."""
         with self.client() as client:
             client.post("/networks/prune")
 
     def import_image(self, archive: bytes | Iterable[bytes], *, name: str, tag: str = "latest") -> None:
         """
-        Make an image of a tar archive of its files. A large one is given in pieces: the HTTP client copies what is left of a
-        piece with every write.
+        Create an image from a tar archive of its files. Pass a large archive in pieces: the HTTP client copies the rest of a
+        piece at every write.
         """
         with self.client() as client:
             answer = client.post(
@@ -73,18 +73,20 @@ class Engine:
             )
             answer.raise_for_status()
             if '"error"' in answer.text:
-                raise EngineUnavailable(f"the image {name} could not be made: {answer.text.strip().splitlines()[-1]}")
+                raise EngineUnavailable(
+                    f"the image {name} could not be created: {answer.text.strip().splitlines()[-1]}"
+                )
 
     def client(self) -> httpx.Client:
-        """An HTTP client of the engine, for what is not asked through an executor."""
+        """Return an HTTP client of the engine, for requests outside the executor."""
         transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(transport=transport, base_url="http://localhost", timeout=CALL_TIMEOUT)
 
 
 class LocalEngine(Engine):
     """
-    A `dockerd` with everything it has below one directory: socket, images, containers. `launcher` is a command that ends by
-    executing the one that follows it.
+    A `dockerd` with socket, images and containers below one directory. `launcher` is a command that ends by executing its
+    arguments.
     """
 
     def __init__(self, directory: Path, *, options: tuple[str, ...] = (), launcher: tuple[str, ...] = ()) -> None:
@@ -96,13 +98,13 @@ class LocalEngine(Engine):
 
     @property
     def pid(self) -> int:
-        """Of the running dockerd. Raises `EngineUnavailable` where there is none."""
+        """Return the pid of the running dockerd. Raises `EngineUnavailable` if it does not run."""
         if self._process is None:
             raise EngineUnavailable("the engine is not running")
         return self._process.pid
 
     def start(self) -> None:
-        """Start the daemon and wait for it to answer. Raises `EngineUnavailable` with its last words."""
+        """Start the daemon and wait until it answers. Raises `EngineUnavailable` with the last line of its log."""
         self._directory.mkdir(parents=True, exist_ok=True)
         log = self._directory / "log"
         with log.open("ab") as output:
@@ -117,11 +119,11 @@ class LocalEngine(Engine):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 lines = log.read_text(errors="replace").strip().splitlines()
-                raise EngineUnavailable(f"dockerd did not start: {lines[-1] if lines else 'it said nothing'}")
+                raise EngineUnavailable(f"dockerd did not start: {lines[-1] if lines else 'its log is empty'}")
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End the daemon as the system's own service manager would; its containers end with it."""
+        """Stop the daemon with SIGTERM, as a service manager does. Its containers end too."""
         if self._process is None:
             return
         self._process.terminate()
@@ -133,7 +135,7 @@ class LocalEngine(Engine):
         self._process = None
 
     def kill(self) -> None:
-        """End the daemon without a chance to tidy up."""
+        """Kill the daemon with SIGKILL, so that it cannot clean up."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_TIMEOUT)
@@ -144,13 +146,13 @@ class LocalEngine(Engine):
         self.start()
 
     def take_down(self) -> None:
-        """Remove all containers, end the daemon and remove all it stored."""
+        """Remove all containers, stop the daemon and delete its directory."""
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 self.remove_containers()
                 self.remove_networks()
         self.stop()
-        # A daemon that was killed leaves its mounts.
+        # A killed daemon leaves its mounts.
         for point in sorted(_mounts_below(self._directory), reverse=True):
             subprocess.run(["umount", "-l", point], check=False, timeout=CALL_TIMEOUT, capture_output=True)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -161,45 +163,41 @@ class LocalEngine(Engine):
             *("--exec-root", str(self._directory / "exec")),
             *("--pidfile", str(self._directory / "pid")),
             *("--host", self.url),
-            # No bridge and no rules: another engine on this machine keeps its own.
+            # No bridge and no rules, so as not to disturb another engine on this machine.
             *("--bridge", "none", "--iptables=false"),
             *self._options,
         ]
 
 
 def install() -> None:
-    """
-    Make sure that an engine can be started here, installing Debian's packages where we may. Raises `EngineUnavailable`.
-    """
+    """Install Debian's packages for an engine unless they are present. Raises `EngineUnavailable`."""
     if os.geteuid() != 0:
         raise EngineUnavailable("starting a Docker Engine needs root")
-    if _found():
+    if _is_installed():
         return
     if not shutil.which("apt-get"):
-        raise EngineUnavailable(
-            "dockerd and a static /bin/busybox are not there, and neither is apt-get to install them"
-        )
+        raise EngineUnavailable("dockerd or a static /bin/busybox is missing, and there is no apt-get to install them")
     command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for step in (command, ["apt-get", "update", "-q"], command):
         try:
             done = subprocess.run(step, check=False, timeout=INSTALL_TIMEOUT, capture_output=True, env=environment)
         except subprocess.TimeoutExpired:
-            raise EngineUnavailable(f"`{' '.join(step)}` did not end in {INSTALL_TIMEOUT:g} s") from None
-        if _found():
+            raise EngineUnavailable(f"`{' '.join(step)}` did not finish within {INSTALL_TIMEOUT:g} s") from None
+        if _is_installed():
             return
     raise EngineUnavailable(f"`{' '.join(command)}` failed with code {done.returncode}")
 
 
 def busybox_archive() -> bytes:
-    """A tar archive of a system that is nothing but busybox."""
+    """Return a tar archive of a file system that contains only busybox."""
     applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, timeout=10).stdout.decode().split()
     with _archive() as (buffer, archive):
         for folder in ("bin", "etc", "tmp"):
             _add_folder(archive, folder, mode=0o1777 if folder == "tmp" else 0o755)
         _add_file(archive, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
         for applet in applets:
-            if applet != "busybox":  # a link of that name would stand in its own place
+            if applet != "busybox":  # a link of this name would replace the program
                 link = tarfile.TarInfo(f"bin/{applet}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 archive.addfile(link)
@@ -208,7 +206,7 @@ def busybox_archive() -> bytes:
 
 
 def shell_less_archive() -> bytes:
-    """A tar archive of a system without a shell: one file."""
+    """Return a tar archive of a file system without a shell: one file."""
     with _archive() as (buffer, archive):
         _add_file(archive, "nothing-to-run", b"\n", mode=0o644)
     return buffer.getvalue()
@@ -233,7 +231,7 @@ def _add_file(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int)
     archive.addfile(entry, io.BytesIO(content))
 
 
-def _found() -> bool:
+def _is_installed() -> bool:
     return shutil.which("dockerd") is not None and BUSYBOX.exists()
 
 

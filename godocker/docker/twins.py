@@ -1,4 +1,4 @@
-"""Find a node that is an engine which another node is already, see `shared.executors.docker.twins`."""
+"""Detection of two nodes that are one engine, see `shared.executors.docker.twins`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.settings import Node
 
 
 def of(node: Node, others: Sequence[Node]) -> str | None:
-    """The name of the node that is the same engine; None where none of those that answer is."""
+    """Return the name of a node among `others` that is the same engine; None if no answering node is."""
     mine = _identifier(node)
     if not mine:
         return None
@@ -22,7 +22,7 @@ def of(node: Node, others: Sequence[Node]) -> str | None:
 
 
 def pairs(nodes: Sequence[Node]) -> list[tuple[str, str]]:
-    """The names of all nodes that are one engine, two by two."""
+    """Return the names of each pair of nodes that are one engine."""
     identifiers = {node.name: _identifier(node) for node in nodes}
     return [
         (one.name, other.name)
@@ -32,7 +32,7 @@ def pairs(nodes: Sequence[Node]) -> list[tuple[str, str]]:
 
 
 def is_same(one: Node, other: Node) -> bool:
-    """Whether a volume that is made on one of two engines with the same ID is there on the other: clones share the ID alone."""
+    """Return whether a volume created on one engine exists on the other. Cloned hosts share only the engine's ID."""
     name = f"godocker-probe-{secrets.token_hex(8)}"
     try:
         with engine_probe.client(one) as first, engine_probe.client(other) as second:

@@ -1,4 +1,4 @@
-"""The lines that `godocker up` prints for whoever started it."""
+"""Messages of `godocker up` to the operator."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from shared import errors
 from shared.settings import Settings
 from shared.store import stores
 
-_COUNT_TIMEOUT = 2.0  #: seconds: nobody waits longer for a number at the end
+_COUNT_TIMEOUT = 2.0  #: seconds; the end must not wait for this number
 
 
-def say_ready(settings: Settings, data_dir: Path) -> None:
+def print_ready(settings: Settings, data_dir: Path) -> None:
     url = readiness.shown_url(settings.host, settings.port)
     print(f"GoDocker is ready at {url}")
     print(f"  documentation of the Web API: {url}/docs")
     print(f"  data directory: {data_dir} (logs in {data_dir / 'log'})")
-    print("  Ctrl-C stops it. Tasks keep running, and the next start finds them again.", flush=True)
+    print("  Ctrl-C stops it. Tasks keep running, and the next start adopts them.", flush=True)
 
 
-def say_first_user(apikey: str) -> None:
-    print(f"API key of the user {accounts.ADMIN}, shown this once: {apikey}")
+def print_first_user(apikey: str) -> None:
+    print(f"API key of the user {accounts.ADMIN}, shown only once: {apikey}")
     print('  Exchange it for a token: POST /api/1.0/authenticate {"user": "admin", "apikey": …}', flush=True)
 
 
-def say_known_user(data_dir: Path) -> None:
+def print_known_user(data_dir: Path) -> None:
     print(
-        f"Log in with the API key of an earlier start. A new one: godocker user key {accounts.ADMIN} --data-dir {data_dir}"
+        f"Log in with the API key of the first start. To get a new one: godocker user key {accounts.ADMIN} --data-dir {data_dir}"
     )
 
 
-def say_left(settings: Settings, data_dir: Path) -> None:
-    """How many tasks keep running; nothing where that cannot be told soon."""
+def print_left(settings: Settings, data_dir: Path) -> None:
+    """Print how many tasks keep running; print nothing if MongoDB does not answer soon."""
     with contextlib.suppress(errors.GoDockerError, TimeoutError):
         if left := asyncio.run(_count(settings)):
             tasks, them = ("1 task keeps", "it") if left == 1 else (f"{left} tasks keep", "them")
-            print(f"{tasks} running; the next godocker up --data-dir {data_dir} finds {them} again", flush=True)
+            print(f"{tasks} running; the next godocker up --data-dir {data_dir} adopts {them}", flush=True)
 
 
 async def _count(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""A child process of ours: its log, its pid file, its end."""
+"""A child process with its log and pid file."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import BinaryIO
 
 from godocker.local import parent_death
 
-LOG_LIMIT = 20 * 1024 * 1024  #: bytes; what a log has beyond that goes to `.1`, whose content is lost with that
+LOG_LIMIT = 20 * 1024 * 1024  #: bytes; a longer log is moved to `.1`, replacing the previous one
 TAIL_LINES = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run and where it leaves its traces."""
+    """A program to run, with its log and pid file."""
 
     name: str
     argv: Sequence[str]
-    log: Path | None = None  #: None: it writes where we do
+    log: Path | None = None  #: None: inherit our standard output and error
     pid_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     pass_fds: Sequence[int] = ()
-    reloads: bool = False  #: reads its settings anew on SIGHUP
+    reloads: bool = False  #: reloads its settings on SIGHUP
 
 
 class Child:
-    """A program, running or not. Started from the main thread, it gets SIGTERM when we end, however we end."""
+    """A program that may be running. If started from the main thread, it gets SIGTERM whenever our process ends."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -54,9 +54,9 @@ class Child:
         program = self.program
         argv = list(program.argv)
         if threading.current_thread() is threading.main_thread():
-            # The tie is to the thread that forks: from a worker thread it would end the child with that thread.
+            # The signal is sent when the forking thread ends, so a worker thread would end the child early.
             argv = [sys.executable, "-I", "-S", parent_death.__file__, str(os.getpid()), *argv]
-        with _open_log(program.log) as log, _hangup_waits() if program.reloads else contextlib.nullcontext():
+        with _open_log(program.log) as log, _hangup_blocked() if program.reloads else contextlib.nullcontext():
             self._process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -64,26 +64,26 @@ class Child:
                 stderr=log,
                 env=dict(program.environment),
                 pass_fds=program.pass_fds,
-                # Out of the terminal's group: Ctrl-C is for us, and we end the children in order.
+                # Outside the terminal's process group: Ctrl-C reaches only us, and we stop the children in order.
                 start_new_session=True,
             )
         if program.pid_file is not None:
             _write_pid(program.pid_file, self._process.pid)
 
     def exit_status(self) -> int | None:
-        """How it ended (negative: by that signal); None while it runs or before it was started."""
+        """Return the exit status (negative: ended by that signal); None if running or not started."""
         return self._process.poll() if self._process else None
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the process if it runs."""
+        """Send a signal to the process if it is running."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def stop(self, grace: float) -> int | None:
-        """SIGTERM, up to `grace` seconds, SIGKILL. Returns how it ended, and forgets the pid file."""
+        """Send SIGTERM, and SIGKILL after `grace` seconds. Return the exit status and remove the pid file."""
         if self._process is None:
             return None
         self.signal(signal.SIGTERM)
@@ -95,18 +95,17 @@ class Child:
         return self._process.returncode
 
     def kill(self) -> None:
-        """SIGKILL, and wait for the end."""
+        """Send SIGKILL and wait for the end."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(30)
 
     def bound_log(self) -> None:
-        """Keep its log from growing for ever. Raises OSError."""
+        """Truncate the log if it is too long, keeping its content as `.1`. Raises OSError."""
         path = self.program.log
         if path is None or not path.exists() or path.stat().st_size <= LOG_LIMIT:
             return
-        # The process has the file open and goes on to write to it, at its end wherever that is. What it writes between the two
-        # calls is lost.
+        # The process keeps the file open and appends to it. What it writes between copy and truncation is lost.
         draft = path.with_name(f"{path.name}.new")
         shutil.copyfile(path, draft)
         os.truncate(path, 0)
@@ -118,10 +117,10 @@ class Child:
 
 
 @contextmanager
-def _hangup_waits() -> Iterator[None]:
+def _hangup_blocked() -> Iterator[None]:
     """
-    Block SIGHUP in children that are forked meanwhile until they handle it (`shared.config.live.listen`): before that it would
-    kill them.
+    Block SIGHUP in children forked in this block until they handle it (`shared.config.live.listen`); before that, it would kill
+    them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
@@ -131,7 +130,7 @@ def _hangup_waits() -> Iterator[None]:
 
 
 def tail(log: Path | None, lines: int = TAIL_LINES) -> str:
-    """The last lines of a log, for a message; empty where there is none."""
+    """Return the last lines of a log; empty if there is no log."""
     if log is None:
         return ""
     try:
@@ -146,7 +145,7 @@ def _write_pid(path: Path, pid: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.new")
     draft.write_text(f"{pid}\n")
-    draft.replace(path)  # whoever reads meanwhile sees the old number or the new one, never none
+    draft.replace(path)  # atomic: a reader sees the old pid or the new one
 
 
 def _open_log(path: Path | None) -> contextlib.AbstractContextManager[BinaryIO | None]:

@@ -1,4 +1,4 @@
-"""The data directory of `godocker up`: where it is, who holds it, its secrets and its environment."""
+"""The data directory of `godocker up`, with its lock, secrets and stored environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STORE_VARIABLE = "GODOCKER_MONGO_URL"
 
 
 class DataDirectory:
-    """One system's directory. Every path is absolute."""
+    """Data directory of one system. All paths are absolute."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -35,13 +35,13 @@ class DataDirectory:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the directory and keep others out of it. Raises `errors.ConfigurationError` where one is in."""
+        """Create and lock the directory. Raises `errors.ConfigurationError` if another process holds the lock."""
         try:
             for folder in (self.path, self.run, self.log):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise errors.ConfigurationError(f"{self.path} cannot be made: {error.strerror}") from None
-        # Tasks of other users pass through it to their own directories below `shared`; nothing else is theirs to see.
+            raise errors.ConfigurationError(f"{self.path} cannot be created: {error.strerror}") from None
+        # Tasks of other users must traverse it to reach their directories below `shared`, and read nothing else.
         self.path.chmod(0o711)
         for folder in (self.run, self.log):
             folder.chmod(0o700)
@@ -49,7 +49,7 @@ class DataDirectory:
         try:
             lock.acquire()
         except filelock.Timeout:
-            raise errors.ConfigurationError(f"{self.path} is in use: {self._who_holds()}") from None
+            raise errors.ConfigurationError(f"{self.path} is in use: {self._holder_text()}") from None
         try:
             self._holder.write_text(f"{os.getpid()}\n")
             yield
@@ -57,40 +57,40 @@ class DataDirectory:
             self._holder.unlink(missing_ok=True)
             lock.release()
 
-    def _who_holds(self) -> str:
+    def _holder_text(self) -> str:
         with contextlib.suppress(OSError, ValueError):
             return f"godocker up runs there as process {int(self._holder.read_text())}"
         return "another godocker up runs there"
 
     def secret(self, name: str) -> str:
-        """A secret made at its first use and kept in a file that only we can read."""
+        """Return a secret, generated at its first use and stored in a file that only we can read."""
         try:
-            kept = json.loads(self._secrets.read_text())
+            stored = json.loads(self._secrets.read_text())
         except FileNotFoundError:
-            kept = {}
+            stored = {}
         except (OSError, ValueError) as error:
             raise errors.ConfigurationError(f"{self._secrets} cannot be read: {error}") from None
-        if name not in kept:
-            kept[name] = secrets.token_hex(32)
-            write_private(self._secrets, json.dumps(kept, indent=2))
-        return str(kept[name])
+        if name not in stored:
+            stored[name] = secrets.token_hex(32)
+            write_private(self._secrets, json.dumps(stored, indent=2))
+        return str(stored[name])
 
-    def keep_environment(self, environment: Mapping[str, str]) -> None:
-        """Keep our settings for commands that come later: they hold secrets, so only we can read them."""
+    def store_environment(self, environment: Mapping[str, str]) -> None:
+        """Store our settings for later commands, readable only by us since they contain secrets."""
         ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
         write_private(self._environment, json.dumps(ours, indent=2, sort_keys=True))
 
     def environment(self) -> dict[str, str]:
-        """What `keep_environment` kept. Raises `errors.ConfigurationError` where there is nothing."""
+        """Return the stored environment. Raises `errors.ConfigurationError` if there is none."""
         try:
-            kept = json.loads(self._environment.read_text())
+            stored = json.loads(self._environment.read_text())
         except FileNotFoundError:
             raise errors.ConfigurationError(
                 f"no system was started in {self.path}: run godocker up --data-dir {self.path}"
             ) from None
         except (OSError, ValueError) as error:
             raise errors.ConfigurationError(f"{self._environment} cannot be read: {error}") from None
-        return {str(name): str(value) for name, value in kept.items()}
+        return {str(name): str(value) for name, value in stored.items()}
 
     def has_environment(self) -> bool:
         return self._environment.exists()
@@ -98,8 +98,8 @@ class DataDirectory:
 
 def adopt(data_dir: Path | None, *, configured: bool) -> Path | None:
     """
-    Take over the settings of a system that `up` started: that in `data_dir`, or that in `.godocker` here where nothing
-    else says which stores to use (`configured`: a configuration file was named). Returns its directory, None for no such system.
+    Adopt the settings of a system started by `up`: that in `data_dir`, or that in `./.godocker` if nothing else selects the
+    stores (`configured`: a configuration file was named). Return its directory; None if no system was adopted.
     """
     default = not configured and _STORE_VARIABLE not in os.environ and DataDirectory(DEFAULT).has_environment()
     if data_dir is None and not default:
@@ -110,7 +110,7 @@ def adopt(data_dir: Path | None, *, configured: bool) -> Path | None:
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file that nobody else could read at any moment, and that is whole or not there."""
+    """Write a file atomically, at no moment readable by others."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

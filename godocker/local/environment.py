@@ -1,4 +1,4 @@
-"""Decide what the services of `up` are told: the executor, the addresses, the secrets, as environment variables."""
+"""Environment variables for the services of `up`: executor, addresses, secrets."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from shared import errors
 from shared.settings import Settings
 
 SECRETS = ("secret_passphrase", "shared_secret_passphrase")
-SERVICES = ("scheduler", "watcher", "files")  #: besides the api; each has a port of its own
+SERVICES = ("scheduler", "watcher", "files")  #: besides the api; each has its own port
 NOT_ISOLATED = (
-    "No Docker Engine answers: tasks run as processes of this machine and are NOT ISOLATED from it or from each other."
+    "No Docker Engine answers: tasks run as processes of this machine, NOT ISOLATED from it or from each other."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `godocker up` was asked. None: as configured, else the default."""
+    """Options of `godocker up`. None: the configured value, else the default."""
 
     data_dir: Path
     host: str | None = None
@@ -35,24 +35,24 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """What will run the tasks: settings for it, and a line that the operator should read."""
+    """The chosen executor, settings for it, and a warning for the operator."""
 
     name: str
     settings: Mapping[str, str]
-    remark: str | None = None
+    warning: str | None = None
 
 
 def choose_executor(asked: str | None, given: Settings, environment: Mapping[str, str]) -> Executor:
-    """`asked`, else what is configured, else Docker where an engine answers, else processes."""
-    wanted = asked or (given.executor if "executor" in given.model_fields_set else "auto")
-    if wanted not in ("auto", "docker", "process", "simulated"):
-        raise errors.ConfigurationError(f"there is no executor {wanted}: choose auto, docker, process or simulated")
-    if wanted in ("process", "simulated"):
-        return Executor(wanted, {})
+    """Choose `asked`, else the configured executor, else Docker if an engine answers, else processes."""
+    name = asked or (given.executor if "executor" in given.model_fields_set else "auto")
+    if name not in ("auto", "docker", "process", "simulated"):
+        raise errors.ConfigurationError(f"there is no executor {name}: choose auto, docker, process or simulated")
+    if name in ("process", "simulated"):
+        return Executor(name, {})
     if "nodes" in given.model_fields_set:
         return Executor("docker", {})
     node = engine_probe.configured(environment)
-    if wanted == "auto" and not engine_probe.answers(node):
+    if name == "auto" and not engine_probe.answers(node):
         return Executor("process", {}, NOT_ISOLATED)
     if node.url == engine_probe.DEFAULT_URL:
         return Executor("docker", {})
@@ -60,11 +60,11 @@ def choose_executor(asked: str | None, given: Settings, environment: Mapping[str
 
 
 def check_public(executor: str, host: str, given: Settings) -> None:
-    """Raise `errors.ConfigurationError` where others could reach a system that runs tasks without isolation."""
+    """Raise `errors.ConfigurationError` if other machines could reach a system that runs tasks without isolation."""
     if executor == "process" and not is_loopback(host) and not given.process_public:
         raise errors.ConfigurationError(
-            f"tasks would run as processes of this machine, without isolation, for whoever reaches {host}. "
-            "Run them on Docker, keep to --host 127.0.0.1, or allow it by name with `process_public: true` "
+            f"anyone who reaches {host} could run tasks as processes of this machine, without isolation. "
+            "Use Docker, listen on --host 127.0.0.1, or allow it with `process_public: true` "
             "(GODOCKER_PROCESS_PUBLIC=true)"
         )
 
@@ -79,7 +79,7 @@ def is_loopback(host: str) -> bool:
 
 
 def decide(options: Options, given: Settings, directory: DataDirectory, executor: Executor) -> dict[str, str]:
-    """The variables for all services, the addresses of the stores and of the gateway's own socket not yet among them."""
+    """Return the variables of all services, without the addresses of the stores and of the gateway's socket."""
     configured = given.model_fields_set
     chosen = {"GODOCKER_DATA_DIR": str(directory.path), "GODOCKER_EXECUTOR": executor.name, **executor.settings}
     if options.config is not None:
@@ -91,14 +91,14 @@ def decide(options: Options, given: Settings, directory: DataDirectory, executor
     for name in SECRETS:
         if name not in configured:
             chosen[f"GODOCKER_{name.upper()}"] = directory.secret(name)
-    wanting = [name for name in SERVICES if f"{name}_port" not in configured]
-    for name, port in ports.reserve(directory.ports, wanting).items():
+    missing = [name for name in SERVICES if f"{name}_port" not in configured]
+    for name, port in ports.reserve(directory.ports, missing).items():
         chosen[f"GODOCKER_{name.upper()}_PORT"] = str(port)
     return chosen
 
 
 def closed_parents(path: Path) -> list[Path]:
-    """Directories on the way to `path` that other users cannot pass through; none where we are not root."""
+    """Return the parent directories of `path` that other users cannot traverse; none if we are not root."""
     if os.geteuid() != 0:
         return []
     return [folder for folder in reversed(path.parents) if folder.exists() and not folder.stat().st_mode & 0o001]

@@ -1,4 +1,4 @@
-"""Several processes of the gateway on one listening socket, each started again when it dies."""
+"""Gateway processes that share one listening socket and are restarted when they die."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 def run(settings: Settings, workers: int) -> None:
     """
-    Serve with `workers` processes until SIGINT or SIGTERM. Their logs are ours. Raises `errors.ConfigurationError` where the
-    address cannot be had.
+    Serve with `workers` processes until SIGINT or SIGTERM. They log to our standard error. Raises `errors.ConfigurationError` if
+    the address is not available.
     """
     open_files.raise_open_files()
     with signals.caught() as asked, tempfile.TemporaryDirectory(prefix="godocker-gateways-") as folder:
@@ -38,7 +38,7 @@ def run(settings: Settings, workers: int) -> None:
                     watched.start(child_process.Child(program(name, listening.fileno(), environment)))
                 watched.keep(asked, reload=names(workers))
             finally:
-                # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
+                # Refuse new connections at once, rather than leave them in an unserved backlog.
                 listening.close()
                 watched.stop([names(workers)], grace=STOP_GRACE, asked=asked)
 
@@ -48,9 +48,7 @@ def names(workers: int) -> list[str]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """
-    A socket whose connections wait, not fail, while a worker is started again. Raises `errors.ConfigurationError`.
-    """
+    """Open a socket whose connections wait while a worker restarts. Raises `errors.ConfigurationError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -59,7 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def shared_metrics(folder: Path, workers: int) -> dict[str, str]:
-    """The variables by which workers add up their metrics: in files below `folder`, which must not outlive a start."""
+    """Return the variables by which workers sum their metrics, in files below `folder` that are deleted at each start."""
     files = folder / "prometheus"
     shutil.rmtree(files, ignore_errors=True)
     if workers == 1:
@@ -69,6 +67,6 @@ def shared_metrics(folder: Path, workers: int) -> dict[str, str]:
 
 
 def program(name: str, descriptor: int, environment: Mapping[str, str]) -> child_process.Program:
-    # -P: a folder called `shared` where we were started is not our package.
+    # -P: a folder called `shared` in the working directory is not our package.
     argv = [sys.executable, "-P", "-m", "godocker", "api", "--fd", str(descriptor)]
     return child_process.Program(name=name, argv=argv, environment=environment, pass_fds=(descriptor,), reloads=True)

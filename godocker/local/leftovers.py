@@ -1,4 +1,4 @@
-"""End what an earlier `up` left behind when it was killed."""
+"""Cleanup of processes left by a killed `up`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ DATA_DIR = "GODOCKER_DATA_DIR"
 
 
 def end(run: Path, data_dir: Path) -> list[str]:
-    """End every process that a pid file below `run` names and that was started for `data_dir`; return their names."""
-    found = {file.stem: process for file in run.glob("*.pid") if (process := _ours(file, data_dir))}
-    processes = list(found.values())
-    for process in processes:
+    """Stop the processes of all pid files below `run` that were started for `data_dir`, and return their names."""
+    processes = {file.stem: process for file in run.glob("*.pid") if (process := _ours(file, data_dir))}
+    for process in processes.values():
         _send(process, signal.SIGTERM)
-        _send(process, signal.SIGCONT)  # a stopped one would not hear the first
-    _, stubborn = psutil.wait_procs(processes, timeout=GRACE)
+        _send(process, signal.SIGCONT)  # a stopped process would not handle SIGTERM
+    _, stubborn = psutil.wait_procs(list(processes.values()), timeout=GRACE)
     for process in stubborn:
         _send(process, signal.SIGKILL)
     psutil.wait_procs(stubborn, timeout=GRACE)
-    for name, process in found.items():
+    for name, process in processes.items():
         log.info("leftover.ended", name=name, pid=process.pid)
         (run / f"{name}.pid").unlink(missing_ok=True)
-    return sorted(found)
+    return sorted(processes)
 
 
 def _ours(file: Path, data_dir: Path) -> psutil.Process | None:
     """
-    The process of a pid file, if it is the one that was written there. The number may have gone to somebody else
-    since: to a process without our environment, or to a task with it, which then is younger than the file.
+    Return the process of a pid file if it is still the original one. The pid may have been reused by a process without our
+    environment, or by a task with it, which is then younger than the file.
     """
     try:
         process = psutil.Process(int(file.read_text()))

@@ -1,11 +1,11 @@
 """
-Become another program that gets SIGTERM when the process that started it ends, however that one ends.
+Launcher of a program that gets SIGTERM when its parent process ends for any reason.
 
-    python tether.py PARENT-PID PROGRAM [ARGUMENT…]
+    python parent_death.py PARENT-PID PROGRAM [ARGUMENT…]
 
-A program of its own, and not a `preexec_fn`: nothing of ours runs between fork and exec, so the parent may have
-threads. The setting survives the exec (PR_SET_PDEATHSIG, prctl(2)). It is tied to the *thread* that started us: start
-children from the main thread.
+A separate program instead of a `preexec_fn`: none of our code runs between fork and exec, so the parent may have threads. The
+setting survives the exec (PR_SET_PDEATHSIG, prctl(2)). It depends on the *thread* that started us: start children from the main
+thread.
 """
 
 import ctypes
@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> None:
     parent, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        sys.exit(f"tether: prctl: {os.strerror(ctypes.get_errno())}")
-    # The parent may have ended before the call: then nobody would ever tell us.
+        sys.exit(f"parent_death: prctl: {os.strerror(ctypes.get_errno())}")
+    # If the parent ended before the call, no signal will ever come.
     if os.getppid() != int(parent):
-        sys.exit("tether: the parent is gone")
+        sys.exit("parent_death: the parent is gone")
     os.execv(command[0], command)
 
 

@@ -1,4 +1,4 @@
-"""Free loopback ports, remembered so that a restart gets the same ones."""
+"""Free loopback ports, stored so that a restart uses the same ones."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from shared import errors
 
 LOOPBACK = "127.0.0.1"
 _TRIES = 200
-_LOWEST = 20000  #: above the range that is handed to tasks by default
+_LOWEST = 20000  #: above the default range for ports of tasks
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def reserve(file: Path, names: Iterable[str]) -> dict[str, int]:
     """
-    One free port per name: the one kept in `file` where it is still free. The result is kept in `file`.
+    Return a free port per name, preferably the one stored in `file`, and store the result there.
 
-    Raises `errors.ConfigurationError` when no port can be found.
+    Raises `errors.ConfigurationError` if no port is free.
     """
-    kept = _read(file)
+    stored = _read(file)
     ports: dict[str, int] = {}
     for name in names:
-        port = kept.get(name)
+        port = stored.get(name)
         ports[name] = port if port and port not in ports.values() and is_free(port) else _find(set(ports.values()))
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({**kept, **ports}))
+    file.write_text(json.dumps({**stored, **ports}))
     return ports
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Return whether a server could listen on the port now."""
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that are in TIME_WAIT are no hindrance.
+        # As servers do: connections of an earlier server in TIME_WAIT must not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -45,14 +45,14 @@ def is_free(port: int) -> bool:
 
 
 def _find(taken: set[int]) -> int:
-    # Below the range that the kernel takes for outgoing connections. A client that keeps trying a dead server's port
-    # from that range can be given this very port, connect to itself, and keep the server from coming back.
+    # Below the kernel's range for outgoing connections. A client that retries a dead server's port within that range can get this
+    # port as its own, connect to itself, and keep the server from listening again.
     highest = _lowest_ephemeral() - 1
     for _ in range(_TRIES):
         port = random.randint(min(_LOWEST, highest - 1000), highest)
         if port not in taken and is_free(port):
             return port
-    raise errors.ConfigurationError(f"no free port was found on {LOOPBACK} in {_TRIES} tries")
+    raise errors.ConfigurationError(f"no free port found on {LOOPBACK} in {_TRIES} tries")
 
 
 def _lowest_ephemeral() -> int:

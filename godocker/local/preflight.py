@@ -1,4 +1,4 @@
-"""Look at everything that `godocker up` was given, before it starts anything."""
+"""Checks of the configuration of `godocker up` before it starts anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.store import stores
 
 
 def check(given: Settings, executor: environment.Executor) -> None:
-    """Raise `errors.ConfigurationError` where services would not come up. `given` is what was configured, `up` adds to it."""
+    """Raise `errors.ConfigurationError` if services would not start. `given` are the settings before `up` adds its own."""
     if problems := configuration.policy_problems(given):
         raise errors.ConfigurationError("; ".join(problems))
     if executor.name == "docker":
@@ -26,7 +26,7 @@ def check(given: Settings, executor: environment.Executor) -> None:
 
 
 def _check_engines(given: Settings) -> None:
-    """The engine that is taken where none is configured must answer; of those that are, one may be down for now."""
+    """Require an answer of the default engine; only warn of configured engines, which may be down for now."""
     if "nodes" not in given.model_fields_set:
         node = engine_probe.configured(os.environ)
         try:
@@ -44,7 +44,7 @@ def _check_engines(given: Settings) -> None:
 
 
 def _check_ports(given: Settings) -> None:
-    """Ports that are configured for the services must be free; `up` finds the others itself."""
+    """Require that configured ports are free; `up` chooses the others."""
     for name in environment.SERVICES:
         field = f"{name}_port"
         if field in given.model_fields_set and (port := getattr(given, field)):
@@ -55,7 +55,7 @@ def _check_ports(given: Settings) -> None:
 
 
 async def _check_stores(given: Settings) -> None:
-    """Stores that are configured must answer; `up` starts the others itself."""
+    """Require an answer of configured stores; `up` starts the others."""
     if "mongo_url" in given.model_fields_set:
         try:
             async with stores.connect(given) as store:
@@ -67,5 +67,5 @@ async def _check_stores(given: Settings) -> None:
             async with broker.connect(given) as hints:
                 await hints.ping()
         except errors.BrokerUnavailable as error:
-            said = str(error.__cause__).rstrip(".")
-            raise errors.ConfigurationError(f"Redis does not answer: {said}. It is configured as redis_host") from None
+            cause = str(error.__cause__).rstrip(".")
+            raise errors.ConfigurationError(f"Redis does not answer: {cause}. It is configured as redis_host") from None

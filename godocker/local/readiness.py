@@ -1,4 +1,4 @@
-"""Whether the services of a system answer."""
+"""Readiness of the services of a system, by HTTP."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import httpx
 from shared.settings import Settings
 
 _TIMEOUT = 1.0  #: seconds for one answer
-_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  #: listened on, to be connected to at
+_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  #: listening address → address to connect to
 
 
 def base_url(host: str, port: int) -> str:
-    """Where a client reaches a server that listens on `host`."""
+    """Return the URL at which a local client reaches a server that listens on `host`."""
     return shown_url(_ANY.get(host, host), port)
 
 
 def shown_url(host: str, port: int) -> str:
-    """The address as it was asked for, to be shown."""
+    """Return the URL of a server with its host as configured, for display."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def questions(settings: Settings) -> dict[str, list[str]]:
-    """Per service the addresses that answer 200 when it is well."""
+def health_urls(settings: Settings) -> dict[str, list[str]]:
+    """Return, per service, the URLs that answer 200 if the service is healthy."""
     gateway = base_url(settings.host, settings.port)
     internal = {
         "scheduler": settings.scheduler_port,
@@ -36,10 +36,10 @@ def questions(settings: Settings) -> dict[str, list[str]]:
     }
 
 
-def unready(asked: Mapping[str, list[str]]) -> dict[str, str]:
-    """The services of `questions` that are not well, each with what it said."""
+def unready(services: Mapping[str, list[str]]) -> dict[str, str]:
+    """Return the services of `health_urls` that are not healthy, each with the reason."""
     with httpx.Client(timeout=_TIMEOUT, trust_env=False) as client:
-        answers = {name: _first_complaint(client, urls) for name, urls in asked.items()}
+        answers = {name: _first_complaint(client, urls) for name, urls in services.items()}
     return {name: complaint for name, complaint in answers.items() if complaint}
 
 

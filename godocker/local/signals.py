@@ -1,4 +1,4 @@
-"""Sleep until a time, a dead child or a request to stop or reload, without threads."""
+"""Sleep that ends early on a dead child or a request to stop or reload, without threads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):
-    """We were asked to stop while something was still to be waited for."""
+    """A stop was requested during a wait."""
 
 
 class Signals:
-    """`stops` and `reloads` count the requests to do so; `wait` ends early whenever a signal arrives."""
+    """Counts of stop and reload requests, and waits that end early when a signal arrives."""
 
     def __init__(self, reader: int) -> None:
         self.stops = 0
@@ -35,14 +35,14 @@ class Signals:
             os.read(self._reader, 4096)
 
     def pause(self, seconds: float) -> None:
-        """Sleep at most `seconds`. Raises `Stopped` as soon as we are asked to stop."""
+        """Sleep at most `seconds`. Raises `Stopped` as soon as a stop is requested."""
         if not self.stops:
             self.wait(seconds)
         if self.stops:
             raise Stopped
 
     def on_hangup(self, number: int, frame: FrameType | None) -> None:
-        """Our terminal has gone away, or somebody wants the settings read anew."""
+        """Count a stop if our terminal has gone, else a reload."""
         if self._had_terminal and not live.has_terminal():
             self.stops += 1
         else:
@@ -55,8 +55,7 @@ class Signals:
 @contextmanager
 def caught() -> Iterator[Signals]:
     """Catch SIGINT, SIGTERM, SIGHUP and SIGCHLD until the end of the block."""
-    # The interpreter writes a byte into the pipe for every signal that has a handler: one that arrives between a
-    # look and the next sleep is not slept over.
+    # The interpreter writes a byte to the pipe for every handled signal, so one that arrives just before a sleep ends that sleep.
     reader, writer = os.pipe()
     for descriptor in (reader, writer):
         os.set_blocking(descriptor, False)

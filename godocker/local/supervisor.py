@@ -1,4 +1,4 @@
-"""Keep processes running: start them again when they die, end them in order when it is time."""
+"""Supervision of processes: restarts when they die, and an ordered stop."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared import clock
 
 log = structlog.get_logger(__name__)
 
-FIRST_DELAY = 0.2  #: seconds before a dead process is started again; doubles with each death
+FIRST_DELAY = 0.2  #: seconds before a dead process is restarted; doubles with each death
 LONGEST_DELAY = 10.0
-STEADY = 30.0  #: seconds of life after which the next death counts as the first
+STEADY = 30.0  #: seconds of run time after which the next death counts as the first
 _STEP = 0.05
-_REFUSED = 1  #: the exit code of a command that says why in its last line
+_REFUSED = 1  #: exit code of a command whose last line is an error message
 
 
 @dataclass(slots=True)
@@ -25,43 +25,43 @@ class _Watched:
     child: child_process.Child
     started_at: float
     delay: float = FIRST_DELAY
-    due: float | None = None  #: when it is started again; None while it runs
+    due: float | None = None  #: time of the restart; None while it runs
     deaths: int = 0
 
 
 class Supervisor:
-    """Processes that are to run until `stop`."""
+    """Processes that are kept running until `stop`."""
 
     def __init__(self) -> None:
         self._watched: list[_Watched] = []
 
     def start(self, child: child_process.Child) -> None:
-        """Start a process, and again whenever it dies."""
+        """Start a process, and restart it whenever it dies."""
         child.start()
         log.info("process.started", name=child.name, pid=child.pid)
         self._watched.append(_Watched(child, clock.monotonic()))
 
     def keep(self, asked: signals.Signals, *, reload: Sequence[str]) -> None:
-        """Start again what dies, and tell those named by `reload` to read their settings anew, until we are asked to stop."""
+        """Restart dead processes, and pass reload requests to the processes named by `reload`, until a stop is requested."""
         passed_on = 0
         while not asked.stops:
             if asked.reloads > passed_on:
                 passed_on = asked.reloads
                 for watched in self._watched:
-                    # One that is to be started again reads them anyway.
+                    # A process about to be restarted reads its settings anyway.
                     if watched.child.name in reload and watched.due is None:
                         watched.child.signal(signal.SIGHUP)
-            asked.wait(self.look(clock.monotonic()))
+            asked.wait(self.restart_due(clock.monotonic()))
 
     def deaths(self, name: str) -> int:
         return sum(watched.deaths for watched in self._watched if watched.child.name == name)
 
-    def look(self, now: float) -> float:
-        """Start again what is dead and due. Returns the seconds until the next one is due."""
-        waits = [self._look_at(watched, now) for watched in self._watched]
+    def restart_due(self, now: float) -> float:
+        """Restart dead processes that are due, and return the seconds until the next one is due."""
+        waits = [self._restart_if_due(watched, now) for watched in self._watched]
         return min(waits, default=LONGEST_DELAY)
 
-    def _look_at(self, watched: _Watched, now: float) -> float:
+    def _restart_if_due(self, watched: _Watched, now: float) -> float:
         child = watched.child
         try:
             child.bound_log()
@@ -73,14 +73,16 @@ class Supervisor:
             watched.delay, pause = next_delay(watched.delay, lived=now - watched.started_at)
             watched.due = now + pause
             watched.deaths += 1
-            said = _last_words(child)
-            log.warning("process.died", name=child.name, status=child.exit_status(), again_in=pause, said=said)
+            last_line = _error_line(child)
+            log.warning(
+                "process.died", name=child.name, status=child.exit_status(), restart_in=pause, last_line=last_line
+            )
         if now < watched.due:
             return watched.due - now
         try:
             child.start()
         except OSError as error:
-            # No memory, no descriptors: like a process that dies at once.
+            # No memory or descriptors: treat it like a process that dies at once.
             log.error("process.not_started", name=child.name, error=str(error))
         watched.started_at, watched.due = now, None
         log.info("process.restarted", name=child.name, pid=child.pid)
@@ -88,8 +90,8 @@ class Supervisor:
 
     def stop(self, order: Sequence[Sequence[str]], *, grace: float, asked: signals.Signals) -> None:
         """
-        End the processes, one group of names after the other, each with SIGTERM and `grace` seconds before SIGKILL.
-        Whoever asks once more does not wait for the grace.
+        Stop the processes, one group of names after the other, with SIGTERM and after `grace` seconds SIGKILL. A second request
+        to stop skips the grace.
         """
         before = asked.stops
         for names in order:
@@ -110,14 +112,14 @@ class Supervisor:
         self._watched.clear()
 
 
-def _last_words(child: child_process.Child) -> str | None:
-    """The last line of the log of one that ended by itself because of something it found wrong: it says what."""
+def _error_line(child: child_process.Child) -> str | None:
+    """Return the last line of the log of a process that ended with an error message."""
     if child.exit_status() != _REFUSED:
         return None
     return child_process.tail(child.program.log, 1).removeprefix("godocker: ") or None
 
 
 def next_delay(delay: float, *, lived: float) -> tuple[float, float]:
-    """The delay to use at the death after this one, and the one to use now: what lived long starts afresh."""
+    """Return the delay of the next death and of this one. A process that ran for `STEADY` starts with the first delay."""
     now = FIRST_DELAY if lived >= STEADY else delay
     return min(now * 2, LONGEST_DELAY), now

@@ -1,4 +1,4 @@
-"""Run the whole system on this machine until we are asked to stop."""
+"""The whole system on this machine, run until a stop is requested."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from shared.system import startup
 
 log = structlog.get_logger(__name__)
 
-START_TIMEOUT = 60.0  #: seconds for everything to answer
-_HOPELESS = 3  #: deaths during the start after which waiting longer is no use
-_LOOK = 0.1
+START_TIMEOUT = 60.0  #: seconds until all services must answer
+_HOPELESS = 3  #: deaths of a service during the start after which the start fails
+_POLL = 0.1
 
 
 def run(options: environment.Options) -> None:
-    """Start everything, say so, keep it running, stop it. Raises `errors.ConfigurationError` where it cannot start."""
+    """Start the system, keep it running, and stop it. Raises `errors.ConfigurationError` if it cannot start."""
     directory = DataDirectory(options.data_dir)
     with directory.held(), signals.caught() as asked:
         leftovers.end(directory.run, directory.path)
@@ -56,7 +56,7 @@ def run(options: environment.Options) -> None:
 
 
 class _System:
-    """The processes of one `up`, from the first to the last."""
+    """All processes of one `up`."""
 
     def __init__(self, options: environment.Options, directory: DataDirectory, asked: signals.Signals) -> None:
         self._options = options
@@ -81,31 +81,31 @@ class _System:
         self._start_stores(given)
         settings = loading.load()
         settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self._directory.keep_environment(os.environ)
+        self._directory.store_environment(os.environ)
         asyncio.run(_check_own(settings))
         self._start_services()
         if apikey := asyncio.run(accounts.add_first(settings)):
-            announcements.say_first_user(apikey)
+            announcements.print_first_user(apikey)
         self._wait_ready(settings)
         self._started = settings
         for finding in asyncio.run(store_checks.faults(settings)):
             print(f"Warning: {finding}", file=sys.stderr, flush=True)
-        announcements.say_ready(settings, self._directory.path)
+        announcements.print_ready(settings, self._directory.path)
         if not apikey:
-            announcements.say_known_user(self._directory.path)
+            announcements.print_known_user(self._directory.path)
 
     def watch(self) -> None:
-        """Start again what dies, and pass on that settings are to be read anew, until we are asked to stop."""
+        """Restart dead processes and pass on reload requests, until a stop is requested."""
         self._supervisor.keep(
             self._asked, reload=[*gateway_workers.names(self._options.workers), *environment.SERVICES]
         )
 
     def stop(self) -> None:
-        # Who comes now is refused at once, rather than left waiting in a queue that nobody serves.
+        # Refuse new connections at once, rather than leave them in an unserved backlog.
         if self._listening is not None:
             self._listening.close()
         if self._started is not None:
-            announcements.say_left(self._started, self._directory.path)
+            announcements.print_left(self._started, self._directory.path)
         order = [
             [*gateway_workers.names(self._options.workers), "files"],
             ["scheduler"],
@@ -115,7 +115,7 @@ class _System:
         self._supervisor.stop(order, grace=gateway_workers.STOP_GRACE, asked=self._asked)
 
     def _listen(self, host: str, port: int) -> None:
-        """Open the gateway's socket here: its connections wait, not fail, while a worker is started again."""
+        """Open the gateway's socket in this process, so that connections wait while a worker restarts."""
         self._listening = gateway_workers.listen(host, port)
         os.environ["GODOCKER_HOST"] = host
         os.environ["GODOCKER_PORT"] = str(self._listening.getsockname()[1])
@@ -150,7 +150,7 @@ class _System:
     ) -> None:
         program = child_process.Program(
             name=name,
-            # -P: a folder called `shared` where `up` was started is not our package.
+            # -P: a folder called `shared` in the working directory is not our package.
             argv=[sys.executable, "-P", "-m", "godocker", *arguments],
             log=self._directory.log / f"{name}.log",
             pid_file=self._directory.run / f"{name}.pid",
@@ -161,34 +161,34 @@ class _System:
         self._supervisor.start(child_process.Child(program))
 
     def _wait_ready(self, settings: Settings) -> None:
-        questions = readiness.questions(settings)
+        services = readiness.health_urls(settings)
         deadline = clock.monotonic() + START_TIMEOUT
-        while missing := readiness.unready(questions):
-            self._supervisor.look(clock.monotonic())
+        while missing := readiness.unready(services):
+            self._supervisor.restart_due(clock.monotonic())
             hopeless = [name for name in missing if self._supervisor.deaths(name) >= _HOPELESS]
             if hopeless or clock.monotonic() > deadline:
                 name = (hopeless or list(missing))[0]
                 raise errors.ConfigurationError(
-                    f"{name} did not come up: {missing[name]}\n{_end_of(self._directory.log / f'{name}.log')}"
+                    f"{name} did not start: {missing[name]}\n{_end_of(self._directory.log / f'{name}.log')}"
                 )
-            self._asked.pause(_LOOK)
+            self._asked.pause(_POLL)
 
 
 async def _check_own(settings: Settings) -> None:
-    """Raise what the services would, once for all of them."""
+    """Run the services' startup checks once, so that `up` reports their errors."""
     async with stores.connect(settings) as opened:
         await startup.take(settings, opened)
 
 
-def _say_remarks(executor: environment.Executor) -> None:
+def _print_warnings(executor: environment.Executor) -> None:
     log.info("up.executor", executor=executor.name)
-    if executor.remark:
-        print(executor.remark, file=sys.stderr, flush=True)
+    if executor.warning:
+        print(executor.warning, file=sys.stderr, flush=True)
     shared = Path(os.environ["GODOCKER_SHARED_DIR"]) if "GODOCKER_SHARED_DIR" in os.environ else None
     if executor.name == "process" and shared and (closed := environment.closed_parents(shared)):
         print(
-            f"Tasks of other users run in their directories below {shared}, but cannot open them by their full path: "
-            f"{closed[0]} is closed to them. Choose another --data-dir, or open the way with chmod o+x.",
+            f"Tasks of other users cannot open their directories below {shared} by full path, because "
+            f"{closed[0]} is closed to them. Choose another --data-dir, or run chmod o+x on it.",
             file=sys.stderr,
             flush=True,
         )

@@ -18,7 +18,7 @@ NAME = "testbed"
 STOP_TIMEOUT = 60.0  #: seconds for `godocker up` to end
 
 _READY = re.compile(r"^GoDocker is ready at (http://\S+)$")
-_KEY = re.compile(r"^API key of the user admin, shown this once: (\S+)$")
+_KEY = re.compile(r"^API key of the user admin, shown only once: (\S+)$")
 
 _HINTS = """
 Three Docker hosts: {hosts}. All of it goes with Ctrl-C. A first task, from another terminal:

@@ -24,15 +24,15 @@ def node(docker_engine: LocalEngine) -> Node:
 
 def test_a_shared_directory_that_the_host_sees_too_is_well_and_nothing_is_left(node: Node, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o711)
-    found = hosts.look(Settings(nodes=[node], shared_dir=tmp_path))
+    found = hosts.check(Settings(nodes=[node], shared_dir=tmp_path))
     details = [finding.detail for finding in found]
-    assert f"{tmp_path} is there and the same as here" in details
+    assert f"{tmp_path} is the same directory as on this machine" in details
     assert any("GB free for images and containers" in detail for detail in details)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_shared_directory_that_is_not_there_is_not_well(node: Node, tmp_path: Path) -> None:
-    (finding,) = probe.look("engine n1", node, tmp_path / "missing")
+    (finding,) = probe.check("engine n1", node, tmp_path / "missing")
     assert finding.state is State.WARNING
     assert "No such file" in finding.detail
 
@@ -47,7 +47,7 @@ def test_a_host_without_the_directory_is_not_well(node: Node, tmp_path: Path) ->
 def test_a_host_where_nothing_in_the_directory_can_be_executed_is_not_well(node: Node, tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o711)
     with noexec(str(tmp_path)):
-        found = probe.look("engine n1", node, tmp_path)
+        found = probe.check("engine n1", node, tmp_path)
     (finding,) = [one for one in found if "noexec" in one.detail]
     assert finding.state is State.BAD
-    assert not [one for one in probe.look("engine n1", node, tmp_path) if "noexec" in one.detail]
+    assert not [one for one in probe.check("engine n1", node, tmp_path) if "noexec" in one.detail]

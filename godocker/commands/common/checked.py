@@ -1,4 +1,4 @@
-"""Check what is typed at commands by the rules of the Web API."""
+"""Validation of command arguments by the rules of the Web API; each function returns its value."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ PROJECT_RULE = "must start with a letter or digit, followed by up to 63 letters,
 
 
 def login(field: str, name: str) -> str:
-    """The name of a user. Raises `errors.InvalidInput`."""
+    """Check the name of a user. Raises `errors.InvalidInput`."""
     if not USER_ID.fullmatch(name):
         raise errors.InvalidInput.of(field, f"{name!a} is not a user name: it {LOGIN_RULE}")
     return name
 
 
 def logins(field: str, names: list[str]) -> list[str]:
-    """The names, each once. Raises `errors.InvalidInput`."""
+    """Check names of users and drop duplicates. Raises `errors.InvalidInput`."""
     return list(dict.fromkeys(login(field, name) for name in names))
 
 
 def project(name: str) -> str:
-    """The name of a project. Raises `errors.InvalidInput`."""
+    """Check the name of a project. Raises `errors.InvalidInput`."""
     if not PROJECT_ID.fullmatch(name):
         raise errors.InvalidInput.of("project", f"{name!a} is not a project name: it {PROJECT_RULE}")
     return name
 
 
 def line(field: str, text: str, *, most: int) -> str:
-    """One line of at most so many characters, with something in it. Raises `errors.InvalidInput`."""
+    """Check for one non-empty line of at most `most` characters. Raises `errors.InvalidInput`."""
     try:
         texts.one_line(text)
     except ValueError as error:
@@ -43,7 +43,7 @@ def line(field: str, text: str, *, most: int) -> str:
 
 
 def paragraphs(field: str, text: str, *, most: int) -> str:
-    """Some lines of at most so many characters, or none. Raises `errors.InvalidInput`."""
+    """Check for text of at most `most` characters, possibly empty. Raises `errors.InvalidInput`."""
     try:
         texts.paragraphs(text)
     except ValueError as error:
@@ -54,7 +54,7 @@ def paragraphs(field: str, text: str, *, most: int) -> str:
 
 
 def email(address: str) -> str:
-    """An address that mails can be sent to. Raises `errors.InvalidInput`."""
+    """Check a mail address. Raises `errors.InvalidInput`."""
     if not addresses.is_address(address):
         raise errors.InvalidInput.of("email", f"{address!a} is not a mail address like alice@example.org")
     return address

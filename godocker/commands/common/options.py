@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that come of them."""
+"""Options shared by several commands, and the settings that they select."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from shared.wording import texts
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="YAML file with settings. Environment variables (GODOCKER_*) override it."
+        "--config", metavar="FILE", help="YAML file with settings. Environment variables (GODOCKER_*) override them."
     ),
 ]
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", metavar="DIR", help="Data directory of the system to act on (see `godocker up --data-dir`)."
+        "--data-dir", metavar="DIR", help="Data directory of the system, as given to `godocker up --data-dir`."
     ),
 ]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="Name of the user.")]
 
 
 def load(config: Path | None, data_dir: Path | None) -> Settings:
-    """The settings of the system that is meant. Raises `errors.ConfigurationError`."""
+    """Return the settings of the selected system. Raises `errors.ConfigurationError`."""
     return system(config, data_dir)[0]
 
 
 def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
-    """The settings of the system that is meant, and a few words that tell which one it is. Raises `errors.ConfigurationError`."""
+    """Return the settings of the selected system and a few words that name it. Raises `errors.ConfigurationError`."""
     adopted = data_directory.adopt(data_dir, configured=config is not None)
     settings = loading.load(config)
     warn()

@@ -1,4 +1,4 @@
-"""The commands by name, each loaded when somebody asks for it."""
+"""Registry of all commands, which are imported only when they are used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One command of the help. Its summary stands here too, so that the help is printed without importing what commands need."""
+    """One command. The summary is repeated here, so that the help needs no import of the command."""
 
-    module: str  #: of this package, whose `register` adds the command to an app
-    summary: str  #: the first sentences of the command's own help
+    module: str  #: below `godocker.commands`; its `register` adds the command to an app
+    summary: str  #: the beginning of the command's own help
     panel: str
 
 
@@ -27,10 +27,12 @@ _MANAGE = "Manage"
 _DATABASE = "Database"
 _SERVICES = "Single services"
 
-#: In the order of the help.
+#: In the order of the help page.
 ENTRIES: Mapping[str, Entry] = {
     "up": Entry(
-        "operator.up", "Run everything on this machine. Starts MongoDB and Redis unless you configured your own.", _RUN
+        "operator.up",
+        "Run the whole system on this machine. Starts MongoDB and Redis unless you configured your own.",
+        _RUN,
     ),
     "reload": Entry(
         "operator.reload",
@@ -39,7 +41,9 @@ ENTRIES: Mapping[str, Entry] = {
     ),
     "demo": Entry("operator.demo", "Start a temporary system, run a few tasks in it, show them, and remove it.", _RUN),
     "doctor": Entry(
-        "operator.doctor", "Check every part. Exits with 1 if there is a problem; warnings are ignored.", _LOOK
+        "operator.doctor",
+        "Check the installation and list its problems. Exits with 1 if there is a problem; warnings do not count.",
+        _LOOK,
     ),
     "config": Entry("operator.config", "Check a configuration before anything starts.", _LOOK),
     "settings": Entry("operator.settings", "List all settings, or describe one.", _LOOK),
@@ -51,34 +55,36 @@ ENTRIES: Mapping[str, Entry] = {
         "operator.maintenance", "Stop placing tasks on one node or on all nodes for a while.", _MANAGE
     ),
     "backup": Entry(
-        "operator.backup", "Write a snapshot of the database to one file, while the system runs.", _DATABASE
+        "operator.backup",
+        "Write a snapshot of the database to one file while the system runs, and print the name of the file.",
+        _DATABASE,
     ),
-    "restore": Entry("operator.backup", "Load a backup into an empty database, while no service runs.", _DATABASE),
+    "restore": Entry("operator.backup", "Load a backup into an empty database while no service runs.", _DATABASE),
     "identity": Entry(
         "operator.identity",
         "Print the identity of the system.",
         _DATABASE,
     ),
     "prepare-mongo": Entry(
-        "operator.stores", "Make the mongod on this machine a replica set of one, with the users it needs.", _DATABASE
+        "operator.stores", "Make the mongod on this machine a replica set of one, and create its users.", _DATABASE
     ),
     "api": Entry("operator.services", "Run the gateway, which serves the Web API.", _SERVICES),
     "scheduler": Entry("operator.services", "Run the scheduler, which decides what runs next and where.", _SERVICES),
     "watcher": Entry(
-        "operator.services", "Run the watcher, which follows tasks on their nodes and carries out kills.", _SERVICES
+        "operator.services", "Run the watcher, which follows running tasks and carries out kills.", _SERVICES
     ),
     "files": Entry(
         "operator.services", "Run the file service, which transfers the files of tasks and users.", _SERVICES
     ),
-    "export": Entry("operator.export", "Copy files that are shipped with GoDocker into a directory.", "Other"),
-    "version": Entry("operator.version", "Print the version.", "Other"),
+    "export": Entry("operator.export", "Copy files shipped with GoDocker into a directory.", "Other"),
+    "version": Entry("operator.version", "Print the version of GoDocker.", "Other"),
 }
 
 
 class Commands(Mapping[str, Any]):
     """
-    The commands of `ENTRIES`. Together they import most of this system and its drivers, which takes longer than what one of them
-    does, and every service is started by one: only the module of the one that is meant is imported.
+    The commands of `ENTRIES`, each imported at its first use. All of them together import most of the system and its drivers,
+    which would slow down every command and the start of every service.
     """
 
     def __init__(self) -> None:
@@ -100,15 +106,15 @@ class Commands(Mapping[str, Any]):
 
 
 class Group(TyperGroup):
-    """A group that has `Commands`, and lists them without loading any."""
+    """Command group that lists `Commands` without importing them."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = Commands()  # type: ignore[assignment]  # nobody adds to it
+        self.commands = Commands()  # type: ignore[assignment]  # read-only
         self._lists = False
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(ENTRIES)  # the inherited one asks for each command, and so loads it
+        return list(ENTRIES)  # the inherited method would import every command
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if self._lists and cmd_name in ENTRIES:
@@ -131,13 +137,13 @@ class Group(TyperGroup):
 
 
 def load(module: str) -> Mapping[str, Any]:
-    """The commands that the module registers, by name."""
+    """Import a module and return the commands that it registers, by name."""
     part = typer.Typer()
     importlib.import_module(f"godocker.commands.{module}").register(part)
     return typer_main.get_group(part).commands
 
 
 def _listed(name: str) -> TyperCommand:
-    """The name and summary of a command, which cannot be run."""
+    """Return a placeholder with the name and summary of a command."""
     entry = ENTRIES[name]
     return TyperCommand(name, help=entry.summary, short_help=entry.summary, rich_help_panel=entry.panel)

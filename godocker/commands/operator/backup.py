@@ -1,4 +1,4 @@
-"""`godocker backup` and `godocker restore`: the database as one file."""
+"""`godocker backup` and `godocker restore`: write the database to one file, and load it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import typer
 from godocker.commands.common import options
 from godocker.database import backups, identities
 
-Where = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Directory for the new file; `-` writes to standard output.")
-]
+Where = Annotated[Path, typer.Argument(metavar="DIR", help="Directory for the new file, or `-` for standard output.")]
 Longest = Annotated[
     int,
     typer.Option(
@@ -26,12 +24,12 @@ Longest = Annotated[
     ),
 ]
 Source = Annotated[
-    Path, typer.Argument(metavar="FILE", help="File written by `godocker backup`; `-` reads standard input.")
+    Path, typer.Argument(metavar="FILE", help="File written by `godocker backup`, or `-` for standard input.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace a database that is not empty. Its content is destroyed.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a database that is not empty. Destroys its content.")]
 KeepIdentity = Annotated[
     bool,
-    typer.Option("--keep-identity", help="The system of the backup is lost with its shared_dir, and this replaces it."),
+    typer.Option("--keep-identity", help="Replace the system of the backup, which was lost with its shared_dir."),
 ]
 
 
@@ -43,14 +41,14 @@ def register(app: typer.Typer) -> None:
 def backup(
     where: Where, time_: Longest = backups.LONGEST, config: options.Config = None, data_dir: options.DataDir = None
 ) -> None:
-    """Write a snapshot of the database to one file, while the system runs. Prints the name of the file."""
+    """Write a snapshot of the database to one file while the system runs, and print the name of the file."""
     settings = options.load(config, data_dir)
     made = backups.make(settings, where, longest=time_)
     if made is not None:
         print(made)
     print(
-        f"Not in it: files of tasks and users in {settings.shared_dir} (after this, take a snapshot of that file system, or copy "
-        "it with rsync -aHAX), the configuration and its secrets.",
+        f"Not included: files of tasks and users in {settings.shared_dir} (snapshot that file system now, or copy it with "
+        "rsync -aHAX), the configuration, and its secrets.",
         file=sys.stderr,
     )
 
@@ -62,7 +60,7 @@ def restore(
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Load a backup into an empty database, while no service runs. Tasks that run on the nodes are adopted at the next start."""
+    """Load a backup into an empty database while no service runs. The next start adopts tasks that run on the nodes."""
     settings = options.load(config, data_dir)
     restored = backups.restore(
         settings,
@@ -75,8 +73,8 @@ def restore(
     print(f"restored the backup of {made}: {documents}")
     print(f"Identity: {restored.identity}.")
     if not backups.is_current(restored.header):
-        print("It is of an earlier version, and is brought up to this one by the first service that starts.")
+        print("The backup is from an earlier version. The first service that starts upgrades it.")
     print(
-        "Start the services: nothing is placed until all nodes have been looked at, and what runs there is adopted. "
-        "Tasks that were sent after the backup are lost, and what runs of them is removed."
+        "Start the services. They adopt running tasks, and place new ones once all nodes have answered. Tasks submitted after "
+        "the backup are lost, and their containers are removed."
     )

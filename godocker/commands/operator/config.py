@@ -22,13 +22,14 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="YAML file. Default: the configuration of the system.")
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="YAML file with settings. Default: the configuration of the system."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Check a configuration and print what is wrong with it. Nothing is started and no server is asked."""
+    """Check a configuration and print its problems. Starts nothing and contacts no server."""
     report = configuration.check(file, data_dir)
     if as_json:
         tables.show_json({"problems": report.problems, "warnings": report.warnings, "set": report.given})
@@ -37,7 +38,7 @@ def check(
             for sentence in sentences:
                 print(f"{kind}: {texts.printable(sentence)}", file=sys.stderr)
         if not report.problems:
-            names = ", ".join(report.given) or "none, so the defaults count"
-            print(f"the configuration can be used; settings given: {names}")
+            names = ", ".join(report.given) or "none, so all defaults apply"
+            print(f"the configuration is valid; settings given: {names}")
     if report.problems or (strict and report.warnings):
         raise typer.Exit(1)

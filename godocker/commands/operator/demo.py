@@ -1,4 +1,4 @@
-"""`godocker demo`: a system of its own, a few tasks, their results."""
+"""`godocker demo`: run a few tasks in a temporary system."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def register(app: typer.Typer) -> None:
 def demo(
     start_engine: Annotated[
         bool,
-        typer.Option("--start-engine", help="Install and start a Docker Engine if none answers. As root on Debian."),
+        typer.Option("--start-engine", help="Install and start a Docker Engine if none answers. Needs root on Debian."),
     ] = False,
 ) -> None:
     """Start a temporary system, run a few tasks in it, show them, and remove it."""
-    # As after Ctrl-C: what was started is taken down on the way out.
+    # Unwind as after Ctrl-C, so that everything started is removed.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if not run.run(start_engine=start_engine):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`godocker doctor`: check an installation and report its problems."""
+"""`godocker doctor`: check an installation and list its problems."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(
-    problems: Annotated[bool, typer.Option("--problems", help="List only problems and warnings.")] = False,
+    problems: Annotated[bool, typer.Option("--problems", help="List only warnings and problems.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Check every part. Exits with 1 if there is a problem; warnings are ignored."""
+    """Check the installation and list its problems. Exits with 1 if there is a problem; warnings do not count."""
     settings, system = options.system(config, data_dir)
-    found = asyncio.run(_look(settings))
-    listed = [finding for finding in found if not problems or finding.state is not State.WELL]
+    results = asyncio.run(_check(settings))
+    listed = [finding for finding in results if not problems or finding.state is not State.WELL]
     if as_json:
-        tables.show_json(_report(system, found, listed))
+        tables.show_json(_report(system, results, listed))
     else:
         if listed:
             tables.show(("part", "state", "detail"), _rows(listed))
-        print(summary(system, found))
-    if _count(found, State.BAD):
+        print(summary(system, results))
+    if _count(results, State.BAD):
         raise typer.Exit(1)
 
 
 def summary(system: str, found: Sequence[findings.Finding]) -> str:
-    """The last line: which system was looked at, and the result in numbers."""
+    """Return the last line of the report: the system and the numbers of checks, warnings and problems."""
     warnings, problems = _count(found, State.WARNING), _count(found, State.BAD)
     return f"checked {system}: {_many(len(found), 'check')}, {_many(warnings, 'warning')}, {_many(problems, 'problem')}"
 
 
-async def _look(settings: Settings) -> list[findings.Finding]:
+async def _check(settings: Settings) -> list[findings.Finding]:
     added = await stores.added_hosts(settings)
-    mongo, redis, of_hosts, services = await asyncio.gather(
+    mongo, redis, host_findings, services = await asyncio.gather(
         stores.mongo(settings),
         stores.redis(settings),
-        asyncio.to_thread(hosts.look, settings, added),
+        asyncio.to_thread(hosts.check, settings, added),
         asyncio.to_thread(_services, settings),
     )
     config = os.environ.get(loading.CONFIG_VARIABLE)
@@ -65,7 +65,7 @@ async def _look(settings: Settings) -> list[findings.Finding]:
     return [
         *mongo,
         *redis,
-        *of_hosts,
+        *host_findings,
         *machine.shared_dir(settings),
         *machine.secrets(settings, *files),
         *machine.versions(),
@@ -74,13 +74,13 @@ async def _look(settings: Settings) -> list[findings.Finding]:
 
 
 def _services(settings: Settings) -> list[findings.Finding]:
-    asked = readiness.questions(settings)
-    unready = readiness.unready(asked)
+    services = readiness.health_urls(settings)
+    unready = readiness.unready(services)
     return [
         findings.warning("services", f"{name}: {unready[name]}")
         if name in unready
         else findings.well("services", f"{name} answers")
-        for name in asked
+        for name in services
     ]
 
 

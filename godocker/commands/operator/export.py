@@ -1,4 +1,4 @@
-"""`godocker export`: copy files that are shipped with GoDocker into a directory."""
+"""`godocker export`: copy files shipped with GoDocker into a directory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from godocker import shipped
 
-app = typer.Typer(help="Copy files that are shipped with GoDocker into a directory.", no_args_is_help=True)
+app = typer.Typer(help="Copy files shipped with GoDocker into a directory.", no_args_is_help=True)
 
-Target = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write to. It must not exist, or be empty.")]
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="Directory to write to. It must be empty or not exist.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -21,17 +21,17 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def deploy(target: Target) -> None:
     """Copy the files for a deployment: Compose file, image, alerts, dashboards, example configuration."""
-    _say(shipped.copy("deploy", target), target)
+    _print_count(shipped.copy("deploy", target), target)
     print(
-        "`docker compose build` needs a checkout of the source; without one, name an existing image as GODOCKER_IMAGE in .env."
+        "`docker compose build` needs a source checkout. Without one, set GODOCKER_IMAGE in .env to an existing image."
     )
 
 
 @app.command()
 def schemas(target: Target) -> None:
     """Copy the schemas of the Web API: openapi.json and task.json."""
-    _say(shipped.copy("schemas", target), target)
+    _print_count(shipped.copy("schemas", target), target)
 
 
-def _say(count: int, target: Path) -> None:
+def _print_count(count: int, target: Path) -> None:
     print(f"wrote {count} files to {target}")

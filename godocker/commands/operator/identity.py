@@ -1,4 +1,4 @@
-"""`godocker identity`: which system a database is that of."""
+"""`godocker identity`: print or change the identity of a system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from godocker.database import identities
 from shared import errors
 
 New = Annotated[bool, typer.Option("--new", help="Give a copied database an identity of its own.")]
-Keep = Annotated[bool, typer.Option("--keep", help="Mark a moved or replaced shared_dir as the one of this system.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Mark a moved or replaced shared_dir as belonging to this system.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -23,17 +23,17 @@ def identity(
 ) -> None:
     """Print the identity of the system.
 
-    The options change it after a database was copied, while no service runs.
+    Use the options after a database was copied, while no service runs.
     """
     settings = options.load(config, data_dir)
     if new and keep:
-        raise errors.ConfigurationError("--new and --keep exclude each other")
+        raise errors.ConfigurationError("use only one of --new and --keep")
     if new:
-        made = identities.renew(settings)
-        print(f"{made.mark} (a copy of {made.copy_of}): what {made.copy_of} runs is left alone")
+        renewed = identities.renew(settings)
+        print(f"{renewed.mark} (a copy of {renewed.copy_of}): tasks of {renewed.copy_of} are left alone")
     elif keep:
-        print(f"{identities.keep(settings).mark} has its tasks in {settings.shared_dir}")
-    elif found := identities.show(settings):
-        print(found.mark)
+        print(f"{identities.keep(settings).mark} keeps its tasks in {settings.shared_dir}")
+    elif current := identities.show(settings):
+        print(current.mark)
     else:
-        raise errors.ConfigurationError("this database has no identity yet: the first service that starts makes one")
+        raise errors.ConfigurationError("this database has no identity yet: the first service that starts creates one")

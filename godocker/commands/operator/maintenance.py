@@ -1,4 +1,4 @@
-"""`godocker maintenance`: begin and end it, for the system or a node."""
+"""`godocker maintenance`: begin and end maintenance of the system or of a node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from shared.store import stores
 app = typer.Typer(help="Stop placing tasks on one node or on all nodes for a while.", no_args_is_help=True)
 
 Node = Annotated[
-    str, typer.Argument(metavar="[NODE]", help="Name of a node. Default: `all`, which also refuses new tasks.")
+    str,
+    typer.Argument(
+        metavar="[NODE]", help="Name of a node. Default: `all` nodes; then the gateway also refuses new tasks."
+    ),
 ]
 
 
@@ -28,14 +31,14 @@ def register(parent: typer.Typer) -> None:
 
 @app.command()
 def on(node: Node = ALL, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Begin maintenance. Running tasks keep running, pending ones wait."""
-    asyncio.run(_put(options.load(config, data_dir), node, on=True))
+    """Begin maintenance. Running tasks keep running, pending tasks wait."""
+    asyncio.run(_set(options.load(config, data_dir), node, on=True))
 
 
 @app.command()
 def off(node: Node = ALL, config: options.Config = None, data_dir: options.DataDir = None) -> None:
     """End maintenance."""
-    asyncio.run(_put(options.load(config, data_dir), node, on=False))
+    asyncio.run(_set(options.load(config, data_dir), node, on=False))
 
 
 @app.command("list")
@@ -48,9 +51,9 @@ def list_all(as_json: tables.AsJson = False, config: options.Config = None, data
         tables.show(("in maintenance",), [(name,) for name in names])
 
 
-async def _put(settings: Settings, node: str, *, on: bool) -> None:
+async def _set(settings: Settings, node: str, *, on: bool) -> None:
     async with stores.connect(settings) as store:
-        known = {ALL, *(found.id for found in await store.nodes.list()), *await store.maintenance.names()}
+        known = {ALL, *(one.id for one in await store.nodes.list()), *await store.maintenance.names()}
         if node not in known:
             raise errors.NotFound(f"there is no node {node}")
         await store.maintenance.put(node, on=on, by="godocker", at=clock.now())

@@ -40,10 +40,10 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def add(
     name: Name,
-    url: Annotated[str, typer.Option(metavar="URL", help="tcp://HOST:2376, or unix:///PATH of a socket.")],
-    tls_ca: Annotated[Path | None, _tls("Certificate of the authority that signed the engine's")] = None,
-    tls_cert: Annotated[Path | None, _tls("Our certificate")] = None,
-    tls_key: Annotated[Path | None, _tls("Its key")] = None,
+    url: Annotated[str, typer.Option(metavar="URL", help="tcp://HOST:2376 or unix:///PATH of the engine's socket.")],
+    tls_ca: Annotated[Path | None, _tls("CA certificate of the engine")] = None,
+    tls_cert: Annotated[Path | None, _tls("Client certificate of GoDocker")] = None,
+    tls_key: Annotated[Path | None, _tls("Key of the client certificate")] = None,
     cpus: Annotated[
         float | None, typer.Option(min=0.01, metavar="NUMBER", help="Cores that tasks may use. Default: all.")
     ] = None,
@@ -52,23 +52,23 @@ def add(
     ] = None,
     gpu: Annotated[
         list[str] | None,
-        typer.Option("--gpu", metavar="NAME", help="A GPU that tasks may use, by its name; repeat it for each."),
+        typer.Option("--gpu", metavar="NAME", help="Name of a GPU that tasks may use. Repeat for several."),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="A label; repeat it for each.")
+        list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="Label of the node. Repeat for several.")
     ] = None,
     public_address: Annotated[
         str | None,
-        typer.Option(metavar="HOST", help="Name or address where users reach the ports of tasks, shown in `urls`."),
+        typer.Option(metavar="HOST", help="Host name or address at which users reach ports of tasks, shown in `urls`."),
     ] = None,
-    check: Annotated[bool, typer.Option(help="Ask the engine from this machine first.")] = True,
+    check: Annotated[bool, typer.Option(help="Check from this machine that the engine answers.")] = True,
     force: Annotated[
-        bool, typer.Option("--force", help="Add it even if the engine has fewer cores, less memory or fewer GPUs.")
+        bool, typer.Option("--force", help="Add the host even if the engine has less than the options say.")
     ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Add a Docker host. Running services use it within seconds; see docs/preparing-a-host.md."""
+    """Add a Docker host. Running services use it within seconds. See docs/preparing-a-host.md."""
     settings = options.load(config, data_dir)
     values = {
         "name": name,
@@ -87,18 +87,18 @@ def add(
     except ValidationError as error:
         fields = [FieldError(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
         raise errors.InvalidInput(fields) from None
-    said = asyncio.run(nodes.add(settings, node, check=check, force=force))
-    print(f"added node {name} ({said.version})")
-    for sentence in said.surplus:
+    report = asyncio.run(nodes.add(settings, node, check=check, force=force))
+    print(f"added node {name} ({report.version})")
+    for sentence in report.missing:
         print(f"godocker: {name}: {sentence}", file=sys.stderr)
-    warned = hosts.judge_tls(f"node {name}", node)
-    if warned.state is not findings.State.WELL:
-        print(f"godocker: {name} is {warned.detail}", file=sys.stderr)
+    tls = hosts.check_tls(f"node {name}", node)
+    if tls.state is not findings.State.WELL:
+        print(f"godocker: {name} is {tls.detail}", file=sys.stderr)
 
 
 @app.command("list")
 def list_nodes(as_json: tables.AsJson = False, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """List all nodes with their state, their size and what is in use, including those of the configuration."""
+    """List all nodes, added and configured, with their state, size and usage."""
     rows = asyncio.run(nodes.every(options.load(config, data_dir)))
     if as_json:
         tables.show_json([asdict(row) for row in rows])
@@ -110,19 +110,19 @@ def list_nodes(as_json: tables.AsJson = False, config: options.Config = None, da
 
 @app.command()
 def show(name: Name, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Show everything that is known of one node, line by line."""
+    """Show the details of one node."""
     rows = asyncio.run(nodes.every(options.load(config, data_dir)))
     row = next((row for row in rows if row.name == name), None)
     if row is None:
         raise errors.NotFound(f"there is no node {name}")
-    for key, value in _shown(row).items():
+    for key, value in _details(row).items():
         print(f"{key}: {tables.plain(value)}")
 
 
 @app.command()
 def drain(
     name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until no task is left on it.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until no task is left on the node.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
@@ -131,7 +131,7 @@ def drain(
     asyncio.run(nodes.drain(settings, name, on=True))
     print(f"node {name} drained: no new tasks will start there")
     if wait:
-        asyncio.run(nodes.wait_drained(settings, name, lambda left: print(f"{left} tasks are left", flush=True)))
+        asyncio.run(nodes.wait_drained(settings, name, lambda left: print(f"{left} tasks left", flush=True)))
 
 
 @app.command()
@@ -148,14 +148,14 @@ def remove(
         bool,
         typer.Option(
             "--force",
-            help="Remove it even with tasks on it. They count as lost; their containers are NOT stopped.",
+            help="Remove the host even if it has tasks. They count as lost; their containers are NOT stopped.",
         ),
     ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
     """
-    Remove a host added with `node add`, once it has no tasks. Hosts in the configuration file cannot be removed this way.
+    Remove a host added with `node add`, once it has no tasks. Remove configured hosts from the configuration file.
     """
     left = asyncio.run(nodes.remove(options.load(config, data_dir), name, force=force))
     print(f"removed node {name}" + (f"; its {left} tasks count as lost" if left else ""))
@@ -164,7 +164,7 @@ def remove(
 def _labels(words: list[str]) -> dict[str, str]:
     for word in words:
         if not _LABEL.fullmatch(word):
-            raise errors.InvalidInput.of("label", f"{word!a} is not KEY=VALUE made of letters, digits and . _ : / -")
+            raise errors.InvalidInput.of("label", f"{word!a} is not KEY=VALUE with letters, digits and . _ : / -")
     return dict(word.split("=", 1) for word in words)
 
 
@@ -183,10 +183,12 @@ def _cells(row: Row, now: float) -> tuple[object, ...]:
     )
 
 
-def _shown(row: Row) -> dict[str, object]:
-    shown: dict[str, object] = {
+def _details(row: Row) -> dict[str, object]:
+    details: dict[str, object] = {
         "node": row.name,
-        "from": f"{row.origin} (cannot be removed by command)" if row.origin is Origin.CONFIGURED else row.origin,
+        "from": f"{row.origin} (remove it in the configuration file)"
+        if row.origin is Origin.CONFIGURED
+        else row.origin,
         "url": row.url or "-",
         "public address": row.public_address or "-",
         "state": row.state,
@@ -199,4 +201,4 @@ def _shown(row: Row) -> dict[str, object]:
         "version": row.version or "-",
     }
     seen = "never" if row.seen_at is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(row.seen_at))
-    return {**shown, "last answer": seen}
+    return {**details, "last answer": seen}

@@ -20,14 +20,16 @@ app = typer.Typer(help="Add, list and delete projects, and manage their members.
 DESCRIPTION_LENGTH = 10_000  #: characters, as in the Web API
 
 Name = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
-Members = Annotated[list[str] | None, typer.Option("--member", metavar="LOGIN", help="A member; repeat it for each.")]
+Members = Annotated[
+    list[str] | None, typer.Option("--member", metavar="LOGIN", help="Login of a member. Repeat for several.")
+]
 
 
-def _quota(counts: str) -> object:
+def _quota(quantity: str) -> object:
     return typer.Option(
         min=0,
         metavar="NUMBER",
-        help=f"Limit on {counts}, summed over the last `user_reset_usage_duration` days. 0: no limit.",
+        help=f"Limit on {quantity}, summed over the last `user_reset_usage_duration` days. 0: no limit.",
     )
 
 
@@ -39,14 +41,14 @@ def register(parent: typer.Typer) -> None:
 def add(
     project: Name,
     owner: Annotated[
-        str | None, typer.Option(metavar="LOGIN", help="User who may change description and members.")
+        str | None, typer.Option(metavar="LOGIN", help="User who may change the description and the members.")
     ] = None,
     member: Members = None,
     description: Annotated[str, typer.Option(metavar="TEXT", help="Purpose of the project.", show_default=False)] = "",
     prio: Annotated[
         int, typer.Option(min=0, max=100, metavar="NUMBER", help="Priority under fair share, from 0 to 100.")
     ] = 50,
-    quota_time: Annotated[float, _quota("seconds that its tasks run")] = 0,
+    quota_time: Annotated[float, _quota("seconds that tasks run")] = 0,
     quota_cpu: Annotated[float, _quota("cores times seconds")] = 0,
     quota_ram: Annotated[float, _quota("GB of memory times seconds")] = 0,
     quota_gpu: Annotated[float, _quota("GPUs times seconds")] = 0,
@@ -88,10 +90,10 @@ def list_projects(
 def members(
     project: Name,
     add: Annotated[
-        list[str] | None, typer.Option("--add", metavar="LOGIN", help="User to add; repeat it for each.")
+        list[str] | None, typer.Option("--add", metavar="LOGIN", help="User to add. Repeat for several.")
     ] = None,
     remove: Annotated[
-        list[str] | None, typer.Option("--remove", metavar="LOGIN", help="User to remove; repeat it for each.")
+        list[str] | None, typer.Option("--remove", metavar="LOGIN", help="User to remove. Repeat for several.")
     ] = None,
     as_json: tables.AsJson = False,
     config: options.Config = None,
@@ -108,7 +110,7 @@ def members(
 
 @app.command()
 def delete(project: Name, config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Delete a project. Its finished tasks and their usage are kept."""
+    """Delete a project. Its finished tasks and their usage stay."""
     asyncio.run(_delete(options.load(config, data_dir), project))
     print(f"deleted project {project}")
 
@@ -120,21 +122,21 @@ def _cells(project: Project) -> tuple[object, ...]:
 
 
 async def _check_users(settings: Settings, store: stores.Stores, names: Sequence[str]) -> None:
-    """Raise `errors.NotFound` for a user that does not exist; with a directory, people may not have logged in yet."""
+    """Raise `errors.NotFound` for unknown users. With a directory service only warn: they may not have logged in yet."""
     unknown = [name for name in dict.fromkeys(names) if await store.users.get(name) is None]
     if not unknown:
         return
     listed = ", ".join(unknown)
     if settings.auth_policy != "local":
-        print(f"godocker: {listed}: not known yet, until the first login", file=sys.stderr)
+        print(f"godocker: {listed}: unknown until the first login", file=sys.stderr)
         return
-    raise errors.NotFound(f"there is no user {listed}: add them first, with `godocker user add`")
+    raise errors.NotFound(f"there is no user {listed}: add them first with `godocker user add`")
 
 
 async def _add(settings: Settings, project: Project) -> None:
     async with stores.connect(settings) as store:
         if await store.projects.get(project.id) is not None:
-            raise errors.Conflict(f"the project {project.id} exists already")
+            raise errors.Conflict(f"project {project.id} already exists")
         await _check_users(settings, store, [*([project.owner] if project.owner else []), *project.members])
         await store.projects.add(project)
 
@@ -150,15 +152,15 @@ async def _members(settings: Settings, project_id: str, add: list[str], remove: 
         if project is None or project_id == DEFAULT:
             raise errors.NotFound(f"there is no project {project_id} with members of its own")
         await _check_users(settings, store, [name for name in add if name not in project.members])
-        kept = [name for name in dict.fromkeys([*project.members, *add]) if name not in remove]
-        fields: dict[str, Any] = {"members": kept}
-        changed = await store.projects.change(project_id, fields) if kept != project.members else project
+        names = [name for name in dict.fromkeys([*project.members, *add]) if name not in remove]
+        fields: dict[str, Any] = {"members": names}
+        changed = await store.projects.change(project_id, fields) if names != project.members else project
         return changed.members if changed else []
 
 
 async def _delete(settings: Settings, project_id: str) -> None:
     async with stores.connect(settings) as store:
         if active := await store.owned.count_active_in(project_id):
-            raise errors.Conflict(f"{active} tasks of project {project_id} have not finished: kill them or wait")
+            raise errors.Conflict(f"{active} tasks of project {project_id} are not over: kill them or wait")
         if not await store.projects.remove(project_id):
             raise errors.NotFound(f"there is no project {project_id}")

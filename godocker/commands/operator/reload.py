@@ -17,22 +17,22 @@ def register(app: typer.Typer) -> None:
 
 def reload(as_json: tables.AsJson = False, data_dir: options.DataDir = None) -> None:
     """
-    Make a running `godocker up` read its settings again, and print the result of each service. Exits with 1 unless all took them.
+    Make a running `godocker up` read its settings again, and print the result of each service. Exits with 1 if one refuses.
 
     With Compose: docker compose kill --signal HUP api scheduler watcher files
     """
-    found = data_directory.DataDirectory(data_dir or data_directory.DEFAULT)
-    if not found.has_environment():
+    directory = data_directory.DataDirectory(data_dir or data_directory.DEFAULT)
+    if not directory.has_environment():
         raise errors.ConfigurationError(
-            f"no system was started in {found.path}: name its directory with --data-dir. With Compose, reload with "
+            f"no system was started in {directory.path}: name its directory with --data-dir. With Compose, run "
             "docker compose kill --signal HUP api scheduler watcher files"
         )
-    report = configuration.check(None, found.path)
+    report = configuration.check(None, directory.path)
     if report.problems:
         raise errors.ConfigurationError(
-            "nothing was reloaded, because the configuration cannot be used:\n  " + "\n  ".join(report.problems)
+            "nothing was reloaded because the configuration is invalid:\n  " + "\n  ".join(report.problems)
         )
-    outcomes = reloading.reload(found)
+    outcomes = reloading.reload(directory)
     if as_json:
         tables.show_json(
             [{"service": name, "changed": one.changed, "error": one.error} for name, one in outcomes.items()]
@@ -46,4 +46,4 @@ def reload(as_json: tables.AsJson = False, data_dir: options.DataDir = None) -> 
 def _words(outcome: reloads.Outcome) -> str:
     if outcome.error:
         return outcome.error
-    return f"changed: {', '.join(outcome.changed)}" if outcome.changed else "nothing has changed"
+    return f"changed: {', '.join(outcome.changed)}" if outcome.changed else "no changes"

@@ -1,4 +1,4 @@
-"""`godocker api|scheduler|watcher|files`: one service in the foreground."""
+"""`godocker api|scheduler|watcher|files`: run one service in the foreground."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ def api(
     config: options.Config = None,
     data_dir: options.DataDir = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, metavar="NUMBER", help="Number of processes that share the port.")
+        int, typer.Option(min=1, max=64, metavar="NUMBER", help="Number of gateway processes that share the port.")
     ] = 1,
-    fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket that was opened for us.")] = None,
+    fd: Annotated[
+        int | None, typer.Option(hidden=True, help="Descriptor of a listening socket opened by the parent.")
+    ] = None,
 ) -> None:
     """Run the gateway, which serves the Web API."""
     settings = options.load(config, data_dir)
@@ -45,7 +47,7 @@ def scheduler(config: options.Config = None, data_dir: options.DataDir = None) -
 
 
 def watcher(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Run the watcher, which follows tasks on their nodes and carries out kills."""
+    """Run the watcher, which follows running tasks and carries out kills."""
     _run("watcher", config, data_dir)
 
 
@@ -62,6 +64,6 @@ def _run(service: str, config: options.Config, data_dir: options.DataDir) -> Non
 
 
 def _entry(service: str) -> Callable[..., None]:
-    # Imported by name and late: a service's drivers and web framework are no concern of the other commands.
+    # Imported late, by name: other commands do not need a service's drivers and web framework.
     run: Callable[..., None] = importlib.import_module(f"services.{service}.__main__").run
     return run

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def settings(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of one setting.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of a setting.")] = None,
     as_json: tables.AsJson = False,
 ) -> None:
     """List all settings, or describe one."""

@@ -29,11 +29,11 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def add(
     login: options.Login,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the application, to recognize the token by.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the application.")],
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Add a token of a user for an application, and print it. It is shown only once."""
+    """Add a token for an application of a user, and print it. The token is shown only once."""
     checked.line("name", name, most=NAME_LENGTH)
     token_id, secret = asyncio.run(_add(options.load(config, data_dir), login, name))
     print(json.dumps({"id": token_id, "token": secret}))
@@ -60,11 +60,11 @@ def list_tokens(
 @app.command()
 def delete(
     login: options.Login,
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, as `godocker token list` shows it.")],
+    token_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the token, from `godocker token list`.")],
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Delete a token of a user, by its id."""
+    """Delete a token of a user."""
     asyncio.run(_delete(options.load(config, data_dir), login, token_id))
     print(f"deleted token {token_id} of {login}")
 

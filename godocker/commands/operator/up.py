@@ -1,4 +1,4 @@
-"""`godocker up`: the whole system on this machine."""
+"""`godocker up`: run the whole system on this machine."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ def register(app: typer.Typer) -> None:
 
 def up(
     data_dir: Annotated[
-        Path, typer.Option(metavar="DIR", help="Directory for everything: databases, logs, secrets.")
+        Path, typer.Option(metavar="DIR", help="Directory for databases, logs, secrets and task files.")
     ] = data_directory.DEFAULT,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Address the gateway listens on. Default: 127.0.0.1.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, metavar="NUMBER", help="Its port; 0 takes a free one. Default: 6543."),
+        typer.Option(
+            min=0, max=65535, metavar="NUMBER", help="Port of the gateway; 0 takes a free one. Default: 6543."
+        ),
     ] = None,
     executor: Annotated[
         ExecutorChoice | None,
-        typer.Option(help="How tasks run. `auto` uses Docker if an engine answers, else processes. Default: auto."),
+        typer.Option(help="Executor of tasks. `auto` uses Docker if an engine answers, else processes. Default: auto."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, metavar="NUMBER", help="Gateway processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, metavar="NUMBER", help="Number of gateway processes.")] = 1,
     config: options.Config = None,
 ) -> None:
-    """Run everything on this machine. Starts MongoDB and Redis unless you configured your own. Ctrl-C stops it."""
+    """Run the whole system on this machine. Starts MongoDB and Redis unless you configured your own. Ctrl-C stops it."""
     logs.configure("up")
     up_module.run(
         environment.Options(

@@ -16,7 +16,10 @@ from shared.models.user import User
 app = typer.Typer(help="Add, list, activate and delete users, and replace their API keys.", no_args_is_help=True)
 
 _NUMBER = typer.Option(
-    min=0, max=2**31 - 1, metavar="NUMBER", help="Default: that of the system account, else the next free one."
+    min=0,
+    max=2**31 - 1,
+    metavar="NUMBER",
+    help="Default: the number of the host's account of that name, else the next free one.",
 )
 
 
@@ -27,16 +30,20 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def add(
     login: options.Login,
-    admin: Annotated[bool, typer.Option("--admin", help="May manage the tasks of all users.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="Let the user manage the whole system.")] = False,
     uid: Annotated[int | None, _NUMBER] = None,
     gid: Annotated[int | None, _NUMBER] = None,
     shared_uid: Annotated[
-        bool, typer.Option("--shared-uid", help="Allow a uid that another user has: their tasks share files.")
+        bool,
+        typer.Option("--shared-uid", help="Accept the uid of another user. Their tasks can change each other's files."),
     ] = False,
     home: Annotated[str | None, typer.Option(metavar="DIR", help="Home directory on the hosts.")] = None,
     email: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Mail address for notifications.")] = None,
     guest: Annotated[
-        bool, typer.Option("--guest", help="Runs tasks as the user `guest_bind`, once activated.")
+        bool,
+        typer.Option(
+            "--guest", help="Make the user a guest, whose tasks run as the user `guest_bind` after activation."
+        ),
     ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
@@ -56,10 +63,10 @@ def add(
 
 @app.command()
 def first(config: options.Config = None, data_dir: options.DataDir = None) -> None:
-    """Add the user admin if there are no users yet, and print the API key, which is shown only once."""
+    """Add the user admin if there are no users, and print the API key, which is shown only once."""
     apikey = asyncio.run(accounts.add_first(options.load(config, data_dir)))
     if apikey is None:
-        print("there are users already: replace a lost key with `godocker user key admin`")
+        print("there are already users: replace a lost key with `godocker user key admin`")
     else:
         print(json.dumps({"id": accounts.ADMIN, "apikey": apikey}))
 
@@ -68,7 +75,7 @@ def first(config: options.Config = None, data_dir: options.DataDir = None) -> No
 def key(
     login: options.Login,
     everything: Annotated[
-        bool, typer.Option("--all", help="Revoke the application tokens and task shares of the user as well.")
+        bool, typer.Option("--all", help="Also revoke the application tokens and share tokens of the user.")
     ] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
@@ -76,22 +83,22 @@ def key(
     """
     Replace the API key of a user and print the new one, which is shown only once.
 
-    The old one and all sessions stop working at once. Application tokens and task shares stay valid unless you pass --all.
+    The old one and all sessions stop working at once. Application tokens and share tokens stay valid unless you pass --all.
     """
     new = asyncio.run(accounts.replace_key(options.load(config, data_dir), login, everything=everything))
     print(json.dumps({"id": login, "apikey": new.apikey}))
-    if new.staying:
-        print(f"{new.staying}: --all ends these as well", file=sys.stderr)
+    if new.still_valid:
+        print(f"{new.still_valid}: --all revokes these as well", file=sys.stderr)
 
 
 @app.command()
 def activate(
     login: options.Login,
-    off: Annotated[bool, typer.Option("--off", help="Deactivate the user instead.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Deactivate the user.")] = False,
     config: options.Config = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Activate a user, for example a guest, or deactivate one with --off."""
+    """Activate a user, for example a guest, or deactivate a user with --off."""
     asyncio.run(accounts.activate(options.load(config, data_dir), login, active=not off))
     print(f"{'deactivated' if off else 'activated'} {login}")
 
@@ -107,7 +114,7 @@ def delete(
     if not yes:
         typer.confirm(f"Delete {login} with all tasks, files and usage?", abort=True)
     asyncio.run(accounts.delete(options.load(config, data_dir), login))
-    print(f"deactivated {login}; the watcher is deleting the tasks, the files and the user")
+    print(f"deactivated {login}; the watcher deletes the tasks, the files and the user")
 
 
 @app.command("list")
@@ -115,7 +122,7 @@ def list_users(as_json: tables.AsJson = False, config: options.Config = None, da
     """List the users."""
     users = asyncio.run(accounts.every(options.load(config, data_dir)))
     if as_json:
-        tables.show_json([_shown(user) for user in users])
+        tables.show_json([_details(user) for user in users])
         return
     tables.show(("user", "uid", "gid", "admin", "active", "email", "home", "key"), map(_cells, users))
 
@@ -133,6 +140,6 @@ def _cells(user: User) -> tuple[object, ...]:
     )
 
 
-def _shown(user: User) -> dict[str, object]:
-    shown = user.model_dump(exclude={"apikey"}, by_alias=False)
-    return {**shown, "apikey": f"{user.apikey.hint}…"}
+def _details(user: User) -> dict[str, object]:
+    details = user.model_dump(exclude={"apikey"}, by_alias=False)
+    return {**details, "apikey": f"{user.apikey.hint}…"}

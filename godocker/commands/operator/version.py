@@ -1,4 +1,4 @@
-"""`godocker version`: which one this is."""
+"""`godocker version`: print the version."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def register(app: typer.Typer) -> None:
 
 
 def version() -> None:
-    """Print the version."""
+    """Print the version of GoDocker."""
     print(metadata.version("godocker"))

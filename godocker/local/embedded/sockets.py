@@ -1,4 +1,4 @@
-"""Where the embedded stores are reached: unix sockets in a directory that nobody else can enter, so that no task gets to them."""
+"""Unix sockets of the embedded stores, in a private directory that no task can enter."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from shared import errors
 
 MONGOD = "mongod.sock"
 REDIS = "redis.sock"
-_LONGEST = (
-    100  #: bytes of a path: the kernel takes 107 of a socket's, and mongod's own name for one is longer than ours
-)
+_LONGEST = 100  #: bytes of a path; the kernel's limit is 107, and mongod's own socket name is longer than ours
 
 
 def folder(directory: Path) -> Path:
     """
-    The sockets' directory of the stores below `directory`: in it, or where its path is too long for a socket's, in the system's
-    temporary one by a name made of it. Raises `errors.ConfigurationError`.
+    Create and return the directory of the sockets: below `directory`, or below the temporary directory under a name derived from
+    it if the path would be too long for a socket. Raises `errors.ConfigurationError`.
     """
     inside = directory.absolute() / "run" / "sockets"
     if len(os.fsencode(inside / MONGOD)) <= _LONGEST:
@@ -37,7 +35,9 @@ def folder(directory: Path) -> Path:
 
 
 def _check(path: Path) -> None:
-    # Anybody may make something there first, by the name that they can work out.
+    # Another user can predict the name and create something there first.
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        raise errors.ConfigurationError(f"{path} is not ours alone: remove it, or choose a shorter --data-dir")
+        raise errors.ConfigurationError(
+            f"{path} is not a private directory of ours: remove it, or choose a shorter --data-dir"
+        )

@@ -55,7 +55,7 @@ async def list_app_tokens(here: Here, caller: Caller) -> Json:
     summary="Create an application token",
 )
 async def create_app_token(sent: NewToken, here: Here, caller: Caller) -> Json:
-    """The token is shown this once."""
+    """The token is shown only once."""
     secret, digest = app_tokens.generate()
     token_id = secrets.token_hex(8)
     token = AppToken(id=token_id, user=caller.id, name=sent.name, hash=digest, created_at=clock.now())

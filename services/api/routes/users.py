@@ -90,7 +90,7 @@ async def replace_api_key(
     ] = False,
 ) -> Json:
     """
-    The old key, and every session that was begun with it, is void at once. The new one is shown this once.
+    The old key, and every session that was begun with it, is void at once. The new one is shown only once.
 
     Application tokens and the share tokens of the user's tasks stay good, and the answer says how many there are; with
     `?all=true` they end as well.

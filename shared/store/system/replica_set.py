@@ -28,22 +28,22 @@ Address = Path | int  #: of the server: its socket, or its port on this machine
 
 def make_ready(address: Address, login: Login | None, *, host: str | None = None) -> bool:
     """
-    Take the next step towards a writable primary that knows `login`; True once it is one. Each step looks at what
-    is there, so that a start that was cut short at any point is finished by the next. `host` is where others reach the port of
-    the server, and it reaches itself; None: nobody does from another machine.
+    Take the next step towards a writable primary that accepts `login`; return whether it is one. Each step checks the current
+    state, so a start that was interrupted at any point is completed by the next. `host` is the name at which other machines and
+    the server itself reach its port; None: only this machine does.
     """
     with contextlib.suppress(mongo_errors.PyMongoError), _connect(address, None) as client:
         if not client.admin.command("hello").get("isWritablePrimary"):
             _become_primary(client, address, login, member_of(address, host))
             return False
-        return login is None or _knows(address, login) or _create_user(client, login)
+        return login is None or _accepts(address, login) or _create_user(client, login)
     return False
 
 
 def allow(address: Address, login: Login, new: Login, *, database: str) -> bool:
     """
-    Make `new`, who may read and write `database` and nothing else, with the rights of `login`; one who is there stays as
-    they are. False where the server did not answer.
+    Create the user `new`, with access to `database` only, using the rights of `login`; an existing user is not changed. Return
+    False if the server does not answer.
     """
     with contextlib.suppress(mongo_errors.PyMongoError), _connect(address, login) as client:
         if not client.admin.command("usersInfo", new.user)["users"]:
@@ -61,13 +61,13 @@ def member_of(address: Address, host: str | None) -> str:
 def _become_primary(client: Any, address: Address, login: Login | None, name: str) -> None:
     hello = client.admin.command("hello")
     if hello.get("setName"):
-        return  # it is about to elect itself
+        return  # it will elect itself
     member = {"_id": 0, "host": name}
     try:
         client.admin.command("replSetInitiate", {"_id": NAME, "members": [member]})
     except mongo_errors.OperationFailure:
-        # It has a configuration already. With another port or socket in it than today's, the node does not find itself in its own
-        # set and stays out of it until that is corrected by force.
+        # A configuration exists. If it has another port or socket, the node does not find itself in the set and stays out until
+        # the configuration is corrected by force.
         with _connect(address, login) as admin:
             config = admin.admin.command("replSetGetConfig")["config"]
             if config["members"][0]["host"] != member["host"]:
@@ -76,7 +76,7 @@ def _become_primary(client: Any, address: Address, login: Login | None, name: st
                 admin.admin.command("replSetReconfig", config, force=True)
 
 
-def _knows(address: Address, login: Login) -> bool:
+def _accepts(address: Address, login: Login) -> bool:
     try:
         with _connect(address, login) as client:
             client.admin.command("ping")
@@ -88,7 +88,7 @@ def _knows(address: Address, login: Login) -> bool:
 
 
 def _create_user(client: Any, login: Login) -> bool:
-    # Allowed without a login from the same machine as long as there is no user at all ("localhost exception").
+    # Allowed without a login from the same machine while there are no users ("localhost exception").
     client.admin.command("createUser", login.user, pwd=login.password, roles=["root"])
     return True
 

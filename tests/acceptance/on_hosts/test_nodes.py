@@ -130,7 +130,7 @@ def test_a_host_is_added_drained_and_removed_while_the_system_runs(two_hosts: Cl
             assert "1 tasks are on node2" in operator.run("remove", "node2", fails=True)
             assert operator.row_is(state="draining")
             open_gate(client, waiter)
-            assert operator.run("drain", "node2", "--wait").endswith("0 tasks are left\n")
+            assert operator.run("drain", "node2", "--wait").endswith("0 tasks left\n")
             assert client.wait(waiter)["container"]["meta"]["State"]["ExitCode"] == 0
             assert operator.run("remove", "node2") == "removed node node2\n"
             waiting.until_blocking(lambda: "node2" not in operator.rows(), "it is gone", timeout=PATIENCE)

@@ -100,7 +100,7 @@ def test_the_command_says_who_took_what_and_asks_nobody_to_read_what_cannot_be_u
         write(file, {"nodes": [node("n1")], "max_cpu": 2, "log_level": "error"})
         assert took(system) == {service: (["log_level", "max_cpu"], None) for service in SERVICES}
         assert took(system) == {service: ([], None) for service in SERVICES}
-        assert "nothing has changed" in system.run("reload").stdout
+        assert "no changes" in system.run("reload").stdout
 
         write(file, {"nodes": [node("n1")], "max_cpu": 4, "log_level": "error", "lease_seconds": 30})
         for changed, error in took(system, code=1).values():

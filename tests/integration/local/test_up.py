@@ -67,7 +67,7 @@ def test_a_user_is_made_once_and_never_as_root_unasked(system: System) -> None:
     system.add_user("root")
     again = system.run("user", "add", "carol")
     assert again.returncode == 1
-    assert "exists already" in again.stderr
+    assert "already exists" in again.stderr
     users = system.run("user", "list", "--json").stdout
     assert '"id": "carol"' in users
     assert '"uid": 0' not in users
@@ -89,7 +89,7 @@ def test_it_stops_cleanly_and_goes_on_where_it_stopped() -> None:
         assert not any(psutil.pid_exists(pid) for pid in pids.values())
         assert not list((system.data_dir / "run").glob("*.pid"))
         system.start()
-        assert "shown this once" not in system.stdout()
+        assert "shown only once" not in system.stdout()
         assert "tasks keep running;" not in system.stdout(), "there are none"
         assert f"godocker user key admin --data-dir {system.data_dir}" in system.stdout()
         assert (system.data_dir / "run" / "ports.json").read_text() == ports

@@ -174,7 +174,7 @@ def test_a_directory_whose_path_is_too_long_for_a_socket_has_its_sockets_elsewhe
         assert folder == sockets.folder(long), "the same each time"
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         folder.chmod(0o755)
-        with pytest.raises(errors.ConfigurationError, match="is not ours alone"):
+        with pytest.raises(errors.ConfigurationError, match="is not a private directory of ours"):
             sockets.folder(long)
     finally:
         folder.rmdir()
@@ -270,7 +270,7 @@ def test_the_log_of_what_runs_is_bounded(tmp_path: Path, monkeypatch: pytest.Mon
     watched.start(child)
     try:
         waiting.until_blocking(lambda: "first" in log.read_text(), "it has said something")
-        watched.look(clock.monotonic())
+        watched.restart_due(clock.monotonic())
         assert (log.read_text(), log.with_name("talker.log.1").read_text()) == ("", "a first long line\n")
         gate.write_text("go on\n")
         waiting.until_blocking(lambda: log.read_text() == "a second one\n", "it goes on at the file's beginning")

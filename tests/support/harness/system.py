@@ -29,7 +29,7 @@ STOP_TIMEOUT = 60.0
 COMMAND = (sys.executable, "-P", "-m", "godocker")
 
 _READY = re.compile(r"^GoDocker is ready at (http://\S+)$", re.MULTILINE)
-_KEY = re.compile(r"^API key of the user admin, shown this once: (\S+)$", re.MULTILINE)
+_KEY = re.compile(r"^API key of the user admin, shown only once: (\S+)$", re.MULTILINE)
 
 
 class System:

@@ -110,7 +110,7 @@ def test_what_is_only_ignored_is_a_warning_and_a_failure_where_that_is_wanted(
     answer = invoke("config", "check", str(file))
     assert answer.exit_code == 0
     assert "warning: GODOCKER_POLL_SECOND is not a setting" in answer.output
-    assert "warning: nodes.0.tls_ca: there is no file /no/such/ca.pem" in answer.output
+    assert "warning: nodes.0.tls_ca: file /no/such/ca.pem does not exist" in answer.output
     assert invoke("config", "check", "--strict", str(file)).exit_code == 1
 
 
@@ -132,8 +132,8 @@ def test_a_reload_without_a_system_says_how_it_is_done_elsewhere(tmp_path: Path)
     assert "docker compose kill --signal HUP" in str(invoke("reload").exception)
     data = data_directory.DataDirectory(tmp_path / "data")
     with data.held():
-        data.keep_environment({})
-    assert "no godocker up runs in" in str(invoke("reload", "--data-dir", str(data.path)).exception)
+        data.store_environment({})
+    assert "godocker up does not run in" in str(invoke("reload", "--data-dir", str(data.path)).exception)
 
 
 # --- shipped files ----------------------------------------------------------------------------

@@ -62,7 +62,7 @@ async def test_the_uid_of_another_user_is_taken_only_where_that_is_said(
     if unasked:
         account(monkeypatch, "bob", 20500, 20500)
     uid = None if unasked else 20500
-    with pytest.raises(errors.Conflict, match="20500 is that of the user alice"):
+    with pytest.raises(errors.Conflict, match="20500 belongs to user alice"):
         await accounts.add(settings, accounts.NewUser("bob", uid=uid))
     assert "bob" not in await uids(opened)
     await accounts.add(settings, accounts.NewUser("bob", uid=uid, shared_uid=True))

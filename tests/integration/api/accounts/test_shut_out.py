@@ -189,7 +189,7 @@ async def test_a_new_key_says_what_stays_good(gateway: Gateway, root: User) -> N
     answer = (await gateway.ask("DELETE", "/user/alice/apikey", headers=before)).json()
     said = "1 application token and 1 share of a task stay good"
     assert answer["warnings"] == [f"{said}: ?all=true ends these as well"]
-    assert (await accounts.replace_key(gateway.settings, "alice")).staying == said
+    assert (await accounts.replace_key(gateway.settings, "alice")).still_valid == said
     assert await status(gateway, "/task/active", before) == 401
     assert (await status(gateway, f"/task/1?share={share}", {}), await app_answer(gateway, app)) == (200, 200)
 
@@ -204,7 +204,7 @@ async def test_a_new_key_ends_shares_and_application_tokens_where_that_is_asked_
         assert set(answer) == {"apikey"}
     else:
         new = await accounts.replace_key(gateway.settings, "alice", everything=True)
-        assert new.staying is None
+        assert new.still_valid is None
     assert (await status(gateway, f"/task/1?share={share}", {}), await app_answer(gateway, app)) == (404, 404)
 
 

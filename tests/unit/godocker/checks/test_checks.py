@@ -54,7 +54,7 @@ def test_mongodb_must_journal(is_on: bool | None, state: State) -> None:
     ],
 )
 def test_redis_that_forgets_is_worth_a_warning(options: dict[str, str], states: list[State]) -> None:
-    assert [finding.state for finding in stores.judge_redis(options)] == states
+    assert [finding.state for finding in stores.check_redis(options)] == states
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_redis_that_forgets_is_worth_a_warning(options: dict[str, str], states: 
     ],
 )
 def test_an_engine_must_not_be_open_to_the_network(url: str, state: State) -> None:
-    assert hosts.judge_tls("engine", Node(name="n", url=url)).state is state
+    assert hosts.check_tls("engine", Node(name="n", url=url)).state is state
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_an_engine_must_not_be_open_to_the_network(url: str, state: State) -> No
     ],
 )
 def test_an_engine_must_be_able_to_limit(info: dict[str, Any], state: State) -> None:
-    assert facts.judge_limits("engine", info).state is state
+    assert facts.check_limits("engine", info).state is state
 
 
 @pytest.mark.parametrize(("version", "state"), [("1.1.5+ds1", State.WARNING), ("1.3.3", State.WELL)])
 def test_an_old_runc_is_named_and_not_condemned(version: str, state: State) -> None:
     answer = {"Components": [{"Name": "Engine", "Version": "20.10"}, {"Name": "runc", "Version": version}]}
-    assert facts.judge_runc("engine", answer).state is state
+    assert facts.check_runc("engine", answer).state is state
 
 
 @pytest.mark.parametrize(
     ("theirs", "state"), [(100.1, State.WELL), (99.0, State.WELL), (103.0, State.WARNING), (90.0, State.BAD)]
 )
 def test_only_what_the_question_does_not_explain_is_a_difference_of_clocks(theirs: float, state: State) -> None:
-    assert clocks.judge("somebody", theirs, asked_at=99.5, answered_at=100.5).state is state
+    assert clocks.check("somebody", theirs, asked_at=99.5, answered_at=100.5).state is state
 
 
 def test_a_shared_directory_that_is_not_there_is_not_well(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_a_shared_directory_that_is_not_there_is_not_well(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("free", "state"), [(1e12, State.WELL), (1e9, State.WARNING), (1e6, State.BAD)])
 def test_a_full_disk_is_not_well(free: float, state: State) -> None:
-    assert machine.judge_space(free).state is state
+    assert machine.check_space(free).state is state
 
 
 def test_root_tasks_need_a_nosuid_mount() -> None:
-    assert machine.judge_nosuid(nosuid=False).state is State.BAD
-    assert machine.judge_nosuid(nosuid=True).state is State.WELL
+    assert machine.check_nosuid(nosuid=False).state is State.BAD
+    assert machine.check_nosuid(nosuid=True).state is State.WELL
 
 
 @pytest.mark.parametrize(("executor", "state"), [("process", State.BAD), ("docker", State.WARNING)])
@@ -164,16 +164,16 @@ def test_the_last_line_of_the_report_tells_the_system_and_the_numbers() -> None:
 def test_a_report_in_json_has_the_numbers_of_all_and_the_list_of_what_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    async def look(settings: Settings) -> list[findings.Finding]:
+    async def check(settings: Settings) -> list[findings.Finding]:
         return [findings.well("a", "fine"), findings.bad("b", "[/red]\x1b")]
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "_look", look)
+    monkeypatch.setattr(doctor, "_check", check)
     answer = CliRunner().invoke(cli.app, ["doctor", "--json", "--problems"])
     assert answer.exit_code == 1
-    told = json.loads(answer.output)
-    assert (told["checks"], told["warnings"], told["problems"]) == (2, 0, 1)
-    assert told["findings"] == [{"part": "b", "state": "problem", "detail": "[/red]\x1b"}]
+    report = json.loads(answer.output)
+    assert (report["checks"], report["warnings"], report["problems"]) == (2, 0, 1)
+    assert report["findings"] == [{"part": "b", "state": "problem", "detail": "[/red]\x1b"}]
     shown = CliRunner().invoke(cli.app, ["doctor"]).output
     assert "[/red]\\u001b" in shown
     assert shown.splitlines()[-1] == "checked the default settings: 2 checks, 0 warnings, 1 problem"
@@ -185,10 +185,10 @@ GB = 1024**3
 @pytest.mark.parametrize(
     ("fields", "info", "said"),
     [
-        ({"cpus": 64}, {"NCPU": 2}, ["cpus: 64 are configured, and the engine has 2"]),
+        ({"cpus": 64}, {"NCPU": 2}, ["cpus: 64 are configured, but the engine has 2"]),
         ({"cpus": 2}, {"NCPU": 2}, []),
         ({"cpus": 64}, {}, []),
-        ({"memory": 64}, {"MemTotal": 16 * GB}, ["memory: 64 GB are configured, and the engine has 16.0 GB"]),
+        ({"memory": 64}, {"MemTotal": 16 * GB}, ["memory: 64 GB are configured, but the engine has 16.0 GB"]),
         ({"memory": 16}, {"MemTotal": int(15.8 * GB)}, []),
         ({"gpus": ["0"]}, {"Runtimes": {"runc": {}}}, ["gpus: the engine does not seem to have 0"]),
         ({"gpus": ["0"]}, {"Runtimes": {"nvidia": {}}}, []),
@@ -202,7 +202,7 @@ GB = 1024**3
     ],
 )
 def test_more_than_an_engine_has_is_told(fields: dict[str, Any], info: dict[str, Any], said: list[str]) -> None:
-    assert capacity.surplus(Node(name="n", **fields), info) == said
+    assert capacity.missing(Node(name="n", **fields), info) == said
 
 
 def test_a_file_of_tls_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_our_own_versions_are_good_enough() -> None:
     ],
 )
 def test_tasks_must_run_as_their_users_own_numbers(options: list[str] | None, state: State) -> None:
-    assert facts.judge_user_namespaces("engine n1", {"SecurityOptions": options}).state is state
+    assert facts.check_user_namespaces("engine n1", {"SecurityOptions": options}).state is state
 
 
 @pytest.mark.parametrize(
@@ -235,12 +235,12 @@ def test_tasks_must_run_as_their_users_own_numbers(options: list[str] | None, st
     [({"ApiVersion": "1.41"}, State.WELL), ({"ApiVersion": "1.40"}, State.BAD), ({}, State.BAD)],
 )
 def test_an_engine_must_not_be_too_old(answer: dict[str, str], state: State) -> None:
-    assert facts.judge_api("engine n1", answer).state is state
+    assert facts.check_api("engine n1", answer).state is state
 
 
 @pytest.mark.parametrize(("driver", "state"), [("overlay2", State.WELL), ("vfs", State.WARNING)])
 def test_a_slow_storage_driver_is_worth_a_warning(driver: str, state: State) -> None:
-    assert facts.judge_storage("engine n1", {"Driver": driver}).state is state
+    assert facts.check_storage("engine n1", {"Driver": driver}).state is state
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_slow_storage_driver_is_worth_a_warning(driver: str, state: State) -> 
     ],
 )
 def test_registries_without_tls_are_named(config: dict[str, Any] | None, state: State) -> None:
-    assert facts.judge_registries("engine n1", {"RegistryConfig": config}).state is state
+    assert facts.check_registries("engine n1", {"RegistryConfig": config}).state is state
 
 
 @pytest.mark.parametrize(
@@ -268,4 +268,4 @@ def test_registries_without_tls_are_named(config: dict[str, Any] | None, state: 
     ],
 )
 def test_what_a_container_saw_of_its_host(said: str, states: list[State]) -> None:
-    assert [finding.state for finding in probe.judge("engine n1", Path("/opt/godshared"), said)] == states
+    assert [finding.state for finding in probe.parse("engine n1", Path("/opt/godshared"), said)] == states

@@ -35,8 +35,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_processes_are_chosen_with_a_warning_where_no_engine_answers(tmp_path: Path) -> None:
     chosen = environment.choose_executor("auto", Settings(), {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
     assert chosen.name == "process"
-    assert chosen.remark
-    assert "NOT ISOLATED" in chosen.remark
+    assert chosen.warning
+    assert "NOT ISOLATED" in chosen.warning
 
 
 def test_configured_hosts_mean_docker() -> None:
@@ -103,7 +103,7 @@ def test_what_up_decided_is_found_by_later_commands(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     data = data_directory.DataDirectory(data_directory.DEFAULT)
     with data.held():
-        data.keep_environment({"GODOCKER_MONGO_URL": "mongodb://example.org", "HOME": "/root"})
+        data.store_environment({"GODOCKER_MONGO_URL": "mongodb://example.org", "HOME": "/root"})
     assert data.environment() == {"GODOCKER_MONGO_URL": "mongodb://example.org"}
     monkeypatch.setattr(os, "environ", {})
     data_directory.adopt(None, configured=True)
@@ -148,15 +148,15 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
     assert not stubborn.program.pid_file.exists()
 
 
-def test_a_process_that_refuses_to_start_is_logged_with_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_refuses_to_start_is_logged_with_its_last_line(tmp_path: Path) -> None:
     watching = supervisor.Supervisor()
     refusing = _child(tmp_path, "import sys; print('earlier'); sys.exit('godocker: there is no policy fare')")
     with structlog.testing.capture_logs() as logged:
         watching.start(refusing)
         waiting.until_blocking(lambda: not refusing.is_running(), "it has ended")
-        watching.look(time.monotonic())
+        watching.restart_due(time.monotonic())
     (died,) = [line for line in logged if line["event"] == "process.died"]
-    assert (died["status"], died["said"]) == (1, "there is no policy fare")
+    assert (died["status"], died["last_line"]) == (1, "there is no policy fare")
 
 
 def test_whoever_asks_twice_does_not_wait(tmp_path: Path) -> None:
