@@ -67,7 +67,7 @@ def test_a_user_is_made_once_and_never_as_root_unasked(system: System) -> None:
     system.add_user("root")
     again = system.run("user", "add", "carol")
     assert again.returncode == 1
-    assert "already exists" in again.stderr
+    assert "exists already" in again.stderr
     users = system.run("user", "list", "--json").stdout
     assert '"id": "carol"' in users
     assert '"uid": 0' not in users
