@@ -38,7 +38,7 @@ async def add(settings: Settings, node: Node, *, check: bool, force: bool = Fals
     answer, `errors.Conflict` if the engine has less than configured and `force` is not set, and `errors.InvalidInput`.
     """
     if Feature.HOSTS not in factory.features(settings):
-        raise errors.ConfigurationError("tasks are processes of this machine: there are no hosts to add")
+        raise errors.ConfigurationError("tasks run as processes of this machine, so hosts cannot be added")
     _check_tls(node, read=check)
     report = _ask(node) if check else EngineReport("not checked")
     if report.missing and not force:

@@ -31,11 +31,11 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
     except Exception as error:  # any error of the driver, such as a refused login, belongs in the report
         return [findings.bad(part, f"{type(error).__name__}: {error}"[:300])]
     return [
-        judge_version(part, server.version, _OLDEST_MONGO),
+        check_version(part, server.version, _OLDEST_MONGO),
         *findings.faults(part, faults),
-        judge_replica_set(server.replica_set, server.members, has_primary=server.has_primary),
-        judge_journal(server.has_journal),
-        clocks.judge("MongoDB", server.time, server.asked_at, server.answered_at),
+        check_replica_set(server.replica_set, server.members, has_primary=server.has_primary),
+        check_journal(server.has_journal),
+        clocks.check("MongoDB", server.time, server.asked_at, server.answered_at),
     ]
 
 
@@ -83,7 +83,7 @@ def check_version(part: str, version: str, oldest: tuple[int, ...]) -> findings.
     return findings.well(part, f"answers, version {version}")
 
 
-def judge_replica_set(name: str | None, members: int, *, has_primary: bool) -> findings.Finding:
+def check_replica_set(name: str | None, members: int, *, has_primary: bool) -> findings.Finding:
     if not name:
         return findings.bad(
             "mongodb", "is not a replica set, which majority writes and retries need; one member is enough"
@@ -93,11 +93,11 @@ def judge_replica_set(name: str | None, members: int, *, has_primary: bool) -> f
     return findings.well("mongodb", f"replica set {name} with {members} member{'s' if members != 1 else ''}")
 
 
-def judge_journal(is_on: bool | None) -> findings.Finding:
+def check_journal(is_on: bool | None) -> findings.Finding:
     if is_on is None:
-        return findings.warning("mongodb", "whether it journals cannot be asked with this login")
+        return findings.warning("mongodb", "this login may not query whether journaling is on")
     if not is_on:
-        return findings.bad("mongodb", "journaling is off: tasks that were accepted can be lost")
+        return findings.bad("mongodb", "journaling is off: accepted tasks can be lost")
     return findings.well("mongodb", "journaling is on")
 
 

@@ -75,7 +75,7 @@ class _System:
         os.environ.update(environment.decide(self._options, given, self._directory, executor))
         self._listen(host, given.port if self._options.port is None else self._options.port)
         settings_module.check_secrets(loading.load())
-        _say_remarks(executor)
+        _print_warnings(executor)
         open_files.raise_open_files()
 
         self._start_stores(given)

@@ -46,7 +46,7 @@ def system(config: Path | None, data_dir: Path | None) -> tuple[Settings, str]:
 
 
 def warn() -> None:
-    """Print what of the environment looks like a setting and is none; whatever this process starts says nothing of it again."""
+    """Warn of environment variables that look like settings but are none. Child processes do not repeat the warning."""
     for warning in loading.warnings():
         print(f"godocker: warning: {texts.printable(warning)}", file=sys.stderr)
     loading.forget_unused()

@@ -54,7 +54,7 @@ def allow(address: Address, login: Login, new: Login, *, database: str) -> bool:
 
 
 def member_of(address: Address, host: str | None) -> str:
-    """By what name the server is a member of its set."""
+    """Return the name under which the server is a member of its set."""
     return str(address) if isinstance(address, Path) else f"{host or _LOOPBACK}:{address}"
 
 

@@ -33,7 +33,7 @@ def test_versions_are_compared_by_their_numbers(text: str, numbers: tuple[int, .
     [("rs0", True, State.WELL), ("rs0", False, State.BAD), (None, True, State.BAD)],
 )
 def test_mongodb_must_be_a_replica_set_with_a_primary(name: str | None, has_primary: bool, state: State) -> None:
-    assert stores.judge_replica_set(name, 1, has_primary=has_primary).state is state
+    assert stores.check_replica_set(name, 1, has_primary=has_primary).state is state
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_mongodb_must_be_a_replica_set_with_a_primary(name: str | None, has_prim
     [(True, State.WELL), (False, State.BAD), (None, State.WARNING)],
 )
 def test_mongodb_must_journal(is_on: bool | None, state: State) -> None:
-    assert stores.judge_journal(is_on).state is state
+    assert stores.check_journal(is_on).state is state
 
 
 @pytest.mark.parametrize(
