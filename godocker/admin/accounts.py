@@ -12,7 +12,7 @@ from shared import clock, errors
 from shared.auth import apikeys
 from shared.models.deletion import Deletion
 from shared.models.user import DOCKER_MOST as HIGHEST_ID
-from shared.models.user import USER_ID, User
+from shared.models.user import USER_ID, Deletion, User
 from shared.settings import Settings
 from shared.store import stores
 

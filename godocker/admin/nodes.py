@@ -12,7 +12,7 @@ from shared import clock, errors
 from shared.broker import broker
 from shared.executors import factory
 from shared.executors.types import Feature
-from shared.models.maintenance import ALL
+from shared.models.node import ALL
 from shared.runtime import lifetime
 from shared.settings import Node, Settings
 from shared.store import stores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from shared.models.identity import Identity
+from shared.models.system.identity import Identity
 from shared.settings import Settings
 
 FIRST = 1_000_000  #: above the uids that distributions and directories use

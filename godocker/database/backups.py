@@ -20,6 +20,7 @@ from godocker.database.progress import Progress
 from godocker.local.embedded import own_mongod
 from shared import clock, errors
 from shared.models.identity import Identity
+from shared.models.system.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store import connection

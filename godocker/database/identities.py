@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from godocker.database import backups
 from godocker.local.embedded import own_mongod
 from shared import clock, errors
-from shared.models.identity import Identity, new_mark
+from shared.models.system.identity import Identity, new_mark
 from shared.settings import Settings
 from shared.storage import marks
 from shared.store import connection

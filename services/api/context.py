@@ -24,11 +24,9 @@ from shared.auth.providers import factory as providers
 from shared.broker.broker import Broker
 from shared.executors.types import Feature
 from shared.lifecycle import PLACED
-from shared.models.maintenance import ALL
-from shared.models.node import StoredReason, reason_ids
+from shared.models.node import ALL, StoredReason, UnreachableNode, reason_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
-from shared.models.unreachable_node import UnreachableNode
 from shared.models.user import User
 from shared.runtime import batching
 from shared.settings import Settings

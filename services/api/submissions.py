@@ -10,7 +10,7 @@ import structlog
 from services.api.hints import Hints
 from shared import clock, errors
 from shared.lifecycle import TaskStatus
-from shared.models.pending_limits import PendingLimits
+from shared.models.quota import PendingLimits
 from shared.models.receipt import RequestKey
 from shared.models.task import Task
 from shared.observe import metrics

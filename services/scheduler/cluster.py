@@ -10,7 +10,7 @@ from services.scheduler.placement.node_state import IN_MAINTENANCE, Allocation, 
 from services.scheduler.start.installation_errors import InstallationErrors
 from shared import clock
 from shared.executors.types import NodeReport
-from shared.models import maintenance
+from shared.models.node import ALL
 from shared.models.work import Placed
 from shared.units import durations
 
@@ -83,7 +83,7 @@ class Cluster:
     @property
     def is_in_maintenance(self) -> bool:
         """Whether the whole system is in maintenance."""
-        return maintenance.ALL in self._in_maintenance
+        return ALL in self._in_maintenance
 
     def maintain(self, names: Collection[str]) -> bool:
         """Record what is in maintenance: nodes, or `all`. True if some maintenance has ended."""
@@ -193,7 +193,7 @@ class Cluster:
         )
 
     def _state(self, report: NodeReport) -> NodeState:
-        in_maintenance = not self._in_maintenance.isdisjoint({maintenance.ALL, report.name})
+        in_maintenance = not self._in_maintenance.isdisjoint({ALL, report.name})
         return NodeState(
             name=report.name,
             cpus=report.cpus,

@@ -35,8 +35,7 @@ from shared.broker import broker as hints
 from shared.executors.base import Executor
 from shared.executors.types import NodeReport
 from shared.http import serving
-from shared.models import lease
-from shared.models.lease import Lease
+from shared.models.system.lease import SCHEDULER, Lease
 from shared.observe import loop_failures, metrics
 from shared.runtime import lifetime
 from shared.settings import Settings
@@ -50,7 +49,7 @@ from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)
 
-LEASE = lease.SCHEDULER
+LEASE = SCHEDULER
 ASKS = 10  #: attempts to take or renew the lease within its time, so that an expired one is taken soon
 DRAIN = 6.0  #: seconds that starts under way have to finish when the service stops
 

@@ -30,7 +30,7 @@ from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.executors.base import Executor
 from shared.http import serving
-from shared.models.lease import Lease
+from shared.models.system.lease import Lease
 from shared.observe import loop_failures, metrics
 from shared.runtime import lifetime
 from shared.settings import Settings

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import Field
 
 from shared.models.stored import Stored
 
+ALL = "all"  #: name of the whole system, where the name of a node may stand
+TRIES = 3  #: consecutive failed tries before a node can count as lost
 NEVER = "can never run here"  #: how the reason begins of what no node could ever take
 
 
@@ -60,3 +64,19 @@ def reason_ids(shape: str, user: str, project: str, array: int | None) -> list[s
         owner_id(user, project),
         *([f"array {array}"] if array is not None else []),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreachableNode:
+    """A node that does not answer. `since` and `at` are on the clock of the MongoDB server, seconds since the epoch."""
+
+    node: str
+    since: float
+    at: float  #: of the last try
+    seconds: float  #: unreachable time without gaps between tries
+    tries: int  #: consecutive, without a gap in which nobody tried
+    reason: str
+
+    def is_lost(self, after: float) -> bool:
+        """Return whether the node was unreachable for `after` seconds and was tried often enough."""
+        return self.seconds >= after and self.tries >= TRIES

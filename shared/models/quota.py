@@ -116,3 +116,15 @@ def excesses(scope: Scope, quota: Quota, taken: Taken, need: Amounts) -> list[Ex
             name = "time" if timed else resource
             found.append(Excess(scope, name, limit, finished, held, 0 if timed else wanted, final=spent))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLimits:
+    """The most pending tasks of one user and of all users. None: unlimited."""
+
+    user: int | None
+    everybody: int | None
+
+    @property
+    def are_none(self) -> bool:
+        return self.user is None and self.everybody is None

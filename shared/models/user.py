@@ -69,3 +69,11 @@ class User(Stored):
     last: float | None = None  #: when they logged in last
     shut_outs: int = 0  #: times they were shut out: sessions from before each are void for good
     deleting: bool = False  #: is being deleted: nothing makes them active again
+
+
+class Deletion(Stored):
+    """Its id is the user's. What is done already is seen from what is left, so it can be taken up by anybody at any time."""
+
+    id: str = Field(alias="_id")
+    asked_by: str
+    asked_at: float

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from shared import errors
-from shared.models.identity import Identity
+from shared.models.system.identity import Identity
 from shared.storage.directories import ATTEMPTS, FOLDER
 
 log = structlog.get_logger(__name__)

@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 Database = AsyncIOMotorDatabase[dict[str, Any]]
 
-CLOSE_TIMEOUT = 1.0  #: seconds for what is only polite at the end
+CLOSE_TIMEOUT = 1.0  #: seconds for goodbyes, which may be skipped
 
-#: Server codes that say "not so" rather than "not now" (src/mongo/base/error_codes.yml): what was asked is wrong, not allowed, or
-#: taken. Others, among them some that no list has, say something of the server: no primary, shutting down, out of time or disk.
+#: Server codes (src/mongo/base/error_codes.yml) of requests that are wrong, not allowed or in conflict, and that fail again
+#: if repeated. All other codes, known or not, describe the server: no primary, shutting down, out of time or disk.
 _LASTING_CODES = frozenset(
     {
         *(
@@ -61,7 +61,7 @@ _LASTING_CODES = frozenset(
         *(72, 73, 85, 86, 115, 121, 168, 197, 225, 231, 238, 241, 303, 10334, 11000, 11001, 12582, 17280, 17419, 17420),
     }
 )
-#: Of the driver: it was not even asked.
+#: Errors that the driver raises without asking the server.
 _LASTING = (
     driver_errors.ConfigurationError,
     driver_errors.InvalidName,
@@ -74,21 +74,21 @@ _LOGIN_CODES = frozenset({13, 18})  #: Unauthorized, AuthenticationFailed
 
 
 def appname_of(settings: Settings) -> str:
-    """What the services of an installation call themselves at the server."""
+    """Return the application name under which an installation's services connect."""
     return f"godocker-{settings.instance}"
 
 
 @asynccontextmanager
 async def database(settings: Settings, *, appname: str | None = None) -> AsyncIterator[Database]:
     """
-    The database of this installation.
+    Open the database of this installation.
 
-    `timeoutMS` bounds every operation as a whole and makes the driver retry within it, reads and single-document writes alike,
-    as often as there is time (specification "Client Side Operations Timeout"). A retried write carries its transaction
-    number, so the server does it once. What was told to a user is on the disks of a majority.
+    `timeoutMS` bounds every operation as a whole and makes the driver retry reads and single-document writes within it
+    (specification "Client Side Operations Timeout"). A retried write carries its transaction number, so the server applies
+    it once. Acknowledged writes are on the disks of a majority.
     """
     password = settings.mongo_password
-    # None given here would take away what the URL says.
+    # None here would override the login of the URL.
     login: dict[str, Any] = (
         {"username": settings.mongo_user, "password": password.get_secret_value()} if password else {}
     )
@@ -101,7 +101,7 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
         retryReads=True,
         timeoutMS=int(settings.mongo_timeout * 1000),
         connectTimeoutMS=2000,
-        heartbeatFrequencyMS=2000,  # with the time to connect, what it takes to see that a server hangs; 10 s where none is said
+        heartbeatFrequencyMS=2000,  # with the connect timeout, the time to notice a hung server; the default is 10 s
         maxPoolSize=32,
         appname=appname or appname_of(settings),
         uuidRepresentation="standard",
@@ -110,13 +110,13 @@ async def database(settings: Settings, *, appname: str | None = None) -> AsyncIt
         with _address(urls.mongo_hosts(settings.mongo_url)):
             yield client[settings.mongo_db]
     finally:
-        # It says goodbye to the server, and without a server would wait for one as long as an operation.
+        # Closing sends a goodbye, which without a server would wait as long as an operation.
         with pymongo.timeout(CLOSE_TIMEOUT):
             client.close()
 
 
 def _client(url: str, **options: Any) -> AsyncIOMotorClient[dict[str, Any]]:
-    """The driver's client. Raises `errors.ConfigurationError` for what it does not take, such as an option in the address."""
+    """Return the driver's client. Raises `errors.ConfigurationError` for an address or option that the driver rejects."""
     try:
         return AsyncIOMotorClient(url, **options)
     except (driver_errors.PyMongoError, ValueError, TypeError) as error:
@@ -127,7 +127,7 @@ def _client(url: str, **options: Any) -> AsyncIOMotorClient[dict[str, Any]]:
 
 @contextmanager
 def _address(hosts: str) -> Iterator[None]:
-    """Say which MongoDB it was, where an error ends the use of it."""
+    """Add the server's address to errors that end its use."""
     try:
         yield
     except errors.StoreUnavailable as error:
@@ -142,7 +142,7 @@ def _address(hosts: str) -> Iterator[None]:
 
 
 def is_passing(error: Exception) -> bool:
-    """Whether the same call may well work a little later: so it is of all that is not known to be otherwise."""
+    """Return whether the same call may succeed later. Errors of an unknown kind count as passing."""
     if not isinstance(error, driver_errors.PyMongoError) or isinstance(error, _LASTING):
         return False
     if error.timeout or isinstance(error, driver_errors.ConnectionFailure | driver_errors.WTimeoutError):
@@ -160,8 +160,8 @@ def _met_another(error: driver_errors.PyMongoError) -> bool:
 @contextmanager
 def translation() -> Iterator[None]:
     """
-    Raise `errors.StoreUnavailable` where the driver says that the server did not answer. That a transaction met another one is
-    something else: `transactions.Transactions` begins it again.
+    Raise `errors.StoreUnavailable` if the driver reports that the server did not answer. Conflicts between transactions
+    pass through: `transactions.Transactions` retries them.
     """
     try:
         yield
@@ -169,13 +169,13 @@ def translation() -> Iterator[None]:
         if is_passing(error) and not _met_another(error):
             metrics.STORE_ERRORS.inc()
             code = getattr(error, "code", None)
-            said = type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"
-            raise errors.StoreUnavailable(f"MongoDB does not answer ({said})") from error
+            detail = type(error).__name__ if code is None else f"{type(error).__name__}, code {code}"
+            raise errors.StoreUnavailable(f"MongoDB does not answer ({detail})") from error
         raise
 
 
 def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """The call with the `translation` of its errors, timed under the name of its module."""
+    """Wrap a call in `translation` and time it under the name of its module."""
     store = call.__module__.rpartition(".")[2]
 
     @functools.wraps(call)

@@ -1,4 +1,4 @@
-"""The collection `hosts`: the Docker hosts that were added while the system runs, beside those of the configuration."""
+"""The collection `hosts`: Docker hosts that were added at run time, beside the configured ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shared.store import connection, reading
 
 class HostStore:
     """
-    One document for each host: its settings, who added it and when. Of certificates it holds the paths on the services' own
-    hosts: there is no secret in the database.
+    Added hosts, one document each: settings, who added it and when. Certificates are stored as paths on the services'
+    hosts, so the database holds no secret.
     """
 
     def __init__(self, database: connection.Database) -> None:
@@ -24,7 +24,7 @@ class HostStore:
 
     @connection.translated
     async def add(self, node: Node, *, by: str, at: float) -> None:
-        """Raises `errors.Conflict` where one of that name was added before."""
+        """Store a host. Raises `errors.Conflict` if one of that name was added before."""
         document = {"_id": node.name, "node": node.model_dump(mode="json", exclude_none=True), "by": by, "at": at}
         try:
             await self._hosts.insert_one(document)
@@ -33,7 +33,7 @@ class HostStore:
 
     @connection.translated
     async def remove(self, name: str) -> bool:
-        """False where there is none."""
+        """Remove a host. Return False if there is none of that name."""
         return (await self._hosts.delete_one({"_id": name})).deleted_count == 1
 
     @connection.translated

@@ -1,4 +1,4 @@
-"""The indexes of every collection, each with the query it serves."""
+"""The indexes of every collection, each with the queries it serves."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _ACTIVE = {"status": {"$in": sorted(lifecycle.ACTIVE)}}
 _ENDED = {"status": {"$in": sorted(lifecycle.ENDED)}}
 _PLACED = {"status": {"$in": sorted(lifecycle.PLACED)}}
 _WAITING = {"status": {"$in": sorted(lifecycle.WAITING)}}
-ARRAYS = {"array.count": {"$exists": True}}  #: the parents of all arrays
-#: The same, said in another way: a query for those that are not over would be answered from the index of all.
+ARRAYS = {"array.count": {"$exists": True}}  #: parents of arrays
+#: Equivalent, but another field: otherwise the server would answer a query for active parents from the index of all.
 PARENTS = {"array.first_id": {"$exists": True}}
-CHILDREN = {"member.parent": {"$exists": True}}  #: of arrays
-GATED = {"waiting_on.0": {"$exists": True}, **_WAITING}  #: waits for others to be over
+CHILDREN = {"member.parent": {"$exists": True}}  #: children of arrays
+GATED = {"waiting_on.0": {"$exists": True}, **_WAITING}  #: tasks with open dependencies
 
 _NEWEST = [("submitted_at", DESCENDING), ("_id", DESCENDING)]
 
-# Partial indexes (with `$in`: MongoDB 6.0) keep what is looked at all the time as small as the work at hand, however many
-# tasks are over.
+# Partial indexes (`$in` in them needs MongoDB 6.0) keep the frequent queries as small as the active work, however many
+# tasks have ended.
 INDEXES = {
     "tasks": [
-        # The scheduler's book: the ids of all that is pending, and of what became so since a time; it covers that query.
+        # The scheduler's book: ids of all pending tasks, and of those that became pending since a time. Covers that query.
         IndexModel(
             [("status", ASCENDING), ("status_at", ASCENDING), ("_id", ASCENDING)],
             name="pending_by_age",
             partialFilterExpression={"status": "pending"},
         ),
-        # What a node should be running: reconcile, and the resources in use.
+        # The runs that a node should have: reconcile, and resources in use.
         IndexModel([("placement.node", ASCENDING)], name="placed_by_node", partialFilterExpression=_PLACED),
-        # Ports and devices of nodes that starting and running tasks hold: nobody, not even a second scheduler, can give
-        # one twice. A lease ends with the task's leaving these statuses, so none can be left behind.
+        # Ports and devices held by starting and running tasks: unique, so not even a second scheduler can give one twice. A
+        # lease ends when its task leaves these statuses, so none is left behind.
         IndexModel(
             [("placement.leases", ASCENDING)],
             name="leases",
@@ -59,48 +59,48 @@ INDEXES = {
             name="active_by_project",
             partialFilterExpression=_ACTIVE,
         ),
-        # GET task/over; the counts of its pages, their order and what is searched for are found in it alone.
+        # GET task/over: page counts, sort keys and searched text are read from the index alone.
         IndexModel(
             [
                 ("user.id", ASCENDING),
                 ("ended_at", DESCENDING),
-                ("_id", DESCENDING),  # or those that ended at the same time could change places from page to page
+                ("_id", DESCENDING),  # a stable order for tasks that ended at the same time
                 *((name, ASCENDING) for name in ("status", "purge", "started_at", "spec.name", "spec.image")),
             ],
             name="over_by_user",
             partialFilterExpression=_ENDED,
         ),
-        # The watcher's work list: owners who want something.
+        # Intents for the watcher to carry out.
         IndexModel([("intent", ASCENDING)], name="asked", partialFilterExpression={"intent": {"$type": "string"}}),
-        # Ends that are not counted and cleaned up yet.
+        # Ended attempts whose usage is not counted or whose run is not removed.
         IndexModel([("settled", ASCENDING)], name="unsettled", partialFilterExpression={"settled": False}),
-        # GET task/over/all, and what is older than so many days.
+        # GET task/over/all, and tasks older than a number of days.
         IndexModel([("ended_at", DESCENDING), ("_id", DESCENDING)], name="over_by_end", partialFilterExpression=_ENDED),
-        # What was over for so long that it is archived; what is archived has left it.
+        # Ended tasks that are due to be archived; archived ones leave the index.
         IndexModel(
             [("ended_at", ASCENDING)], name="over_by_age", partialFilterExpression={"status": lifecycle.TaskStatus.OVER}
         ),
-        # The watcher's list of what is to be removed.
+        # Tasks whose files or records are to be removed.
         IndexModel([("purge", ASCENDING)], name="to_purge", partialFilterExpression={"purge": {"$type": "string"}}),
-        # The tasks whose owners are to get a mail.
+        # Tasks that owe their owner a mail.
         IndexModel(
             [("told", ASCENDING), ("status", ASCENDING)],
             name="to_tell",
             partialFilterExpression={"told": {"$type": "int"}},
         ),
-        # Which array has a child with this id, and the last id of all.
+        # The array that a child's id belongs to, and the highest id of all.
         IndexModel([("array.first_id", DESCENDING)], name="arrays", partialFilterExpression=ARRAYS),
-        # The arrays that are not over: the scheduler makes their children; those of a user, for the limits.
+        # Active arrays, for the scheduler that makes their children; those of one user, for the limits.
         IndexModel(
             [("status", ASCENDING), ("user.id", ASCENDING), ("array.first_id", ASCENDING)],
             name="open_arrays",
             partialFilterExpression={**PARENTS, **_ACTIVE},
         ),
-        # Where the children of an array are: counted from the index alone.
+        # Children of an array by status, counted from the index alone.
         IndexModel(
             [("member.parent", ASCENDING), ("status", ASCENDING)], name="by_parent", partialFilterExpression=CHILDREN
         ),
-        # Who waits for whom.
+        # Tasks by the tasks they depend on.
         IndexModel([("waiting_on", ASCENDING)], name="waiting_on", partialFilterExpression=GATED),
         # GET image.
         IndexModel([("spec.image", ASCENDING)], name="by_image"),
@@ -108,33 +108,33 @@ INDEXES = {
         IndexModel([("status", ASCENDING), *_NEWEST], name="active_by_status", partialFilterExpression=_ACTIVE),
     ],
     "outbox": [
-        # The mails that wait.
+        # Mails that are due.
         IndexModel(
             [("due", ASCENDING), ("at", ASCENDING)], name="due", partialFilterExpression={"due": {"$type": "date"}}
         ),
-        # Those that were sent or given up go after a while.
+        # Mails that were sent or given up expire.
         IndexModel([("done_at", ASCENDING)], name="done", expireAfterSeconds=outbox.KEEP),
     ],
     "receipts": [
-        # They go after a day.
+        # Receipts expire after a day.
         IndexModel([("at", ASCENDING)], name="old", expireAfterSeconds=receipts.KEEP),
     ],
     "usage": [
-        # A user's and a project's sums over a window of days.
+        # Sums of a user or project over a window of days.
         IndexModel([("user", ASCENDING), ("ended_at", DESCENDING)], name="by_user"),
         IndexModel([("project", ASCENDING), ("ended_at", DESCENDING)], name="by_project"),
-        # The sums of the window of all users and projects, for fair share; it covers that query.
+        # Sums of the window for all users and projects, for fair share. Covers that query.
         IndexModel(
             [(name, ASCENDING) for name in ("ended_at", "user", "project", "seconds", "cpu", "ram")], name="by_end"
         ),
     ],
     "projects": [
-        # GET project of an owner, and the projects that a user is in.
+        # GET project of an owner, and the projects of a user.
         IndexModel([("owner", ASCENDING)], name="by_owner"),
         IndexModel([("members", ASCENDING)], name="by_member"),
     ],
     "recipes": [
-        # GET marketplace/recipe: the public ones, and one's own.
+        # GET marketplace/recipe: public recipes, and one's own.
         IndexModel([("public", ASCENDING), ("_id", ASCENDING)], name="by_public"),
         IndexModel([("owner", ASCENDING)], name="by_owner"),
     ],
@@ -145,7 +145,7 @@ INDEXES = {
         IndexModel([("user", ASCENDING), ("created_at", ASCENDING)], name="by_user"),
     ],
     "users": [
-        # The next free uid.
+        # The highest uid in use.
         IndexModel([("uid", DESCENDING)], name="by_uid"),
     ],
 }
@@ -153,21 +153,18 @@ INDEXES = {
 
 def active(statuses: Collection[lifecycle.TaskStatus]) -> dict[str, Any]:
     """
-    The condition that a task is in one of `statuses`, of which none is an end. It repeats the filter of the partial
-    indexes: MongoDB 6.0 takes one only where it reads its filter, and does not conclude it from fewer values.
+    Return the condition that a task has one of the active `statuses`. It repeats the filter of the partial indexes: MongoDB
+    6.0 uses one only if the query contains its filter, and does not infer it from fewer values.
     """
     return {"$and": [{"status": {"$in": sorted(statuses)}}, _ACTIVE]}
 
 
-_CHANGED = frozenset({85, 86})  #: server codes: an index of that name is there and looks different
+_CHANGED = frozenset({85, 86})  #: server codes: an index of that name exists with another definition
 
 
 @connection.translated
 async def ensure(database: connection.Database) -> None:
-    """
-    Create the indexes that are missing, and those anew whose definition has changed. Doing it again, or from several
-    processes, is fine.
-    """
+    """Create missing indexes and replace those whose definition changed. Idempotent, also from several processes."""
     for collection, models in INDEXES.items():
         for model in models:
             await _ensure_one(database[collection], model)

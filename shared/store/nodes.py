@@ -1,4 +1,4 @@
-"""The collections `nodes` and `verdicts`: what the scheduler last saw and decided, for those who ask."""
+"""The collections `nodes` and `verdicts`: the scheduler's last view of nodes and of pending tasks, for those who ask."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pymongo import DeleteOne, UpdateOne, WriteConcern
 from shared.models.node import Node, StoredReason
 from shared.store import connection, reading
 
-_HINT = WriteConcern(w=1, j=False)  # made anew every few seconds: losing it loses nothing
+_HINT = WriteConcern(w=1, j=False)  # rewritten every few seconds, so a lost write does no harm
 
 
 class NodeStore:
-    """The nodes as they were last seen."""
+    """Nodes as the scheduler last saw them."""
 
     def __init__(self, database: connection.Database) -> None:
         self._nodes = database["nodes"].with_options(write_concern=_HINT)
 
     @connection.translated
     async def put_many(self, nodes: Sequence[Node]) -> None:
-        """Write what was seen; nodes that are not among them are no longer configured, and go."""
+        """Replace all nodes by `nodes`; others are no longer configured and are removed."""
         if nodes:
             operations = [
                 UpdateOne({"_id": node.id}, {"$set": node.model_dump(exclude={"id"}, exclude_none=True)}, upsert=True)
@@ -33,7 +33,7 @@ class NodeStore:
 
     @connection.translated
     async def note_stuck(self, node: str, count: int) -> None:
-        """Write how many runs of a node go on after they were killed."""
+        """Record how many killed runs of a node go on."""
         await self._nodes.update_one({"_id": node}, {"$set": {"stuck": count}})
 
     @connection.translated
@@ -42,14 +42,14 @@ class NodeStore:
 
 
 class PendingReasonStore:
-    """Why tasks of a shape wait. One document per shape, however many tasks have it."""
+    """Why tasks are pending: one document per shape, however many tasks have it."""
 
     def __init__(self, database: connection.Database) -> None:
         self._verdicts = database["verdicts"].with_options(write_concern=_HINT)
 
     @connection.translated
     async def put(self, verdicts: Sequence[StoredReason], *, placed: Collection[str]) -> None:
-        """Write verdicts, and drop those of shapes that could be `placed`."""
+        """Write reasons, and remove those of shapes that were `placed`."""
         operations: list[UpdateOne | DeleteOne] = [
             UpdateOne({"_id": verdict.id}, {"$set": verdict.model_dump(exclude={"id"})}, upsert=True)
             for verdict in verdicts

@@ -1,8 +1,9 @@
 """
-The collection `outbox`: mails that are owed, each until it was sent or given up.
+The collection `outbox`: mails until they are sent or given up.
 
-`due` is when a mail may be tried next. To claim one is to put that off for as long as a try may take, so a sender that dies holds
-nothing up for longer. All times are the server's (`$$NOW`). What is done stays for a week: written again, it is not sent again.
+`due` is the earliest time of the next try. A claim postpones `due` by the longest duration of a try, so a sender that dies
+delays a mail no longer than that. All times are the server's (`$$NOW`). Finished mails stay for a week, so that writing one
+again does not send it again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from shared.models.task import Task
 from shared.store import connection, reading
 
 _TRIES = {"$convert": {"input": "$tries", "to": "int", "onError": 0, "onNull": 0}}
-KEEP = 7 * 24 * 3600  #: seconds that what was sent or given up is kept
+KEEP = 7 * 24 * 3600  #: seconds that finished mails are kept
 
 
 class OutboxStore:
@@ -32,7 +33,7 @@ class OutboxStore:
 
     @connection.translated
     async def owing(self, *, limit: int) -> list[Task]:
-        """Tasks whose owners are to be told something that is not in the outbox yet; of an array that is its parent."""
+        """Return tasks that owe their owner a mail which is not in the outbox yet; of an array, its parent."""
         runs = [
             {"status": TaskStatus.RUNNING},
             {"status": TaskStatus.PENDING, "array": {"$ne": None}, "started_at": {"$ne": None}},
@@ -43,21 +44,24 @@ class OutboxStore:
 
     @connection.translated
     async def write(self, notices: Sequence[Notice]) -> None:
-        """Put mails into the outbox, but for those that are or were in it."""
+        """Put mails into the outbox unless they are or were in it."""
         if notices:
             operations = [UpdateOne({"_id": notice.id}, [_written(notice)], upsert=True) for notice in notices]
             await self._outbox.bulk_write(operations, ordered=False)
 
     @connection.translated
     async def told(self, task: Task, attempt: int | None) -> None:
-        """Note that all mails of `task` up to this attempt's start, or (None) all that there will be, are in the outbox."""
+        """
+        Record that all mails of `task` up to the start of this attempt are in the outbox, or (None) all that it will ever
+        owe.
+        """
         await self._tasks.update_one({"_id": task.id, "told": task.told}, {"$set": {"told": attempt}})
 
     # --- sending ------------------------------------------------------------------------
 
     @connection.translated
     async def claim(self, claim: str, *, seconds: float) -> Notice | None:
-        """A mail that is due, for nobody else to try for `seconds`; the one that has waited longest first."""
+        """Claim the due mail that waited longest, for `seconds`."""
         query = {"due": {"$type": "date"}, "$expr": {"$lte": ["$due", "$$NOW"]}}
         update = [{"$set": {"due": _in(seconds), "claim": claim, "tries": {"$add": [_TRIES, 1]}}}]
         document = await self._outbox.find_one_and_update(
@@ -67,17 +71,17 @@ class OutboxStore:
 
     @connection.translated
     async def done(self, notice: Notice, outcome: str) -> None:
-        """Note that a mail was sent, or given up."""
+        """Record that a mail was sent or given up."""
         await self._update(notice, {"due": None, "claim": None, "outcome": outcome, "done_at": "$$NOW"})
 
     @connection.translated
     async def put_off(self, notice: Notice, *, seconds: float, reason: str) -> None:
-        """Let a mail be tried again in `seconds`."""
+        """Retry a mail in `seconds`."""
         await self._update(notice, {"due": _in(seconds), "claim": None, "reason": {"$literal": reason}})
 
     @connection.translated
     async def remove_of(self, user: str) -> None:
-        """Remove the mails of a user who is deleted, sent or not."""
+        """Remove all mails of a deleted user, sent or not."""
         await self._outbox.delete_many({"user": {"$eq": user}})
 
     async def _update(self, notice: Notice, fields: dict[str, Any]) -> None:
@@ -89,7 +93,7 @@ def _in(seconds: float) -> dict[str, Any]:
 
 
 def _written(notice: Notice) -> dict[str, Any]:
-    """A stage that makes the document, and leaves one that is there as it is."""
+    """Return an update stage that inserts the document and leaves an existing one unchanged."""
     new = {name: {"$literal": value} for name, value in notice.model_dump(exclude={"id"}).items()}
     fields = {**new, "due": "$$NOW", "outcome": None, "done_at": None}
     is_new = {"$eq": [{"$type": "$to"}, "missing"]}

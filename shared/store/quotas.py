@@ -1,4 +1,4 @@
-"""Quotas: what they are, what is taken of them, and the placement that is checked against them in one step."""
+"""Quotas, the amounts taken of them, and placement checked against them in one transaction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.store.transactions import Transactions
 
 R = TypeVar("R")
 
-#: Of the moves that are wanted and what is taken, those that may be written, and whatever the caller wants to know.
+#: Chooses the transitions that the amounts taken allow; the second value is the caller's own.
 Judge = Callable[[Mapping[Scope, Taken]], tuple[Sequence[Transition], R]]
 
 _FIELD = {ScopeKind.USER: "user.id", ScopeKind.PROJECT: "project"}
@@ -28,21 +28,21 @@ _LIMITED = {"$gt": 0}
 
 
 class QuotaStore:
-    """Who may use how much, and has used how much."""
+    """Limits of users and projects, and what they used of them."""
 
     def __init__(self, database: connection.Database, tasks: TaskStore, *, days: int) -> None:
-        """`days`: the window of usage."""
+        """`days` is the length of the usage window."""
         self._database = database
         self._transactions = Transactions(database)
         self._gates = database["quota_gates"]
         self._tasks = tasks
         self._collection = database["tasks"]
         self._days = days
-        self._turn = asyncio.Lock()  # transactions of one process would only run into each other
+        self._turn = asyncio.Lock()  # transactions of one process would only conflict with each other
 
     @connection.translated
     async def limits(self, scopes: Collection[Scope] | None = None) -> dict[Scope, Quota]:
-        """The quotas of those of `scopes` (None: of all users and projects) that have any."""
+        """Return the quotas of `scopes` (None: of all users and projects) that have any."""
         start = window_start(clock.now(), days=self._days)
         found: dict[Scope, Quota] = {}
         for kind, prefix in ((ScopeKind.USER, "usage."), (ScopeKind.PROJECT, "")):
@@ -62,20 +62,21 @@ class QuotaStore:
 
     @connection.translated
     async def taken(self, quotas: Mapping[Scope, Quota]) -> dict[Scope, Taken]:
-        """What is taken of each quota."""
+        """Return the amounts taken of each quota."""
         return await self._taken(quotas, session=None)
 
     @connection.translated
     async def place(self, quotas: Mapping[Scope, Quota], judge: Judge[R]) -> tuple[set[int], R]:
         """
-        Write the moves that `judge` allows, with nobody else placing anything within these quotas meanwhile. Return the ids that
-        were moved, and what `judge` said. It may be asked again, when another transaction was faster. Raises
-        `errors.Conflict`, with nothing moved, where one of the moves needs a port or device that somebody else was
-        given, and `errors.StoreUnavailable`.
+        Write the transitions that `judge` allows, while nobody else places anything within these quotas.
+
+        Return the ids that were moved and the caller's value from `judge`, which is called again if another transaction was
+        faster. Raises `errors.Conflict`, with nothing moved, if a port or device is already given to another task, and
+        `errors.StoreUnavailable`.
         """
 
         async def work(session: Any) -> tuple[set[int], R]:
-            # Two transactions that sum up and place would not see each other's tasks. Touching the same gates makes the
+            # Two transactions that sum up and place would not see each other's tasks. Writing the same gates makes the
             # later one start over with the earlier one's tasks in its sums.
             for scope in sorted(quotas, key=lambda scope: scope.key):
                 await self._gates.update_one({"_id": scope.key}, {"$inc": {"passed": 1}}, upsert=True, session=session)
@@ -94,7 +95,7 @@ class QuotaStore:
         return {scope: await self._taken_of(scope, quota.since, session) for scope, quota in quotas.items()}
 
     async def _taken_of(self, scope: Scope, since: float, session: Any) -> Taken:
-        # What has ended and is not settled is held until its row is written: counted twice for a moment, never not at all.
+        # An unsettled attempt counts as held until its usage row is written: twice for a moment, but never not at all.
         held = Amounts()
         own = {_FIELD[scope.kind]: {"$eq": scope.name}}
         for query in (
@@ -135,7 +136,7 @@ _HELD: dict[str, Any] = {
 
 
 def _elapsed(row: Mapping[str, Any]) -> float:
-    """Seconds that the attempts have run: those that still do, until now."""
+    """Return the seconds that attempts have run, running ones until now."""
     running = row["started"] - row["ended"]
     return max(0.0, float(row["ends"] + running * clock.now() - row["starts"]))
 
@@ -154,5 +155,5 @@ def _limit(quota: Mapping[str, Any]) -> Amounts:
 
 
 def _number(value: Any) -> float:
-    """The limit; 0, which is none, for whatever else stands there."""
+    """Return the limit; 0 (none) for any value that is not a positive number."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf else 0

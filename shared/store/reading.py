@@ -1,4 +1,4 @@
-"""Read documents one by one: one that holds something else, because somebody wrote it by hand, stops nobody."""
+"""Read documents one by one, skipping and reporting those that are malformed."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ T = TypeVar("T")
 
 TASKS = "tasks"
 
-_AGAIN = 600.0  #: seconds after which the same document is told of again: the loops look several times a second
+_AGAIN = 600.0  #: seconds until the same document is reported again; loops read it several times a second
 _MOST_TOLD = 10_000
-_told: dict[tuple[str, str], float] = {}  #: when to tell of a document again
+_told: dict[tuple[str, str], float] = {}  #: time of the next report of each document
 
-#: What reading such a document raises, pydantic's errors among them.
+#: Errors that malformed documents raise, pydantic's among them.
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
 async def each(
     read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]], *, of: str = TASKS
 ) -> list[T]:
-    """What `read` makes of each document of collection `of`, without those that it makes nothing of, which are told of."""
+    """Return `read` of each document of collection `of`, without malformed ones."""
     return [found async for found in one_by_one(read, documents, of=of)]
 
 
 async def one_by_one(
     read: Callable[[dict[str, Any]], T], documents: AsyncIterable[dict[str, Any]], *, of: str = TASKS
 ) -> AsyncIterator[T]:
-    """The same, with one in memory at a time."""
+    """Yield `read` of each document, holding one in memory at a time."""
     async for document in documents:
         try:
             found = read(document)
@@ -45,7 +45,7 @@ async def one_by_one(
 
 
 def one(read: Callable[[dict[str, Any]], T], document: dict[str, Any] | None, *, of: str = TASKS) -> T | None:
-    """What `read` makes of a document; None where there is none, and for one that it makes nothing of, which is told of."""
+    """Return `read` of a document; None if there is none or it is malformed."""
     if document is None:
         return None
     try:
@@ -56,7 +56,7 @@ def one(read: Callable[[dict[str, Any]], T], document: dict[str, Any] | None, *,
 
 
 def numbers(*fields: str) -> Callable[[dict[str, Any]], Any]:
-    """What reads the whole numbers in these fields (dotted names) as a tuple."""
+    """Return a reader that takes the integers in these fields (dotted names) as a tuple."""
 
     def read(document: dict[str, Any]) -> tuple[int, ...]:
         found = []

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pymongo import errors as driver_errors
 
 from shared import clock
-from shared.models.mongo_server import MongoServer
+from shared.models.system.mongo_server import MongoServer
 from shared.rules import known_faults
 from shared.settings import Settings
 from shared.store import connection, hosts, indexes, nodes, outbox, quotas, unplaceable, unreachable_nodes, usage
@@ -57,12 +57,12 @@ class Stores:
 
     @connection.translated
     async def ping(self) -> None:
-        """Raises `errors.StoreUnavailable` unless a primary answers."""
+        """Raise `errors.StoreUnavailable` unless a primary answers."""
         await self.database.command("hello")
 
     @connection.translated
     async def now(self) -> float:
-        """The time of the MongoDB server, seconds since the epoch."""
+        """Return the time of the MongoDB server, seconds since the epoch."""
         return _seconds((await self.database.command("hello"))["localTime"])
 
     @connection.translated
@@ -86,13 +86,13 @@ class Stores:
         try:
             answer = await self.database.client.admin.command("getCmdLineOpts")
         except driver_errors.OperationFailure:
-            return None  # not allowed with this login
+            return None  # this login may not ask
         storage = answer.get("parsed", {}).get("storage", {})
         return storage.get("journal", {}).get("enabled") is not False
 
     @connection.translated
     async def faults(self) -> list[known_faults.Found]:
-        """The known faults of the MongoDB server."""
+        """Return the known faults of the MongoDB server."""
         admin = self.database.client.admin
         version = str((await admin.command("buildInfo"))["version"])
         agreed = (await admin.command("hello", compression=["snappy", "zstd", "zlib"])).get("compression")
@@ -100,8 +100,8 @@ class Stores:
 
     async def prepare(self) -> None:
         """
-        Bring what is stored up to our version. Raises `errors.SchemaTooNew`, and `errors.StoreUnavailable` while somebody else
-        does so or a backup is loaded.
+        Migrate the database to our schema version. Raises `errors.SchemaTooNew`, and `errors.StoreUnavailable` while
+        another process migrates or loads a backup.
         """
         await self.schema.check()
         await self.identity.ensure()
@@ -118,7 +118,7 @@ def _seconds(time: datetime) -> float:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Stores]:
-    """Open the stores of `settings`. Nothing is asked of the server before the first call."""
+    """Open the stores of `settings`. The first call connects to the server."""
     async with connection.database(settings) as database:
         array_store = arrays.ArrayStore(database)
         task_store, task_views = tasks.TaskStore(database), views.TaskViews(database, array_store)

@@ -1,4 +1,4 @@
-"""Make several writes one, whoever else writes the same at that moment and whoever died while doing so."""
+"""Run several writes as one transaction, safe against concurrent writers and crashes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-PATIENCE = 5.0  #: seconds in which a transaction is begun again
-_PAUSE_FIRST, _PAUSE_MOST = 0.01, 0.2  #: seconds before that, at most
-ABANDONED = 2.0  #: seconds without a statement after which nobody is behind a transaction any more
-_SIMULTANEOUS = 8  #: more would make each other wait between their statements
+PATIENCE = 5.0  #: seconds in which a transaction is retried
+_PAUSE_FIRST, _PAUSE_MOST = 0.01, 0.2  #: upper bounds of the pauses between retries, seconds
+ABANDONED = 2.0  #: seconds without a statement after which a transaction counts as abandoned
+_SIMULTANEOUS = 8  #: more would delay each other between their statements
 _BUSY = "too many write the same at the same time"
 
 
@@ -34,10 +34,11 @@ class Transactions:
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """
-        Do `work` in a transaction, which it gets as a session; where it met another it is done again. Not by Motor's
-        `with_transaction`: that one commits outside its own retries, and a conflict found at the commit would reach the caller.
+        Run `work` in a transaction, given as a session, and retry it after conflicts.
 
-        Raises `errors.StoreUnavailable`, in the words of `busy`, where others are faster for too long, and what `work` raises.
+        Motor's `with_transaction` commits outside its own retries, so a conflict found at the commit would reach the
+        caller. Raises `errors.StoreUnavailable`, with the text of `busy`, if conflicts go on for too long, and whatever
+        `work` raises.
         """
         began = looked_at = clock.monotonic()
         pause = _PAUSE_FIRST
@@ -59,8 +60,9 @@ class Transactions:
 
     async def _end_abandoned(self) -> None:
         """
-        End what a process left open that was killed between two statements: MongoDB would keep it, and what it wrote shut,
-        for a minute (`transactionLifetimeLimitSeconds`). A process that only slept finds its transaction gone and begins again.
+        End transactions of processes that were killed between two statements. MongoDB would keep them, and lock what they
+        wrote, for a minute (`transactionLifetimeLimitSeconds`). A process that only slept finds its transaction gone and
+        retries.
         """
         pipeline: list[dict[str, Any]] = [
             {"$currentOp": {"allUsers": False, "idleSessions": True}},
@@ -78,10 +80,10 @@ class Transactions:
                 await self._client.admin.command("killSessions", found, codec_options=self._client.codec_options)
                 log.warning("transactions.ended", count=len(found))
         except driver_errors.OperationFailure as error:
-            # A server that does not let us look: the minute passes.
+            # This login may not list transactions: wait for the server's minute.
             log.warning("transactions.not_ended", error=str(error))
 
 
 async def run(database: connection.Database, work: Callable[[Any], Awaitable[T]], *, busy: str = _BUSY) -> T:
-    """`Transactions.run`, for who does so now and then."""
+    """Run one transaction, as `Transactions.run`, for occasional callers."""
     return await Transactions(database, busy=busy).run(work)

@@ -1,4 +1,4 @@
-"""Check that what was read from a document has the types that it says: a dataclass believes whatever it is given."""
+"""Check that a dataclass made from a document holds the declared types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Test = Callable[[Any], bool]
 
 
 def checked(made: T) -> T:
-    """`made`, a dataclass, itself. Raises `TypeError` with the name of a field that holds something else than it says."""
+    """Return `made`, a dataclass, unchanged. Raises `TypeError` with the name of the first field of another type."""
     kind: Any = type(made)
     for name, test in _tests(kind):
         if not test(getattr(made, name)):
@@ -50,7 +50,7 @@ def _test(hint: Any) -> Test:
 
 
 def _is_whole(value: Any) -> bool:
-    # Beyond 32 bits the driver makes a class of its own of them, `Int64`.
+    # Beyond 32 bits the driver returns its own subclass, `Int64`.
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""The collection `unplaceable`: shapes of tasks that no node could ever take, and since when that is so."""
+"""The collection `unplaceable`: shapes that no node could ever take, and since when."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shared.store import connection, reading
 
 class UnplaceableStore:
     """
-    One document for each shape: `since` and `at`, when that was last found, seconds since the epoch. They outlive the scheduler
-    that counts, so that its successor goes on counting.
+    One document per shape: `since` and `at`, the last time that was found, seconds since the epoch. They outlive the
+    scheduler, so that its successor continues the count.
     """
 
     def __init__(self, database: connection.Database) -> None:
@@ -23,10 +23,10 @@ class UnplaceableStore:
     @connection.translated
     async def note(self, shapes: Collection[str], *, now: float, gap: float) -> dict[str, float]:
         """
-        Note that no node could take tasks of these shapes, and of no others; returns since when, by shape. Where nobody looked
-        for more than `gap` seconds a node may have come and gone: then it begins anew.
+        Record that no node could take tasks of these shapes, and of no others. Return since when, by shape. The count
+        restarts after more than `gap` seconds without a check: a node may have come and gone meanwhile.
         """
-        # Whatever else stands there, because somebody wrote it by hand, begins anew too.
+        # A malformed document, such as one written by hand, restarts the count too.
         numbers = {"$and": [{"$isNumber": "$since"}, {"$isNumber": "$at"}]}
         recent = {"$and": [{"$gte": ["$at", now - gap]}, {"$lte": ["$since", now]}]}
         update = {"$set": {"since": {"$cond": [{"$and": [numbers, recent]}, "$since", now]}, "at": now}}

@@ -1,4 +1,4 @@
-"""The collection `silences`: nodes that do not answer whoever watches them, since when, and how well that was tried."""
+"""The collection `silences`: unreachable nodes, since when, and how often they were tried."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo import ReturnDocument, WriteConcern
 
-from shared.models.unreachable_node import UnreachableNode
+from shared.models.node import UnreachableNode
 from shared.store import connection, reading, typed
 
 _NOW = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  #: the server's clock, in seconds since the epoch
@@ -14,8 +14,8 @@ _NOW = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  #: the server's clock, in seco
 
 class UnreachableNodeStore:
     """
-    The silences outlive those who notice them: a fresh watcher goes on counting. What counts is the time between two tries in
-    vain, each up to a bound: one who was stopped for an hour, or a clock that jumps, makes no node an hour more silent.
+    The documents outlive watchers: a new one continues the count. Only the time between two failed tries counts, each up to
+    a bound, so a watcher that was stopped for an hour, or a clock that jumps, adds no hour.
     """
 
     def __init__(self, database: connection.Database) -> None:
@@ -25,10 +25,10 @@ class UnreachableNodeStore:
     @connection.translated
     async def note(self, node: str, reason: str, *, unheard: float, gap: float) -> UnreachableNode:
         """
-        Note a try in vain. `unheard`: seconds since this watcher last heard of the node, for the first one. More than `gap`
-        seconds between two tries are a gap in which nobody tried.
+        Record a failed try. `unheard` is the seconds since this watcher last heard of the node, used for the first one.
+        More than `gap` seconds between two tries count as a gap in which nobody tried.
         """
-        # Whatever else stands there, because somebody wrote it by hand, is a first try too.
+        # A malformed document, such as one written by hand, counts as a first try.
         kept = {"$and": [{"$isNumber": f"${name}"} for name in ("at", "since", "seconds", "tries")]}
         first = {"$not": [kept]}
         passed = {"$cond": [kept, {"$subtract": [_NOW, "$at"]}, 0]}
@@ -48,7 +48,7 @@ class UnreachableNodeStore:
 
     @connection.translated
     async def end(self, node: str) -> None:
-        """The node has answered."""
+        """Record that the node answered."""
         await self._nodes.delete_one({"_id": node})
 
     @connection.translated

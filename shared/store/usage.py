@@ -22,14 +22,14 @@ _SUMS: dict[str, Any] = {
 
 
 class UsageStore:
-    """What was used."""
+    """Usage rows and their sums."""
 
     def __init__(self, database: connection.Database) -> None:
         self._usage = database["usage"]
 
     @connection.translated
     async def add_many(self, rows: Sequence[UsageRow]) -> None:
-        """Write rows; one that is there already stays as it is, so that nothing is counted twice."""
+        """Write rows. Existing ones stay unchanged, so nothing is counted twice."""
         if not rows:
             return
         try:
@@ -45,7 +45,7 @@ class UsageStore:
 
     @connection.translated
     async def days(self, subject: Subject, name: str, *, since: float) -> list[DayUsage]:
-        """Sums per UTC day of what ended at `since` or later, the newest day first; only days that have any."""
+        """Return sums per UTC day of attempts that ended at `since` or later, newest day first, without empty days."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {subject: {"$eq": name}, "ended_at": {"$gte": since}}},
             {"$group": {"_id": "$day", **_SUMS}},
@@ -55,7 +55,7 @@ class UsageStore:
 
     @connection.translated
     async def month(self, subject: Subject, name: str, *, start: float, end: float) -> list[MonthUsage]:
-        """Sums per user and project of what ended from `start` to before `end`, by name."""
+        """Return sums per user and project of attempts that ended from `start` to before `end`, sorted by name."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {subject: {"$eq": name}, "ended_at": {"$gte": start, "$lt": end}}},
             {"$group": {"_id": {"user": "$user", "project": "$project"}, **_SUMS}},
@@ -65,7 +65,7 @@ class UsageStore:
 
     @connection.translated
     async def remove_of(self, user: str) -> int:
-        """Remove all rows of a user who is deleted, and return how many there were."""
+        """Remove all rows of a deleted user and return their number."""
         result = await self._usage.delete_many({"user": {"$eq": user}})
         return int(result.deleted_count)
 

@@ -1,4 +1,4 @@
-"""Recent usage and ranking of users and projects, read all at once."""
+"""Recent usage and priorities of users and projects, read all at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shared.models.usage_sums import Priorities, UsageSum
 from shared.store import amounts, connection, indexes, reading, typed
 
 DAY = 86400  #: seconds
-SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window, which nobody waits for
+SUMS_TIMEOUT = 60.0  #: seconds for the sums of a window; no request waits for them
 
 
 class UsageViews:
-    """Reads for fair share. None of them depends on how many tasks wait."""
+    """Queries for fair share. Their cost does not depend on the number of pending tasks."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
@@ -27,8 +27,8 @@ class UsageViews:
     @connection.translated
     async def ended(self, *, since: float) -> dict[float, list[UsageSum]]:
         """
-        What attempts took that ended at `since` or later, by the first second of the UTC day in which they did; read from the
-        index alone. A window with a million attempts takes a second or two.
+        Return usage of attempts that ended at `since` or later, by the first second of the UTC day of their end. Reads the
+        index alone; a window with a million attempts takes a second or two.
         """
         group = _sums(amounts.amount("$seconds"), cpu="$cpu", ram="$ram")
         ended_at = amounts.amount("$ended_at")
@@ -43,7 +43,7 @@ class UsageViews:
 
     @connection.translated
     async def running(self, *, at: float) -> list[UsageSum]:
-        """What those that start or run took until `at`."""
+        """Return the usage of starting and running attempts until `at`."""
         started_at, status_at = amounts.amount("$started_at"), amounts.amount("$status_at")
         began = {"$cond": [{"$gt": [started_at, 0]}, started_at, {"$cond": [{"$gt": [status_at, 0]}, status_at, at]}]}
         group = _sums({"$max": [0, {"$subtract": [at, began]}]}, cpu="$spec.cpu", ram="$spec.ram", user="$user.id")
@@ -53,7 +53,7 @@ class UsageViews:
 
     @connection.translated
     async def priorities(self) -> Priorities:
-        """Of all users and projects."""
+        """Return the priorities of all users and projects."""
         users = {found["_id"]: found async for found in self._users.find({}, {"usage.prio": 1})}
         projects = {found["_id"]: found async for found in self._projects.find({}, {"prio": 1})}
         return Priorities(

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.executors.types import Feature
-from shared.models.maintenance import ALL
-from shared.models.node import Node
-from shared.models.unreachable_node import UnreachableNode
+from shared.models.node import ALL, Node, UnreachableNode
 from shared.models.work import Placed
 from shared.settings import Node as Host
 from shared.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.api.wire.explanation import Explanation, ReasonOut, Verdict
 from shared.lifecycle import PLACED
-from shared.models import maintenance
+from shared.models.node import ALL
 from shared.models.task import Task
 from shared.units.sizes import GB
 from tests.support.harness.stepped import Stepped
@@ -27,7 +27,7 @@ class Room:
         down = system.executor.faults.down
         self.nodes = system.executor.reports
         self._ports = system.settings.port_range
-        self._ready = {} if maintenance.ALL in maintained else self.nodes.keys() - down.keys() - maintained
+        self._ready = {} if ALL in maintained else self.nodes.keys() - down.keys() - maintained
         self._held: defaultdict[str, list[Task]] = defaultdict(list)
         self.shunned = Counter(node for node, _ in system.scheduler._cluster._shunned)
         for task in tasks:

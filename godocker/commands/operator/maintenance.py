@@ -11,7 +11,7 @@ import typer
 from godocker.commands.common import options, tables
 from shared import clock, errors
 from shared.broker import broker
-from shared.models.maintenance import ALL
+from shared.models.node import ALL
 from shared.settings import Settings
 from shared.store import stores
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from shared import clock
-from shared.models.unreachable_node import UnreachableNode
+from shared.models.node import UnreachableNode
 from shared.store.stores import Stores
 
 _FRESH = 1.0  #: seconds

@@ -11,7 +11,7 @@ import structlog
 
 from shared import clock, errors
 from shared.auth import service_tokens
-from shared.models.lease import SCHEDULER
+from shared.models.system.lease import SCHEDULER
 from shared.settings import Settings
 from shared.store.system.leases import LeaseStore
 

@@ -13,7 +13,7 @@ from services.api.http.errors import AUTHENTICATED, responses
 from services.api.wire.answers import Json, MaintenanceOut
 from shared import clock, errors
 from shared.auth.permissions import Action
-from shared.models.maintenance import ALL
+from shared.models.node import ALL
 from shared.models.user import User
 
 log = structlog.get_logger(__name__)

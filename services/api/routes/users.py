@@ -21,8 +21,7 @@ from services.api.wire.user import ApiKeyOut, GuestStatus, UserChange, UserOut
 from shared import clock, errors
 from shared.auth import apikeys
 from shared.auth.permissions import Action
-from shared.models.deletion import Deletion
-from shared.models.user import User
+from shared.models.user import Deletion, User
 
 log = structlog.get_logger(__name__)
 

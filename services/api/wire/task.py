@@ -8,9 +8,8 @@ from typing import Any
 
 from shared.executors import types
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
-from shared.models.node import StoredReason
+from shared.models.node import StoredReason, UnreachableNode
 from shared.models.task import Task
-from shared.models.unreachable_node import UnreachableNode
 from shared.rules import arrays
 from shared.storage.directories import SCRIPT, TaskDirectories
 from shared.units import urls

@@ -8,8 +8,8 @@ import structlog
 
 from shared import clock, errors
 from shared.broker.broker import Broker
-from shared.models.deletion import Deletion
-from shared.models.lease import Lease
+from shared.models.system.lease import Lease
+from shared.models.user import Deletion
 from shared.runtime import lifetime
 from shared.settings import Settings
 from shared.storage import personal, trees

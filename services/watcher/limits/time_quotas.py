@@ -10,8 +10,8 @@ import structlog
 from shared import clock, errors
 from shared.broker.broker import Broker
 from shared.lifecycle import Ending, TaskStatus
-from shared.models.lease import Lease
 from shared.models.quota import Quota, Scope, Taken, scopes_of
+from shared.models.system.lease import Lease
 from shared.models.task import Cause
 from shared.models.work import Placed
 from shared.runtime import lifetime

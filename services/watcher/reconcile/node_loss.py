@@ -7,7 +7,7 @@ import structlog
 from services.watcher.reconcile.record import Recorder
 from services.watcher.reconcile.settle import Settler
 from shared import clock, errors
-from shared.models.unreachable_node import UnreachableNode
+from shared.models.node import UnreachableNode
 from shared.observe import metrics
 from shared.settings import Settings
 from shared.store.stores import Stores

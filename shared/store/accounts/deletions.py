@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.models.deletion import Deletion
+from shared.models.user import Deletion
 from shared.store import connection, reading
 
 

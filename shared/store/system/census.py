@@ -1,4 +1,4 @@
-"""How much there is of what is not over: counts for Prometheus, from indexes alone."""
+"""Counts of active tasks and unsent mails for Prometheus, from indexes alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CensusStore:
 
     @connection.translated
     async def active(self) -> dict[TaskStatus, int]:
-        """How many tasks are in each status but the ends; the parent of an array is one of them."""
+        """Return the number of tasks in each active status; the parent of an array counts as one."""
         group = {"$group": {"_id": "$status", "count": {"$sum": 1}}}
         cursor = self._tasks.aggregate([{"$match": indexes.active(ACTIVE)}, group])
         found = {str(document["_id"]): document["count"] async for document in cursor}
@@ -24,7 +24,7 @@ class CensusStore:
 
     @connection.translated
     async def backlog(self) -> OutboxBacklog:
-        """The outbox, without what was sent or given up."""
+        """Return the unsent mails."""
         group = {"$group": {"_id": None, "count": {"$sum": 1}, "since": {"$min": "$at"}}}
         async for document in self._outbox.aggregate([{"$match": {"due": {"$type": "date"}}}, group]):
             return OutboxBacklog(document["count"], document["since"])

@@ -1,4 +1,4 @@
-"""Leases in the collection `leases`, on the clock of the MongoDB server: who may act, until when."""
+"""The collection `leases`: who may act, until when, on the clock of the MongoDB server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pymongo import ReturnDocument, WriteConcern
 from pymongo import errors as driver_errors
 
 from shared.clock import Clock
-from shared.models.lease import Lease
+from shared.models.system.lease import Lease
 from shared.store import connection
 
 MARGIN = 0.2  #: fraction of the lease time, at its end, in which its holder no longer trusts it
@@ -15,8 +15,8 @@ MARGIN = 0.2  #: fraction of the lease time, at its end, in which its holder no 
 
 class LeaseStore:
     """
-    Leases save work; they do not give safety: every write is a compare-and-set of its own. Times are taken from the server
-    (`$$NOW`), so the clocks of the hosts that compete need not agree.
+    Leases avoid duplicate work; they give no safety: every write is its own compare-and-set. Times are the server's
+    (`$$NOW`), so the clocks of competing hosts need not agree.
     """
 
     def __init__(self, database: connection.Database, clock: Clock) -> None:
@@ -27,12 +27,12 @@ class LeaseStore:
     @connection.translated
     async def acquire(self, name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease | None:
         """
-        Take a lease that is free, or renew one's own. None while somebody else holds it. `url` is where the holder can
-        be asked things.
+        Take a free lease or renew one's own. Return None while another holder has it. `url` is where the holder answers
+        requests.
         """
         asked_at = self._clock()
         same = {"$eq": ["$holder", holder]}
-        # What is no time, because somebody wrote it by hand, ends never, and would shut everybody out.
+        # A malformed end, such as one written by hand, would never pass and shut everybody out.
         ended = {"$or": [{"$ne": [{"$type": "$expires_at"}, "date"]}, {"$lt": ["$expires_at", "$$NOW"]}]}
         free = {"$or": [same, ended]}
         epoch = {"$convert": {"input": "$epoch", "to": "long", "onError": 0, "onNull": 0}}
@@ -49,23 +49,23 @@ class LeaseStore:
                 {"_id": name}, [{"$set": update}], upsert=True, return_document=ReturnDocument.AFTER
             )
         except driver_errors.DuplicateKeyError:
-            return None  # somebody else made it at the same moment
+            return None  # another process created it at the same moment
         if document["holder"] != holder:
             return None
-        # Counted from before the question: the answer may have been slow, and the server counted from in between.
+        # Counted from before the request: the answer may have been slow, and the server counted from in between.
         until = asked_at + seconds * (1 - MARGIN)
         return Lease(name, holder, int(document["epoch"]), until)
 
     @connection.translated
     async def url_of(self, name: str) -> str | None:
-        """Where the holder of a lease can be asked things; None where nobody holds it."""
+        """Return the URL of the holder of a lease; None if nobody holds it."""
         query = {"_id": name, "$expr": {"$gte": ["$expires_at", "$$NOW"]}, "holder": {"$ne": None}}
         document = await self._leases.find_one(query, {"url": 1})
         return document.get("url") if document else None
 
     @connection.translated
     async def release(self, lease: Lease) -> None:
-        """Give a lease back, so that the next holder need not wait for its end."""
+        """End a lease, so that the next holder need not wait for it."""
         with pymongo.timeout(connection.CLOSE_TIMEOUT):
             await self._leases.update_one(
                 {"_id": lease.name, "holder": lease.holder, "epoch": lease.epoch},

@@ -1,4 +1,4 @@
-"""The collection `maintenance`: what takes no new tasks for the moment, the system (`all`) or a node."""
+"""The collection `maintenance`: the system (`all`) or nodes that take no new tasks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from shared.store import connection
 
 
 class MaintenanceStore:
-    """One document for each thing that is in maintenance, none for the others."""
+    """One document for each node or system in maintenance."""
 
     def __init__(self, database: connection.Database) -> None:
         self._maintenance = database["maintenance"]
 
     @connection.translated
     async def put(self, name: str, *, on: bool, by: str, at: float) -> None:
-        """Begin or end the maintenance of `all` or a node. Doing it again changes nothing."""
+        """Begin or end the maintenance of `all` or a node. Idempotent."""
         if on:
             await self._maintenance.update_one(
                 {"_id": {"$eq": name}}, {"$setOnInsert": {"by": by, "at": at}}, upsert=True
@@ -25,12 +25,12 @@ class MaintenanceStore:
 
     @connection.translated
     async def names(self) -> set[str]:
-        """What is in maintenance."""
+        """Return everything in maintenance."""
         return {document["_id"] async for document in self._maintenance.find({}, {"_id": 1})}
 
     @connection.translated
     async def are_on(self, names: Sequence[str]) -> list[bool]:
-        """Whether each of `names` is in maintenance."""
+        """Return whether each of `names` is in maintenance."""
         cursor = self._maintenance.find({"_id": {"$in": list(set(names))}}, {"_id": 1})
         found = {document["_id"] async for document in cursor}
         return [name in found for name in names]

@@ -23,7 +23,7 @@ class Login:
     password: str
 
 
-Address = Path | int  #: of the server: its socket, or its port on this machine
+Address = Path | int  #: socket of the server, or its port on this machine
 
 
 def make_ready(address: Address, login: Login | None, *, host: str | None = None) -> bool:

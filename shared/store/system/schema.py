@@ -1,4 +1,4 @@
-"""The collection `schema`: the version of what is stored, brought up to ours step by step."""
+"""The schema version in the collection `schema`, migrated to ours step by step."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from shared.store.system import leases, migrations
 log = structlog.get_logger(__name__)
 
 LEASE = "schema"
-SECONDS = 60.0  #: of the lease, for one step
-FIRST = 1  #: of a database that does not say it
+SECONDS = 60.0  #: lease time of one step
+FIRST = 1  #: version of a database without the document
 _VERSION = "version"
-LOADING = "loading"  #: the document that is there while a backup is loaded
+LOADING = "loading"  #: document that exists while a backup is loaded
 
 
 class SchemaStore:
     """
-    One document says the version, `{_id: "version", version, at}`. It only grows, by one with each step that is done. Services
-    of a version and of the next one run side by side; older ones than that refuse to start.
+    One document holds the version, `{_id: "version", version, at}`. It grows by one with each finished step. Services of a
+    version and of the next one run side by side; older ones refuse to start.
     """
 
     def __init__(self, database: connection.Database, lease_store: leases.LeaseStore) -> None:
@@ -33,15 +33,15 @@ class SchemaStore:
 
     @connection.translated
     async def version(self) -> int:
-        """What is stored."""
+        """Return the stored version."""
         document = await self._schema.find_one({"_id": _VERSION})
         return int(document["version"]) if document else FIRST
 
     @connection.translated
     async def check(self) -> int:
         """
-        The version of what is stored. Raises `errors.SchemaTooNew` where it is newer than we can work with, and
-        `errors.StoreUnavailable` while a backup is loaded.
+        Return the stored version. Raises `errors.SchemaTooNew` if we cannot work with it, and `errors.StoreUnavailable`
+        while a backup is loaded.
         """
         if await self._schema.find_one({"_id": LOADING}):
             raise errors.StoreUnavailable(
@@ -53,10 +53,7 @@ class SchemaStore:
         return version
 
     async def bring_up(self, holder: str) -> None:
-        """
-        Take the steps that are missing. Whoever comes while somebody else takes one is told to wait. Raises
-        `errors.SchemaTooNew` and `errors.StoreUnavailable`.
-        """
+        """Run the missing steps. Raises `errors.SchemaTooNew`, and `errors.StoreUnavailable` while another process runs one."""
         version = await self.check()
         for step in migrations.missing(version):
             lease = await self._leases.acquire(LEASE, holder, seconds=SECONDS)
@@ -70,10 +67,10 @@ class SchemaStore:
     @connection.translated
     async def _take(self, step: migrations.Step) -> None:
         if await self.version() >= step.version:
-            return  # somebody else was faster
+            return  # another process was faster
         log.info("schema.step_begun", version=step.version, name=step.name)
         changed = await step.run(self._database)
-        # Only now: who dies before leaves the step to be taken again, and finds what is left of it.
+        # Last: after a crash before this line, the step runs again for what is left.
         await self._note(step.version)
         log.info("schema.step_done", version=step.version, name=step.name, changed=changed)
 
@@ -82,4 +79,4 @@ class SchemaStore:
         try:
             await self._schema.update_one({"_id": _VERSION, "version": {"$lt": version}}, update, upsert=True)
         except driver_errors.DuplicateKeyError:
-            return  # it says a later one already
+            return  # a later one is stored already

@@ -1,4 +1,4 @@
-"""Insert tasks within the limits on how many may wait, whoever else inserts at the same time."""
+"""Insert tasks within the limits on pending tasks, safe against concurrent inserts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from shared import errors
-from shared.models.pending_limits import PendingLimits
+from shared.models.quota import PendingLimits
 from shared.models.receipt import Receipt
 from shared.models.task import Task
 from shared.store import connection
@@ -19,7 +19,7 @@ from shared.store.transactions import Transactions
 
 T = TypeVar("T")
 
-RETRY_AFTER = 5.0  #: seconds; a task that waits may start any moment
+RETRY_AFTER = 5.0  #: seconds; a pending task may start any moment
 
 
 class _KeyTaken(Exception):
@@ -27,7 +27,7 @@ class _KeyTaken(Exception):
 
 
 class AdmissionStore:
-    """The way in."""
+    """Insertion of new tasks, counted against the limits."""
 
     def __init__(
         self, database: connection.Database, tasks: TaskStore, views: TaskViews, receipts: ReceiptStore
@@ -37,14 +37,14 @@ class AdmissionStore:
         self._tasks = tasks
         self._views = views
         self._receipts = receipts
-        self._turn = asyncio.Lock()  # transactions of one process would only run into each other
+        self._turn = asyncio.Lock()  # transactions of one process would only conflict with each other
 
     async def admit(self, tasks: Sequence[Task], limits: PendingLimits) -> list[Exception | None]:
         """
-        Insert those of `tasks` that the limits leave room for, in their order. One entry each: None for a task that is
-        stored for good, `errors.TooManyRequests` for one over a limit, which is not stored.
+        Insert the tasks that the limits leave room for, in their order.
 
-        Raises `errors.StoreUnavailable`.
+        Return one entry each: None for a durably stored task, `errors.TooManyRequests` for one over a limit, which is not
+        stored. Raises `errors.StoreUnavailable`.
         """
         if limits.are_none:
             await self._tasks.insert(tasks)
@@ -56,10 +56,10 @@ class AdmissionStore:
         self, tasks: Sequence[Task], limits: PendingLimits, *, receipt: Receipt | None = None
     ) -> bool:
         """
-        Insert all of `tasks` or none, together with the receipt of the request that brought them. False, and nothing is
-        stored, if another request with the same key was faster.
+        Insert all of `tasks` or none, with the receipt of their request. Return False, with nothing stored, if another
+        request with the same key was faster.
 
-        Raises `errors.TooManyRequests` where a limit leaves no room for all, `errors.Conflict` where numbers are taken, and
+        Raises `errors.TooManyRequests` if a limit leaves no room for all, `errors.Conflict` if ids are taken, and
         `errors.StoreUnavailable`.
         """
 
@@ -68,7 +68,7 @@ class AdmissionStore:
                 for refusal in filter(None, await self._count(tasks, limits, session)):
                     raise refusal
             await self._tasks.insert(tasks, session=session)
-            # Last: until the commit nobody else gets past this key.
+            # Last: no other request with this key passes before the commit.
             if receipt is not None and not await self._receipts.add(receipt, session=session):
                 raise _KeyTaken
 
@@ -96,8 +96,8 @@ class AdmissionStore:
             return await self._transactions.run(transaction)
 
     async def _count(self, tasks: Sequence[Task], limits: PendingLimits, session: Any) -> list[Exception | None]:
-        # Two transactions that count and insert would not see each other's tasks. Touching the same gate makes
-        # the later one start over with the earlier one's tasks in its count.
+        # Two transactions that count and insert would not see each other's tasks. Writing the same gate makes the later one
+        # start over with the earlier one's tasks in its count.
         await self._gates.update_one({"_id": "tasks"}, {"$inc": {"passed": len(tasks)}}, upsert=True, session=session)
         return await self._judge(tasks, limits, session)
 
@@ -117,7 +117,7 @@ class AdmissionStore:
 
 
 def _weight(task: Task) -> int:
-    """How many tasks come to wait with it: of an array, its children."""
+    """Return how many pending tasks it adds: for an array, its children."""
     return task.array.count if task.array else 1
 
 

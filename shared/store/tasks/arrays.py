@@ -1,4 +1,4 @@
-"""The collection `tasks` where it concerns arrays: their parents, and all children of one at once."""
+"""Queries and updates of arrays: their parents, and all children of one at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shared.store import amounts, connection, indexes, reading
 from shared.store.indexes import ARRAYS, PARENTS
 from shared.store.tasks import intents
 
-MOST_KILLED = 1000  #: ranges of indices that are killed without the rest
+MOST_KILLED = 1000  #: most ranges of indices that are killed without the rest
 
 
 class ArrayStore:
-    """Arrays."""
+    """Arrays in the collection `tasks`."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
@@ -28,7 +28,7 @@ class ArrayStore:
 
     @connection.translated
     async def covering(self, task_id: int, *, session: Any = None) -> Task | None:
-        """The parent among whose children's ids is `task_id`, if there is one."""
+        """Return the parent whose children's ids include `task_id`, or None."""
         query = {"array.first_id": {"$lte": task_id}, **ARRAYS}
         document = await self._tasks.find_one(query, sort=[("array.first_id", -1)], session=session)
         parent = reading.one(Task.model_validate, document)
@@ -36,19 +36,19 @@ class ArrayStore:
 
     @connection.translated
     async def open(self) -> list[Task]:
-        """All parents that are not over."""
+        """Return all active parents."""
         query = {"$and": [PARENTS, indexes.active(ACTIVE)]}
         return await reading.each(Task.model_validate, self._tasks.find(query).hint("open_arrays"))
 
     @connection.translated
     async def open_of(self, ids: Collection[int]) -> list[Task]:
-        """Those of `ids` that are parents and not over."""
+        """Return the active parents among `ids`."""
         query = {"_id": {"$in": list(ids)}, **PARENTS, "status": {"$in": sorted(ACTIVE)}}
         return await reading.each(Task.model_validate, self._tasks.find(query))
 
     @connection.translated
     async def count_unmade(self, user: str | None, *, session: Any = None) -> tuple[int, int]:
-        """How many parents are not over, and how many children of theirs are not made: of one user or (None) of all."""
+        """Return the number of active parents and of their children that are not stored yet, of one user or (None) of all."""
         query: dict[str, Any] = {"$and": [PARENTS, indexes.active(ACTIVE)]}
         if user is not None:
             query["user.id"] = {"$eq": user}
@@ -64,12 +64,12 @@ class ArrayStore:
 
     @connection.translated
     async def set_limit(self, task_id: int, limit: int | None) -> bool:
-        """How many children may hold resources at a time. False if the array is over."""
+        """Set how many children may hold resources at a time. Return False if the array is over."""
         return await self._set(task_id, {"array.max_concurrent": limit})
 
     @connection.translated
     async def note(self, task_id: int, *, over: int, started_at: float | None) -> None:
-        """Note how far the children are."""
+        """Record the progress of the children."""
         await self._set(task_id, {"array.over": over, "started_at": started_at})
 
     @connection.translated
@@ -77,8 +77,8 @@ class ArrayStore:
         self, task_id: int, ranges: Sequence[tuple[int, int]], *, at: float, by: str | None = None
     ) -> Task | None:
         """
-        Let the children with these indices be killed, those that are made and those that are not. Return the parent, or None if
-        it is over or holds too many ranges already.
+        Request a kill for the children with these indices, stored or not. Return the parent, or None if it is over or holds
+        too many ranges.
         """
         query = {"_id": task_id, "status": {"$in": sorted(ACTIVE)}, f"array.killed.{MOST_KILLED}": {"$exists": False}}
         update: dict[str, Any] = {"$addToSet": {"array.killed": {"$each": [list(one) for one in ranges]}}}
@@ -100,7 +100,7 @@ class ArrayStore:
 
     @connection.translated
     async def make(self, children: Sequence[dict[str, Any]]) -> list[int]:
-        """Store children. Return the ids of those that were there already, from an earlier try."""
+        """Store children. Return the ids that an earlier try stored already."""
         try:
             await self._tasks.insert_many(children, ordered=False)
         except driver_errors.BulkWriteError as error:
@@ -112,7 +112,10 @@ class ArrayStore:
 
     @connection.translated
     async def advance(self, task_id: int, *, old: int, new: int) -> bool:
-        """Note that the first `new` children are stored. False if somebody else noted something meanwhile, or it is over."""
+        """
+        Record that the first `new` children are stored. Return False if another process wrote meanwhile or the array is
+        over.
+        """
         query = {"_id": task_id, "array.made": old, "status": TaskStatus.PENDING}
         result = await self._tasks.update_one(query, {"$set": {"array.made": new}})
         return result.matched_count == 1
@@ -131,9 +134,8 @@ class ArrayStore:
         by: str | None = None,
     ) -> int:
         """
-        Write what the user `by` wants of all children in `statuses`, or of those with indices in `ranges`, in one statement.
-        Those of which it is wanted already, or something that stands above it, are left alone. Return how many it was written
-        for.
+        Write the intent of the user `by` to all children in `statuses`, or to those with indices in `ranges`, in one
+        statement. Children with the same or a stronger intent stay unchanged. Return the number written.
         """
         query: dict[str, Any] = {
             "member.parent": parent,
@@ -151,7 +153,7 @@ class ArrayStore:
 
     @connection.translated
     async def child_counts(self, parents: Collection[int]) -> dict[int, ChildCounts]:
-        """Where the children of these are, by parent; read from the index alone."""
+        """Return the counts of stored children by parent; read from the index alone."""
         pipeline: list[dict[str, Any]] = [
             {"$match": {"member.parent": {"$in": list(parents)}}},
             {"$group": {"_id": {"parent": "$member.parent", "status": "$status"}, "tasks": {"$sum": 1}}},
@@ -164,20 +166,20 @@ class ArrayStore:
 
     @connection.translated
     async def has_active(self, parent: int) -> bool:
-        """Whether any child is not over."""
+        """Return whether any child is active."""
         query = {"member.parent": parent, "status": {"$in": sorted(ACTIVE)}}
         return await self._tasks.find_one(query, {"_id": 1}) is not None
 
     @connection.translated
     async def started_at(self, parent: int) -> float | None:
-        """When the first of the children began to run."""
+        """Return when the first child began to run."""
         query = {"member.parent": parent, "started_at": {"$type": "number"}}
         document = await self._tasks.find_one(query, {"started_at": 1}, sort=[("started_at", 1)])
         return float(document["started_at"]) if document else None
 
     @connection.translated
     async def result(self, parent: int, *, named: int) -> ArrayResult:
-        """How the children ended, with the indices of at most `named` of those that failed."""
+        """Return how the children ended, with the indices of at most `named` failed ones."""
         query = {"member.parent": parent}
         failed = {**query, "exit_code": {"$ne": 0}}
         started_at, ended_at = (
@@ -203,13 +205,13 @@ class ArrayStore:
 
     @connection.translated
     async def children_over(self, parent: int) -> list[tuple[int, int]]:
-        """Id and attempt of the children that are over and not archived."""
+        """Return id and attempt of the children that are over and not archived."""
         query = {"member.parent": parent, "status": TaskStatus.OVER}
         return await reading.each(reading.numbers("_id", "attempt"), self._tasks.find(query, {"attempt": 1}))
 
     @connection.translated
     async def set_dynamic_of_children(self, parent: int, dynamic: Mapping[str, str]) -> None:
-        """Change the dynamic requirements of all children that are not over."""
+        """Change the dynamic requirements of all active children."""
         query = {"member.parent": parent, "status": {"$in": sorted(ACTIVE)}}
         await self._tasks.update_many(
             query, {"$set": {f"spec.dynamic.{name}": value for name, value in dynamic.items()}}
@@ -217,7 +219,7 @@ class ArrayStore:
 
     @connection.translated
     async def delete_children(self, parent: int) -> None:
-        """Let all children be gone, of an array that is over; the watcher removes records and files."""
+        """Hide all children of an ended array; the watcher removes records and files."""
         query = {"member.parent": parent, "status": {"$in": sorted(ENDED)}}
         await self._tasks.update_many(query, {"$set": {"purge": Purge.ALL, "share": None}})
 

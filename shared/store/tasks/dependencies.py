@@ -1,4 +1,4 @@
-"""The collection `tasks` where tasks wait for the ends of others."""
+"""Queries and updates of tasks that depend on others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIELDS = ("attempt", "status", "spec.depends", "waiting_on")
 
 
 class DependencyStore:
-    """Who waits for whom, and what became of those."""
+    """Tasks that wait for others, and how those ended."""
 
     def __init__(self, database: connection.Database, arrays: ArrayStore) -> None:
         self._tasks = database["tasks"]
@@ -26,22 +26,22 @@ class DependencyStore:
 
     @connection.translated
     async def gated(self) -> list[Waiting]:
-        """All that wait for others."""
+        """Return all tasks with open dependencies."""
         cursor = self._tasks.find(GATED, _FIELDS).hint("waiting_on").batch_size(10_000)
         return await reading.each(_waiting, cursor)
 
     @connection.translated
     async def followers(self, ids: Collection[int]) -> list[Waiting]:
-        """Those that wait for one of `ids`."""
+        """Return the tasks that wait for one of `ids`."""
         query = {**GATED, "waiting_on": {"$in": list(ids)}}
         return await reading.each(_waiting, self._tasks.find(query, _FIELDS).batch_size(10_000))
 
     @connection.translated
     async def ends(self, ids: Collection[int]) -> dict[int, End]:
-        """How those of `ids` that are over ended."""
+        """Return how those of `ids` that are over ended."""
         ends: dict[int, End] = {}
         missing = set(ids)
-        # A record that is about to be removed is one still.
+        # A record that is about to be removed still counts.
         cursor = self._tasks.find({"_id": {"$in": list(ids)}}, {"status": 1, "exit_code": 1}).batch_size(10_000)
         async for found in cursor:
             missing.discard(found["_id"])
@@ -60,11 +60,11 @@ class DependencyStore:
         if parent.status in ENDED:
             unmade = task_id >= parent.array.id_of(parent.array.made)
             return End(parent.exit_code) if unmade else End(None, known=False)
-        return None  # not made yet
+        return None  # the child is not stored yet
 
     @connection.translated
     async def satisfied(self, found: Mapping[int, Sequence[int]]) -> None:
-        """These tasks need not wait for these ids any longer. Doing it again is fine."""
+        """Remove these ids from the tasks' open dependencies. Idempotent."""
         if found:
             operations = [
                 UpdateOne({"_id": task_id}, {"$pull": {"waiting_on": {"$in": list(ids)}}})

@@ -1,4 +1,4 @@
-"""How a task's document says what is wanted of it: the fields that are written, and the wishes that stand above others."""
+"""Fields of a task's document that hold its intent, and the order of intents."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from shared.lifecycle import STOPPING, Intent
 
 def written(intent: Intent, at: float, by: str | None) -> dict[str, Any]:
     """
-    The fields of a `$set` in an update's pipeline. A wish that was there already keeps its time, and the name of the first who
-    asked. So does the time of a kill of a run that is being stopped to begin again: it may have ended of that stop before, which
-    is no exit of its own.
+    Return the fields of a `$set` in an update pipeline.
+
+    A repeated intent keeps its time and the name of the first user who asked. So does the time of a kill that follows a
+    reschedule: the run may have ended by that earlier stop, which is no exit of its own.
     """
     same = sorted(STOPPING) if intent is Intent.KILL else [intent]
     kept = {"$in": ["$intent", same]}
     return {
         "intent": intent,
         "intent_at": {"$cond": [kept, "$intent_at", at]},
-        # Literal: in a pipeline a text that begins with a dollar would be the name of a field.
+        # Literal: in a pipeline, a text that begins with a dollar sign would name a field.
         "intent_by": {"$cond": [{"$eq": ["$intent", intent]}, {"$ifNull": ["$intent_by", None]}, {"$literal": by}]},
     }
 
 
 def above(intent: Intent) -> list[Intent]:
-    """The wishes that this one does not replace: a kill is final, and what is being stopped is not suspended or resumed."""
+    """
+    Return the intents that this one does not replace: a kill is final, and a run that is being stopped is not suspended or
+    resumed.
+    """
     if intent is Intent.KILL:
         return []
     return [Intent.KILL] if intent is Intent.RESCHEDULE else sorted(STOPPING)

@@ -1,4 +1,4 @@
-"""Lists of tasks: active or over, of one user, one project or all, paged, sorted, searched or streamed."""
+"""Lists of tasks: active or over, of one user, one project or all; paged, sorted, searched or streamed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from shared.models.task_list import Filter, Order, Page
 from shared.store import connection, reading
 from shared.store.tasks.views import NOT_DELETED
 
-SEARCH_SECONDS = 3.0  #: a search that takes longer is given up
+SEARCH_SECONDS = 3.0  #: a longer search is aborted
 _STREAM_BATCH = 200
-_BETWEEN = "\0"  #: what nobody can look for
+_BETWEEN = "\0"  #: separator that no search text can contain
 
 Sort = Sequence[tuple[str, int]]
 
@@ -28,36 +28,36 @@ _FIELDS = {Order.ID: "_id", Order.NAME: "spec.name", Order.CONTAINER_IMAGE: "spe
 
 
 class TaskLists:
-    """Lists of tasks."""
+    """Queries for lists of tasks."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
 
     def active(self, user: str | None, *, project: str | None = None) -> Stream:
-        """Tasks that are not over, newest first: of a user or (None) of all, in one project or in any."""
+        """Return active tasks, newest first: of a user or (None) of all, in one project or in any."""
         query: dict[str, Any] = {"status": {"$in": sorted(ACTIVE)}}
         if user is not None:
             query["user.id"] = {"$eq": user}
         if project is not None:
             query["project"] = {"$eq": project}
-        # Not by number alone: the server would take the index of numbers, find the newest tasks active, and read all others.
+        # Not by id alone: the server would take the index of ids, find the newest tasks active, and read all others.
         return _streamed(self._tasks.find(query).sort([("submitted_at", -1), ("_id", -1)]))
 
     def over(self, wanted: Filter, *, skip: int = 0, limit: int) -> Stream:
-        """Those that are over, the latest end first, equal ones by number; all of them with `limit` 0."""
+        """Return ended tasks, latest end first, then by id; all of them with `limit` 0."""
         order = [("ended_at", -1), ("_id", -1)]
         return _streamed(self._tasks.find(_query(wanted)).sort(order).skip(skip).limit(limit))
 
     @connection.translated
     async def page(self, wanted: Filter, *, skip: int, limit: int, order: Order | None, reverse: bool) -> Page:
         """
-        One page of those over. Without `order` the latest end comes first, with one the least; `reverse` turns either round.
-        Raises `errors.StoreUnavailable` for a search that takes longer than `SEARCH_SECONDS`.
+        Return one page of ended tasks. Without `order` the latest end comes first, with one the least; `reverse` turns
+        either around. Raises `errors.StoreUnavailable` for a search that takes longer than `SEARCH_SECONDS`.
         """
         direction = 1 if (order is None) == reverse else -1
         sort = [(_FIELDS[order] if order else "ended_at", direction)]
         if order is not Order.ID:
-            sort.append(("_id", direction))  # or tasks of one name could change places from page to page
+            sort.append(("_id", direction))  # a stable order for tasks with equal keys
         read = self._searched if wanted.text else self._paged
         with pymongo.timeout(SEARCH_SECONDS):
             total, (tasks, filtered) = await asyncio.gather(
@@ -66,16 +66,17 @@ class TaskLists:
         return Page(tasks, total, total if filtered is None else filtered)
 
     async def _paged(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
-        """The tasks, and how many match; None: all."""
+        """Return the tasks, and how many match; None: all."""
         query = _query(wanted)
         tasks = await self._read(self._tasks.find(query).sort(sort).skip(skip).limit(limit))
         return tasks, None if wanted == Filter(wanted.user) else await self._tasks.count_documents(query)
 
     async def _searched(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
-        # One pass, over the index alone: a condition on several fields would make the server read every task of the user,
-        # one on a value made of them does not.
+        # One pass over the index alone: a condition on several fields would make the server read every task of the user,
+        # one on a value computed from them does not.
         text = {"$concat": ["$spec.image", _BETWEEN, "$spec.name", _BETWEEN, "$user.id"]}
-        # Escaped: mongod matches an expression in one call that nothing interrupts, so a stranger's would hold it.
+        # Escaped: mongod matches an expression in one call that nothing interrupts, so a user's own expression could block
+        # it.
         match = {"text": {"$regex": re.escape(wanted.text or ""), "$options": "i"}}
         key, direction = sort[0]
         pipeline: list[dict[str, Any]] = [
@@ -93,7 +94,7 @@ class TaskLists:
 
     @connection.translated
     async def old(self, user: str, *, before: float, tag: str | None) -> list[Task]:
-        """The user's tasks that ended before a time, with a tag or (None) with any."""
+        """Return the user's tasks that ended before a time, with a tag or (None) with any."""
         query = {**_query(Filter(user)), "ended_at": {"$lt": before}}
         if tag is not None:
             query["spec.tags"] = {"$eq": tag}
@@ -105,7 +106,7 @@ class TaskLists:
 
 
 async def _streamed(cursor: Any) -> Stream:
-    """The cursor's tasks one after the other, with few of them in memory at a time."""
+    """Yield the cursor's tasks, holding few of them in memory."""
     try:
         with connection.translation():
             async for task in reading.one_by_one(Task.model_validate, cursor.batch_size(_STREAM_BATCH)):

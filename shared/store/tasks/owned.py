@@ -1,4 +1,4 @@
-"""The collection `tasks` where it concerns all tasks of one user or project at once."""
+"""Queries and updates of all tasks of one user or project."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class OwnedTasks:
     @connection.translated
     async def kill_all(self, user: str, *, at: float, tag: str | None = None, by: str | None = None) -> list[int]:
         """
-        Write the wish of `by` to kill all tasks of a user that are not over, or those with `tag`, and return their ids, newest
-        first. One that was to be killed already keeps the time of that, and the name.
+        Write the intent of `by` to kill all active tasks of a user, or those with `tag`, and return their ids, newest
+        first. An earlier kill keeps its time and name.
         """
         query: dict[str, Any] = {"user.id": {"$eq": user}, "status": {"$in": sorted(ACTIVE)}}
         if tag is not None:
@@ -37,7 +37,7 @@ class OwnedTasks:
 
     @connection.translated
     async def count_shares(self, user: str, *, at: float) -> int:
-        """How many tasks of a user are shared by a token that is good at that time."""
+        """Return how many tasks of a user have a share token that is valid at that time."""
         query = {"user.id": {"$eq": user}, "status": {"$ne": TaskStatus.ARCHIVED}, "share.until": {"$gte": at}}
         return int(await self._tasks.count_documents(query))
 
@@ -49,7 +49,7 @@ class OwnedTasks:
 
     @connection.translated
     async def count_unfinished(self, user: str) -> int:
-        """How many tasks of a user are not over, or over and not counted and cleaned up yet."""
+        """Return how many tasks of a user are active or not settled."""
         owned = {"user.id": {"$eq": user}}
         active = await self._tasks.count_documents({**owned, "status": {"$in": sorted(ACTIVE)}})
         unsettled = {**owned, "status": {"$in": sorted(ENDED)}, "settled": False}
@@ -57,12 +57,12 @@ class OwnedTasks:
 
     @connection.translated
     async def purge_all(self, user: str) -> int:
-        """Let all ended tasks of a user be removed, record and files, and return how many are still there."""
+        """Mark all ended tasks of a user for removal, record and files, and return how many remain."""
         query = {"user.id": {"$eq": user}, "status": {"$in": sorted(ENDED)}}
         await self._tasks.update_many({**query, "purge": {"$ne": Purge.ALL}}, {"$set": {"purge": Purge.ALL}})
         return await self._tasks.count_documents(query)
 
     @connection.translated
     async def count_active_in(self, project: str) -> int:
-        """How many tasks of a project are not over."""
+        """Return how many tasks of a project are active."""
         return await self._tasks.count_documents({"project": {"$eq": project}, "status": {"$in": sorted(ACTIVE)}})

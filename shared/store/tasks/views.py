@@ -1,4 +1,4 @@
-"""Reads of the collection `tasks` that answer the gateway's questions."""
+"""Reads of the collection `tasks` for the gateway."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shared.rules import arrays
 from shared.store import amounts, connection, indexes, reading
 from shared.store.tasks.arrays import ArrayStore
 
-# Every value that enters a filter was typed by its caller's signature; `$eq` keeps it a value whatever it is.
+# Callers type every value of a filter; `$eq` keeps it a value in any case.
 
-#: A task that is to be deleted is gone for everybody at once, and from the disks a little later.
+#: Hides deleted tasks at once; their files follow a little later.
 NOT_DELETED: Mapping[str, Any] = {"purge": {"$ne": Purge.ALL}}
 
 
 class TaskViews:
-    """What users and operators look at."""
+    """Queries for users and operators."""
 
     def __init__(self, database: connection.Database, array_store: ArrayStore) -> None:
         self._tasks = database["tasks"]
@@ -26,12 +26,12 @@ class TaskViews:
 
     @connection.translated
     async def get(self, task_id: int) -> Task | None:
-        """The task; a child of an array that is not made yet as its parent says it."""
+        """Return the task; a child of an array that is not stored yet as its parent describes it."""
         return await self._stored(task_id) or await self._unmade(task_id)
 
     @connection.translated
     async def get_many(self, ids: Sequence[int]) -> list[Task]:
-        """Those of `ids` that there are, in no order."""
+        """Return the tasks of `ids` that exist, in no order."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, **NOT_DELETED})
         found = await reading.each(Task.model_validate, cursor)
         for task_id in set(ids) - {task.id for task in found}:
@@ -42,7 +42,7 @@ class TaskViews:
 
     @connection.translated
     async def is_stored(self, task_id: int) -> bool:
-        """Whether a task is there by itself, and not only as its parent says it."""
+        """Return whether a task has a document of its own."""
         return await self._tasks.find_one({"_id": {"$eq": task_id}, **NOT_DELETED}, {"_id": 1}) is not None
 
     async def _stored(self, task_id: int) -> Task | None:
@@ -55,12 +55,12 @@ class TaskViews:
             return None
         array = arrays.array_of(parent)
         position = task_id - array.first_id
-        # It may have been made since it was looked for, or be there beyond those that are sure to be.
+        # It may have been stored since the first look, or be one beyond those that are certainly stored.
         return await self._stored(task_id) or (arrays.unmade(parent, position) if position >= array.made else None)
 
     @connection.translated
     async def count(self, statuses: Collection[TaskStatus]) -> int:
-        """How many tasks of all users are in one of `statuses`. An array is its children there, made or not."""
+        """Return how many tasks of all users have one of `statuses`. An array counts as its children, stored or not."""
         parents, unmade = (0, 0)
         if TaskStatus.PENDING in statuses:
             parents, unmade = await self._arrays.count_unmade(None)
@@ -70,12 +70,12 @@ class TaskViews:
 
     @connection.translated
     async def count_kills(self) -> int:
-        """How many tasks are to be killed and not over yet."""
+        """Return how many active tasks are to be killed."""
         return await self._tasks.count_documents({"intent": {"$eq": Intent.KILL, "$type": "string"}})
 
     @connection.translated
     async def some_pending(self, user: str, *, at_most: int) -> list[tuple[int, str]]:
-        """Ids and shapes of pending tasks of a user, in no order."""
+        """Return ids and shapes of pending tasks of a user, in no order."""
         query = {**indexes.active([TaskStatus.PENDING]), "user.id": {"$eq": user}}
         cursor = self._tasks.find(query, {"shape": 1}).limit(at_most)
         return [(found["_id"], str(found.get("shape"))) async for found in cursor]
@@ -83,8 +83,8 @@ class TaskViews:
     @connection.translated
     async def count_waiting(self, user: str | None, *, at_most: int, session: Any = None) -> int:
         """
-        How many tasks wait (created or pending), of one user or of all (None), counted up to `at_most` or a little beyond. An
-        array is its children that wait. Counted, not remembered: there is no counter that could drift.
+        Return how many tasks are created or pending, of one user or (None) of all, counted up to `at_most` or a little
+        beyond. An array counts as its waiting children. Counted each time: a counter could drift.
         """
         parents, unmade = await self._arrays.count_unmade(user, session=session)
         query = indexes.active(WAITING)
@@ -95,7 +95,7 @@ class TaskViews:
 
     @connection.translated
     async def images(self) -> Mapping[str, int]:
-        """How many tasks used each image."""
+        """Return how many tasks used each image."""
         pipeline: list[dict[str, Any]] = [
             {"$sort": {"spec.image": 1}},
             {"$group": {"_id": "$spec.image", "tasks": {"$sum": 1}}},
@@ -107,12 +107,12 @@ class TaskViews:
 
     @connection.translated
     async def image(self, image: str) -> int:
-        """How many tasks used one image."""
+        """Return how many tasks used one image."""
         return int(await self._tasks.count_documents({"spec.image": {"$eq": image}}))
 
     @connection.translated
     async def used(self) -> list[tuple[str, float, float]]:
-        """Node, cores and GB in use on it, by what its placed tasks asked for."""
+        """Return each node's cores and GB in use, as its placed tasks requested them."""
         cpu, ram = ({"$sum": amounts.amount(field)} for field in ("$spec.cpu", "$spec.ram"))
         pipeline: list[dict[str, Any]] = [
             {"$match": indexes.active(PLACED)},

@@ -1,4 +1,4 @@
-"""Reads of the collection `tasks` that the scheduler's and the watcher's loops live on, as small as they can be."""
+"""Small reads of the collection `tasks` for the loops of scheduler and watcher."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.units import durations
 from shared.units.sizes import GB
 
 _ATTEMPT = ("attempt", "status", "settled")
-_INTENTS = frozenset(Intent)  # a newer gateway may write others: they are for a newer watcher
+_INTENTS = frozenset(Intent)  # a newer gateway may write others, which are for a newer watcher
 
 _PENDING = (
     *(
@@ -60,34 +60,36 @@ _ENDED = (
 
 
 class TaskWork:
-    """What there is to do. What a document that is no task was meant to be runs or waits on, see `reading`."""
+    """Tasks with work to do, as small views. Malformed documents are skipped, see `reading`."""
 
     def __init__(self, database: connection.Database) -> None:
         self._tasks = database["tasks"]
 
     @connection.translated
     async def pending_ids(self, *, since: float = 0) -> list[int]:
-        """The ids of all that is pending, or that became so at `since` or later; read from the index alone."""
+        """
+        Return the ids of all pending tasks, or of those that became pending at `since` or later; read from the index alone.
+        """
         query = {"status": TaskStatus.PENDING, "status_at": {"$gte": since}}
         cursor = self._tasks.find(query, {"_id": 1}).hint("pending_by_age").batch_size(10_000)
         return [document["_id"] async for document in cursor]
 
     @connection.translated
     async def ended_unplaced(self, *, since: float) -> list[int]:
-        """The ids of the tasks that ended at `since` or later and had not been placed: killed while they waited, most likely."""
+        """Return the ids of tasks that ended at `since` or later without being placed, mostly killed while pending."""
         query = {"status": TaskStatus.OVER, "ended_at": {"$gte": since}, "placement": None}
         cursor = self._tasks.find(query, {"_id": 1}).hint("over_by_age").batch_size(10_000)
         return [document["_id"] async for document in cursor]
 
     @connection.translated
     async def pending_of(self, ids: Sequence[int]) -> list[Pending]:
-        """Those of `ids` that are pending."""
+        """Return the pending tasks of `ids`."""
         cursor = self._tasks.find({"_id": {"$in": list(ids)}, "status": TaskStatus.PENDING}, _PENDING)
         return await reading.each(_pending, cursor.batch_size(10_000))
 
     @connection.translated
     async def placed(self, node: str | None = None) -> list[Placed]:
-        """All that starts or runs, on one node or (None) anywhere."""
+        """Return all starting and running tasks, on one node or (None) anywhere."""
         query = indexes.active(PLACED)
         if node is not None:
             query = {"status": {"$in": sorted(PLACED)}, "placement.node": node}
@@ -95,31 +97,34 @@ class TaskWork:
 
     @connection.translated
     async def placed_of(self, ids: Sequence[int]) -> list[Placed]:
-        """Those of `ids` that start or run."""
+        """Return the starting and running tasks of `ids`."""
         query = {"_id": {"$in": list(ids)}, "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]}}
         return await reading.each(_placed, self._tasks.find(query, _PLACED).batch_size(10_000))
 
     @connection.translated
     async def whole(self, ids: Sequence[int]) -> list[Task]:
-        """The whole documents of `ids`, in no order."""
+        """Return the full documents of `ids`, in no order."""
         return await reading.each(Task.model_validate, self._tasks.find({"_id": {"$in": list(ids)}}))
 
     @connection.translated
     async def holders(self, leases: Sequence[str]) -> list[Task]:
-        """The tasks that are recorded as holding any of these ports and devices of nodes."""
+        """Return the tasks that hold any of these ports and devices."""
         query = {"status": {"$in": sorted(PLACED)}, "placement.leases": {"$in": list(leases), "$type": "string"}}
         return await reading.each(Task.model_validate, self._tasks.find(query))
 
     @connection.translated
     async def attempts(self, ids: Sequence[int]) -> dict[int, tuple[int, TaskStatus, bool]]:
-        """Attempt, status and settled of those of `ids` that exist: whether a run that was found is wanted."""
+        """
+        Return attempt, status and settled of the existing tasks of `ids`, to decide whether a run on a node is still
+        needed.
+        """
         cursor = self._tasks.find({"_id": {"$in": list(ids)}}, _ATTEMPT)
         found = await reading.each(_attempt, cursor)
         return {task_id: (attempt, status, settled) for task_id, attempt, status, settled in found}
 
     @connection.translated
     async def kills_of_waiting(self) -> list[WaitingKill]:
-        """The tasks to be killed that hold no resources; the scheduler ends the parents of arrays."""
+        """Return the tasks to kill that hold no resources. The scheduler ends parents of arrays."""
         query = {
             "intent": {"$eq": Intent.KILL, "$type": "string"},
             "status": {"$in": sorted(WAITING)},
@@ -130,7 +135,7 @@ class TaskWork:
 
     @connection.translated
     async def asked_on(self, node: str) -> list[Placed]:
-        """The tasks on a node whose owners want something."""
+        """Return the tasks on a node that have an intent."""
         query = {
             "intent": {"$type": "string"},
             "status": {"$in": [TaskStatus.STARTING, TaskStatus.RUNNING]},
@@ -140,20 +145,20 @@ class TaskWork:
 
     @connection.translated
     async def nodes_in_use(self) -> set[str]:
-        """Nodes on which something is placed, or was and is not counted and cleaned up yet."""
+        """Return the nodes that have placed tasks or unsettled attempts."""
         placed = await self._tasks.distinct("placement.node", indexes.active(PLACED))
         unsettled = await self._tasks.distinct("placement.node", {"settled": False})
         return {node for node in (*placed, *unsettled) if isinstance(node, str)}
 
     @connection.translated
     async def unsettled(self, node: str, *, limit: int) -> list[Ended]:
-        """Attempts that ran on a node, are over, and are not counted or cleaned up yet."""
+        """Return ended attempts of a node that are not settled."""
         query = {"settled": False, "status": {"$in": list(ENDED)}, "placement.node": node}
         return await reading.each(_ended, self._tasks.find(query, _ENDED).limit(limit))
 
     @connection.translated
     async def over_before(self, before: float, *, limit: int) -> list[tuple[int, int]]:
-        """Id and attempt of tasks that ended before a time, are counted and cleaned up and not archived, the oldest first."""
+        """Return id and attempt of settled, unarchived tasks that ended before a time, oldest first."""
         query = {"status": TaskStatus.OVER, "ended_at": {"$lt": before}, "settled": True, "purge": None}
         cursor = (
             self._tasks.find(query, {"attempt": 1, "status": 1, "settled": 1})
@@ -165,7 +170,7 @@ class TaskWork:
 
     @connection.translated
     async def to_purge(self, *, limit: int) -> list[tuple[int, Place, Purge]]:
-        """Ended tasks whose files, or which altogether, are to be removed and whose runs are."""
+        """Return ended tasks whose files, or files and record, are to be removed and whose runs are gone."""
         query = {"purge": {"$type": "string"}, "settled": True}
         cursor = self._tasks.find(query, {"purge": 1, "member": 1}).limit(limit)
         return await reading.each(lambda found: (found["_id"], _place(found), Purge(found["purge"])), cursor)
@@ -188,16 +193,16 @@ def _place(document: dict[str, Any]) -> Place:
 
 
 def pending_from(task: Task) -> Pending:
-    """A task that is not stored, as the scheduler's book would hold it."""
+    """Return the scheduler's view of a task that is not stored."""
     return _pending(task.document())
 
 
 def _pending(document: dict[str, Any]) -> Pending:
-    # A book holds a million of them: what they have in common is held once.
+    # A book holds a million of them, so common strings are shared.
     spec = document["spec"]
     array, intent = document.get("array"), document.get("intent")
     if not isinstance(intent, str | None):
-        raise TypeError("intent is of another type")  # and no placement of it would ever be written
+        raise TypeError("intent is of another type")  # otherwise no placement of it would ever be written
     member = document.get("member") or {}
     found = Pending(
         id=document["_id"],
@@ -267,7 +272,7 @@ def _waiting_kill(document: dict[str, Any]) -> WaitingKill:
 
 
 def _lifespan(spec: dict[str, Any]) -> float | None:
-    """What was changed later counts instead of what was asked for."""
+    """Return the lifespan, by the dynamic requirement if it was changed."""
     changed = (spec.get("dynamic") or {}).get("maxlifespan")
     return durations.parse(changed) if changed else spec.get("lifespan")
 

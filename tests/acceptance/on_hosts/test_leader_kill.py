@@ -23,7 +23,7 @@ import pymongo
 import pytest
 
 from godocker.local.data_directory import DataDirectory
-from shared.models.lease import SCHEDULER
+from shared.models.system.lease import SCHEDULER
 from shared.settings import Settings
 from tests.acceptance.conftest import Ground
 from tests.acceptance.lifecycle.test_interruption import check_at_the_end, free_port, submit_with_retries

@@ -13,7 +13,7 @@ from services.scheduler.start import retries
 from shared import clock, errors
 from shared.executors import types
 from shared.lifecycle import Ending, TaskStatus
-from shared.models.lease import Lease
+from shared.models.system.lease import Lease
 from shared.models.task import shape_of
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shared.lifecycle import ACTIVE, Ending
-from shared.models.lease import Lease
 from shared.models.project import Project
 from shared.models.quota import Amounts, Scope, ScopeKind
+from shared.models.system.lease import Lease
 from tests.conftest import FIGURES
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting

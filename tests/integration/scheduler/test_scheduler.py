@@ -14,8 +14,8 @@ from services.scheduler.why_pending import refresh
 from shared import errors
 from shared.executors import types
 from shared.lifecycle import Ending, Intent, TaskStatus
-from shared.models.lease import Lease
 from shared.models.node import StoredReason
+from shared.models.system.lease import Lease
 from shared.models.transitions import Transition
 from tests.integration.conftest import Scene
 from tests.support import samples, waiting

@@ -17,12 +17,11 @@ import structlog
 from shared import clock
 from shared.lifecycle import TaskStatus
 from shared.models.app_token import AppToken
-from shared.models.deletion import Deletion
 from shared.models.node import Node, StoredReason
 from shared.models.project import Project
 from shared.models.recipe import Recipe
 from shared.models.task import Array, Dependencies
-from shared.models.user import User
+from shared.models.user import Deletion, User
 from shared.rules import arrays
 from shared.store import reading
 from tests.integration.conftest import Scene

@@ -14,12 +14,12 @@ from services.watcher.cleanup.user_deletion import UserDeletions
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models.app_token import AppToken
-from shared.models.deletion import Deletion
 from shared.models.notice import Notice
 from shared.models.receipt import RequestKey
 from shared.models.recipe import Recipe
 from shared.models.task import Place
 from shared.models.transitions import Transition
+from shared.models.user import Deletion
 from shared.runtime import lifetime
 from shared.settings import Settings
 from tests.support import samples, waiting

@@ -18,7 +18,7 @@ from services.watcher.reconcile import waiting_kills
 from shared import clock
 from shared.broker.broker import Broker
 from shared.executors import fake, types
-from shared.models.lease import Lease
+from shared.models.system.lease import Lease
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store.stores import Stores

@@ -11,7 +11,7 @@ from services.api.submissions import Submissions
 from shared import errors
 from shared.broker.broker import Broker
 from shared.lifecycle import TaskStatus
-from shared.models.pending_limits import PendingLimits
+from shared.models.quota import PendingLimits
 from shared.models.task import Task
 from shared.settings import Settings
 from shared.store import stores

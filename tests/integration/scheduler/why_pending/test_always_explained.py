@@ -30,7 +30,7 @@ from shared import errors
 from shared.broker.broker import Broker
 from shared.executors import types
 from shared.lifecycle import ENDED, WAITING, Intent, TaskStatus
-from shared.models import maintenance
+from shared.models.node import ALL
 from shared.models.pending_reason import PendingReason
 from shared.models.task import Task
 from shared.models.user import User
@@ -290,7 +290,7 @@ class Story:
         for whose in (*USERS, "lab"):
             for resource in ("cpu", "ram"):
                 await self.limit(whose, resource, 0)
-        for name in (maintenance.ALL, *NODES):
+        for name in (ALL, *NODES):
             await self.maintain(name, on=False)
         for node in NODES:
             await self.mend(node)
@@ -410,7 +410,7 @@ class Machine(RuleBasedStateMachine):
     def limit(self, whose: str, resource: str, most: int) -> None:
         self.step(self.story.limit(whose, resource, most))
 
-    @rule(name=st.sampled_from([maintenance.ALL, *NODES]), on=st.booleans(), rushed=st.booleans())
+    @rule(name=st.sampled_from([ALL, *NODES]), on=st.booleans(), rushed=st.booleans())
     def maintain(self, name: str, on: bool, rushed: bool) -> None:
         self.step(self.story.maintain(name, on), rushed)
 

@@ -11,7 +11,7 @@ import pytest
 from shared import clock
 from shared.executors import fake
 from shared.lifecycle import Intent, TaskStatus
-from shared.models import maintenance
+from shared.models.node import ALL
 from shared.models.task import Array, Dependencies, Member
 from shared.models.user import User
 from tests.integration.conftest import Scene
@@ -168,11 +168,11 @@ async def _drained(world: World) -> None:
 
 
 async def _all_maintained(world: World) -> None:
-    await _maintained(world, maintenance.ALL)
+    await _maintained(world, ALL)
 
 
 async def _maintenance_ends(world: World) -> None:
-    for name in (samples.NODE, maintenance.ALL):
+    for name in (samples.NODE, ALL):
         await world.stores.maintenance.put(name, on=False, by="admin", at=clock.now())
     await world.tell()
 

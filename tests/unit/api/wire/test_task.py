@@ -15,9 +15,8 @@ from services.api.wire import task as wire
 from services.api.wire.submission import TaskIn
 from shared.executors.types import Feature
 from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
-from shared.models.node import StoredReason
+from shared.models.node import StoredReason, UnreachableNode
 from shared.models.task import Array, Failure, Task, TaskVolume
-from shared.models.unreachable_node import UnreachableNode
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from tests.support import samples

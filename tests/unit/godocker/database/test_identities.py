@@ -10,7 +10,7 @@ import pytest
 from godocker.admin import uid_ranges
 from godocker.database import identities
 from shared import errors
-from shared.models.identity import Identity
+from shared.models.system.identity import Identity
 from shared.models.task import Place
 from shared.settings import Settings
 from shared.storage import marks

@@ -13,9 +13,9 @@ from services.watcher.reconcile.diff import Stop, reconcile
 from shared.executors.types import Boot, Observation, RunState
 from shared.lifecycle import Ending, Intent, IntentResult, TaskStatus
 from shared.models.attempt_files import Result
+from shared.models.node import TRIES, UnreachableNode
 from shared.models.task import Cause, Failure, Task
 from shared.models.transitions import Transition
-from shared.models.unreachable_node import TRIES, UnreachableNode
 from shared.models.work import Placed
 from shared.settings import FailurePolicy
 from tests.support import samples
