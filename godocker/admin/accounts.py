@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from godocker.admin import uid_ranges
 from shared import clock, errors
 from shared.auth import apikeys
-from shared.models.deletion import Deletion
 from shared.models.user import DOCKER_MOST as HIGHEST_ID
 from shared.models.user import USER_ID, Deletion, User
 from shared.settings import Settings

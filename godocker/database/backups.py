@@ -19,7 +19,6 @@ from typing import IO
 from godocker.database.progress import Progress
 from godocker.local.embedded import own_mongod
 from shared import clock, errors
-from shared.models.identity import Identity
 from shared.models.system.identity import Identity
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
