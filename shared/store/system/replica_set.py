@@ -13,6 +13,10 @@ from pymongo import errors as mongo_errors
 
 NAME = "rs0"
 _LOOPBACK = "127.0.0.1"
+#: Settings of a new set. They matter once it has further members, and then bound the pause when the primary fails: the others
+#: elect a new one after the first time. If the old one hangs, the new one waits the second time for its answer before it takes
+#: writes. Both are 10 s by default, see "settings" in https://www.mongodb.com/docs/manual/reference/replica-configuration/
+SETTINGS = {"electionTimeoutMillis": 5000, "heartbeatTimeoutSecs": 3}
 _TIMEOUT_MS = 300
 _AUTHENTICATION_FAILED = 18
 
@@ -64,7 +68,7 @@ def _become_primary(client: Any, address: Address, login: Login | None, name: st
         return  # it will elect itself
     member = {"_id": 0, "host": name}
     try:
-        client.admin.command("replSetInitiate", {"_id": NAME, "members": [member]})
+        client.admin.command("replSetInitiate", {"_id": NAME, "members": [member], "settings": SETTINGS})
     except mongo_errors.OperationFailure:
         # A configuration exists. If it has another port or socket, the node does not find itself in the set and stays out until
         # the configuration is corrected by force.
