@@ -30,7 +30,7 @@ unit: setup          ## the unit tests, with fewer examples a property: no root,
 	@$(BIN)/python -m pytest -q tests/unit --hypothesis-profile=quick -p no:schemathesis $(if $(K),-n 0 -k "$(K)",-n auto) $(ARGS)
 
 test: setup          ## the tests, on real parts, within ten minutes or so; as root on Debian what is missing for them is installed
-	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus caddy
+	@.ci/packages docker.io iptables iproute2 busybox-static redis-server slapd ldap-utils prometheus caddy faketime
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: setup     ## the stories of several hosts and of minutes, one after the other; as root

@@ -45,11 +45,12 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
 
         async def prepare(stop: asyncio.Event) -> None:
             await lifetime.until_done(stop, opened.prepare)
-            async with timekeeping.kept(opened):
-                await stop.wait()
+            await stop.wait()
 
         try:
-            await lifetime.run_loops({"http": http, "hints": here.hints.run, "prepare": prepare}, stop=stop)
+            # First of all: a task that is taken before would have the time of this machine.
+            async with timekeeping.kept(opened):
+                await lifetime.run_loops({"http": http, "hints": here.hints.run, "prepare": prepare}, stop=stop)
         except BaseExceptionGroup as failures:
             # It has one line to say, and no traceback.
             if refused := failures.subgroup(errors.ConfigurationError):

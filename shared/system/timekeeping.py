@@ -17,6 +17,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 EVERY = 10.0  #: seconds
+SOON = 0.2  #: seconds between looks, until the server has answered one: until then times are those of this machine
 _GOODBYE = 1.0  #: seconds
 TOLERATED = 1.0  #: seconds that nobody minds: what keeps time by NTP is nearer, and an answer may be slow
 
@@ -31,7 +32,7 @@ class Timekeeper:
         """`directories`: whose times of files are compared, too; None where the service reads none."""
         self._stores = stores
         self._directories = directories
-        self._is_noticed = False
+        self._is_noticed = self._has_looked = False
 
     async def look(self) -> None:
         """Ask the server what time it is, and the file system. Raises `errors.StoreUnavailable`."""
@@ -42,17 +43,22 @@ class Timekeeper:
         ahead = _beyond(asked_at, theirs, took)
         # From here on it is counted: a jump of this machine's clock is none of ours.
         clock.anchor(theirs + took / 2 if ahead else asked_at + took)
+        self._has_looked = True
         self._tell(_beyond(machine - took, theirs, took))
         if self._directories is not None:
             await self._compare_files(self._directories)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look again and again, until `stop`."""
-        async for _ in lifetime.every(stop, EVERY):
-            try:
-                await self.look()
-            except errors.StoreUnavailable as error:
-                log.info("clock.not_compared", error=str(error))
+        while await lifetime.pause(stop, EVERY if self._has_looked else SOON):
+            await self.try_look()
+
+    async def try_look(self) -> None:
+        """Look, and go on without where the server does not answer."""
+        try:
+            await self.look()
+        except errors.StoreUnavailable as error:
+            log.info("clock.not_compared", error=str(error))
 
     async def _compare_files(self, directories: TaskDirectories) -> None:
         try:
@@ -81,10 +87,7 @@ def _beyond(asked_at: float, theirs: float, took: float) -> float:
 async def kept(stores: Stores, directories: TaskDirectories | None = None) -> AsyncIterator[None]:
     """The time is the server's, from the first look on, which is tried before anything else."""
     keeper, stop = Timekeeper(stores, directories), asyncio.Event()
-    try:
-        await keeper.look()
-    except errors.StoreUnavailable as error:
-        log.info("clock.not_compared", error=str(error))
+    await keeper.try_look()
     work = asyncio.create_task(keeper.run(stop), name="timekeeping")
     try:
         yield

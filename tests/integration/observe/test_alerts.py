@@ -72,6 +72,12 @@ SITUATIONS: dict[str, dict[str, str]] = {
     },
 }
 
+#: Further situations of an alert that has several.
+OTHER_SITUATIONS: list[tuple[str, dict[str, str]]] = [
+    ("GodockerNodeClock", {'godocker_clock_ahead_seconds{job="watcher",kind="machine"}': "0x10 3600x50"}),
+    ("GodockerNodeClock", {'godocker_clock_ahead_seconds{job="api",kind="files"}': "0x10 -6x50"}),
+]
+
 #: A system that is well: under these, nothing fires.
 WELL = {
     **{series: "1x60" for series in DOWN.values()},
@@ -89,6 +95,8 @@ WELL = {
     'godocker_node_ready{node="n2"}': "0x60",
     'godocker_node_maintenance{node="n2"}': "1x60",
     'godocker_node_silent_seconds{node="n1"}': "0x60",
+    'godocker_clock_ahead_seconds{job="watcher",kind="machine"}': "4x60",
+    'godocker_clock_ahead_seconds{job="api",kind="files"}': "-4x60",
     "godocker_missed_events_total": "0+1x60",
     'godocker_tasks_ended_total{job="watcher"}': "0+100x60",
     "godocker_store_errors_total": "0x60",
@@ -138,7 +146,8 @@ def test_the_configuration_and_the_rules_are_read() -> None:
 
 def test_each_alert_fires_in_its_situation(tmp_path: Path) -> None:
     assert SITUATIONS.keys() == {rule["alert"] for rule in rules()}, "each alert has a situation"
-    check(tmp_path, [case(series, [fires(name)]) for name, series in SITUATIONS.items()])
+    situations = [*SITUATIONS.items(), *OTHER_SITUATIONS]
+    check(tmp_path, [case(series, [fires(name)]) for name, series in situations])
 
 
 def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:

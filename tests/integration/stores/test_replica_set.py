@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pymongo
 import pytest
 
-from godocker.local.embedded import replica_set
+from shared.store.system import replica_set
 from shared.models.user import User
 from shared.settings import Settings
 from shared.store import stores

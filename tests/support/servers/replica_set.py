@@ -15,7 +15,8 @@ import pymongo
 from pymongo import errors as mongo_errors
 
 from godocker.local import child_process, ports
-from godocker.local.embedded import programs, replica_set
+from godocker.local.embedded import programs
+from shared.store.system import replica_set
 from tests.support import hanging, waiting
 from tests.support.servers.stores import JOURNAL_INTERVAL, MEMORY
 

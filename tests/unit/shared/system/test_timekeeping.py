@@ -14,7 +14,7 @@ from shared.auth import grants, service_tokens, tokens
 from shared.auth.grants import Grant, Mode
 from shared.storage.directories import TaskDirectories
 from shared.system import timekeeping
-from tests.support import samples
+from tests.support import samples, waiting
 
 SKEWS = [-3600.0, -31.0, 31.0, 3600.0, 86_400.0]
 KEY = "k" * 64
@@ -23,10 +23,14 @@ KEY = "k" * 64
 class Server:
     """A MongoDB server, as far as time goes."""
 
-    def __init__(self, ahead: float = 0.0) -> None:
+    def __init__(self, ahead: float = 0.0, *, away: int = 0) -> None:
         self.ahead = ahead
+        self.away = away  #: questions that it does not answer
 
     async def now(self) -> float:
+        if self.away:
+            self.away -= 1
+            raise errors.StoreUnavailable()
         return time.time() + self.ahead
 
 
@@ -45,6 +49,14 @@ def keeper(server: Server, directories: TaskDirectories | None = None) -> timeke
 async def test_a_service_counts_from_the_time_of_the_server(ahead: float) -> None:
     await keeper(Server(ahead)).look()
     assert clock.now() == pytest.approx(time.time() + ahead, abs=0.5)
+
+
+async def test_a_server_that_does_not_answer_at_first_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timekeeping, "SOON", 0.01)
+    server = Server(3600.0, away=5)
+    async with timekeeping.kept(server):  # type: ignore[arg-type]
+        assert clock.now() == pytest.approx(time.time(), abs=0.5)
+        await waiting.until(lambda: clock.now() > time.time() + 3000, "its time counts", timeout=timekeeping.EVERY / 2)
 
 
 @pytest.mark.parametrize("ahead", [-0.5, 0.0, 0.5])
