@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 import pymongo
 import pytest
 
-from shared.store.system import replica_set
 from shared.models.user import User
 from shared.settings import Settings
 from shared.store import stores
+from shared.store.system import replica_set
 from tests.conftest import FIGURES
 from tests.support import samples, waiting
 from tests.support.harness import gateway as gateways
