@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Response
 from fastapi_offline import FastAPIOffline
-from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.types import ASGIApp
 
 from services.api.context import Context
@@ -29,7 +28,7 @@ from services.api.routes import (
     users,
 )
 from shared.http import serving
-from shared.observe import exposition, metrics
+from shared.observe import exposition, request_metrics
 
 _DESCRIPTION = """\
 Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.
@@ -108,8 +107,7 @@ def document() -> FastAPI:
 
 
 def _expose_metrics(app: FastAPI, *, public: bool) -> None:
-    instrumentator = Instrumentator(should_group_status_codes=False, excluded_handlers=["/metrics", "/health"])
-    instrumentator.add(metrics.requests("api")).instrument(app)
+    request_metrics.install(app, "api")
     if public:
         # In a thread: where several workers add up their numbers, it reads their files.
         @app.get("/metrics", tags=["system"], summary="Get metrics for Prometheus")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from services.files import errors
 from services.files.parts import Parts
 from services.files.routes import files
 from shared.http import serving
-from shared.observe import metrics
+from shared.observe import request_metrics
 
 
 def build(parts: Parts, checks: Mapping[str, serving.Check]) -> FastAPI:
@@ -21,7 +20,6 @@ def build(parts: Parts, checks: Mapping[str, serving.Check]) -> FastAPI:
     app.state.parts = parts
     errors.install(app)
     app.include_router(files.router)
-    instrumentator = Instrumentator(should_group_status_codes=False, excluded_handlers=["/metrics", "/health"])
-    instrumentator.add(metrics.requests("files")).instrument(app)
+    request_metrics.install(app, "files")
     app.router.routes.extend(serving.health_app("files", checks).routes)
     return app

@@ -12,14 +12,14 @@ _CONTROLS = ("Cc", "Cs")
 
 def one_line(text: str) -> str:
     """The text, unless it has control characters, line ends or bidirectional controls. Raises ValueError."""
-    if any(_is_control(character) for character in text):
+    if not text.isprintable() and any(_is_control(character) for character in text):
         raise ValueError("must be one line without control characters or bidirectional controls")
     return text
 
 
 def paragraphs(text: str) -> str:
     """The text, which may have lines and tabs, unless it has other control characters. Raises ValueError."""
-    if any(_is_control(character) and character not in "\n\r\t\u2028\u2029" for character in text):
+    if not text.isprintable() and any(_is_control(one) and one not in "\n\r\t\u2028\u2029" for one in text):
         raise ValueError("must not contain control characters or bidirectional controls")
     return text
 

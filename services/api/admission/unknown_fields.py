@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,10 +38,21 @@ def found(sent: Any, dynamic: Mapping[str, Any] | None = None) -> Iterator[Field
     Fields of the JSON that was `sent` as a task, at most `MOST`. Fields that only answers have are known: clients send whole
     tasks back. `dynamic` are requirements that the configuration adds.
     """
-    for number, one in enumerate(_walk(sent, KNOWN, "", dynamic or {})):
-        if number == MOST:
-            return
-        yield one
+    if not _are_known(sent, KNOWN):
+        yield from itertools.islice(_walk(sent, KNOWN, "", dynamic or {}), MOST)
+
+
+def _are_known(value: Any, names: Names) -> bool:
+    """Whether all fields have known names, as those of most tasks: at a quarter of the cost of a walk that keeps paths."""
+    if isinstance(value, list):
+        return all(_are_known(one, names) for one in value)
+    if isinstance(value, dict):
+        if not value.keys() <= names.keys():
+            return False
+        for name, one in value.items():
+            if (inner := names[name]) and not _are_known(one, inner):
+                return False
+    return True
 
 
 def _walk(value: Any, names: Names, path: str, dynamic: Mapping[str, Any]) -> Iterator[FieldError]:

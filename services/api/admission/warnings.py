@@ -62,12 +62,15 @@ def check(oddities: Sequence[FieldError]) -> None:
 
 
 def _of_amounts(sent: submission.TaskIn, settings: Settings, nodes: Sequence[Node]) -> Iterator[FieldError]:
-    # A node that was never seen may have anything.
-    if not nodes or not all(node.cpus and node.memory for node in nodes):
-        return
     wants = sent.requirements or submission.RequirementsIn()
     cpu, ram, gpus = wants.cpu or settings.defaults_cpu, wants.ram or settings.defaults_ram, wants.gpus or 0
     labels = wants.label or []
+    # First: for most tasks the first node has all of it, and a thousand others need no look.
+    if any(_could_take(node, cpu, ram, gpus, labels) for node in nodes):
+        return
+    # A node that was never seen may have anything.
+    if not nodes or not all(node.cpus and node.memory for node in nodes):
+        return
     said = False
     if cpu > (most := max(node.cpus for node in nodes)):
         said = True
@@ -82,7 +85,7 @@ def _of_amounts(sent: submission.TaskIn, settings: Settings, nodes: Sequence[Nod
         if not any(_has(node, label) for node in nodes):
             said = True
             yield _never(f"label.{number}", f"is {label}: no node is so")
-    if not said and not any(_could_take(node, cpu, ram, gpus, labels) for node in nodes):
+    if not said:
         yield FieldError(
             "requirements", "requirements: no single node has all of this, so the task cannot run here as they are"
         )

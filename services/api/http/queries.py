@@ -37,6 +37,8 @@ def check_names(request: Request) -> None:
     Raises `errors.InvalidInput` for a name such as `tag[$ne]`. It would mean nothing here, and a request that was to
     concern a few things would concern all of them.
     """
+    if not request.scope["query_string"]:
+        return
     for name in request.query_params:
         if not _NAME.fullmatch(name):
             raise errors.InvalidInput.of("query", "the name of a parameter must be a plain word")
@@ -47,6 +49,8 @@ def check(request: Request, known: Declared) -> None:
     Raises `errors.InvalidInput` for a parameter that the route does not have, or that comes twice where one value is meant.
     `?tags=a` for `?tag=a` would concern everything, `?dryrun=true` would really do it.
     """
+    if not request.scope["query_string"]:
+        return
     counts = Counter(name for name, _ in request.query_params.multi_items())
     problems = [
         errors.FieldError(f"query.{name}", _rule(name, known))
