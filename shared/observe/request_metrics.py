@@ -17,12 +17,17 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def install(app: Starlette, subsystem: str) -> None:
     """Count the requests of `app` in the metrics of `subsystem`: `api` or `files`, once in a process."""
-    app.add_middleware(
-        _CountedRequests,
-        should_group_status_codes=False,
-        excluded_handlers=_EXCLUDED,
-        instrumentations=list(filter(None, [metrics.requests(subsystem)])),
-    )
+    instrumentations = list(filter(None, [metrics.requests(subsystem)]))
+
+    def counted(inner: ASGIApp) -> ASGIApp:
+        return _CountedRequests(
+            inner,
+            should_group_status_codes=False,
+            excluded_handlers=_EXCLUDED,
+            instrumentations=instrumentations,
+        )
+
+    app.add_middleware(counted)
 
 
 class _CountedRequests(PrometheusInstrumentatorMiddleware):

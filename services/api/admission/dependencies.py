@@ -13,7 +13,9 @@ MOST = 1000  #: of one task
 
 def wanted(sent: submission.TaskIn) -> Dependencies:
     """What is asked for; an id that is named twice counts once."""
-    wants = sent.requirements or submission.RequirementsIn()
+    wants = sent.requirements
+    if wants is None or not (wants.tasks or wants.depends):
+        return Dependencies()
     depends = wants.depends or submission.DependsIn()
     return Dependencies(
         ok=sorted({*(depends.afterok or ())}),
@@ -25,6 +27,8 @@ def wanted(sent: submission.TaskIn) -> Dependencies:
 def problems(sent: submission.TaskIn) -> Iterator[FieldError]:
     """Every rule that is broken whatever tasks there are."""
     depends = wanted(sent)
+    if not depends.ids:
+        return
     if len(depends.ids) > MOST:
         yield FieldError("requirements.depends", f"must name at most {MOST} tasks, together with requirements.tasks")
     for task_id in sorted({*depends.ok} & {*depends.not_ok}):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from services.api.admission import arrays, images, requirements
 from services.api.wire import submission
 from services.api.wire import task as wire
-from shared import errors, lifecycle
+from shared import errors
 from shared.errors import FieldError
 from shared.executors.types import Feature
 from shared.lifecycle import TaskStatus
@@ -17,6 +17,8 @@ from shared.models.user import USER_ID, User, highest_number
 from shared.rules import scripts
 from shared.settings import Settings, Volume
 from shared.units import addresses
+
+_STATUSES = frozenset(TaskStatus)
 
 
 def admit(
@@ -230,8 +232,7 @@ def _root_problems(
 def _status_problems(sent: submission.TaskIn) -> list[FieldError]:
     # Clients send back whole tasks, with the status of the one they copied: anything but `created` means "run it".
     primary = sent.status.primary if sent.status else None
-    known: Sequence[str] = (*lifecycle.TaskStatus,)
-    if primary is not None and primary not in known:
+    if primary is not None and primary not in _STATUSES:
         return [FieldError("status.primary", f"must be {TaskStatus.CREATED.value!r} or left out")]
     return []
 

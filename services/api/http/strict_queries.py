@@ -22,6 +22,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 _CHANGES = "__changes_something__"
 _READS = frozenset({"GET", "HEAD"})
+_JSON = (b"content-type", b"application/json")
 
 
 def changes(endpoint: Endpoint) -> Endpoint:
@@ -101,5 +102,7 @@ def _called_json(scope: Scope) -> Scope:
     The request as if its body were declared as JSON. The original took every body for that; `curl -d` without a header calls it a
     form, and there are no forms here.
     """
-    headers = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
+    if _JSON in scope["headers"] and sum(name == _JSON[0] for name, _ in scope["headers"]) == 1:
+        return scope
+    headers = [header for header in scope["headers"] if header[0] != _JSON[0]]
+    return {**scope, "headers": [*headers, _JSON]}

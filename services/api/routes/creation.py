@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from services.api.access.callers import Caller, Here
+from services.api import context
+from services.api.access.callers import Caller
 from services.api.admission import idempotency, warnings
 from services.api.admission.idempotency import SentKey
 from services.api.admission.lookup import Arrivals, refusals_counted
@@ -35,7 +36,6 @@ StrictAsked = Annotated[bool, Query(description="Refuse whatever would otherwise
 async def create_task(
     sent: TaskIn,
     request: Request,
-    here: Here,
     user: Caller,
     sent_key: SentKey = None,
     dry_run: DryRunAsked = False,
@@ -51,6 +51,7 @@ async def create_task(
     `warnings` names unknown fields with the nearest known name, amounts that no node has, and first lines of scripts that do not
     work. With `?strict=true` the task is refused instead.
     """
+    here = context.of(request)  # no dependency: each costs the framework a twentieth of such a request
     odd = warnings.found(sent, await request.json(), settings=here.settings, nodes=await here.nodes.get())
 
     async def admit() -> Task:
