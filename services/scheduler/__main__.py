@@ -15,8 +15,8 @@ from shared.system import startup
 
 
 def run(configured: settings.Settings) -> None:
-    """Schedule until SIGINT or SIGTERM. Raises `errors.ConfigurationError` where there is no policy of the name."""
-    registry.build(configured)  # said at once, not when the stores answer
+    """Schedule until SIGINT or SIGTERM. Raises `errors.ConfigurationError` if the policy does not exist."""
+    registry.build(configured)  # fails at once, not after the stores have answered
     startup.run("scheduler", configured, _work)
 
 

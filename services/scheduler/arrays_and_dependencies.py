@@ -1,4 +1,4 @@
-"""What tasks have to do with each other: the loop that looks after arrays and dependencies."""
+"""The loop that advances arrays and dependencies."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 _RETRY = 0.5  #: seconds
 
 
-class Relations:
-    """Brings into the book what may be offered now, beside the cycle that places it."""
+class ArraysAndDependencies:
+    """Adds children of arrays and released tasks to the book, beside the cycle that places them."""
 
     def __init__(self, settings: Settings, stores: Stores, book: Book, on_change: lifetime.Wakeup) -> None:
-        """`on_change` is woken when there is more to be offered."""
+        """`on_change` is woken when there are more tasks to place."""
         self._book = book
         self._arrays = Arrays(stores, book, poll=settings.poll_seconds)
         self._dependencies = Dependencies(stores, book, poll=settings.poll_seconds)
@@ -34,31 +34,31 @@ class Relations:
         self._on_change = on_change
 
     def note_ended(self, task_ids: Iterable[int]) -> None:
-        """These tasks ended."""
+        """Record that these tasks ended."""
         ids = list(task_ids)
         self._arrays.note_ended(ids)
         self._dependencies.note_ended(ids)
         self._wakeup.set()
 
     def note_cycle(self) -> None:
-        """A cycle has placed what it could."""
+        """Wake the loop after a cycle: placements may have made room for more children."""
         if self._book.arrays or self._book.gated:
             self._wakeup.set()
 
     async def run(self, stop: asyncio.Event, *, leads: Callable[[], bool]) -> None:
-        """Look at them until `stop`, while this scheduler leads and has filled its book."""
+        """Run until `stop`, while this scheduler leads and has filled its book."""
         while await self._wakeup.wait(stop, poll=self._poll, gather=self._gather):
             if not leads():
                 continue
             try:
-                await self._look()
+                await self._advance()
             except errors.Unavailable as error:
                 log.warning("relations.failed", error=str(error))
                 await lifetime.pause(stop, _RETRY)
 
-    async def _look(self) -> None:
-        made, over = await self._arrays.run()
+    async def _advance(self) -> None:
+        created, over = await self._arrays.run()
         if over:
             self._dependencies.note_ended(over)
-        if await self._dependencies.run() or made:
+        if await self._dependencies.run() or created:
             self._on_change.set()

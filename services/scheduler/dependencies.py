@@ -1,4 +1,4 @@
-"""Let tasks go that waited for others, and end those whose condition can no longer come true."""
+"""Release tasks whose dependencies are met, and end tasks whose dependencies can no longer be met."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-READ = 20  #: times as long as it took to look at all that wait until the next such look
-LEVELS = 8  #: of a chain that are followed one by one, before all that wait is looked at
-BATCH = 500  #: moves in one write
+READ = 20  #: the next check of all waiting tasks waits this many times as long as the last one took
+LEVELS = 8  #: levels of a chain that are followed one by one, before all waiting tasks are checked
+BATCH = 500  #: transitions in one write
 
 
 class Dependencies:
     """
-    The leader's look at who waits for whom. Ends that are told are followed at once; all that waits is looked at in any case now
-    and then. To let go of an id twice changes nothing.
+    Checks waiting tasks for the leader. Reported ends are followed at once; all waiting tasks are checked now and then
+    in any case. Releasing a task twice changes nothing.
     """
 
     def __init__(self, stores: Stores, book: Book, *, poll: float) -> None:
@@ -35,37 +35,37 @@ class Dependencies:
         self._poll = poll
         self._ended: set[int] = set()
         self._all_at = float("-inf")
-        self._waited = False  # whether anybody did when all were last looked at
+        self._waited = False  # whether any task waited at the last check of all
 
     def note_ended(self, task_ids: Iterable[int]) -> None:
-        """These tasks ended."""
+        """Record that these tasks ended."""
         self._ended.update(task_ids)
 
     async def run(self) -> bool:
-        """Do what there is to do now. True if tasks were let go. Raises `errors.StoreUnavailable`."""
+        """Check the tasks that are due. True if tasks were released. Raises `errors.StoreUnavailable`."""
         ended, self._ended = self._ended, set()
         now = clock.monotonic()
         if now >= self._all_at:
-            released = await self._look_at_all()
+            released = await self._check_all()
             self._all_at = now + max(self._poll, READ * (clock.monotonic() - now))
             return released
-        return await self._follow(ended) if ended and self._somebody_waits() else False
+        return await self._follow(ended) if ended and self._any_waits() else False
 
-    def _somebody_waits(self) -> bool:
+    def _any_waits(self) -> bool:
         return self._waited or bool(self._book.gated) or any(parent.waiting_on for parent in self._book.arrays.values())
 
-    async def _look_at_all(self) -> bool:
+    async def _check_all(self) -> bool:
         gated = await self._stores.dependencies.gated()
         self._waited = bool(gated)
         ids = {task.id for task in gated}
         stale = [task_id for task_id in self._book.gated if task_id not in ids]
-        if stale:  # let go by another leader, or over
+        if stale:  # released by another leader, or over
             await self._read_again(stale)
         released, _ = await self._resolve(gated)
         return released or bool(stale)
 
     async def _follow(self, ended: set[int]) -> bool:
-        """Look at those that waited for `ended`, and at those that waited for those of them which end by it."""
+        """Check the tasks that wait for `ended`, and then those that wait for tasks which this ended."""
         released = False
         for _ in range(LEVELS):
             some, failed = await self._resolve(await self._stores.dependencies.followers(ended))
@@ -77,18 +77,18 @@ class Dependencies:
         return released
 
     async def _resolve(self, waiting: Sequence[Waiting]) -> tuple[bool, set[int]]:
-        """True if tasks were let go, and the ids of those that were ended."""
+        """Return whether tasks were released, and the ids of tasks that were ended."""
         if not waiting:
             return False, set()
         ids = {task_id for task in waiting for task_id in task.waiting_on}
-        found = dependencies.resolve(waiting, await self._stores.dependencies.ends(ids))
-        await self._stores.dependencies.satisfied(found.satisfied)
-        failed = await self._end([task for task in waiting if task.id in found.impossible], found.impossible)
-        metrics.RELEASED.inc(len(found.satisfied))
-        if found.satisfied:
-            await self._read_again(found.satisfied)
+        resolved = dependencies.resolve(waiting, await self._stores.dependencies.ends(ids))
+        await self._stores.dependencies.satisfied(resolved.satisfied)
+        failed = await self._end([task for task in waiting if task.id in resolved.impossible], resolved.impossible)
+        metrics.RELEASED.inc(len(resolved.satisfied))
+        if resolved.satisfied:
+            await self._read_again(resolved.satisfied)
         self._book.discard(failed)
-        return bool(found.satisfied), failed
+        return bool(resolved.satisfied), failed
 
     async def _read_again(self, ids: Iterable[int]) -> None:
         ids = list(ids)
@@ -97,10 +97,10 @@ class Dependencies:
 
     async def _end(self, tasks: Sequence[Waiting], reasons: dict[int, str]) -> set[int]:
         now = clock.now()
-        moves = [_ending(task, reasons[task.id], now) for task in tasks]
+        endings = [_ending(task, reasons[task.id], now) for task in tasks]
         failed: set[int] = set()
-        for first in range(0, len(moves), BATCH):
-            failed |= await self._stores.tasks.transition_many(moves[first : first + BATCH])
+        for first in range(0, len(endings), BATCH):
+            failed |= await self._stores.tasks.transition_many(endings[first : first + BATCH])
         if failed:
             metrics.ENDED.labels(ending=Ending.DEPENDENCY_FAILED).inc(len(failed))
             log.info("tasks.dependency_failed", count=len(failed))

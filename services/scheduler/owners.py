@@ -1,10 +1,10 @@
-"""Hold the tasks of users who are disabled, being deleted, or no longer in the project of the task."""
+"""Reason the tasks of users who are disabled, being deleted, or no longer in the project of the task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from services.scheduler.placement.feasibility import Reason
 from shared.models.pending_reason import PendingReason
 from shared.models.project import DEFAULT
 from shared.models.user import User
@@ -14,27 +14,18 @@ from shared.store.stores import Stores
 Owner = tuple[str, str]  #: a user and a project
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """The reason of a hold as a code and as a sentence, and the event that would end it."""
-
-    code: PendingReason
-    text: str
-    unblock: str
-
-
 class Owners:
     """The held owners, read with each audit and before any of their placements is written."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
-        self._held: dict[Owner, Hold] = {}
+        self._held: dict[Owner, Reason] = {}
 
     @property
-    def held(self) -> Mapping[Owner, Hold]:
+    def held(self) -> Mapping[Owner, Reason]:
         return self._held
 
-    def why(self, task: Pending) -> Hold | None:
+    def why(self, task: Pending) -> Reason | None:
         """Return the hold on the owner of `task`; None if there is none."""
         return self._held.get((task.user, task.project)) if self._held else None
 
@@ -56,7 +47,7 @@ class Owners:
         kept = set(owners)
         self._held = {owner: hold for owner, hold in self._held.items() if owner in kept}
 
-    async def _read(self, asked: set[Owner]) -> dict[Owner, Hold]:
+    async def _read(self, asked: set[Owner]) -> dict[Owner, Reason]:
         users = {user.id: user for user in await self._stores.users.shut_out_among({user for user, _ in asked})}
         named = {project for _, project in asked} - {DEFAULT}
         projects = {project.id: project for project in await self._stores.projects.get_many(named)} if named else {}
@@ -65,23 +56,19 @@ class Owners:
             if user in users:
                 held[user, project] = _shut_out(users[user])
             elif project in projects and not projects[project].has(user):
-                # A deleted project holds no tasks.
+                # Tasks of a deleted project still start.
                 held[user, project] = _left(user, project)
         return held
 
 
-def _shut_out(user: User) -> Hold:
+def _shut_out(user: User) -> Reason:
     if user.deleting:
-        return Hold(
-            PendingReason.USER_DELETED,
-            f"{user.id} is being deleted: nothing of theirs is started",
-            "nothing: it is ended",
-        )
-    return Hold(
-        PendingReason.USER_DISABLED, f"{user.id} is disabled: nothing of theirs is started", f"{user.id} is enabled"
-    )
+        text = f"{user.id} is being deleted: nothing of theirs is started"
+        return Reason(PendingReason.USER_DELETED, text, unblock="nothing: it is ended")
+    text = f"{user.id} is disabled: nothing of theirs is started"
+    return Reason(PendingReason.USER_DISABLED, text, unblock=f"{user.id} is enabled")
 
 
-def _left(user: str, project: str) -> Hold:
+def _left(user: str, project: str) -> Reason:
     text = f"{user} is no longer in the project {project}: nothing of theirs is started in it"
-    return Hold(PendingReason.NOT_IN_PROJECT, text, f"{user} is taken into {project} again")
+    return Reason(PendingReason.NOT_IN_PROJECT, text, unblock=f"{user} is taken into {project} again")

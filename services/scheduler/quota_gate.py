@@ -10,8 +10,8 @@ import structlog
 from shared import clock, errors
 from shared.lifecycle import Ending, TaskStatus
 from shared.models import transitions
-from shared.models.pending_reason import PendingReason
-from shared.models.quota import Amounts, Excess, Quota, Scope, ScopeKind, Taken, excesses, scopes_of
+from shared.models.pending_reason import OF_QUOTA, PendingReason
+from shared.models.quota import Amounts, Excess, Quota, Scope, Taken, excesses, scopes_of
 from shared.models.transitions import Transition
 from shared.models.work import Pending
 from shared.observe import metrics
@@ -21,8 +21,6 @@ from shared.units.sizes import GB
 log = structlog.get_logger(__name__)
 
 HOLD = 2.0  #: seconds for which a full quota holds tasks that are too large for it
-
-QUOTA_REASONS = {ScopeKind.USER: PendingReason.USER_QUOTA, ScopeKind.PROJECT: PendingReason.PROJECT_QUOTA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class QuotaGate:
 
     def reason(self, task: Pending) -> PendingReason | None:
         """Return the reason of the first quota that holds `task`; None if none does."""
-        return next((QUOTA_REASONS[excess.scope.kind] for excess in self.excesses_of(task)), None)
+        return next((OF_QUOTA[excess.scope.kind] for excess in self.excesses_of(task)), None)
 
     @property
     def held(self) -> Mapping[Scope, str]:

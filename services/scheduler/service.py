@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import structlog
 
-from services.scheduler.arrays_and_dependencies import Relations
+from services.scheduler.arrays_and_dependencies import ArraysAndDependencies
 from services.scheduler.audit import Audit
 from services.scheduler.cluster import Cluster
 from services.scheduler.cycle import Cycle
@@ -105,7 +105,7 @@ class SchedulerService:
             self._usage,
         )
         self._audit = Audit(stores, self._book, self._cluster, self._owners, self._dispatcher)
-        self._relations = Relations(settings, stores, self._book, self._wakeup)
+        self._relations = ArraysAndDependencies(settings, stores, self._book, self._wakeup)
         self._unplaceable = Unplaceable(settings, stores, self._book, self._cluster, self._relations)
         self._claim = Claim(settings.shared_dir, stores.identity)
         self._gauges = Gauges(

@@ -1,4 +1,4 @@
-"""End tasks that no node could take for as long as the operator says, where the operator says so (`unplaceable_after`)."""
+"""End tasks that no node could take for `unplaceable_after`, if that is set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain
 
 import structlog
 
-from services.scheduler.arrays_and_dependencies import Relations
+from services.scheduler.arrays_and_dependencies import ArraysAndDependencies
 from services.scheduler.cluster import Cluster
 from services.scheduler.queue.book import Book
 from services.scheduler.why_pending.node_verdicts import NodeReasons
@@ -26,17 +26,18 @@ from shared.units import durations
 
 log = structlog.get_logger(__name__)
 
-EVERY = 30.0  #: seconds between two looks
-GAP = 3600.0  #: seconds without a look after which nobody can say what nodes there were meanwhile
-MOST = 5000  #: shapes that are counted at a time
-_BATCH = 500  #: moves in one write
-_SLICE = 200  #: shapes that are judged before others have their turn
+EVERY = 30.0  #: seconds between two checks
+GAP = 3600.0  #: seconds without a check after which the nodes in between are unknown, and counting begins again
+MOST = 5000  #: unplaceable shapes counted at a time
+_BATCH = 500  #: transitions in one write
+_SLICE = 200  #: shapes compared with the nodes before the event loop runs other tasks
 
 
 class Unplaceable:
     """
-    The leader's count. How long no node could take a shape is stored, so that a scheduler that begins goes on counting; a task is
-    ended once that, and its own waiting, took `unplaceable_after`.
+    Counts for the leader how long no node could take each shape. The start of that time is stored, so that the next
+    scheduler continues to count. A task ends once its shape was unplaceable, and itself pending, for
+    `unplaceable_after`.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Unplaceable:
         stores: Stores,
         book: Book,
         cluster: Cluster,
-        relations: Relations,
+        relations: ArraysAndDependencies,
     ) -> None:
         self._settings = settings
         self._stores = stores
@@ -54,18 +55,18 @@ class Unplaceable:
         self._relations = relations
 
     async def run(self, stop: asyncio.Event, *, leads: Callable[[], bool]) -> None:
-        """Look until `stop`, while this scheduler leads and has filled its book."""
+        """Check until `stop`, while this scheduler leads and has filled its book."""
         async for _ in lifetime.every(stop, EVERY):
             try:
-                await self.look(leads)
+                await self.check(leads)
             except errors.Unavailable as error:
-                log.warning("unplaceable.not_looked_for", error=str(error))
+                log.warning("unplaceable.not_checked", error=str(error))
 
-    async def look(self, leads: Callable[[], bool]) -> set[int]:
-        """Count, and end the tasks whose time is over; returns their ids. Raises `errors.StoreUnavailable`."""
+    async def check(self, leads: Callable[[], bool]) -> set[int]:
+        """Count, end the tasks whose time is over, and return their ids. Raises `errors.StoreUnavailable`."""
         after = self._settings.unplaceable_after
         nodes = self._cluster.snapshot()
-        # A node that was never seen may be large enough for anything: nothing is counted, and nothing forgotten.
+        # A node that was never seen may be large enough for any task: counting stops, and keeps what it has.
         if after is None or not leads() or not nodes or not all(node.seen for node in nodes):
             return set()
         reasons = await self._find_unplaceable(NodeReasons(nodes))
@@ -94,15 +95,15 @@ class Unplaceable:
         return reasons
 
     def _waiting(self) -> Iterator[Pending]:
-        """All in the book that would be placed, now or later."""
+        """Yield all tasks of the book that would be placed, now or later."""
         lanes = chain.from_iterable(self._book.lanes.values())
         return chain(lanes, self._book.gated.values(), self._book.delayed.values())
 
     async def _end(self, tasks: list[Pending], reasons: Mapping[str, str], after: float, now: float) -> set[int]:
         ended: set[int] = set()
         for first in range(0, len(tasks), _BATCH):
-            moves = [_ending(task, reasons[task.shape], after, now) for task in tasks[first : first + _BATCH]]
-            ended |= await self._stores.tasks.transition_many(moves)
+            endings = [_ending(task, reasons[task.shape], after, now) for task in tasks[first : first + _BATCH]]
+            ended |= await self._stores.tasks.transition_many(endings)
         if ended:
             self._book.discard(ended)
             self._relations.note_ended(ended)
@@ -111,14 +112,14 @@ class Unplaceable:
         return ended
 
 
-def _ending(task: Pending, why: str, after: float, now: float) -> Transition:
+def _ending(task: Pending, why_never: str, after: float, now: float) -> Transition:
     return transitions.end_unplaced(
         task.id,
         task.attempt,
         TaskStatus.PENDING,
-        ending=Ending.START_FAILED,  # one that earlier versions know: they may read it
-        reason=f"{why}; it was ended since that did not change for {durations.shown(after)}",
+        ending=Ending.START_FAILED,  # an ending that earlier versions, which may read it, know
+        reason=f"{why_never}; it was ended since that did not change for {durations.shown(after)}",
         at=now,
-        intents=[None],  # a kill that was asked for is carried out as one
+        intents=[None],  # a requested kill is carried out as a kill
         about={"user": task.user},
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from shared.models.quota import ScopeKind
+
 
 class PendingReason(StrEnum):
     """Why a task is pending. The values are stable: clients, alerts and dashboards match them."""
@@ -49,3 +51,7 @@ class PendingReason(StrEnum):
     # The scheduler was not asked.
     NO_SCHEDULER = "no_scheduler"  #: no scheduler leads, or it did not answer
     LAST_VERDICT = "last_verdict"  #: the reason that a scheduler stored last
+
+
+#: The reason of a task that a quota of a user or of a project holds.
+OF_QUOTA = {ScopeKind.USER: PendingReason.USER_QUOTA, ScopeKind.PROJECT: PendingReason.PROJECT_QUOTA}

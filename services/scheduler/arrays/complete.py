@@ -1,4 +1,4 @@
-"""Count the children of arrays that ended, and end the parents of those that all did."""
+"""Count the ended children of arrays, and end the parents whose children are all over."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from shared.wording import kills
 
 log = structlog.get_logger(__name__)
 
-NAMED = 10  #: failed children that a reason names
-SWEEP = 5  #: polls until arrays are counted of whose children nothing was heard
-COUNTED = 20  #: times as long as a count took until the next of the same array
+NAMED = 10  #: failed children named in the reason of the parent
+SWEEP = 5  #: polls until all arrays are counted, since not every end is reported
+COUNTED = 20  #: the next count of an array waits this many times as long as the last one took
 
 
-class ArrayEnds:
-    """Counts no more often than it is worth: what ended is told, and the last end is seen without counting."""
+class ArrayCompletion:
+    """Counts arrays with ended children, as rarely as possible, and ends their parents."""
 
     def __init__(self, stores: Stores, opened: OpenArrays, *, poll: float) -> None:
         self._stores = stores
@@ -37,12 +37,12 @@ class ArrayEnds:
 
     async def run(self, waiting: Mapping[int, int]) -> list[int]:
         """
-        Count what is to be counted now, and return the parents that came to their end. `waiting` says how many children stand in
-        the book. Raises `errors.StoreUnavailable`.
+        Count the arrays that are due, and return the parents that were ended. `waiting`: children in the book, by
+        parent. Raises `errors.StoreUnavailable`.
         """
         now = clock.monotonic()
         if now - self._swept_at >= SWEEP * self._poll:
-            # Not every end is told.
+            # Not every end is reported.
             self._swept_at = now
             for held in self._opened.all():
                 held.ended = True
@@ -66,12 +66,12 @@ class ArrayEnds:
             return False
         if now >= held.count_at:
             return held.ended or killed or (parent.started_at is None and array.made > 0)
-        # To see whether the last one ended costs less than to count.
+        # A check for the last end costs less than a count.
         last = held.ended and not waiting and (killed or array.made == array.count)
         return last and not await self._stores.arrays.has_active(parent.id)
 
     async def _note(self, held: OpenArray, tally: ChildCounts) -> bool:
-        """Write down how far the children are. True if they were all over, and the parent is now."""
+        """Store the progress of the children. True if all were over and the parent was ended."""
         parent, array = held.parent, held.array
         if not tally.active and (array.made == array.count or parent.intent is Intent.KILL):
             return await self._end(held)
@@ -85,17 +85,17 @@ class ArrayEnds:
 
     async def _end(self, held: OpenArray) -> bool:
         outcome = await self._stores.arrays.result(held.parent.id, named=NAMED)
-        move = _ending(held, outcome, clock.now())
-        if await self._stores.tasks.transition(move) is None:
+        transition = _ending(held, outcome, clock.now())
+        if await self._stores.tasks.transition(transition) is None:
             self._opened.changed.add(held.parent.id)
             return False
-        metrics.ENDED.labels(ending=move.fields["ending"]).inc()
+        metrics.ENDED.labels(ending=transition.fields["ending"]).inc()
         log.info("array.over", task_id=held.parent.id, children=held.array.count, failures=outcome.failures)
         return True
 
 
 def _ending(held: OpenArray, outcome: ArrayResult, now: float) -> Transition:
-    """The end of a parent all of whose children are over. A kill that came after the last of them changes nothing."""
+    """Return the transition that ends a parent. A kill after the end of the last child changes nothing."""
     parent, array = held.parent, held.array
     killed = parent.intent is Intent.KILL
     fields: dict[str, Any] = {"array.over": array.count, "started_at": outcome.started_at}
@@ -104,7 +104,7 @@ def _ending(held: OpenArray, outcome: ArrayResult, now: float) -> Transition:
         reason = f"{killing}; {outcome.succeeded} of {array.count} children had ended with exit code 0"
         fields |= {"ending": Ending.KILLED, "exit_code": EXIT_KILLED, "reason": reason}
     else:
-        code, said = arrays.ending(array, outcome.failed, failures=outcome.failures)
-        fields |= {"ending": Ending.EXITED, "exit_code": code, "reason": said}
+        code, text = arrays.ending(array, outcome.failed, failures=outcome.failures)
+        fields |= {"ending": Ending.EXITED, "exit_code": code, "reason": text}
     ended_at = now if outcome.ended_at is None else outcome.ended_at
     return transitions.end_array(parent, fields=fields, ended_at=ended_at, was_killed=killed, at=now)

@@ -1,4 +1,4 @@
-"""Make the children of arrays a little ahead of their placement."""
+"""Create the children of arrays a little ahead of their placement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.scheduler.arrays import intents
-from services.scheduler.arrays.complete import ArrayEnds
+from services.scheduler.arrays.complete import ArrayCompletion
 from services.scheduler.arrays.open_arrays import OpenArray, OpenArrays
 from services.scheduler.queue.book import Book
 from shared import clock
@@ -20,15 +20,15 @@ from shared.store.stores import Stores
 
 log = structlog.get_logger(__name__)
 
-WINDOW_MOST = 2000  #: made children of an array that wait
-AHEAD = 1.0  #: seconds of placing that they should last for: sooner used up, more are made the next time
-BATCH = 500  #: children made by one write
+WINDOW_MOST = 2000  #: created children of an array that wait at most
+AHEAD = 1.0  #: seconds that created children should last for; if they are placed sooner, more are created the next time
+BATCH = 500  #: children created by one write
 
 
 class Arrays:
     """
-    The leader's arrays. Children are stored first, under ids that are theirs since the array came, and then counted as made:
-    whoever goes on after a crash stores some of them again, which changes nothing. Until then they cost nothing.
+    The leader's arrays. Children are stored first, with ids that were reserved when the array was submitted, and then
+    counted as made: after a crash the next leader stores some of them again, which changes nothing.
     """
 
     def __init__(self, stores: Stores, book: Book, *, poll: float) -> None:
@@ -36,30 +36,30 @@ class Arrays:
         self._book = book
         self._poll = poll
         self._opened = OpenArrays()
-        self._ends = ArrayEnds(stores, self._opened, poll=poll)
-        self._seen: dict[int, object] = {}  # what stood in the book when a parent was last read
+        self._completion = ArrayCompletion(stores, self._opened, poll=poll)
+        self._seen: dict[int, object] = {}  # by parent: its entry in the book when it was last read
         self._read_at = float("-inf")
         self.note_ended = self._opened.note_ended
 
     async def run(self) -> tuple[bool, list[int]]:
         """
-        Do what there is to do now. True if children were made, and the ids of the parents that came to their end. Raises
-        `errors.StoreUnavailable`.
+        Read open arrays, create children, end complete parents. Return whether children were created, and the ids of
+        the ended parents. Raises `errors.StoreUnavailable`.
         """
         await self._read()
         waiting = self._waiting()
         made = False
         for held in self._opened.all():
             made |= await self._fill(held, waiting[held.parent.id])
-        over = await self._ends.run(waiting)
+        over = await self._completion.run(waiting)
         for task_id in over:
             self._forget(task_id)
         return made, over
 
-    # --- what is open -------------------------------------------------------------------
+    # --- open arrays -------------------------------------------------------------------
 
     async def _read(self) -> None:
-        """Read the parents: all of them now and then, and those at once that came or changed."""
+        """Read new and changed parents, and all of them once per poll."""
         now = clock.monotonic()
         if now - self._read_at < self._poll:
             parents = await self._read_changed()
@@ -68,7 +68,7 @@ class Arrays:
             parents = await self._read_all()
         for parent in parents:
             await self._enter(parent)
-            await intents.pass_on(self._stores, parent)
+            await intents.propagate(self._stores, parent)
 
     async def _read_changed(self) -> list[Task]:
         in_book = self._book.arrays
@@ -85,7 +85,7 @@ class Arrays:
         for task_id in self._opened.others(ids):
             self._forget(task_id)
         for task_id in with_children - ids:
-            # Made by a leader that did not know yet that it is one no more, of an array that had ended by then.
+            # Created by a leader that had lost the lease without knowing, after the array had ended.
             await self._stores.arrays.ask_children(task_id, Intent.KILL, at=clock.now())
         return parents
 
@@ -93,7 +93,7 @@ class Arrays:
         before = self._opened.enter(parent)
         dynamic = parent.spec.dynamic
         if dynamic and (before is None or before.spec.dynamic != dynamic):
-            # The gateway wrote it for those that it found; more were made of the parent as it was.
+            # The gateway changed the children that existed; more were created since, from the old parent.
             await self._stores.arrays.set_dynamic_of_children(parent.id, dynamic)
         limit = intents.limit(parent)
         if limit is None:
@@ -107,7 +107,7 @@ class Arrays:
         self._book.discard([task_id])
 
     def _waiting(self) -> Counter[int]:
-        """How many children of each array stand in the book."""
+        """Count the children in lanes, by parent."""
         waiting: Counter[int] = Counter()
         for key, lane in self._book.lanes.items():
             if key.array is not None:
@@ -117,7 +117,7 @@ class Arrays:
     # --- children -----------------------------------------------------------------------
 
     async def _fill(self, held: OpenArray, waiting: int) -> bool:
-        """Make children until the window is full. True if any were made."""
+        """Create children until the window is full. True if any were created."""
         if not _makes_children(held.parent) or waiting > held.window // 2:
             return False
         now = clock.monotonic()
@@ -131,7 +131,7 @@ class Arrays:
         return True
 
     async def _make(self, held: OpenArray, positions: Sequence[int]) -> bool:
-        """Make some children. False if the parent was changed meanwhile; it is read again."""
+        """Create some children. False if the parent was changed meanwhile, and must be read again."""
         parent, array = held.parent, held.array
         documents = arrays.documents(parent, positions, now=clock.now())
         await self._stores.arrays.make(documents)

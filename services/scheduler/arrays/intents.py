@@ -1,4 +1,4 @@
-"""Want of the children of an array what is wanted of them all."""
+"""Propagate the intent of an array to its children."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from shared.rules import arrays
 from shared.store.stores import Stores
 
 
-async def pass_on(stores: Stores, parent: Task) -> None:
+async def propagate(stores: Stores, parent: Task) -> None:
     """
-    To be done again and again while the array is open: some children were on their way when it was said first. Raises
-    `errors.StoreUnavailable`.
+    Set the intent of `parent` on its children. Repeat while the array is open: some children may not have existed the
+    first time. Raises `errors.StoreUnavailable`.
     """
     at = parent.intent_at or clock.now()
     ask = stores.arrays.ask_children
@@ -31,7 +31,7 @@ async def pass_on(stores: Stores, parent: Task) -> None:
 
 
 def limit(parent: Task) -> int | None:
-    """How many children may hold resources at a time; None for any number."""
+    """Return how many children may be placed at a time; None for any number."""
     if parent.intent is Intent.KILL or arrays.is_suspended(parent):
         return 0
     return arrays.array_of(parent).max_concurrent

@@ -1,4 +1,4 @@
-"""The arrays that are not over, as the leader remembers them."""
+"""The open arrays, in the memory of the leader."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from shared.models.task import Array, Task
 from shared.rules import arrays
 
-WINDOW_FIRST = 100  #: made children of an array that wait, until it is known how fast they are placed
+WINDOW_FIRST = 100  #: created children of a new array that wait, before the rate of placements is known
 
 
 @dataclass(slots=True)
 class OpenArray:
-    """One of them. Times are those of the monotonic clock."""
+    """An array that is not over. Times are those of the monotonic clock."""
 
     parent: Task
-    window: int  #: made children that are to wait
+    window: int  #: created children that should wait
     filled_at: float = float("-inf")
-    ended: bool = True  #: children may have ended since they were counted
-    count_at: float = float("-inf")  #: not before
+    ended: bool = True  #: children may have ended since the last count
+    count_at: float = float("-inf")  #: earliest time of the next count
 
     @property
     def array(self) -> Array:
@@ -28,12 +28,12 @@ class OpenArray:
 
 
 class OpenArrays:
-    """By the parents' ids."""
+    """The open arrays, by the id of the parent."""
 
     def __init__(self) -> None:
         self._open: dict[int, OpenArray] = {}
-        self._ranges: list[tuple[int, int]] = []  # first id of the children and parent, in order
-        self.changed: set[int] = set()  #: parents that somebody else wrote to: they are to be read again
+        self._ranges: list[tuple[int, int]] = []  # (first id of the children, parent), sorted
+        self.changed: set[int] = set()  #: parents that another process changed, to be read again
 
     def __contains__(self, task_id: int) -> bool:
         return task_id in self._open
@@ -42,7 +42,7 @@ class OpenArrays:
         return list(self._open.values())
 
     def enter(self, parent: Task) -> Task | None:
-        """Note a parent as it is now; return it as it was, None if it is new."""
+        """Record the current state of a parent, and return the state before; None if it is new."""
         held = self._open.get(parent.id)
         if held is None:
             self._open[parent.id] = OpenArray(parent, WINDOW_FIRST)
@@ -57,11 +57,11 @@ class OpenArrays:
             self._ranges.remove((held.array.first_id, task_id))
 
     def others(self, ids: Collection[int]) -> list[int]:
-        """Those that are not among `ids`."""
+        """Return the open parents that are not among `ids`."""
         return [task_id for task_id in self._open if task_id not in ids]
 
     def note_ended(self, task_ids: Iterable[int]) -> None:
-        """These tasks ended, some of them children."""
+        """Mark the arrays whose children are among these ended tasks."""
         for task_id in task_ids:
             position = bisect.bisect_right(self._ranges, (task_id, task_id))
             held = self._open.get(self._ranges[position - 1][1]) if position else None

@@ -1,6 +1,6 @@
 """
-Which node to keep for a task that finds no room, so that small ones do not pass it for ever: pure. The reservation of one task,
-the first, is EASY backfilling (Lifka, The ANL/IBM SP scheduling system, 1995).
+Reserve a node for the first task that finds no room, so that small tasks do not overtake it for ever: pure. One
+reservation at a time is EASY backfilling (Lifka, The ANL/IBM SP scheduling system, 1995).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shared.models.work import Pending
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
-    `now` is in seconds since the epoch. `reserve_after`: seconds a task waits before a node is kept for it whose tasks' ends are
-    not known; until then smaller tasks go on using it. `maxlifespan`: seconds that any task may run at most. `last` is the
-    reservation of the pass before.
+    Inputs of a reservation. `now`: seconds since the epoch. `reserve_after`: seconds that a task waits before it
+    reserves a node where the ends of tasks are not known; until then smaller tasks use that node. `maxlifespan`:
+    seconds that any task may run at most. `last`: the reservation of the previous pass.
     """
 
     now: float = 0.0
@@ -30,8 +30,8 @@ class Rules:
 
 def reserve(task: Pending, nodes: Sequence[NodeState], rules: Rules) -> Reservation | None:
     """
-    Keep for `task`, which no node has room for now, the node where it can start soonest. None where no node could ever take
-    it, or where it has not waited long enough.
+    Reserve the node where `task`, which has no room now, can start soonest. None if no node could ever take it, or if
+    it has not waited long enough.
     """
     possible = [node for node in nodes if node.ready and feasibility.could_ever_fit(task, node)]
     last = rules.last if rules.last and rules.last.task_id == task.id else None
@@ -44,11 +44,11 @@ def reserve(task: Pending, nodes: Sequence[NodeState], rules: Rules) -> Reservat
 
 
 def expected_start(task: Pending, node: NodeState, now: float) -> float | None:
-    """When `node` will have room for `task` at the latest; None if that depends on a task whose end is not known."""
+    """Return when `node` has room for `task` at the latest; None if that depends on a task without a known end."""
     need, free = need_of(task), free_of(node)
     if free.holds(need):
         return now
-    for until, held in sorted(_known(node), key=lambda known: known[0]):
+    for until, held in sorted(_ending(node), key=lambda pair: pair[0]):
         free += _amounts(held)
         if free.holds(need):
             return max(now, until)
@@ -57,9 +57,8 @@ def expected_start(task: Pending, node: NodeState, now: float) -> float | None:
 
 def _guessed(task: Pending, nodes: Sequence[NodeState], rules: Rules, last: Reservation | None) -> Reservation:
     """
-    Keep the node that looks as if it was free first. A node has to be kept until it is free, since another one that looks
-    better now would be given away next; but what runs there may never end. So it is kept for a while, and the next one for
-    twice as long.
+    Reserve the node that is likely to be free first. Changing the node with each pass would reserve none of them long
+    enough, but its tasks may never end. So each reservation has a patience, and the next one twice as much.
     """
     kept = next((node for node in nodes if last and last.start is None and node.name == last.node), None)
     if last is not None and kept is not None and 0 <= rules.now - last.since < last.patience:
@@ -72,7 +71,7 @@ def _guessed(task: Pending, nodes: Sequence[NodeState], rules: Rules, last: Rese
 
 
 def _guess(task: Pending, node: NodeState, now: float) -> float:
-    """When `node` may have room for `task`, if what has no known end runs on for as long as it has run."""
+    """Estimate when `node` has room for `task`, if tasks without a known end run as long again as they have so far."""
     need, free, then = need_of(task), free_of(node), now
     ends = [held.until if held.until is not None else now + _age(held, now) for held in node.held]
     for end, held in sorted(zip(ends, node.held, strict=True), key=lambda pair: pair[0]):
@@ -88,12 +87,12 @@ def _age(held: Allocation, now: float) -> float:
 
 
 def _soonest(task: Pending, nodes: Sequence[NodeState], now: float, last: str | None) -> tuple[NodeState, float] | None:
-    """The node where `task` is expected to start first, and when. Between equals `last` stays."""
+    """Return the node where `task` is expected to start first, and when. Among equal nodes `last` is kept."""
     best: tuple[NodeState, float] | None = None
     for node in sorted(nodes, key=lambda node: node.name != last):
-        first = min((until for until, _ in _known(node)), default=None)
+        first = min((until for until, _ in _ending(node)), default=None)
         if first is None or (best is not None and max(now, first) >= best[1]):
-            continue  # it cannot be sooner
+            continue  # cannot be sooner than the best so far
         start = expected_start(task, node, now)
         if start is not None and (best is None or start < best[1]):
             best = (node, start)
@@ -102,13 +101,13 @@ def _soonest(task: Pending, nodes: Sequence[NodeState], now: float, last: str | 
 
 def _reservation(task: Pending, node: NodeState, start: float, rules: Rules) -> Reservation:
     free = free_of(node)
-    for until, held in _known(node):
+    for until, held in _ending(node):
         if until <= start:
             free += _amounts(held)
     return Reservation(task.id, task.shape, node.name, start, free - need_of(task), rules.now, rules.maxlifespan)
 
 
-def _known(node: NodeState) -> list[tuple[float, Allocation]]:
+def _ending(node: NodeState) -> list[tuple[float, Allocation]]:
     return [(held.until, held) for held in node.held if held.until is not None]
 
 
@@ -117,7 +116,7 @@ def _amounts(held: Allocation) -> Amounts:
 
 
 def _lack(task: Pending, node: NodeState) -> float:
-    """The largest share of `node` that is still to become free for `task`."""
+    """Return the largest share of a resource of `node` that must become free for `task`."""
     return max(
         (task.cpus - node.free_cpus) / node.cpus,
         (task.memory - node.free_memory) / node.memory,

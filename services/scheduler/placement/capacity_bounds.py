@@ -1,4 +1,4 @@
-"""The most that any node has: what is more than that need not ask the nodes. Pure."""
+"""Upper bounds on the capacity of nodes, to reject a task without comparing it with each node: pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import EPSILON
 from shared.models.work import Pending
 
-#: Cores, memory (bytes) and how many gpus.
+#: Cores, memory in bytes, number of GPUs.
 Sizes = tuple[float, int, int]
 
 
@@ -22,41 +22,41 @@ def whole(node: NodeState) -> Sizes:
     return node.cpus, node.memory, node.gpus
 
 
-class Room:
+class CapacityBounds:
     """
-    Bounds, for the nodes with some labels and so many gpus each, on the memory that comes with a number of cores. Room only
-    shrinks within a pass, so a bound holds until its end, and is found anew only where it has proved to be too high.
+    For each set of labels and number of GPUs, a bound on the memory available with a number of cores. Free capacity
+    only shrinks within a pass, so a bound stays valid, and is computed again only after it proved too high.
     """
 
     def __init__(self, labels: LabelIndex, sizes: Callable[[NodeState], Sizes]) -> None:
         self._labels = labels
         self._sizes = sizes
         self._taken = 0
-        self._found: dict[tuple[tuple[Condition, ...], int], tuple[int, _Bounds]] = {}
+        self._bounds: dict[tuple[tuple[Condition, ...], int], tuple[int, _Bounds]] = {}
 
-    def lacks(self, task: Pending) -> bool:
-        """Whether no node has as many cores and as much memory. If not, none may have room all the same."""
-        key = (self._labels.telling(task.labels), task.gpus)
-        found = self._found.get(key)
-        if found is None:
+    def rule_out(self, task: Pending) -> bool:
+        """Check that no node has enough cores and memory. False does not mean that a node has room."""
+        key = (self._labels.relevant(task.labels), task.gpus)
+        entry = self._bounds.get(key)
+        if entry is None:
             sizes = map(self._sizes, self._labels.matching(task.labels))
             bounds = _Bounds((cpus, memory) for cpus, memory, gpus in sizes if gpus >= task.gpus)
-            self._found[key] = found = (self._taken, bounds)
-        return not found[1].hold(task)
+            self._bounds[key] = entry = (self._taken, bounds)
+        return not entry[1].hold(task)
 
     def note_taken(self) -> None:
-        """A node has less free than before."""
+        """Record that a node has less free than before."""
         self._taken += 1
 
-    def note_refused(self, task: Pending) -> None:
-        """No node has room for `task`, which nothing was known to be lacking for."""
-        key = (self._labels.telling(task.labels), task.gpus)
-        if key in self._found and self._found[key][0] != self._taken:
-            del self._found[key]
+    def note_infeasible(self, task: Pending) -> None:
+        """Record that no node has room for `task`, though the bounds did not rule it out."""
+        key = (self._labels.relevant(task.labels), task.gpus)
+        if key in self._bounds and self._bounds[key][0] != self._taken:
+            del self._bounds[key]
 
 
 class _Bounds:
-    """Of nodes of which none has both more cores and more memory than another one: by cores, the memory of each."""
+    """The nodes that no other node exceeds in both cores and memory, by cores."""
 
     def __init__(self, sizes: Iterable[tuple[float, int]]) -> None:
         self._cpus: list[float] = []
@@ -68,5 +68,7 @@ class _Bounds:
                 self._memories.append(most := memory)
 
     def hold(self, task: Pending) -> bool:
-        enough = bisect.bisect_right(self._cpus, -task.cpus)  # of all with as many cores the last one has most memory
+        enough = bisect.bisect_right(
+            self._cpus, -task.cpus
+        )  # of the nodes with enough cores, the last has the most memory
         return enough > 0 and self._memories[enough - 1] >= task.memory

@@ -15,8 +15,8 @@ from shared.units.sizes import GB
 @dataclass(frozen=True, slots=True)
 class Reason:
     """
-    One reason. `need`, `have` and `total` are in `unit`, where it has numbers; `unblock` is what would make it go away, None if
-    nothing on this node would.
+    One reason with its numbers in `unit`, if it has any. `unblock`: the event that would end it, None if nothing on
+    this node would.
     """
 
     code: PendingReason
@@ -29,12 +29,12 @@ class Reason:
 
     @property
     def ever(self) -> bool:
-        """Whether it can go away while the node stays as it is."""
+        """Whether it can end without a change of the node."""
         return self.unblock is not None
 
 
 def fits(task: Pending, node: NodeState) -> bool:
-    """Whether `node` has room for `task` now."""
+    """Check whether `node` has room for `task` now."""
     return (
         node.ready
         and node.free_cpus + EPSILON >= task.cpus
@@ -47,14 +47,14 @@ def fits(task: Pending, node: NodeState) -> bool:
 
 
 def could_ever_fit(task: Pending, node: NodeState) -> bool:
-    """Whether `node` would have room for `task` if it were empty and well. One that was never seen might have it."""
+    """Check whether `node` would have room for `task` if it were empty and ready. A node that was never seen might."""
     if not node.seen:
         return node.name not in task.avoid
     return node.cpus + EPSILON >= task.cpus and node.memory >= task.memory and suits(task, node)
 
 
 def suits(task: Pending, node: NodeState) -> bool:
-    """`could_ever_fit`, cores and memory aside."""
+    """Check `could_ever_fit` without cores and memory."""
     return (
         node.gpus >= task.gpus
         and len(node.ports) >= task.ports
@@ -64,42 +64,42 @@ def suits(task: Pending, node: NodeState) -> bool:
 
 
 def why_not(task: Pending, node: NodeState, reservation: Reservation | None = None) -> tuple[Reason, ...]:
-    """Every reason why `node` does not take `task` now; none if it does."""
+    """Return every reason why `node` does not take `task` now; none if it does."""
     name = node.name
-    found = []
+    reasons = []
     if not node.ready and node.reason == IN_MAINTENANCE:
         unblock = f"the maintenance of {name} ends"
-        found.append(Reason(PendingReason.MAINTENANCE, f"{name} is not ready ({IN_MAINTENANCE})", unblock=unblock))
+        reasons.append(Reason(PendingReason.MAINTENANCE, f"{name} is not ready ({IN_MAINTENANCE})", unblock=unblock))
     elif not node.ready:
         text = f"{name} is not ready ({node.reason or 'it does not answer'})"
-        found.append(Reason(PendingReason.NOT_READY, text, unblock=f"{name} is ready again"))
+        reasons.append(Reason(PendingReason.NOT_READY, text, unblock=f"{name} is ready again"))
     if name in task.avoid:
-        found.append(Reason(PendingReason.AVOIDED, f"{name} failed it before"))
+        reasons.append(Reason(PendingReason.AVOIDED, f"{name} failed it before"))
     if not node.seen:
-        return tuple(found)  # it does not answer, and what it has is not known
-    found += [
+        return tuple(reasons)  # it has never answered, so its sizes are not known
+    reasons += [
         Reason(PendingReason.LABEL, _label_text(condition, node))
         for condition in conditions(task.labels)
         if not condition.holds(node)
     ]
     if node.free_cpus + EPSILON < task.cpus:
-        found.append(_lack(PendingReason.CPU, node, task.cpus, max(0.0, node.free_cpus), node.cpus, "cpu"))
+        reasons.append(_lack(PendingReason.CPU, node, task.cpus, max(0.0, node.free_cpus), node.cpus, "cpu"))
     if node.free_memory < task.memory:
         free = max(0, node.free_memory)
-        found.append(_lack(PendingReason.MEMORY, node, task.memory / GB, free / GB, node.memory / GB, "GB"))
+        reasons.append(_lack(PendingReason.MEMORY, node, task.memory / GB, free / GB, node.memory / GB, "GB"))
     if len(node.free_gpus) < task.gpus:
-        found.append(_lack(PendingReason.GPUS, node, task.gpus, len(node.free_gpus), node.gpus, "gpus"))
+        reasons.append(_lack(PendingReason.GPUS, node, task.gpus, len(node.free_gpus), node.gpus, "gpus"))
     if node.free_ports < task.ports:
-        found.append(_lack(PendingReason.PORTS, node, task.ports, node.free_ports, len(node.ports), "ports"))
-    if reservation is not None and _is_kept(task, node, reservation):
+        reasons.append(_lack(PendingReason.PORTS, node, task.ports, node.free_ports, len(node.ports), "ports"))
+    if reservation is not None and _is_reserved(task, node, reservation):
         unblock = f"task {reservation.task_id} starts"
-        found.append(
+        reasons.append(
             Reason(PendingReason.RESERVED, f"{name} is reserved for task {reservation.task_id}", unblock=unblock)
         )
-    return tuple(found)
+    return tuple(reasons)
 
 
-def _is_kept(task: Pending, node: NodeState, reservation: Reservation) -> bool:
+def _is_reserved(task: Pending, node: NodeState, reservation: Reservation) -> bool:
     return reservation.node == node.name and reservation.task_id != task.id and not reservation.permits(task)
 
 
@@ -128,5 +128,5 @@ def tasks_are(count: int) -> str:
 
 
 def number(value: float) -> str:
-    """At most two places, and no more than there are: 3, 0.5, 2.25."""
+    """Format with at most two decimal places and no trailing zeros: 3, 0.5, 2.25."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""What no node had room for in this pass: who needs as much or more need not ask again. Pure."""
+"""Requests that did not fit in this pass, to skip equal or larger ones: pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from services.scheduler.placement.labels import Condition, LabelIndex
 from services.scheduler.placement.reservation import Amounts, need_of
 from shared.models.work import Pending
 
-_MOST = 32  #: needs remembered for nodes of one kind
+_MOST = 32  #: requests remembered for one set of nodes
 
 
-class Refusals:
+class InfeasibleRequests:
     """
-    The smallest needs that found no room. Free room only shrinks within a pass, so they stay refused; with thousands of
-    shapes that differ by a little, a few of them speak for all.
+    The smallest requests that found no room. Free capacity only shrinks within a pass, so they stay infeasible. Among
+    thousands of shapes that differ little, a few of them cover all.
     """
 
     def __init__(self, labels: LabelIndex) -> None:
@@ -22,14 +22,14 @@ class Refusals:
         self._labels = labels
 
     def covers(self, task: Pending) -> bool:
-        """Whether something that needs no more than `task`, and may go to the same nodes, found no room."""
-        refused = self._needs.get((self._labels.telling(task.labels), task.avoid))
-        return refused is not None and any(_is_within(small, task) for small in refused)
+        """Check whether a request no larger than `task`, for the same nodes, found no room."""
+        smaller = self._needs.get((self._labels.relevant(task.labels), task.avoid))
+        return smaller is not None and any(_is_within(small, task) for small in smaller)
 
     def add(self, task: Pending) -> None:
-        """No node had room for `task`, which was not covered."""
+        """Record that no node had room for `task`, which was not covered."""
         need = need_of(task)
-        known = self._needs[self._labels.telling(task.labels), task.avoid]
+        known = self._needs[self._labels.relevant(task.labels), task.avoid]
         known[:] = [small for small in known if not _is_below(need, small)]
         if len(known) < _MOST:
             known.append(need)

@@ -1,4 +1,4 @@
-"""What a task wants the labels of its node to be, and which nodes have them so: pure."""
+"""Match the label conditions of tasks with the labels of nodes: pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from services.scheduler.placement.node_state import NodeState
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a node's label has to be, or not to be."""
+    """The value that a node's label must have, or must not have."""
 
     name: str
     value: str
     equal: bool
 
     def holds(self, node: NodeState) -> bool:
-        """A label that is not there is not what it must not be."""
+        """Check the condition; a missing label satisfies `!=`."""
         return (node.labels.get(self.name) == self.value) is self.equal
 
     def __str__(self) -> str:
@@ -28,25 +28,25 @@ class Condition:
 
 @lru_cache(maxsize=4096)
 def conditions(labels: tuple[str, ...]) -> tuple[Condition, ...]:
-    """Read `storage==ssd` and `storage!=ssd`."""
-    found = []
+    """Parse labels like `storage==ssd` and `storage!=ssd`."""
+    parsed = []
     for label in labels:
         name, equal, value = label.partition("==")
         if not equal:
             name, _, value = label.partition("!=")
-        found.append(Condition(name, value, bool(equal)))
-    return tuple(found)
+        parsed.append(Condition(name, value, bool(equal)))
+    return tuple(parsed)
 
 
 def matches(labels: tuple[str, ...], node: NodeState) -> bool:
-    """Whether the labels of `node` are so."""
+    """Check whether `node` satisfies all conditions of `labels`."""
     return all(condition.holds(node) for condition in conditions(labels))
 
 
 class LabelIndex:
     """
-    Nodes by their labels. Thousands of tasks that each want another label which no node has cost a look into a dict each, and
-    not a look at every node.
+    Nodes by their labels. A condition on a label that no node has costs one dict access, not a comparison with every
+    node: thousands of tasks may each have another one.
     """
 
     def __init__(self, nodes: Sequence[NodeState]) -> None:
@@ -57,23 +57,23 @@ class LabelIndex:
                 self._having[label].append(node)
         self._matching: dict[tuple[Condition, ...], Sequence[NodeState]] = {(): nodes}
 
-    def telling(self, labels: tuple[str, ...]) -> tuple[Condition, ...]:
-        """Those of the conditions that tell nodes apart, or that no node fulfils."""
+    def relevant(self, labels: tuple[str, ...]) -> tuple[Condition, ...]:
+        """Return the conditions, without a `!=` that every node satisfies."""
         if not labels:
             return ()
-        return tuple(found for found in conditions(labels) if found.equal or (found.name, found.value) in self._having)
+        return tuple(one for one in conditions(labels) if one.equal or (one.name, one.value) in self._having)
 
     def matching(self, labels: tuple[str, ...]) -> Sequence[NodeState]:
-        """The nodes whose labels are so, in the order of all."""
-        wanted = self.telling(labels)
-        if wanted not in self._matching:
-            fewest = self._fewest(wanted)
+        """Return the nodes that satisfy `labels`, in their original order."""
+        required = self.relevant(labels)
+        if required not in self._matching:
+            fewest = self._fewest(required)
             if not fewest:
                 return ()
-            self._matching[wanted] = [node for node in fewest if all(condition.holds(node) for condition in wanted)]
-        return self._matching[wanted]
+            self._matching[required] = [node for node in fewest if all(condition.holds(node) for condition in required)]
+        return self._matching[required]
 
-    def _fewest(self, wanted: Sequence[Condition]) -> Sequence[NodeState]:
-        """The nodes to look at."""
-        having = [self._having.get((found.name, found.value), []) for found in wanted if found.equal]
+    def _fewest(self, required: Sequence[Condition]) -> Sequence[NodeState]:
+        """Return the shortest list of nodes that contains all matches."""
+        having = [self._having.get((one.name, one.value), []) for one in required if one.equal]
         return min(having, key=len, default=self.nodes)

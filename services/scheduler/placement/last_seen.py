@@ -1,4 +1,4 @@
-"""Nodes as they were seen, between what an executor reports and what is stored for those who ask: pure."""
+"""Convert between the node reports of executors and the stored nodes: pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shared.models.node import Node
 
 
 def stored(report: NodeReport, *, now: float) -> Node:
-    """The document of a node that was asked at `now`."""
+    """Return the document of a node that was asked at `now`."""
     return Node(
         id=report.name,
         executor=report.executor,
@@ -30,9 +30,9 @@ def stored(report: NodeReport, *, now: float) -> Node:
 
 
 def reports(nodes: Iterable[Node]) -> list[NodeReport]:
-    """Sizes that nodes had when they last answered. Those that never did are left out, and those stored without any."""
-    made = (_report(node) for node in nodes if node.seen_at is not None)
-    return [report for report in made if report.is_measured]
+    """Return the last known sizes of nodes, without those that never answered or were stored without sizes."""
+    restored = (_report(node) for node in nodes if node.seen_at is not None)
+    return [report for report in restored if report.is_measured]
 
 
 def _report(node: Node) -> NodeReport:

@@ -1,4 +1,4 @@
-"""A node in one planning pass: what it has, what of it is free, and what is taken of it."""
+"""The state of a node within one planning pass: capacity, free resources, allocations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ IN_MAINTENANCE = "in maintenance"  #: the reason of a node that is not ready bec
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """
-    What one attempt holds of a node. Memory in bytes; `since` is when it began, and `until` when it ends at the latest (seconds
-    since the epoch), None if that is not known.
+    The resources of a node that one attempt holds. Memory in bytes; `since`: when it began, `until`: when it ends at
+    the latest (seconds since the epoch), None if not known.
     """
 
     node: str
@@ -32,15 +32,15 @@ class Allocation:
 
     @property
     def leases(self) -> list[str]:
-        """What of it nobody else may hold meanwhile, by names that are unique among all nodes."""
+        """Names of its GPUs and ports, unique among all nodes, that no other attempt may hold meanwhile."""
         return leases_of(self.node, self.gpus, self.ports)
 
 
 @dataclass(slots=True)
 class NodeState:
     """
-    A node as a pass sees it; what is free shrinks while the pass places tasks. Memory in bytes. One that was never `seen` has
-    sizes that nobody knows: it is not ready, and might take anything.
+    A node within a pass; its free resources shrink as the pass places tasks. Memory in bytes. A node that was never
+    `seen` has unknown sizes: it is not ready, and might be able to take any task.
     """
 
     name: str
@@ -50,10 +50,10 @@ class NodeState:
     free_memory: int
     ready: bool = True
     reason: str | None = None
-    gpus: int = 0  #: how many there are
+    gpus: int = 0  #: number of GPUs, free or not
     free_gpus: list[str] = field(default_factory=list)
     labels: Mapping[str, str] = field(default_factory=dict)
-    ports: range = range(0)  #: those that tasks are given
+    ports: range = range(0)  #: the ports that tasks may be given
     used_ports: set[int] = field(default_factory=set)
     held: list[Allocation] = field(default_factory=list)
     seen: bool = True
@@ -63,7 +63,7 @@ class NodeState:
         return len(self.ports) - len(self.used_ports)
 
     def charge(self, allocation: Allocation) -> None:
-        """`allocation` is held here."""
+        """Subtract `allocation` from what is free."""
         self.free_cpus -= allocation.cpus
         self.free_memory -= allocation.memory
         for name in allocation.gpus:
@@ -74,8 +74,8 @@ class NodeState:
         self.held.append(allocation)
 
     def allocate(self, task: Pending, *, since: float | None = None, until: float | None = None) -> Allocation:
-        """Give `task`, which fits, what it needs: of devices the first ones, of ports the lowest."""
-        given = Allocation(
+        """Allocate for `task`, which fits: the first free GPUs and the lowest free ports."""
+        allocation = Allocation(
             self.name,
             task.cpus,
             task.memory,
@@ -87,14 +87,14 @@ class NodeState:
             task.project,
             task.parent,
         )
-        self.charge(given)
-        return given
+        self.charge(allocation)
+        return allocation
 
     def _lowest_ports(self, count: int) -> tuple[int, ...]:
-        found: list[int] = []
+        ports: list[int] = []
         for port in self.ports if count else ():
             if port not in self.used_ports:
-                found.append(port)
-            if len(found) == count:
+                ports.append(port)
+            if len(ports) == count:
                 break
-        return tuple(found)
+        return tuple(ports)

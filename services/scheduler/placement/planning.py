@@ -1,4 +1,4 @@
-"""Plan which waiting task goes to which node: pure, between a snapshot of the nodes and a list of placements."""
+"""Plan which pending task goes to which node, from a snapshot of the nodes: pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.scheduler.placement.backfill import Rules
 from services.scheduler.placement.node_state import Allocation, NodeState
 from services.scheduler.placement.ranking import BestFit, Ranking
 from services.scheduler.placement.reservation import Reservation
-from services.scheduler.placement.search import Possible, Search
+from services.scheduler.placement.search import EmptyNodes, Search
 from services.scheduler.policies.base import Pass
 from shared.models.work import Pending
 from shared.units import durations
@@ -29,7 +29,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """How many children of an array may hold resources at a time, where that is limited, and how many do; by parent."""
+    """Limits on the placed children of arrays, and the numbers of placed children, by parent."""
 
     limits: Mapping[int, int] = field(default_factory=dict)
     placed: Mapping[int, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ def nobody_is_held(task: Pending) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a pass keeps to, beside what the nodes have. `is_held` is true of tasks that are not to be offered now."""
+    """The rules of a pass. `is_held` is true for tasks that must not be placed now, by a quota for example."""
 
     ranking: Callable[[Iterable[NodeState]], Ranking] = BestFit
     rules: Rules = field(default_factory=Rules)
@@ -52,8 +52,8 @@ class Terms:
 @dataclass(slots=True)
 class Plan:
     """
-    `unplaced` has a task of each shape that was offered and found no room, `held` those whose lanes wait for a reason of
-    their own. `full`: the limit ended the pass.
+    The result of a pass. `unplaced`: a task of each shape that found no room. `held`: the first task of each lane that
+    was held. `full`: the limit ended the pass.
     """
 
     placements: list[Placement] = field(default_factory=list)
@@ -65,14 +65,14 @@ class Plan:
 
 def plan(policy: Pass, nodes: Sequence[NodeState], *, limit: int, terms: Terms | None = None) -> Plan:
     """
-    Offer tasks in the policy's order and place each on the best node that has room, at most `limit` of them. The first that
-    finds no room and could have some gets a reservation, which those after it keep.
+    Offer tasks in the policy's order and place each on the best node with room, at most `limit` of them. The first task
+    that finds no room, though a node could take it, gets a reservation, which the tasks after it respect.
     """
     return _Planning(policy, nodes, terms or Terms()).run(limit)
 
 
 class _Planning:
-    """A pass under way."""
+    """The state of one pass."""
 
     def __init__(self, policy: Pass, nodes: Sequence[NodeState], terms: Terms) -> None:
         self._policy = policy
@@ -80,12 +80,12 @@ class _Planning:
         self._terms = terms
         self._ranked = terms.ranking(nodes)
         self._anywhere = Search(self._ranked)
-        self._possible = Possible(self._ranked)
+        self._empty_nodes = EmptyNodes(self._ranked)
         self._children = defaultdict(int, terms.arrays.placed)
-        self._kept: NodeState | None = None  # the node of the reservation
-        self._beside = self._anywhere  # once a node is kept: all but that one
-        self._only_kept: set[str] = set()  # shapes that no other node has room for
-        self._head_was_seen = False
+        self._kept: NodeState | None = None  # the reserved node
+        self._beside = self._anywhere  # all nodes but the reserved one, once there is one
+        self._only_kept: set[str] = set()  # shapes that fit on the reserved node alone
+        self._head_was_found = False
         self._result = Plan()
 
     def run(self, limit: int) -> Plan:
@@ -99,7 +99,7 @@ class _Planning:
             elif (node := self._find(task)) is not None:
                 self._place(task, node)
             elif task.shape in self._only_kept:
-                self._policy.skip_lasting(task)  # one that ends sooner may still go there
+                self._policy.skip_lasting(task)  # a task with a shorter lifespan may still go there
                 self._result.unplaced.setdefault(task.shape, task)
             else:
                 self._policy.skip(task)
@@ -129,7 +129,7 @@ class _Planning:
         lifespan = durations.shortest(task.lifespan, self._terms.rules.maxlifespan)
         now = self._terms.rules.now
         until = None if lifespan is None else now + lifespan
-        given = self._ranked.take(task, node, since=now, until=until)
+        allocation = self._ranked.take(task, node, since=now, until=until)
         self._anywhere.note_taken()
         self._beside.note_taken()
         if node is self._kept and self._result.reservation is not None:
@@ -137,13 +137,13 @@ class _Planning:
         self._policy.charge(task)
         if task.parent is not None:
             self._children[task.parent] += 1
-        self._result.placements.append(Placement(task, given))
+        self._result.placements.append(Placement(task, allocation))
 
     def _reserve(self, task: Pending) -> None:
-        """The head of those that found no room, of those that could ever, gets the one reservation of the pass."""
-        if self._head_was_seen or not self._possible.holds(task):
+        """Give the one reservation of the pass to the first unplaced task that an empty node could take."""
+        if self._head_was_found or not self._empty_nodes.could_take(task):
             return
-        self._head_was_seen = True
+        self._head_was_found = True
         self._result.reservation = reservation = backfill.reserve(task, self._nodes, self._terms.rules)
         if reservation is not None:
             self._kept = next(node for node in self._nodes if node.name == reservation.node)

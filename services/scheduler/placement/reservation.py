@@ -1,4 +1,4 @@
-"""A node that is kept for the task at the head of the queue, and who may use it all the same: pure."""
+"""A reservation of a node for the task at the head of the queue, and the tasks that it permits: pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EPSILON = 1e-6  #: cores: sums of fractions are not exact
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """What of a node is free or needed; of devices and ports how many. Memory in bytes."""
+    """Amounts of the resources of a node. Memory in bytes; GPUs and ports as numbers."""
 
     cpus: float
     memory: int
@@ -32,7 +32,7 @@ class Amounts:
         )
 
     def holds(self, need: Amounts) -> bool:
-        """Whether there is as much as is needed. Of what is not needed there may be less than nothing."""
+        """Check that each needed amount is there. An amount that is not needed may be negative."""
         return (
             (not need.cpus or self.cpus + EPSILON >= need.cpus)
             and (not need.memory or self.memory >= need.memory)
@@ -52,9 +52,9 @@ def free_of(node: NodeState) -> Amounts:
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """
-    `node` is kept for task `task_id`, which is expected to `start` there (seconds since the epoch; None: nobody knows). `spare`
-    is what will be left of the node beside it. Where nobody knows, another node may be kept instead after `patience` seconds
-    from `since` on.
+    `node` is reserved for task `task_id`. `start`: its expected start there (seconds since the epoch), None if not
+    known; then another node may be reserved `patience` seconds after `since`. `spare`: what the node will have left
+    beside the task.
     """
 
     task_id: int
@@ -68,16 +68,18 @@ class Reservation:
     patience: float = 0.0
 
     def permits(self, task: Pending) -> bool:
-        """Whether `task` can go to the node without making the other one wait longer: it ends before, or fits beside it."""
+        """
+        Check whether `task` can use the node without delaying the reserved start: it ends before, or fits beside it.
+        """
         return self.ends_before(task) or self.spare.holds(need_of(task))
 
     def ends_before(self, task: Pending) -> bool:
-        """Whether `task` is sure to have ended when the other one is expected to start."""
+        """Check whether `task` is sure to end before the expected start."""
         lifespan = durations.shortest(task.lifespan, self.maxlifespan)
         return self.start is not None and lifespan is not None and self.now + lifespan <= self.start
 
     def beside(self, task: Pending) -> Reservation:
-        """The reservation after `task`, which it permits, was put on the node."""
+        """Return the reservation after `task`, which it permits, was placed on the node."""
         return self if self.ends_before(task) else replace(self, spare=self.spare - need_of(task))
 
     @property

@@ -1,4 +1,4 @@
-"""What a scheduling policy is."""
+"""The interface of scheduling policies."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from shared.models.work import Pending
 
 class Pass(Protocol):
     """
-    Decides in one planning pass who is offered the next placement, never who gets which node. `pop` is followed by exactly one
-    of `charge`, `skip`, `skip_lasting` and `hold`.
+    The order of tasks within one planning pass. It never chooses nodes. Each `pop` is followed by exactly one of
+    `charge`, `skip`, `skip_lasting` and `hold`.
     """
 
     def pop(self) -> Pending | None:
-        """The task whose turn it is; None when nobody is left to be offered anything."""
+        """Return the next task to place; None when no task is left."""
         ...
 
     def charge(self, task: Pending) -> None:
-        """`task` was placed: count it against its owner, and go on to the one behind it."""
+        """Count `task`, which was placed, against its owner, and advance to the task behind it."""
         ...
 
     def skip(self, task: Pending) -> None:
-        """No node has room for `task`: nothing of its shape is offered again in this pass."""
+        """Skip the shape of `task`, for which no node has room, for the rest of the pass."""
         ...
 
     def skip_lasting(self, task: Pending) -> None:
         """
-        The node with room for `task` is kept for another one until some time: nothing of its shape that may run for as long is
-        offered again in this pass.
+        Skip tasks of the shape of `task` that may run as long or longer, for the rest of the pass: the only node with
+        room is reserved for another task.
         """
         ...
 
     def hold(self, task: Pending) -> None:
         """
-        `task` has to wait for a reason that concerns its lane alone, a limit of its array for example: nothing of this lane is
-        offered again in this pass.
+        Skip the lane of `task` for the rest of the pass, for a reason that concerns this lane alone, like the limit of
+        its array.
         """
         ...
 
 
 class Policy(Protocol):
     """
-    Whose turn it is. One object lives as long as the service and keeps nothing from one pass to the next: what was used is in
-    the view.
+    A scheduling policy. One object lives as long as the service and keeps no state between passes: usage comes with the
+    view.
     """
 
     @property
     def needs_shares(self) -> bool:
-        """Whether the view has to say what users and projects used, and how much is due to them."""
+        """Whether the view must contain usage and priorities of users and projects."""
         ...
 
     def begin(self, lanes: Lanes, view: View) -> Pass:
-        """A pass over `lanes`, which stay as they are until it is over."""
+        """Begin a pass over `lanes`, which do not change until it is over."""
         ...
 
     def score(self, task: Pending, view: View) -> Score:
-        """How urgent `task` is, by parts; the lowest total goes first."""
+        """Return the urgency of `task`, by parts; the lowest total goes first."""
         ...

@@ -1,4 +1,4 @@
-"""The tasks of one queue of lanes in the order in which a pass offers them, but those that cannot find room."""
+"""Iterate one owner's tasks in order, skipping shapes known not to fit."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Sequence
 from services.scheduler.queue.lanes import Queue
 from shared.models.work import Pending
 
-#: When the first task that is left was queued and its number; the place of that task in its lane; the lane.
+#: Of the first task left in a lane: when it was queued, its id, its place in the lane; and the lane.
 _Begun = tuple[float, int, int, Sequence[Pending]]
 
 
-class Full:
-    """The shapes that find no room in a pass, each with the lifespan (seconds) from which on that is so: 0 for all of it."""
+class FullShapes:
+    """The shapes that find no room in a pass, each with the shortest lifespan (seconds) to skip; 0 skips all."""
 
     def __init__(self) -> None:
         self.since: dict[str, float] = {}
 
     def add(self, task: Pending) -> None:
-        """No task of this shape finds room."""
+        """Skip all tasks of this shape."""
         self.since[task.shape] = 0.0
 
     def add_lasting(self, task: Pending) -> None:
-        """No task of this shape that may run for as long finds room."""
+        """Skip tasks of this shape that may run as long or longer."""
         lifespan = float("inf") if task.lifespan is None else task.lifespan
         self.since[task.shape] = min(lifespan, self.since.get(task.shape, lifespan))
 
 
-class Line:
+class Cursor:
     """
-    One queue within a pass, which leaves the book as it is: those of its lanes that the pass has not come to yet are still in
-    the queue, behind a place in it; those of which it has taken some tasks are in a heap of their own.
+    A position in one queue, which leaves the book unchanged. Lanes that the pass has not reached are in the queue from
+    `_next` on; lanes that it has taken tasks from are in the heap `_begun`.
     """
 
     __slots__ = ("_begun", "_first", "_full", "_next", "_queue")
 
-    def __init__(self, queue: Queue, full: Full) -> None:
+    def __init__(self, queue: Queue, full: FullShapes) -> None:
         self._queue = queue
         self._next = 0
         self._begun: list[_Begun] = []
@@ -44,14 +44,14 @@ class Line:
         self._first: Pending | None = None
 
     def first(self) -> Pending | None:
-        """The oldest of the tasks that are left and may find room; it is never older than the one before."""
+        """Return the oldest task left that may find room; it is never older than the one before."""
         first = self._first
         if first is None or (first.shape in self._full and self._is_full(first)):
             self._first = first = self._find()
         return first
 
     def advance(self) -> None:
-        """The first task was placed: next comes the one behind it, or that of another lane."""
+        """Advance past the first task, which was placed."""
         if self._is_begun:
             _, _, place, lane = heapq.heappop(self._begun)
         else:
@@ -62,8 +62,8 @@ class Line:
             heapq.heappush(self._begun, (task.queued_at, task.id, place + 1, lane))
         self._first = None
 
-    def leave(self) -> None:
-        """Nothing more of the first task's lane is to be offered."""
+    def leave_lane(self) -> None:
+        """Skip the rest of the first task's lane."""
         if self._is_begun:
             heapq.heappop(self._begun)
         else:
@@ -72,7 +72,7 @@ class Line:
 
     @property
     def _is_begun(self) -> bool:
-        """Whether the first task is of a lane that is."""
+        """Whether the lane of the first task is in the heap."""
         return bool(self._begun) and self._begun[0][1] == (self._first.id if self._first else None)
 
     def _find(self) -> Pending | None:
@@ -86,7 +86,7 @@ class Line:
         return begun if fresh is None or begun.seniority < fresh.seniority else fresh
 
     def _find_fresh(self) -> Pending | None:
-        """The first task of the first lane that the pass has not come to. With many shapes that are full it goes past most."""
+        """Return the first task of the next lane that may find room. With many full shapes it skips most lanes."""
         shapes, lifespans, full = self._queue.shapes, self._queue.lifespans, self._full
         place, end = self._next, len(shapes)
         while place < end and shapes[place] in full:

@@ -1,4 +1,4 @@
-"""Fair share: the task with the lowest ticket goes first, and what is placed raises its owner's ticket at once."""
+"""Fair share: the task with the lowest ticket goes first, and each placement raises its owner's ticket at once."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.scheduler.policies import tickets
-from services.scheduler.policies.cursor import Full, Line
+from services.scheduler.policies.cursor import Cursor, FullShapes
 from services.scheduler.policies.tickets import Weights
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
 from shared.models.project import DEFAULT
 from shared.models.work import Pending
 
-#: Of the first task that is left: ticket without the project's part, seniority (two numbers, the second unique); the owner.
+#: Of the first task left: its ticket without the project's part, its seniority (two numbers, the second unique), its owner.
 _Entry = tuple[float, float, int, "_Owner"]
 
 
@@ -24,18 +24,18 @@ class FairShare:
     needs_shares = True
 
     def __init__(self, weights: Weights | Callable[[], Weights]) -> None:
-        """`weights` may be asked for each time, where they can change."""
-        self._given = weights
+        """`weights` may be a callable, if a reload can change them."""
+        self._configured = weights
 
     @property
     def _weights(self) -> Weights:
-        return self._given() if callable(self._given) else self._given
+        return self._configured() if callable(self._configured) else self._configured
 
     def begin(self, lanes: Lanes, view: View) -> FairSharePass:
         return FairSharePass(lanes, view, self._weights)
 
     def score(self, task: Pending, view: View) -> Score:
-        """The ticket of `task`, before anything else is placed."""
+        """Return the ticket of `task`, by parts, before any other placement."""
         weights = self._weights
         return Score(
             tickets.task_parts(task, view.now, weights)
@@ -46,15 +46,15 @@ class FairShare:
 
 class FairSharePass:
     """
-    A heap of projects, each with a heap of its owners: one for each of its users, and for each ticket share that they ask for. A
-    ticket is the sum of a part of each level, so that a charge concerns one number per level, whatever waits beside it. Tickets
-    only rise within a pass: an entry that a charge made too low is put right when it comes to the top.
+    A heap of projects, each with a heap of owners: one for each user and ticket share. A ticket is the sum of one part
+    per level, so a charge changes one number per level, however many tasks wait. Tickets only rise within a pass: an
+    entry that a charge made too low is corrected when it reaches the top.
     """
 
     def __init__(self, lanes: Lanes, view: View, weights: Weights) -> None:
         self._view = view
         self._weights = weights
-        self._full = Full()
+        self._full = FullShapes()
         self._users: dict[str, float] = {}
         per_second = weights.waiting_time / tickets.DAY
         self._of_waiting = (weights.waiting_time - per_second * view.now, per_second)
@@ -64,7 +64,7 @@ class FairSharePass:
                 self._users[user] = sum(tickets.user_parts(view.user(user), view, weights).values())
             if name not in projects:
                 projects[name] = _Project(sum(tickets.group_parts(view.project(name), view, weights).values()))
-            owner = _Owner(user, share or 0.0, self._users, Line(queue, self._full), self._of_waiting)
+            owner = _Owner(user, share or 0.0, self._users, Cursor(queue, self._full), self._of_waiting)
             projects[name].owners.append(owner.entry(queue.lanes[0][0]))
         for project in projects.values():
             heapq.heapify(project.owners)
@@ -86,7 +86,7 @@ class FairSharePass:
 
     def charge(self, task: Pending) -> None:
         project = self._projects[0][3]
-        project.line.advance()
+        project.cursor.advance()
         used = tickets.expected_usage(task, self._view.user(task.user))
         self._users[task.user] += tickets.user_charge(used, self._view, self._weights)
         if task.project != DEFAULT:
@@ -99,24 +99,24 @@ class FairSharePass:
         self._full.add_lasting(task)
 
     def hold(self, task: Pending) -> None:
-        self._projects[0][3].line.leave()
+        self._projects[0][3].cursor.leave_lane()
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
     """
-    A user's tasks in one project, of one ticket share. `of_waiting`: what a task's part of its ticket is that was queued at 0,
-    and what it rises by for each second.
+    A user's tasks in one project with one ticket share. `of_waiting`: the waiting part of the ticket of a task queued
+    at 0, and its rise for each second queued later.
     """
 
     user: str
     share: float
     tickets: Mapping[str, float]
-    line: Line
+    cursor: Cursor
     of_waiting: tuple[float, float]
 
     def entry(self, first: Pending) -> _Entry:
-        """As the heap of owners holds it."""
+        """Return the entry for the heap of owners."""
         fresh, per_second = self.of_waiting
         ticket = self.tickets[self.user] + (fresh + per_second * first.queued_at + self.share)
         return ticket, first.queued_at, first.id, self
@@ -132,21 +132,21 @@ class _Project:
         self.owners: list[_Entry] = []
 
     def entry(self) -> tuple[float, float, int, _Project]:
-        """As the heap of projects holds it."""
+        """Return the entry for the heap of projects."""
         ticket, queued_at, number, _ = self.owners[0]
         return self.ticket + ticket, queued_at, number, self
 
     @property
-    def line(self) -> Line:
-        """That of the first owner."""
-        return self.owners[0][3].line
+    def cursor(self) -> Cursor:
+        """The cursor of the first owner."""
+        return self.owners[0][3].cursor
 
     def first(self) -> Pending | None:
-        """Let the first owner be the one whose turn it is, and return their first task. None where nobody has any left."""
+        """Bring the owner with the lowest ticket to the top and return their first task; None if none is left."""
         owners = self.owners
         while owners:
             owner = owners[0][3]
-            task = owner.line.first()
+            task = owner.cursor.first()
             if task is None:
                 heapq.heappop(owners)
                 continue

@@ -1,17 +1,17 @@
-"""First in, first out: the task that has waited longest goes first, whosever it is."""
+"""First in, first out: the task that has waited longest goes first."""
 
 from __future__ import annotations
 
 import heapq
 
-from services.scheduler.policies.cursor import Full, Line
+from services.scheduler.policies.cursor import Cursor, FullShapes
 from services.scheduler.policies.view import Score, View
 from services.scheduler.queue.lanes import Lanes
 from shared.models.work import Pending
 
 
 class Fifo:
-    """The policy without an opinion on users."""
+    """The policy that treats all users alike."""
 
     needs_shares = False
 
@@ -19,36 +19,36 @@ class Fifo:
         return FifoPass(lanes)
 
     def score(self, task: Pending, view: View) -> Score:
-        """The seconds it has waited; less is more."""
+        """Return the waiting time in seconds, negated so that the longest goes first."""
         return Score({"waiting": task.queued_at - view.now})
 
 
 class FifoPass:
     """
-    A heap of lines, merged by seniority. What is left of a line is never older than what was taken of it, so that an entry is
-    put right when it comes to the top.
+    A heap of cursors, merged by seniority. A cursor never returns an older task than before, so an outdated entry is
+    corrected when it reaches the top.
     """
 
     def __init__(self, lanes: Lanes) -> None:
-        self._full = Full()
-        #: When the first task of each line was queued, at the earliest, and its number; the line.
-        self._lines = [(*queue.lanes[0][0].seniority, Line(queue, self._full)) for queue in lanes.queues.values()]
-        heapq.heapify(self._lines)
+        self._full = FullShapes()
+        #: Of each cursor: a lower bound on the seniority of its first task (time, id), and the cursor.
+        self._cursors = [(*queue.lanes[0][0].seniority, Cursor(queue, self._full)) for queue in lanes.queues.values()]
+        heapq.heapify(self._cursors)
 
     def pop(self) -> Pending | None:
-        while self._lines:
-            _, number, line = self._lines[0]
-            task = line.first()
+        while self._cursors:
+            _, number, cursor = self._cursors[0]
+            task = cursor.first()
             if task is None:
-                heapq.heappop(self._lines)
+                heapq.heappop(self._cursors)
             elif task.id == number:
                 return task
             else:
-                heapq.heapreplace(self._lines, (task.queued_at, task.id, line))
+                heapq.heapreplace(self._cursors, (task.queued_at, task.id, cursor))
         return None
 
     def charge(self, task: Pending) -> None:
-        self._lines[0][2].advance()
+        self._cursors[0][2].advance()
 
     def skip(self, task: Pending) -> None:
         self._full.add(task)
@@ -57,4 +57,4 @@ class FifoPass:
         self._full.add_lasting(task)
 
     def hold(self, task: Pending) -> None:
-        self._lines[0][2].leave()
+        self._cursors[0][2].leave_lane()

@@ -1,4 +1,4 @@
-"""Where tasks stand in the queue: what would be offered before them if there was room for everything."""
+"""Compute the positions of tasks in the queue, as if there were room for all of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from services.scheduler.policies.view import View
 from services.scheduler.queue.lanes import Lanes
 from shared.models.work import Pending
 
-FURTHEST = 2000  #: turns looked ahead: some 20 ms
+FURTHEST = 2000  #: number of turns to simulate, which takes some 20 ms
 
 
-def everything(_: Pending) -> bool:
+def every_task(_: Pending) -> bool:
     return True
 
 
@@ -22,26 +22,26 @@ def positions(
     lanes: Lanes,
     view: View,
     *,
-    may_run: Callable[[Pending], bool] = everything,
+    may_run: Callable[[Pending], bool] = every_task,
     furthest: int = FURTHEST,
 ) -> dict[int, int]:
     """
-    For those of `ids` that are among the next `furthest` turns, how many tasks come before that may run. The turns are those of a
-    whole pass in which everything is placed, so they are the policy's own, whichever it is.
+    Return, for each of `ids` within the next `furthest` turns, the number of tasks before it that may run. The turns
+    are those of a pass of the policy in which every task is placed.
     """
     before = 0
-    turn = policy.begin(lanes, view)
-    wanted, found = set(ids), dict[int, int]()
+    simulated = policy.begin(lanes, view)
+    missing, result = set(ids), dict[int, int]()
     for _ in range(furthest):
-        task = turn.pop() if wanted else None
+        task = simulated.pop() if missing else None
         if task is None:
             break
-        if task.id in wanted:
-            wanted.remove(task.id)
-            found[task.id] = before
+        if task.id in missing:
+            missing.remove(task.id)
+            result[task.id] = before
         before += may_run(task)
-        turn.charge(task)
-    return found
+        simulated.charge(task)
+    return result
 
 
 def position(
@@ -50,8 +50,8 @@ def position(
     lanes: Lanes,
     view: View,
     *,
-    may_run: Callable[[Pending], bool] = everything,
+    may_run: Callable[[Pending], bool] = every_task,
     furthest: int = FURTHEST,
 ) -> int | None:
-    """How many tasks come before one that may run; None where it is not among the next `furthest` turns."""
+    """Return the number of tasks before one that may run; None if it is not within the next `furthest` turns."""
     return positions(policy, [task_id], lanes, view, may_run=may_run, furthest=furthest).get(task_id)

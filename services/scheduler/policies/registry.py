@@ -1,4 +1,4 @@
-"""Find the policy that is configured: ours by name, others by entry point."""
+"""Build the configured policy: a built-in one, or one of another package by entry point."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.settings import Settings
 #: The entry points of other packages: each a callable that takes the settings and returns a `Policy`.
 GROUP = "godocker.policies"
 
-OURS: Mapping[str, Callable[[Settings], Policy]] = {
+BUILT_IN: Mapping[str, Callable[[Settings], Policy]] = {
     "fifo": lambda settings: Fifo(),
     "fairshare": lambda settings: FairShare(lambda: Weights.of(settings)),
 }
@@ -23,20 +23,20 @@ OURS: Mapping[str, Callable[[Settings], Policy]] = {
 
 def build(settings: Settings) -> Policy:
     """
-    The policy named by `scheduler_policy`. Our names are not replaced by others. Raises `errors.ConfigurationError` where there
-    is none of that name, or where it cannot be loaded.
+    Return the policy named by `scheduler_policy`. Entry points cannot replace built-in policies. Raises
+    `errors.ConfigurationError` if there is no policy of that name, or if it cannot be loaded.
     """
     name = settings.scheduler_policy
-    if name in OURS:
-        return OURS[name](settings)
+    if name in BUILT_IN:
+        return BUILT_IN[name](settings)
     others = {point.name: point for point in metadata.entry_points(group=GROUP)}
     if name not in others:
-        known = ", ".join(sorted({*OURS, *others}))
+        known = ", ".join(sorted({*BUILT_IN, *others}))
         raise errors.ConfigurationError(f"scheduler_policy: there is no policy {name}; choose from {known}")
     try:
-        made: Policy = others[name].load()(settings)
-    except Exception as error:  # somebody else's code
+        policy: Policy = others[name].load()(settings)
+    except Exception as error:  # code of another package
         raise errors.ConfigurationError(
             f"scheduler_policy: {name} of {others[name].value} cannot be used: {type(error).__name__}: {error}"
         ) from error
-    return made
+    return policy

@@ -1,4 +1,4 @@
-"""The book of pending tasks: lanes of those that may be offered, and beside them those whose time has not come."""
+"""The book: the pending tasks in memory, those that may be placed in lanes, the others apart."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from shared.models.work import Pending
 
 class Book:
     """
-    Pending tasks in memory. It is a copy: MongoDB has the truth, and a task that is in the book by mistake only
-    loses the compare-and-set.
+    Pending tasks in memory. It is a copy of MongoDB: a task that is in the book by mistake only loses the
+    compare-and-set.
 
-    A task is in a lane, where it is offered to nodes, or in one of `gated` (it waits for others to be over), `delayed` (it is
-    too early after a failure, see `ripen`) and `arrays` (the parent of one, which is never placed itself).
+    A task is in a lane, from which it is offered to nodes, or in one of `gated` (it depends on tasks that are not
+    over), `delayed` (it is between two attempts, see `ripen`) and `arrays` (parents, which are never placed
+    themselves).
     """
 
     def __init__(self) -> None:
@@ -24,10 +25,12 @@ class Book:
         self._gated: dict[int, Pending] = {}
         self._delayed: dict[int, Pending] = {}
         self._arrays: dict[int, Pending] = {}
-        self._times: list[tuple[float, int]] = []  # a heap of when delayed tasks ripen; some are gone by now
-        self._taken: dict[int, int] = {}  # the attempt before that for which a task was taken out, by the task
+        self._times: list[
+            tuple[float, int]
+        ] = []  # a heap of the times at which delayed tasks ripen; some entries are outdated
+        self._taken: dict[int, int] = {}  # by task: the attempt before the one that it was taken out for
         self._taken_before: dict[int, int] = {}  # the same, until the last `keep_only`
-        #: How many children of an array may hold resources at a time, by the array's parent. Those not named: any number.
+        #: By parent, how many children of an array may be placed at a time. Other arrays have no limit.
         self.limits: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -38,17 +41,17 @@ class Book:
 
     @property
     def lanes(self) -> Lanes:
-        """The tasks that may be offered. To be read, not changed."""
+        """The tasks that may be offered to nodes. Read only."""
         return self._lanes
 
     @property
     def gated(self) -> Mapping[int, Pending]:
-        """By id, those that wait for other tasks."""
+        """By id, the tasks that depend on tasks that are not over."""
         return self._gated
 
     @property
     def delayed(self) -> Mapping[int, Pending]:
-        """By id, those that may not be started yet."""
+        """By id, the tasks that may not be started yet."""
         return self._delayed
 
     @property
@@ -58,7 +61,7 @@ class Book:
 
     @property
     def ripe_at(self) -> float | None:
-        """When the next of the delayed tasks may be started; None where there is none."""
+        """When the next delayed task may be started; None if there is none."""
         while self._times and not self._is_current(*self._times[0]):
             heapq.heappop(self._times)
         return self._times[0][0] if self._times else None
@@ -67,13 +70,13 @@ class Book:
         return self._tasks.get(task_id)
 
     def unknown(self, ids: Iterable[int]) -> list[int]:
-        """Those of `ids` that are not in the book."""
+        """Return those of `ids` that are not in the book."""
         return [task_id for task_id in ids if task_id not in self._tasks]
 
     def add(self, tasks: Iterable[Pending]) -> None:
         """
-        Enter tasks; one that is there already is entered anew, for anything of it may have changed. One that was taken out to be
-        placed, and was read before that, is not entered: it would stand in the way, and be counted, until it lost a placement.
+        Add tasks, replacing entries that are there, since any field may have changed. A task that was taken out to be
+        placed, and was read before that, is not added: it would be offered and counted until it lost a placement.
         """
         for task in tasks:
             if task.attempt in (self._taken.get(task.id), self._taken_before.get(task.id)):
@@ -92,7 +95,7 @@ class Book:
                 self._lanes.put(task)
 
     def ripen(self, now: float) -> int:
-        """Let the delayed tasks whose time has come be offered, and return how many those are."""
+        """Move delayed tasks whose time has come into lanes, and return their number."""
         ripe = 0
         while (at := self.ripe_at) is not None and at <= now:
             _, task_id = heapq.heappop(self._times)
@@ -101,32 +104,32 @@ class Book:
         return ripe
 
     def discard(self, ids: Iterable[int]) -> None:
-        """Take tasks out, those that are there."""
+        """Remove the tasks that are there."""
         for task_id in ids:
             task = self._tasks.pop(task_id, None)
             if task is None:
                 continue
-            for aside in (self._gated, self._delayed, self._arrays):
-                if aside.pop(task_id, None):
+            for others in (self._gated, self._delayed, self._arrays):
+                if others.pop(task_id, None):
                     break
             else:
                 self._lanes.take(task)
 
     def take(self, tasks: Iterable[Pending]) -> None:
-        """Take tasks out that are being placed; see `give_back`."""
+        """Remove tasks that are being placed; see `give_back`."""
         for task in tasks:
             self._taken[task.id] = task.attempt
             self.discard([task.id])
 
     def give_back(self, tasks: Iterable[Pending]) -> None:
-        """`tasks` were not placed after all: they may be entered again."""
+        """Allow tasks that were not placed after all to be added again."""
         for task in tasks:
             self._taken.pop(task.id, None)
             self._taken_before.pop(task.id, None)
 
     def keep_only(self, ids: Collection[int]) -> int:
-        """Take out all but `ids` and return how many that were."""
-        # Nothing that was read is on its way for as long as from one of these to the next.
+        """Remove all tasks but `ids`, and return how many were removed."""
+        # No read takes as long as the time between two calls of this method.
         self._taken, self._taken_before = {}, self._taken
         gone = [task_id for task_id in self._tasks if task_id not in ids]
         self.discard(gone)

@@ -1,4 +1,4 @@
-"""Lanes of pending tasks that may be offered to nodes, and the queues that the lanes of one owner stand in."""
+"""Lanes of pending tasks that may be placed, and the queues that hold the lanes of one owner."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from shared.models.work import Pending
 
-#: Project, user and ticket share: of lanes that have these in common, the one whose first task is the oldest is always the first.
+#: Project, user and ticket share: among lanes with the same three, the one with the oldest first task always goes first.
 QueueKey = tuple[str, str, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class LaneKey:
     """
-    Whose tasks, of which shape and array, how long they may run, and how far back they were put: in a lane, what is true of
-    the first task is true of those behind it.
+    The properties that all tasks of a lane share, so that a decision about its first task holds for the tasks behind
+    it.
     """
 
     user: str
@@ -33,8 +33,8 @@ def lane_of(task: Pending) -> LaneKey:
 
 class Queue:
     """
-    Lanes in order of the seniority of their first tasks. Shapes and lifespans are kept apart: a pass goes past very many of them,
-    and to follow the way to each task would take it several times as long.
+    Lanes in order of the seniority of their first tasks. Shapes and lifespans have lists of their own: a pass skips
+    very many lanes by them, and reading them from each first task would take several times as long.
     """
 
     __slots__ = ("lanes", "lifespans", "shapes")
@@ -53,7 +53,7 @@ class Queue:
         self.lifespans.insert(place, lane[0].lifespan)
 
     def take(self, lane: list[Pending]) -> None:
-        """Take `lane` out, which is there."""
+        """Remove `lane`, which must be there."""
         place = self._place(lane)
         del self.lanes[place], self.shapes[place], self.lifespans[place]
 
@@ -63,9 +63,8 @@ class Queue:
 
 class Lanes(Mapping[LaneKey, Sequence[Pending]]):
     """
-    The lanes that hold anything, each in order of seniority. Their order among each other is kept beside them, in `queues`: a
-    pass then begins with the queues, of which there are some for each user, and not with the lanes, of which there may be as
-    many as there are tasks.
+    The lanes that are not empty, each in order of seniority. `queues` holds them in order among each other: a pass
+    begins with the queues, a few for each user, and not with the lanes, of which there may be as many as tasks.
     """
 
     def __init__(self) -> None:
@@ -89,7 +88,7 @@ class Lanes(Mapping[LaneKey, Sequence[Pending]]):
 
     @property
     def queues(self) -> Mapping[QueueKey, Queue]:
-        """The lanes of each owner, in order. To be read, not changed."""
+        """The lanes of each owner, in order. Read only."""
         return self._queues
 
     def put(self, task: Pending) -> None:
@@ -108,7 +107,7 @@ class Lanes(Mapping[LaneKey, Sequence[Pending]]):
             self._enqueue(lane)
 
     def take(self, task: Pending) -> None:
-        """Take `task` out, which is there."""
+        """Remove `task`, which must be there."""
         key = lane_of(task)
         lane = self._lanes[key]
         position = bisect.bisect_left(lane, task.seniority, key=_seniority)

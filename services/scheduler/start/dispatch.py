@@ -242,12 +242,12 @@ class Dispatcher:
             ports = task.placement.ports if error.port is None else [error.port]
             self._results.put(PortsTaken(node, ports, clock.now() + retries.SHUN))
         # A node that takes no starts at all delays the task by itself.
-        delay = 0.0 if await self._is_installation_error(node, error) else self._retries.again_in(task.id, error)
+        delay = 0.0 if await self._is_installation_error(node, error) else self._retries.delay(task.id, error)
         if delay is None:
             await self._fail(task, f"tried {retries.MOST + 1} times: {error}", errors.word_of(error))
             return
         now = clock.now()
-        log.info("start.undone", reason=str(error), again_in=delay)
+        log.info("start.undone", reason=str(error), retry_in=delay)
         metrics.STARTS.labels(outcome="undone").inc()
         not_before = now + delay if delay else None
         if await self._write(transitions.undo_start(task, reason=str(error), not_before=not_before, at=now)):

@@ -1,4 +1,4 @@
-"""Make what an executor is told about an attempt from the task: pure."""
+"""Build the run of an attempt, as an executor takes it, from the task: pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def run_of(
     task: Task, *, node: str, directory: str, settings: Settings, data: str | None = None, state: str | None = None
 ) -> Run:
     """
-    The run of the task's current attempt. A root task gets every volume but its directory read only. `data` is the
-    user's personal storage, where there is one; `state` the directory of the task's wrappers.
+    Return the run of the task's current attempt. A root task gets all volumes read only except its own directory.
+    `data` is the user's personal storage, if any; `state` the directory of the task's wrappers.
     """
     spec, placed = task.spec, task.placement
     given = placed.ports if placed else ()
@@ -50,15 +50,19 @@ def run_of(
 
 
 def _array(task: Task) -> dict[str, str]:
-    """What a child of an array is told: as the original spelt it, which scripts depend on, and as it is meant."""
+    """
+    Return the variables of an array's child, with the prefix misspelt by GO-Docker, which scripts use, and with ours.
+    """
     member = task.member
     if member is None:
         return {}
-    told = {"ID": member.index, "FIRST": member.first, "LAST": member.last, "STEP": member.step}
+    values = {"ID": member.index, "FIRST": member.first, "LAST": member.last, "STEP": member.step}
     indices = range(member.first, member.last + 1, member.step)
     count, last = (len(indices), indices[-1]) if member.count is None else (member.count, member.last)
     return {
-        **{f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in told.items()},
+        **{
+            f"{prefix}_TASK_{name}": str(value) for prefix in ("GOGOCKER", "GODOCKER") for name, value in values.items()
+        },
         "GODOCKER_TASK_COUNT": str(count),
         "GODOCKER_TASK_IS_LAST": "1" if member.index == last else "0",
     }

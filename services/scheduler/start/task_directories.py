@@ -1,4 +1,4 @@
-"""Prepare what attempts find on `shared_dir`: those that start together in one turn of a thread."""
+"""Create the directories of attempts on `shared_dir`, for several starts at once per thread."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from shared.runtime import batching
 from shared.storage import personal
 from shared.storage.directories import TaskDirectories
 
-_TOGETHER, _PARALLEL = 16, 4  #: a thread for each attempt would cost more than the directory that it makes
+_TOGETHER, _PARALLEL = 16, 4  #: a thread for each attempt would cost more than creating the directory
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`directory` is the task's, `state` its wrappers', `data` the personal storage of its user, where there is one."""
+    """The directory of a task, the state directory of its wrappers, and the personal storage of its user, if any."""
 
     directory: Path
     state: Path
@@ -27,7 +27,7 @@ class Prepared:
 
 
 class Preparer:
-    """Makes the directories of tasks below one `shared_dir`."""
+    """Creates the directories of tasks below one `shared_dir`."""
 
     def __init__(self, directories: TaskDirectories, shared_dir: Path) -> None:
         self._directories = directories
@@ -38,7 +38,7 @@ class Preparer:
 
     async def prepare(self, task: Task) -> Prepared:
         """
-        Make the directory of `task` with its script, once more if need be. Raises `errors.StorageError` and
+        Create the directory of `task` with its script, also if it exists already. Raises `errors.StorageError` and
         `errors.StorageUnavailable`.
         """
         return await self._batches.ask(task)
@@ -63,4 +63,4 @@ class Preparer:
         except (errors.StorageError, errors.StorageUnavailable) as error:
             return error
         except OSError as error:
-            return installation_errors.of_storage(error, "the personal storage could not be looked at")
+            return installation_errors.of_storage(error, "the personal storage could not be read")

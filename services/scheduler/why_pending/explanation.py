@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from services.scheduler.owners import Hold
+from services.scheduler.placement.feasibility import Reason
 from services.scheduler.placement.node_state import NodeState
 from services.scheduler.placement.reservation import Reservation
 from services.scheduler.policies.view import Score
-from services.scheduler.quota_gate import QUOTA_REASONS
 from services.scheduler.why_pending import node_verdicts
 from services.scheduler.why_pending.node_verdicts import NodeVerdicts
-from shared.models.pending_reason import PendingReason
+from shared.models.pending_reason import OF_QUOTA, PendingReason
 from shared.models.quota import Excess
 from shared.models.work import Pending
 from shared.units import durations
@@ -40,7 +39,7 @@ class Facts:
     offered: int
     before: int | None = None
     score: Score | None = None
-    hold: Hold | None = None
+    hold: Reason | None = None
     in_maintenance: bool = False
     predecessors: Mapping[int, str] = field(default_factory=dict)
     excesses: Sequence[Excess] = ()
@@ -118,7 +117,7 @@ def _quotas(facts: Facts) -> Iterable[dict[str, Any]]:
             else f"tasks of {excess.scope.key} end using less, or the quota is raised"
         )
         yield _reason(
-            QUOTA_REASONS[excess.scope.kind],
+            OF_QUOTA[excess.scope.kind],
             excess.text,
             unblock,
             need=excess.need,

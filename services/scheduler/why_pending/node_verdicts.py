@@ -127,7 +127,7 @@ class NodeReasons:
     def _suitable_for(self, task: Pending) -> _Group:
         if not (task.gpus or task.labels or task.ports or task.avoid):
             return self._all
-        key = (task.gpus, self._labels.telling(task.labels), task.ports, task.avoid)
+        key = (task.gpus, self._labels.relevant(task.labels), task.ports, task.avoid)
         if key not in self._suitable:
             matching = self._labels.matching(task.labels)
             self._suitable[key] = _Group([node for node in matching if feasibility.suits(task, node)])

@@ -1,4 +1,4 @@
-"""Words for what a task needs and what nodes have: pure."""
+"""Word the needs of tasks and the free resources of nodes: pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEASURED = frozenset({PendingReason.CPU, PendingReason.MEMORY, PendingReason.GP
 
 
 def of_node(task: Pending, node: NodeState) -> str:
-    """All reasons of a node in one; empty if it has none."""
+    """Return all reasons of a node as one phrase; empty if it has none."""
     reasons = feasibility.why_not(task, node)
     if not node.ready:
         return reasons[0].text
@@ -32,7 +32,7 @@ def of_node(task: Pending, node: NodeState) -> str:
 
 
 def most(task: Pending, nodes: Sequence[NodeState]) -> str:
-    """What the largest of `nodes` have, of all that `task` needs."""
+    """Return the largest sizes among `nodes` of the resources that `task` needs."""
     cpus = max(nodes, key=lambda node: node.cpus)
     memory = max(nodes, key=lambda node: node.memory)
     gpus = max(nodes, key=lambda node: node.gpus)
@@ -46,7 +46,7 @@ def most(task: Pending, nodes: Sequence[NodeState]) -> str:
 
 
 def needs(task: Pending) -> str:
-    """All that `task` needs of a node."""
+    """Return the needs of `task` as a phrase."""
     sizes = [f"{number(task.cpus)} cpu", f"{number(task.memory / GB)} GB"]
     if task.gpus:
         sizes.append(_count(task.gpus, "gpu"))
@@ -60,5 +60,5 @@ def _count(count: int, what: str) -> str:
 
 
 def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join as `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

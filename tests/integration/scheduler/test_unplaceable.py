@@ -48,7 +48,7 @@ class World:
     async def look(self) -> set[int]:
         await self.system.look()
         scheduler = self.system.scheduler
-        return await scheduler._unplaceable.look(lambda: scheduler._has_taken_over)
+        return await scheduler._unplaceable.check(lambda: scheduler._has_taken_over)
 
     async def go_on(self, seconds: float) -> set[int]:
         """Time passes, and the scheduler looks every now and then; the tasks that it ended."""
@@ -183,7 +183,7 @@ async def test_a_task_that_is_to_be_killed_meanwhile_is_killed(system: Stepped) 
     system.time.go_on(STEP)
     scheduler = system.scheduler
     await system.stores.tasks.ask(task_id, Intent.KILL, at=samples.NOW, statuses=[TaskStatus.PENDING], by="alice")
-    assert await scheduler._unplaceable.look(lambda: scheduler._has_taken_over) == set()
+    assert await scheduler._unplaceable.check(lambda: scheduler._has_taken_over) == set()
     await system.quiet()
     assert (await world.task(task_id)).ending is Ending.KILLED
 
@@ -194,7 +194,7 @@ async def test_who_does_not_lead_ends_nothing(system: Stepped) -> None:
     await world.look()
     await world.go_on(AFTER - STEP)
     system.time.go_on(STEP)
-    assert await system.scheduler._unplaceable.look(lambda: False) == set()
+    assert await system.scheduler._unplaceable.check(lambda: False) == set()
 
 
 async def test_places_of_users_are_free_again(system: Stepped) -> None:

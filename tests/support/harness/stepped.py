@@ -111,7 +111,7 @@ class Stepped:
         await audit.check_allocations()
         await audit.check_book()
         await self.scheduler._cycle.read_queue()
-        await self.scheduler._relations._look()
+        await self.scheduler._relations._advance()
 
     async def cycle(self) -> None:
         """One cycle, with all the passes that it wants, and the starts that come of it."""

@@ -21,7 +21,6 @@ NOT_YET = frozenset(
         "services.api.admission.submission",
         "services.api.admission.unknown_fields",
         "services.api.admission.warnings",
-        "services.scheduler.why_pending.explanation",
     ]
 )
 #: Imports each module in a child of its own. The clean ones are then imported in the parent, too: that spares later children

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from services.scheduler.placement import capacity_bounds, feasibility
-from services.scheduler.placement.capacity_bounds import Room
+from services.scheduler.placement.capacity_bounds import CapacityBounds
 from services.scheduler.placement.labels import LabelIndex
 from services.scheduler.placement.node_state import NodeState
 from shared.models.work import Pending
@@ -17,14 +17,14 @@ def test_a_bound_refuses_what_has_no_room_and_all_of_it_but_for_ports_and_what_i
     waiting: list[Pending], states: list[NodeState]
 ) -> None:
     ready = [node for node in states if node.ready]
-    bounds = Room(LabelIndex(ready), capacity_bounds.free)
+    bounds = CapacityBounds(LabelIndex(ready), capacity_bounds.free)
     for task in waiting:
         able = [node for node in ready if feasibility.fits(task, node)]
-        if bounds.lacks(task):
+        if bounds.rule_out(task):
             assert not able
         elif able:
             able[0].allocate(task)
             bounds.note_taken()
         else:
-            bounds.note_refused(task)  # too high, perhaps, after what was taken
-            assert bounds.lacks(task) or task.ports or task.avoid
+            bounds.note_infeasible(task)  # too high, perhaps, after what was taken
+            assert bounds.rule_out(task) or task.ports or task.avoid

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from services.scheduler.placement import feasibility
-from services.scheduler.placement.infeasible import Refusals
+from services.scheduler.placement.infeasible import InfeasibleRequests
 from services.scheduler.placement.labels import LabelIndex
 from services.scheduler.placement.node_state import NodeState
 from shared.models.work import Pending
@@ -14,11 +14,11 @@ from tests.unit.scheduler.placement.strategies import nodes, queues
 
 @given(queues, nodes())
 def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
-    refusals = Refusals(LabelIndex(states))
+    infeasible = InfeasibleRequests(LabelIndex(states))
     for task in waiting:
         has_room = any(feasibility.fits(task, node) for node in states)
-        if refusals.covers(task):
+        if infeasible.covers(task):
             assert not has_room
         elif not has_room:
-            refusals.add(task)
-            assert refusals.covers(task)
+            infeasible.add(task)
+            assert infeasible.covers(task)

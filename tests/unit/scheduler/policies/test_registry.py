@@ -83,7 +83,7 @@ def test_a_policy_that_cannot_be_loaded_is_refused_with_the_reason(monkeypatch: 
 # --- every policy ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", registry.OURS)
+@pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_a_policy_offers_each_task_once_where_there_is_room(name: str) -> None:
     tasks = [
         samples.pending(number, user=user, project=project, queued_at=samples.NOW - number)
@@ -99,7 +99,7 @@ def test_a_policy_offers_each_task_once_where_there_is_room(name: str) -> None:
     assert sorted(offered) == [task.id for task in tasks]
 
 
-@pytest.mark.parametrize("name", registry.OURS)
+@pytest.mark.parametrize("name", registry.BUILT_IN)
 def test_a_policy_has_a_test_of_its_own_order_and_is_named_where_it_is_chosen(name: str) -> None:
     assert Path(__file__).with_name(f"test_{name}.py").exists()
     (setting,) = (entry for entry in reference.entries() if entry.name == "scheduler_policy")

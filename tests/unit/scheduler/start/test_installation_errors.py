@@ -143,7 +143,7 @@ async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refuse
 def test_errors_of_the_installation_are_tried_again_without_end_and_ever_less_often() -> None:
     made = retries.Retries()
     for error in (errors.NodeFull("full"), errors.NodeUnwell("unwell"), errors.StorageUnavailable("gone")):
-        waits = [made.again_in(1, error) for _ in range(40)]
+        waits = [made.delay(1, error) for _ in range(40)]
         assert None not in waits
         assert waits[-1] == retries.LONGEST
 
