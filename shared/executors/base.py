@@ -26,8 +26,8 @@ from shared.executors.types import (
 
 class Executor(Protocol):
     """
-    Every call has a deadline of its own and raises `errors.NodeUnavailable` when the node does not answer in it: then
-    what was asked may or may not have happened, and asking again is safe.
+    Starts, observes and stops runs on nodes. Every call has a deadline and raises `errors.NodeUnavailable` when the node does
+    not answer in time: then the effect is unknown, and repeating the call is safe.
     """
 
     @property
@@ -35,79 +35,79 @@ class Executor(Protocol):
 
     @property
     def owner(self) -> Owner | None:
-        """Whose runs it makes and knows; None for one that only one system can have."""
+        """The system whose runs it starts and recognizes; None for an executor that only one system can have."""
         ...
 
     def features(self) -> frozenset[Feature]: ...
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
-        """From now on these are the nodes: others are left alone, whatever runs there."""
+        """Replace the nodes by these. Other nodes are left alone, whatever runs there."""
         ...
 
     def node_names(self) -> Sequence[str]:
-        """The configured nodes, whether they answer or not."""
+        """Return the configured nodes, whether they answer or not."""
         ...
 
     async def nodes(self) -> Sequence[NodeReport]:
-        """One report per configured node; a node that does not answer is reported as not ready, with the reason."""
+        """Return one report per configured node. A node that does not answer is reported as not ready, with the reason."""
         ...
 
     async def prepare(self, run: Run) -> None:
         """
-        Make the node able to start the run: bring its image there if it is not. Takes as long as a pull takes;
-        cancelling it is safe. Raises `errors.StartFailed` subclasses.
+        Prepare the node for the run: pull its image if it is missing. Takes as long as the pull; cancelling is safe. Raises
+        `errors.StartFailed` subclasses.
         """
         ...
 
     async def start(self, run: Run) -> float:
         """
-        Start the run and return when (seconds since the epoch). The same attempt again is the same run: one that
-        exists is adopted, one that has ended is left as it is. Raises `errors.StartFailed` subclasses when
-        nothing of the attempt runs nor will.
+        Start the run and return its start time (seconds since the epoch). Repeating the call never makes a second run: an
+        existing run is adopted, an ended one is left as it is. Raises `errors.StartFailed` subclasses when the attempt neither
+        runs nor will.
         """
         ...
 
     async def booted(self, node: str) -> Boot | None:
-        """When the node last began anew; None where it cannot say. One that is going down counts as not answering."""
+        """Return the node's last boot; None where unknown. A node that is shutting down counts as not answering."""
         ...
 
     async def list(self, node: str) -> Sequence[Observation]:
-        """Every run of its owner that exists on the node, ended ones with exit code and times."""
+        """Return every run of the owner on the node, ended ones with exit code and times."""
         ...
 
     async def inspect(self, handle: Handle) -> Observation | None:
-        """The run as it is now; None where it does not exist."""
+        """Return the run's present state; None where it does not exist."""
         ...
 
     async def circumstances(self, handle: Handle, *, image: bool) -> Circumstances:
-        """Facts around how the run ended, `image`: also whether that can run a shell. It is not removed yet."""
+        """Return facts about the end of a run that still exists. `image`: also check whether its image can run a shell."""
         ...
 
     def events(self, node: str) -> AsyncIterator[Event]:
-        """Hints for ever, reconnecting by itself; a `RESYNC` first and after each reconnection."""
+        """Yield hints forever, reconnecting as needed; a `RESYNC` first and after each reconnection."""
         ...
 
     async def stop(self, handle: Handle, *, grace: float) -> None:
         """
-        SIGTERM, up to `grace` seconds, SIGKILL to all of the run. Returns when it no longer runs. A run that does
-        not exist or has ended is fine.
+        Stop all of the run: SIGTERM, up to `grace` seconds, SIGKILL. Return when it no longer runs. A run that does not exist or
+        has ended is fine.
         """
         ...
 
     async def pause(self, handle: Handle) -> None:
-        """Freeze every process of the run. Already paused is fine."""
+        """Freeze every process of the run. A paused run is fine."""
         ...
 
     async def resume(self, handle: Handle) -> None:
-        """Undo `pause`. Not paused is fine."""
+        """Undo `pause`. A run that is not paused is fine."""
         ...
 
     async def remove(self, handle: Handle) -> None:
-        """Remove the run and all it holds, killing what still runs. One that does not exist is fine."""
+        """Remove the run with all it holds, killing it if it runs. A run that does not exist is fine."""
         ...
 
     async def stats(self, handle: Handle) -> Stats | None:
-        """A sample of a live run; None where it does not run."""
+        """Return a sample of a live run; None where it does not run."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The executor that the settings name."""
+"""The configured executor and its features."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from shared.executors import base, types
 
 def build(config: settings.Settings, owner: types.Owner | None = None) -> base.Executor:
     """
-    Make the configured executor for the runs of `owner`; None: of what the settings name. It connects to nothing yet and may be
-    built outside a loop.
+    Build the configured executor for the runs of `owner` (None: of the configured instance). It connects to nothing yet and may
+    be built outside an event loop.
 
     Raises `errors.ConfigurationError`.
     """
-    # Imported here: a machine that runs processes needs no Docker client, and the other way round.
+    # Imported here: a machine that runs processes needs no Docker client, and vice versa.
     if config.executor == "docker":
         from shared.executors.docker import executor as docker
 

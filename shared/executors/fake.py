@@ -1,7 +1,7 @@
 """
 An executor in memory that misbehaves on request, for tests of everything above executors.
 
-Left alone it behaves, and understands the few lines of `scripts`. A test then takes away a node, an answer, a run, an event.
+By default it behaves, and runs the script lines that `scripts` knows. Tests then take away a node, an answer, a run, an event.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ NODE = types.NodeReport("node1", "fake", True, None, cpus=8.0, memory=16 * 1024*
 
 @dataclass
 class Faults:
-    """What goes wrong. Tests set and clear these as they like."""
+    """Faults to inject. Tests set and clear them at will."""
 
-    #: Nodes that do not answer, with the reason.
+    #: Nodes that do not answer, each with the reason.
     down: dict[str, str] = field(default_factory=dict)
-    #: Runs (by name) that `prepare` or `start` refuses, with the error.
+    #: Runs (by name) that `prepare` or `start` refuses, each with the error.
     refuse_prepare: dict[str, errors.StartFailed] = field(default_factory=dict)
     refuse_start: dict[str, errors.StartFailed] = field(default_factory=dict)
-    #: Runs whose next start happens, and is answered by `NodeUnavailable`.
+    #: Runs whose next start succeeds and raises `NodeUnavailable` all the same.
     lose_answer: set[str] = field(default_factory=set)
-    #: Runs whose start is made, and goes no further than `created`, and is answered by `NodeUnavailable`.
+    #: Runs whose next start stops at `created` and raises `NodeUnavailable`.
     only_create: set[str] = field(default_factory=set)
     #: Calls (`start`, `stop`, `list` …) that do not return until their event is set.
     hang: dict[str, asyncio.Event] = field(default_factory=dict)
-    #: Runs that `list` does not name.
+    #: Runs that `list` leaves out.
     omit: set[str] = field(default_factory=set)
-    #: No event but RESYNC gets out.
+    #: Drop all events but RESYNC.
     drop_events: bool = False
-    #: Runs that neither SIGTERM nor SIGKILL ends.
+    #: Runs that survive SIGTERM and SIGKILL.
     unkillable: set[str] = field(default_factory=set)
 
 
 class FakeExecutor:
-    """See `base.Executor`. `faults` is what goes wrong; `starts` are all starts that ran a command, in their order."""
+    """An in-memory `base.Executor`. `faults` are injected; `starts` lists the starts that ran a command, in order."""
 
     name = "fake"
     owner = None
@@ -64,18 +64,18 @@ class FakeExecutor:
         self._timers: dict[types.Handle, asyncio.TimerHandle] = {}
         self._listeners: defaultdict[str, list[asyncio.Queue[types.Event]]] = defaultdict(list)
 
-    # --- what tests do to it
+    # --- controls for tests
 
     def exit(self, handle: types.Handle, code: int = 0, *, out_of_memory: bool = False) -> None:
-        """The command ends by itself."""
+        """End the command as if by itself."""
         self._end(handle, code, out_of_memory=out_of_memory)
 
     def vanish(self, handle: types.Handle) -> None:
-        """An outsider removes the run."""
+        """Remove the run as an outsider would."""
         self._drop(handle)
 
     def reboot(self, node: str, *, code: int = EXIT_KILLED, wiped: bool = False) -> None:
-        """The node begins anew: its runs have ended, with `code`, or (`wiped`) there is nothing of them."""
+        """Reboot the node: its runs end with `code`, or disappear (`wiped`)."""
         for handle in [handle for handle in self._seen if handle.node == node]:
             self._end(handle, code)
             if wiped:
@@ -84,7 +84,7 @@ class FakeExecutor:
         self.resync(node)
 
     def resync(self, node: str) -> None:
-        """The event stream breaks and is connected again."""
+        """Break and reconnect the event stream."""
         self._tell(types.Event(node, types.EventKind.RESYNC))
 
     def state(self, handle: types.Handle) -> types.RunState | None:
@@ -92,7 +92,7 @@ class FakeExecutor:
 
     @property
     def alive(self) -> Mapping[types.Handle, types.RunState]:
-        """Runs that are running or paused."""
+        """Running and paused runs with their states."""
         live = (types.RunState.RUNNING, types.RunState.PAUSED)
         return {handle: seen.state for handle, seen in self._seen.items() if seen.state in live}
 
@@ -102,7 +102,7 @@ class FakeExecutor:
         return self.available
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
-        """Its nodes are those of `reports`, whatever is configured."""
+        """Do nothing: the nodes are those of `reports`, whatever is configured."""
 
     def node_names(self) -> Sequence[str]:
         return list(self.reports)
@@ -207,7 +207,7 @@ class FakeExecutor:
             timer.cancel()
         self._timers.clear()
 
-    # --- how it does that
+    # --- helpers
 
     async def _called(self, call: str, handle: types.Handle) -> None:
         self.calls.append((call, handle))
@@ -223,13 +223,13 @@ class FakeExecutor:
         self._seen[handle] = types.Observation(handle, types.RunState.RUNNING, started_at=self._now())
         self._tell(types.Event(handle.node, types.EventKind.STARTED, handle, at=self._now()))
         if (handle.task_id, handle.attempt) in self._taken:
-            # As the wrapper does: an attempt that has run anywhere does not run again.
+            # Like the wrapper: an attempt that has run anywhere does not run again.
             self._end(handle, 125)
             return
         self._taken.add((handle.task_id, handle.attempt))
         self.starts.append(handle)
         script = _script(run)
-        if script is None:  # no such file: it runs until the test says otherwise
+        if script is None:  # no such file: it runs until the test ends it
             return
         if script.ignores_term:
             self._ignores_term.add(handle)

@@ -1,4 +1,4 @@
-"""The few lines of a script that executors without processes understand."""
+"""Script lines that the fake and the simulated executor interpret: pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 _SLEEP = re.compile(r"^sleep (\d+(?:\.\d+)?)$")
 _EXIT = re.compile(r"^exit (\d{1,3})$")
-_LINES = 20  #: that are looked at
+_LINES = 20  #: that are read
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What a script would do: for how many seconds it runs, how it ends, whether it hears SIGTERM."""
+    """The behaviour of a script: its duration in seconds, its exit code, whether it ignores SIGTERM."""
 
     seconds: float = 0.0
     exit_code: int = 0
@@ -20,7 +20,7 @@ class Script:
 
 
 def parse(text: str) -> Script:
-    """Understand `sleep N`, `exit N` and `trap '' TERM`, each on a line of its own; all else takes no time."""
+    """Interpret `sleep N`, `exit N` and `trap '' TERM`, each on a line of its own; other lines take no time."""
     seconds, exit_code, ignores_term = 0.0, 0, False
     for line in text.splitlines()[:_LINES]:
         if match := _SLEEP.match(line.strip()):

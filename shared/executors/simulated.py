@@ -1,4 +1,4 @@
-"""The executor that runs nothing: what is left is the cost of everything around it, which benchmarks measure."""
+"""An executor that runs nothing, for benchmarks of everything around it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _SCRIPT_LIMIT = 4096  #: bytes of a script that are read
 
 class SimulatedExecutor:
     """
-    See `base.Executor`. Scheduler and watcher share a directory per node, with one link per run (`simulated_runs`). Calls do
-    not leave the loop's thread: each is a few system calls on a local directory, and a thread would cost more than they do.
+    A `base.Executor` without processes. Scheduler and watcher share a directory per node, with one link per run
+    (`simulated_runs`). Calls stay in the loop's thread: each is a few system calls on a local directory, cheaper than a thread.
     """
 
     name = "simulated"
@@ -37,7 +37,7 @@ class SimulatedExecutor:
         return self._owner
 
     def features(self) -> frozenset[types.Feature]:
-        # All that can be asked for is accepted: it is the rest of the system that is looked at.
+        # Everything is accepted: it is the rest of the system that is measured.
         return frozenset(types.Feature)
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
@@ -148,7 +148,7 @@ class SimulatedExecutor:
 
 
 class _Following:
-    """Which runs of a node were told of, and timers for those that are to end."""
+    """Reported states of a node's runs, with timers for their ends."""
 
     def __init__(self, node: str, runs: simulated_runs.Runs, changed: asyncio.Queue[str | None]) -> None:
         self._node = node
@@ -159,7 +159,7 @@ class _Following:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def look(self, name: str) -> list[types.Event]:
-        """What is new about a run since it was last looked at."""
+        """Return the events of a run since the last look."""
         if types.parse_name(name) is None:
             return []
         handle, now = _handle(self._node, name), clock.now()

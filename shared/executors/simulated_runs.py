@@ -1,4 +1,4 @@
-"""The runs of a simulated node as links in a directory: what a link says is written and read in one system call."""
+"""The runs of a simulated node as symbolic links, which are written and read in one system call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEW = "new"
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A run. Times are seconds since the epoch; while it is paused, `ends_at` does not come nearer."""
+    """A simulated run. Times are seconds since the epoch; while it is paused, `ends_at` moves with the clock."""
 
     started_at: float
     ends_at: float
@@ -80,14 +80,14 @@ class Runs:
 
     @property
     def directory(self) -> Path:
-        """It exists once it was asked for."""
+        """The directory of the links, created at the first access."""
         if not self._made:
             (self._directory / _NEW).mkdir(parents=True, exist_ok=True)
             self._made = True
         return self._directory
 
     def add(self, name: str, run: Simulated) -> bool:
-        """False where there is a run of this name already."""
+        """Add a run. Return False where its name exists already."""
         if not self._made:
             _ = self.directory
         try:
@@ -103,7 +103,7 @@ class Runs:
             return None
 
     def replace(self, name: str, run: Simulated) -> None:
-        # Two who replace the same run at once: one of them finds the name taken, and the other's is as good.
+        # Two processes may replace the same run at once: one finds the name taken, and the other's link is as good.
         new = self.directory / _NEW / name
         with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.symlink(run.to_text(), new)

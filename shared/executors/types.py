@@ -27,20 +27,20 @@ _NAME = re.compile(r"^god-(?:([a-z0-9]+)-)?(\d+)-(\d+)$")
 
 
 class Feature(StrEnum):
-    """What an executor can do beyond start, stop and report."""
+    """A capability of an executor beyond start, stop and report."""
 
     ISOLATION = "isolation"  #: a task cannot see the host or other tasks
-    IMAGES = "images"  #: the image is used; without it the command runs on the host's own system
+    IMAGES = "images"  #: the task's image is used; without it commands run on the host's own system
     VOLUMES = "volumes"
     NETWORK = "network"  #: tasks can be given or denied the network
     PAUSE = "pause"
     ROOT = "root"
     LIMITS = "limits"  #: cpu and memory are enforced, not only counted
-    GPUS = "gpus"  #: a task gets the devices it was given, and no others
+    GPUS = "gpus"  #: a task gets the devices it was given and no others
     PORTS = "ports"  #: ports of the task can be reached from outside
     NETWORKS = "networks"  #: networks of a user's or a project's tasks
     HOSTS = "hosts"  #: its nodes are configured or added hosts; without it, this machine is the only node
-    TMPSTORAGE = "tmpstorage"  #: room that goes with the run
+    TMPSTORAGE = "tmpstorage"  #: temporary storage that is removed with the run
 
 
 class RunState(StrEnum):
@@ -55,7 +55,7 @@ class EventKind(StrEnum):
     EXITED = "exited"
     OUT_OF_MEMORY = "out_of_memory"
     REMOVED = "removed"
-    RESYNC = "resync"  #: the stream was (re)connected, what happened before may be missing: list the runs
+    RESYNC = "resync"  #: the stream was (re)connected and earlier events may be missing: list the runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Handle:
     node: str
     task_id: int
     attempt: int
-    #: The mark of the system whose run it is; None for runs of versions without one. Within a system it tells nothing apart.
+    #: Mark of the system that owns the run; None for runs of versions without marks. It is the same for all runs of a system.
     system: str | None = field(default=None, compare=False)
 
     @property
@@ -76,8 +76,8 @@ class Handle:
 @dataclass(frozen=True, slots=True)
 class Owner:
     """
-    The system whose runs an executor makes and knows. `mark` is its own alone; `earlier` is what versions without marks put on
-    its runs and on those of others, None where there cannot be any.
+    The system whose runs an executor starts and recognizes. `mark` is unique to it; `earlier` is the label that versions without
+    marks put on all systems' runs, None where there can be no such runs.
     """
 
     mark: str
@@ -85,15 +85,15 @@ class Owner:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """All that its runs may carry."""
+        """All labels that its runs may carry."""
         return (self.mark, self.earlier) if self.earlier else (self.mark,)
 
     def of(self, mark: object) -> str | None:
-        """`Handle.system` of a run with this mark, which has to be one of `marks`."""
+        """Return `Handle.system` of a run with this mark, one of `marks`."""
         return self.mark if mark == self.mark else None
 
     def mark_of(self, handle: Handle) -> str:
-        """The mark that a run carries. Raises `errors.StartRefused` for another system's."""
+        """Return the mark that a run carries. Raises `errors.StartRefused` for another system's run."""
         if handle.system is None:
             return self.earlier or self.mark
         if handle.system != self.mark:
@@ -115,7 +115,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
-    """A port of the run, and the one of the node that leads there."""
+    """A port of the run and the node's port that forwards to it."""
 
     container: int
     host: int
@@ -123,7 +123,7 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a run was given of its node that nobody else has meanwhile: devices, as `NodeReport.gpus` names them, and ports."""
+    """The exclusive resources of a run: devices, as in `NodeReport.gpus`, and ports."""
 
     gpus: Sequence[str] = ()
     ports: Sequence[PortMapping] = ()
@@ -131,18 +131,18 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class TmpStorage:
-    """Room of `size` bytes that the run sees at `path` and that goes with it."""
+    """Storage of `size` bytes that the run sees at `path`, removed with it."""
 
     size: int
     path: str
 
 
-PUBLIC = "public"  #: the network that reaches the world
+PUBLIC = "public"  #: name of the network that reaches the world
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All that an executor is told about an attempt. Nothing a user sends becomes an option of it by name."""
+    """The specification of an attempt for an executor. No name that a user sends becomes an option."""
 
     handle: Handle
     image: str
@@ -153,21 +153,23 @@ class Run:
     memory: int  #: bytes
     directory: str  #: the task's directory on the host, mounted at `WORKDIR`, holding `cmd.sh`
     shebang: bool  #: `cmd.sh` names its interpreter; without it `/bin/sh` runs it
-    environment: Mapping[str, str] = field(default_factory=dict)  #: besides the GODOCKER_* ones made from the run
+    environment: Mapping[str, str] = field(default_factory=dict)  #: in addition to the GODOCKER_* variables of the run
     mounts: Sequence[Mount] = ()
-    network: str | None = None  #: None: no network; `PUBLIC`; else the name of a network among runs, `user-alice`
+    network: str | None = (
+        None  #: None: no network; `PUBLIC`; else the name of a network between runs, like `user-alice`
+    )
     ports: Sequence[PortMapping] = ()
     gpus: Sequence[str] = ()  #: devices, as `NodeReport.gpus` names them
     tmpstorage: TmpStorage | None = None
     root: bool = False
-    request: str | None = None  #: the id of the HTTP request that its task came with
-    login: str = ""  #: of whom it runs as; a name, not an account of the node
+    request: str | None = None  #: id of the HTTP request that submitted the task
+    login: str = ""  #: name of the user it runs as, not an account of the node
     state: str | None = None  #: the directory on the host for the wrapper's files; None: `.godocker` in the task's
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What an executor sees of a run. Times are seconds since the epoch; None where it cannot know."""
+    """The observed state of a run. Times are seconds since the epoch, None where unknown."""
 
     handle: Handle
     state: RunState
@@ -175,26 +177,26 @@ class Observation:
     started_at: float | None = None
     ended_at: float | None = None
     out_of_memory: bool = False
-    removed: bool = False  #: it was ended to be removed, by whoever that is, and may be gone by now
-    given: Given | None = None  #: as `inspect` says it; None where an executor does not know
-    reason: str | None = None  #: what is to be said of its end, where the executor knows more than the code says
-    by_signal: bool | None = None  #: whether a signal ended the command, and not an exit code of that number
-    lost: bool = False  #: it is over, and nobody knows how its command ended
+    removed: bool = False  #: it was ended by a removal, whoever did that, and may be gone by now
+    given: Given | None = None  #: from `inspect` only; None where the executor does not know
+    reason: str | None = None  #: reason of its end, where the executor knows more than the exit code
+    by_signal: bool | None = None  #: whether a signal ended the command, rather than an exit with that number
+    lost: bool = False  #: it is over, and how its command ended is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Facts around the end of a run that its exit code does not tell."""
+    """Facts about the end of a run beyond its exit code."""
 
-    #: Why its image cannot run /bin/sh, as part of a sentence; None where it can, or where that is not known.
+    #: Why its image cannot run /bin/sh, as part of a sentence; None where it can, or where it is not known.
     shell: str | None = None
-    #: Commands that somebody gave about it, `docker stop`, as far as they are remembered. Ours are among them.
+    #: Commands that ended it, like `docker stop`, as far as the engine remembers them. Ours are among them.
     commands: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A hint. `exit_code`, `at` (seconds since the epoch) and what `Observation` has, where the executor says them."""
+    """A hint about a run. `at` is in seconds since the epoch; the other fields are as in `Observation`, where known."""
 
     node: str
     kind: EventKind
@@ -209,8 +211,8 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class NodeReport:
     """
-    What a node has. `reason` says why it is not ready. `answered`: the node itself said so just now; else the sizes are what is
-    configured of it, or 0 where nobody knows.
+    The state and size of a node. `reason` says why it is not ready. `answered`: the node itself reported this just now; otherwise
+    the sizes are configured ones, or 0.
     """
 
     name: str
@@ -226,20 +228,19 @@ class NodeReport:
     version: str = ""
     clock_ahead: float = 0.0  #: seconds by which its clock is ahead of ours
     answered: bool = True
-    engine_cpus: int | None = (
-        None  #: cores that its engine has, whatever is configured; None: nothing limits it to them
-    )
+    #: Cores that its engine has, whatever is configured; None: runs are not limited to them.
+    engine_cpus: int | None = None
     engine_memory: int | None = None  #: bytes
 
     @property
     def is_measured(self) -> bool:
-        """Whether its sizes are those that the node itself said: every node has some."""
+        """Return whether its sizes were measured by the node: every node has some."""
         return (self.answered or self.ready) and self.cpus > 0 and self.memory > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """When a node began anew and nothing that ran on it before went on, and how many seconds ago that was."""
+    """The last boot of a node, which ended all its runs: its time, and the seconds since."""
 
     at: float
     ago: float
@@ -247,7 +248,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """One sample of what a run uses: cpu in percent of one core, memory and network in bytes."""
+    """One sample of a run's resource usage: cpu in percent of one core, memory and network in bytes."""
 
     at: float
     cpu_percent: float
@@ -259,18 +260,18 @@ class Stats:
 
 
 def run_name(task_id: int, attempt: int, system: str | None = None) -> str:
-    """`god-<system>-<task id>-<attempt>`; without the system for runs of versions that had no marks."""
+    """Return `god-<system>-<task id>-<attempt>`; without the system for runs of versions that had no marks."""
     return f"god-{system}-{task_id}-{attempt}" if system else f"god-{task_id}-{attempt}"
 
 
 def parse_name(name: str) -> tuple[int, int, str | None] | None:
-    """Task id, attempt and system from a run's name; None for a name that is not one."""
+    """Return task id, attempt and system from a run's name; None for any other name."""
     match = _NAME.match(name)
     return (int(match[2]), int(match[3]), match[1]) if match else None
 
 
 def is_beneath(directory: str | None, root: str) -> bool:
-    """Whether a run's directory lies in `root`: by its name, or by where links on this machine lead."""
+    """Return whether a run's directory lies in `root`, by its name or after resolving links on this machine."""
     if not directory:
         return False
     return _is_within(directory, root) or _is_within(os.path.realpath(directory), os.path.realpath(root))

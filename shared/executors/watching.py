@@ -1,4 +1,4 @@
-"""Names that appear in and go from directories, as the kernel tells it (inotify(7))."""
+"""Watch directories for names that appear and disappear (inotify(7))."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-#: Called with a name that came, was replaced or went; with None where names were missed.
+#: Called with a name that was added, replaced or removed; with None where names were missed.
 OnName = Callable[[str | None], None]
 
 _CREATE, _MOVED_TO, _DELETE = 0x100, 0x80, 0x200
 _NONBLOCK, _CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
 _HEADER = struct.Struct("iIII")  # watch, mask, cookie, length of the name
 _BUFFER = 256 * 1024
-_OVERFLOW = -1  #: the watch of an event that says: the queue was full
+_OVERFLOW = -1  #: the watch of an event that reports a full queue
 
 
 class DirectoryWatcher:
-    """One inotify descriptor for any number of directories: a user may have 128 descriptors only. Belongs to a loop."""
+    """One inotify descriptor for any number of directories: a user may have only 128. It belongs to one event loop."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -31,9 +31,9 @@ class DirectoryWatcher:
 
     @contextlib.contextmanager
     def listen(self, directory: Path, on_name: OnName) -> Iterator[None]:
-        """Call `on_name` from the running loop for each change, as long as the context lasts. Raises OSError."""
+        """Call `on_name` in the running loop for each change while the context lasts. Raises OSError."""
         descriptor = self._open()
-        # The same directory again gives the same watch.
+        # Adding the same directory again returns the same watch.
         watch = self._libc.inotify_add_watch(descriptor, os.fsencode(directory), _CREATE | _MOVED_TO | _DELETE)
         if watch < 0:
             raise OSError(ctypes.get_errno(), f"cannot watch {directory}")

@@ -2,21 +2,21 @@
 The shell program that runs a task's command inside its container, or as a process.
 
 It needs `/bin/sh` and nothing else, and is passed as an argument, so that no file of it stands where a task could
-change it. It does four things that only the inside can do:
+change it. It does four things that are only possible from inside:
 
 * it takes the attempt: creating `.godocker/started.<attempt>` fails where it exists (`set -C` opens with O_EXCL, POSIX
-  XCU 2.7.2), so the command of one attempt runs at most once, whoever starts the container a second time. A
-  scheduler that was asleep while another one took over can do just that;
+  XCU 2.7.2), so the command of one attempt runs at most once, even if the container is started a second time. A
+  scheduler that slept while another took over can do that;
 * it leaves the exit code and the times in files, so that a removed container still has a result. The code's line
-  ends with a newline: without it the write was cut short and is not believed;
+  ends with a newline: without it the write is incomplete and ignored;
 * it sends output to `god.log` and `god.err`, so that no log driver stands in the way;
-* it passes SIGTERM on to the command, from before it takes the attempt: one that was taken leaves an exit code. A
-  signal that reaches the forked shell before that one has put its inherited trap away is lost, so the trap leaves a file
-  first, which the forked shell looks for once it would die of the next signal. A `wait` during which the trap ran
-  says 143 whatever the command's code is, also where the command had ended by then, so it is asked again: shells remember.
+* it passes SIGTERM on to the command, starting before it takes the attempt, so that a taken attempt leaves an exit code. A
+  signal that reaches the forked shell before that shell has reset its inherited trap is lost; so the trap first creates a
+  file, which the forked shell checks once the next signal would end it. A `wait` that the trap interrupted returns 143
+  whatever the command's code is, even if the command had ended by then, so it is repeated: shells remember the code.
 
-It is started in the task's directory. That it cannot be entered by its name, because a folder above is closed to the user, is no
-hindrance; if it is not there at all, the attempt cannot be taken.
+It is started in the task's directory, which need not be reachable by its name: a folder above may be closed to the user. If the
+directory is missing, the attempt cannot be taken.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ exit "$code"
 
 
 def argv(run: types.Run) -> list[str]:
-    """The command line of a run. Its name stands in it, so that the process can be told by it."""
+    """Return the command line of a run. It contains the run's name, which identifies the process."""
     mode = "shebang" if run.shebang else "shell"
     return ["/bin/sh", "-c", _PROGRAM, run.handle.name, str(run.handle.attempt), mode]
 
 
 def is_of(arguments: Sequence[str], name: str, attempt: int) -> bool:
-    """Whether a command line is that of the wrapper of this very attempt."""
+    """Return whether a command line is that of this attempt's wrapper."""
     return list(arguments[:2]) == ["/bin/sh", "-c"] and list(arguments[3:5]) == [name, str(attempt)]
 
 
 def environment(run: types.Run, *, workdir: str, home: str | None, data: str | None = None) -> dict[str, str]:
     """
-    The environment of a run: the variables scripts of the original rely on. `workdir`, `home` and `data` (the personal
-    storage) are paths as the task sees them.
+    Return the environment of a run, with the variables that scripts for GO-Docker rely on. `workdir`, `home` and `data` (the
+    personal storage) are paths as the task sees them.
     """
     return {
         **run.environment,
@@ -87,5 +87,5 @@ def environment(run: types.Run, *, workdir: str, home: str | None, data: str | N
 
 
 def threads(cpus: float) -> int:
-    """`OMP_NUM_THREADS` of a run, where neither its owner nor its image says otherwise."""
+    """Return `OMP_NUM_THREADS` of a run, unless its owner or its image sets it."""
     return max(1, math.floor(cpus))

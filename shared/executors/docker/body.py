@@ -1,7 +1,7 @@
 """
-What a container is made of: the body of the engine's create call, built key by key from the run.
+The body of the engine's create call, built key by key from the run: pure.
 
-Nothing a user sends becomes a key of it. A new key is added here, with a test of what the engine makes of it, or not at all.
+No key comes from a user. A new key is added here, with a test of the engine's behaviour, or not at all.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from shared.executors.docker import gpus
 from shared.executors.docker.inside import limits, program
 from shared.models import attempt_files
 
-INSTANCE = (
-    "godocker.instance"  #: whose it is: the mark of a system, or what versions without marks were configured to say
-)
+INSTANCE = "godocker.instance"  #: the system's mark, or the configured instance of versions without marks
 TASK = "godocker.task"
 ATTEMPT = "godocker.attempt"
-DIRECTORY = "godocker.local.data_directory"  #: the task's on the host: events tell labels and no mounts
-REQUEST = "godocker.request"  #: for whoever looks at a container; nothing is known by it
+DIRECTORY = "godocker.local.data_directory"  #: the task's directory on the host: events have labels but no mounts
+REQUEST = "godocker.request"  #: for people who inspect a container; nothing reads it
 
-#: What a task that was granted root may do beyond nothing: own and enter its own files, become its users, end them.
+#: Capabilities of a task that was granted root: own and enter its files, change to its users, signal their processes.
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 
 
@@ -41,10 +39,9 @@ def create_body(
     tmpfs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """
-    The body for `POST /containers/create`. `network` is what the engine calls the run's network, where it has one; `volumes` and
-    `tmpfs` are what its temporary room is made by. `output_grace` and `grace` are seconds that processes are waited for after the
-    command's end; `has` is what the engine has, `rung` which resource limits it may give; `accounts` are files of the host by the
-    paths that they are mounted at.
+    Return the body for `POST /containers/create`. `network` is the engine's name of the run's network, if it has one; `volumes`
+    and `tmpfs` make its temporary storage. `output_grace` and `grace` are the seconds to wait for processes after the command's
+    end; `has` is the engine's capacity, `rung` the place in `limits.ULIMITS`; `accounts` maps mount points to files of the host.
     """
     argv = program.argv(run, state=types.ATTEMPTS, output_grace=output_grace, grace=grace)
     home = home_of(run)
@@ -85,22 +82,22 @@ def create_body(
 
 
 def labels(handle: types.Handle, *, instance: str) -> dict[str, str]:
-    """A container is known as ours by these, and as which attempt. `instance` is the mark of the system."""
+    """Return the labels that identify a container as ours and its attempt. `instance` is the system's mark."""
     return {INSTANCE: instance, TASK: str(handle.task_id), ATTEMPT: str(handle.attempt)}
 
 
 def hostname(run: types.Run) -> str:
-    """The name that a task has for itself, whichever attempt it is; others in its network know it by the same."""
+    """Return a task's host name, the same for all attempts; others in its network find it by this name."""
     return f"task-{run.handle.task_id}"
 
 
 def home_of(run: types.Run) -> str | None:
-    """Where the run finds its user's home; None where it has none of its own."""
+    """Return where the run finds its user's home; None without a `home` volume."""
     return next((mount.target for mount in run.mounts if mount.name == "home"), None)
 
 
 def reference(image: str) -> str:
-    """An image's name with its tag: none means `latest`, as in `docker run`."""
+    """Return an image's name with its tag, `latest` by default as in `docker run`."""
     if "@" in image or ":" in image.rsplit("/", 1)[-1]:
         return image
     return f"{image}:latest"
@@ -118,7 +115,7 @@ def _host_config(run: types.Run, *, network: str, pids_limit: int) -> dict[str, 
         "PortBindings": {_port(mapping): [{"HostIp": "", "HostPort": str(mapping.host)}] for mapping in run.ports},
         "Devices": gpus.paths(run.gpus),
         "DeviceRequests": gpus.requests(run.gpus),
-        # Engines enter an own name for an address of a network only, and without any it would mean nothing.
+        # Engines resolve a container's own name only in a network; without one it would mean nothing.
         "ExtraHosts": [] if run.network else [f"{hostname(run)}:127.0.0.1"],
         "PidsLimit": pids_limit,
         "Init": True,
@@ -129,7 +126,7 @@ def _host_config(run: types.Run, *, network: str, pids_limit: int) -> dict[str, 
 
 
 def _endpoints(run: types.Run, *, network: str) -> dict[str, Any]:
-    # Others in the network of a user or a project find it by its container's name and by this one, which no attempt changes.
+    # Others in a user's or project's network find it by its container's name and by this one, the same for all attempts.
     named = run.network is not None and run.network != types.PUBLIC
     return {network: {"Aliases": [hostname(run)]}} if named else {}
 
@@ -145,7 +142,7 @@ def _mounts(run: types.Run) -> list[dict[str, Any]]:
         _bind(run.state or f"{run.directory}/{attempt_files.STATE}", types.ATTEMPTS, read_only=False, recursive=True),
     ]
     for mount in run.mounts:
-        # Read-only does not reach what is mounted below the source, on engines before 25. Where root runs, that is left out.
+        # On engines before 25, read-only does not cover mounts below the source: where root runs, these are left out.
         mounts.append(
             _bind(mount.source, mount.target, read_only=mount.read_only or run.root, recursive=not run.root),
         )

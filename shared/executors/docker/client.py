@@ -1,4 +1,4 @@
-"""The HTTP calls to one Docker Engine: pools, deadlines, and what a failed call means."""
+"""HTTP calls to one Docker Engine: pools, deadlines, translation of failures."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ import orjson
 
 from shared import errors, settings
 
-POOL = 64  #: connections for short calls; more than that an engine does not do better at once
+POOL = 64  #: connections for short calls; more do not make an engine faster
 KEEPALIVE = 300.0  #: seconds an idle connection is kept
-CONNECT_TIMEOUT = 5.0  #: seconds for a connection to be made
-_TAR_HEADERS = 4096  #: bytes before the content of an archive's first file, at most: long names have their own
-WORDS = 300  #: characters kept of what an engine says
+CONNECT_TIMEOUT = 5.0  #: seconds to connect
+_TAR_HEADERS = (
+    4096  #: bytes before the content of an archive's first file, at most: long names have headers of their own
+)
+WORDS = 300  #: characters kept of an engine's message
 
-_CANNOT_CONNECT = 900  #: aiodocker's own status for a connection that was not made or broke
+_CANNOT_CONNECT = 900  #: aiodocker's own status for a connection that failed or broke
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file in a container, which need not run. `content` are its first bytes."""
+    """A file in a container, running or not. `content` holds its first bytes."""
 
     mode: int
     size: int
     is_regular: bool
-    link: str  #: where a symbolic link leads; empty for anything else
+    link: str  #: target of a symbolic link; empty otherwise
     content: bytes
 
     @property
@@ -43,12 +45,12 @@ class ImageFile:
 
 class Engine:
     """
-    One engine. Answers with an error status come out as `aiodocker.DockerError`; anything that leaves open what the
-    engine did (no connection, a broken one, no answer in time) as `errors.NodeUnavailable`.
+    One engine. Answers with an error status raise `aiodocker.DockerError`; failures that leave the effect unknown (no
+    connection, a broken one, no answer in time) raise `errors.NodeUnavailable`.
     """
 
     def __init__(self, node: settings.Node, *, timeout: float) -> None:
-        """`timeout`: seconds for a call that does not say its own."""
+        """`timeout`: seconds for a call without its own."""
         self.name = node.name
         self._node = node
         self._timeout = timeout
@@ -67,8 +69,8 @@ class Engine:
         long: bool = False,
     ) -> tuple[int, Any]:
         """
-        One call: status and decoded body (None where it is not JSON). `body` is sent as JSON, bytes as a tar archive.
-        `timeout` is in seconds. `long` calls get a connection of their own: a hundred of them do not keep a short one waiting.
+        Call the engine and return status and decoded body (None where it is not JSON). `body` is sent as JSON, bytes as a tar
+        archive. `timeout` is in seconds. `long` calls have connections of their own, so that they delay no short one.
         """
         limits = aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=CONNECT_TIMEOUT)
         for is_last in (False, True):
@@ -81,13 +83,13 @@ class Engine:
             except aiodocker.DockerError as error:
                 if is_last or not _is_of_another_version(error):
                     raise
-                # It was upgraded behind its socket, and did nothing: what it takes is asked anew.
+                # The engine was upgraded and refused the call: negotiate the version again.
                 client.api_version = "auto"
         raise AssertionError("unreachable")
 
     @property
     def api(self) -> tuple[int, ...] | None:
-        """The version of the API that it was last spoken to with; None: it was not asked yet."""
+        """The API version in use; None before the first call."""
         spoken = self._short.api_version.removeprefix("v") if self._short is not None else ""
         numbers = spoken.split(".")
         return tuple(int(number) for number in numbers) if all(number.isdigit() for number in numbers) else None
@@ -97,8 +99,8 @@ class Engine:
         self, method: str, path: str, *, params: Mapping[str, str], total: float | None, silence: float | None
     ) -> AsyncIterator[AsyncIterator[Any]]:
         """
-        The JSON lines of an answer that goes on. `total`: seconds in all; `silence`: seconds without a byte after
-        which the connection counts as dead.
+        Yield the JSON lines of a continuing answer. `total`: seconds in all; `silence`: seconds without a byte after which the
+        connection counts as dead.
         """
         limits = aiohttp.ClientTimeout(total=total, sock_read=silence, sock_connect=CONNECT_TIMEOUT)
         client = self._client(long=True)
@@ -107,11 +109,11 @@ class Engine:
                 yield _json_lines(response)
         except aiodocker.DockerError as error:
             if _is_of_another_version(error):
-                client.api_version = "auto"  # for whoever tries again
+                client.api_version = "auto"  # for the next attempt
             raise
 
     async def read_file(self, container: str, path: str, *, limit: int) -> ImageFile | None:
-        """The first `limit` bytes of a file in a container; None where there is none. Links are not followed."""
+        """Read the first `limit` bytes of a file in a container; None where it does not exist. Links are not followed."""
         limits = aiohttp.ClientTimeout(total=self._timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             async with self._request(
@@ -130,7 +132,7 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def afresh(self) -> AsyncIterator[Engine]:
-        """The same engine by a connection that is made now. One that is going down answers on old ones alone."""
+        """Yield the same engine with new connections. An engine that is shutting down answers only on existing ones."""
         other = Engine(self._node, timeout=self._timeout)
         try:
             yield other
@@ -138,7 +140,7 @@ class Engine:
             await other.close()
 
     async def close(self) -> None:
-        """End all connections for good."""
+        """Close all connections for good."""
         self.is_closed = True
         for client in (self._short, self._long):
             if client is not None:
@@ -158,7 +160,7 @@ class Engine:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with (
-                # Around the client's own limits: those do not hold for the call in which it asks for the API's version.
+                # Around the client's own limits, which do not cover its negotiation of the API version.
                 asyncio.timeout(limits.total),
                 await _send(client, method, path, params, body, limits) as response,
             ):
@@ -166,7 +168,7 @@ class Engine:
         except aiodocker.DockerError as error:
             if error.status != _CANNOT_CONNECT:
                 raise
-            # The next answer may come from another version of the engine.
+            # The engine may come back with another version.
             client.api_version = "auto"
             raise errors.NodeUnavailable(self.name, words(error.message)) from error
         except TimeoutError as error:
@@ -177,7 +179,7 @@ class Engine:
             raise errors.NodeUnavailable(self.name, "what answers there is not a Docker Engine") from error
 
     def _client(self, *, long: bool) -> aiodocker.Docker:
-        # Made at the first use: a session belongs to the loop it is made in.
+        # Made at first use: a session belongs to the loop it is made in.
         if self.is_closed:
             raise errors.NodeUnavailable(self.name, "it is not configured any more")
         if long:
@@ -243,7 +245,7 @@ async def _send(
 
 
 def _first_of(archive: bytes, *, limit: int) -> ImageFile | None:
-    """The first file of a tar archive that may be cut off; None where it holds none."""
+    """Return the first file of a tar archive that may be truncated; None where it holds none."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
             entry = opened.next()
@@ -260,14 +262,14 @@ def _is_of_another_version(error: aiodocker.DockerError) -> bool:
 
 
 def words(message: str) -> str:
-    """What an engine said, as one line of bounded length without control characters."""
+    """Return an engine's message as one line of bounded length without control characters."""
     lines = message.strip().splitlines()
     line = "".join(char if char.isprintable() else " " for char in (lines[0] if lines else "no reason given"))
     return line if len(line) <= WORDS else f"{line[: WORDS - 1]}…"
 
 
 async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
-    # Not `readline`: that one raises on a line longer than its buffer, and an image's labels can make one.
+    # Not `readline`: it raises on a line longer than its buffer, and an image's labels can make one.
     rest = b""
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -277,7 +279,7 @@ async def _json_lines(response: aiohttp.ClientResponse) -> AsyncIterator[Any]:
 
 
 def tls_context(node: settings.Node) -> ssl.SSLContext | None:
-    """What the engine is reached with; None without TLS. Raises `errors.ConfigurationError`."""
+    """Return the TLS context of an engine; None without TLS. Raises `errors.ConfigurationError`."""
     if node.url.startswith("unix://") or not (node.tls_ca or node.tls_cert or node.url.startswith("https://")):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Facts around the end of a container that its exit code does not tell: asked of the engine while it still has it."""
+"""Find facts about a container's end beyond its exit code, while the engine still has it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from shared.executors.docker import client
 from shared.executors.docker.inside import elf, program
 
 SHELL = "/bin/sh"
-_LINKS = 8  #: that are followed
+_LINKS = 8  #: followed at most
 _HEADER = 64 * 1024  #: bytes of a program that are read
-_SETTLED = 0.1  #: seconds of events after now that are waited for: the engine's clock is not quite ours
+_SETTLED = 0.1  #: seconds of events after now to wait for: the engine's clock is not quite ours
 
 
 async def circumstances(
@@ -35,8 +35,8 @@ async def _commands(engine: client.Engine, identifier: str, *, until: float) -> 
     filters = orjson.dumps({"type": ["container"], "container": [identifier], "event": ["kill"]}).decode()
     parameters = {"since": "0", "until": f"{until:.9f}", "filters": filters}
     found: list[str] = []
-    # An engine whose clock is not where it was seen to be goes on telling until then. What was told by now counts: the end of a
-    # run is not to wait for what may explain it.
+    # An engine whose clock was set meanwhile sends events until then. The events received by now count: the end of a
+    # run must not wait for its explanation.
     with contextlib.suppress(errors.NodeUnavailable):
         async with engine.stream(
             "GET", "events", params=parameters, total=client.CONNECT_TIMEOUT, silence=None
@@ -49,7 +49,7 @@ async def _commands(engine: client.Engine, identifier: str, *, until: float) -> 
 
 
 def command(attributes: Mapping[str, Any]) -> str:
-    """What somebody did who sent the signal that an engine's event tells of."""
+    """Return the command that sent the signal of an engine's event."""
     said = str(attributes.get("signal", ""))
     try:
         name = signal.Signals(int(said)).name if said.isdigit() else said
@@ -76,7 +76,7 @@ async def _why_no_shell(engine: client.Engine, identifier: str) -> str | None:
 
 
 async def _resolved(engine: client.Engine, identifier: str, path: str) -> client.ImageFile | None:
-    """A file of a container with the links followed that lead to it; those on the way are followed by the engine."""
+    """Return a file of a container, following links at its last component; the engine follows those of the folders."""
     for _ in range(_LINKS):
         found = await engine.read_file(identifier, path, limit=_HEADER)
         if found is None or not found.link:

@@ -1,4 +1,4 @@
-"""The event stream of one engine: connected again whenever it ends, breaks or falls silent."""
+"""The event stream of one engine, reconnected whenever it ends, breaks or falls silent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from shared.executors.docker import client, container_ids, observe, skew
 
 log = structlog.get_logger(__name__)
 
-SILENCE = (
-    30.0  #: seconds without an event after which the connection is made anew: a half-open one looks just like that
-)
-BACKOFF = (0.2, 5.0)  #: seconds before the first try again, and at most
+SILENCE = 30.0  #: seconds without an event after which to reconnect: a half-open connection looks the same
+BACKOFF = (0.2, 5.0)  #: seconds before the first retry, and at most
 HEALTHY = 5.0  #: seconds a connection must have lasted for the back-off to start over
 
 
@@ -35,9 +33,9 @@ async def watch(
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[types.Event]:
     """
-    Events of the owner's containers, whose tasks' directories lie in `root`. A `RESYNC` comes with each connection: the engine
-    remembers 256 events only, and drops those that a listener is too slow for, so what happened before is to be listed.
-    Containers go into `seen`, times are ours by `skew`. It ends when the engine is closed.
+    Yield the events of the owner's containers, whose tasks' directories lie in `root`. A `RESYNC` comes with each connection:
+    the engine remembers only 256 events and drops those that a listener is too slow for, so earlier changes have to be listed.
+    Containers are added to `seen`, times are on our clock by `skew`. The stream ends when the engine is closed.
     """
     failures = 0
     since: int | None = None  # timeNano of the last event seen
@@ -65,11 +63,11 @@ async def watch(
             reason = client.words(error.message)
         lasted = clock.monotonic() - connected_at
         failures = 0 if lasted >= HEALTHY else failures + 1
-        if quiet:  # nothing happened there for a while: nobody has to do anything about it
+        if quiet:  # nothing happened for a while: that is no failure
             log.debug("events.quiet", node=engine.name, lasted=round(lasted, 1))
         else:
             log.info("events.reconnect", node=engine.name, reason=reason, lasted=round(lasted, 1), failures=failures)
-        # Spread out: many watchers see the same engine go away at the same moment.
+        # Randomized: many watchers see the same engine disappear at the same moment.
         await asyncio.sleep(min(BACKOFF[1], BACKOFF[0] * 2 ** min(failures, 10)) * (0.5 + jitter() / 2))
 
 

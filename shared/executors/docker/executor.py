@@ -21,9 +21,9 @@ from shared.units.sizes import GB
 
 log = structlog.get_logger(__name__)
 
-REPORT_TIMEOUT = 5.0  #: seconds an engine has to say what it has: one sick engine must not hold up the report on all
-STOP_AGAIN = 0.5  #: seconds until a container that was told to end is told again; twice as many each time
-INSPECTS = 8  #: of ended containers at once
+REPORT_TIMEOUT = 5.0  #: seconds an engine has to report its capacity: one sick engine must not delay the reports of all
+STOP_AGAIN = 0.5  #: seconds until the stop signal is sent again, doubled each time
+INSPECTS = 8  #: concurrent inspections of ended containers
 
 _FEATURES = frozenset(
     {
@@ -44,7 +44,7 @@ _FEATURES = frozenset(
 
 
 class _Looks:
-    """At containers that have ended, within one list. Once one is in vain no more are begun: each may take as long."""
+    """Inspections of ended containers within one list. After the first timeout no more are begun: each may take as long."""
 
     def __init__(self) -> None:
         self.limit = asyncio.Semaphore(INSPECTS)
@@ -52,19 +52,21 @@ class _Looks:
 
 
 class DockerExecutor:
-    """See `base.Executor`."""
+    """A `base.Executor` on Docker Engines."""
 
     name = "docker"
 
     def __init__(self, config: settings.Settings, owner: types.Owner | None = None) -> None:
-        """`owner`: None for what the settings name, as versions without marks had it."""
+        """`owner`: None for the configured instance, as in versions without marks."""
         self._config = config
         self._owner = owner or types.Owner(config.instance)
         self._hosts = {node.name: host.Host(node, config, self._owner) for node in config.docker_nodes}
         self._twins = twins.Twins()
-        self._identifiers: dict[str, str] = {}  #: what the engine of each node calls itself
+        self._identifiers: dict[str, str] = {}  #: the ID that the engine of each node reports
         for node in config.docker_nodes:
-            client.tls_context(node)  # a word about the configuration at the start; those that come later are not ready
+            client.tls_context(
+                node
+            )  # report wrong configuration at the start; nodes added later are reported as not ready
 
     @property
     def owner(self) -> types.Owner:
@@ -101,7 +103,7 @@ class DockerExecutor:
     async def prepare(self, run: types.Run) -> None:
         on = self._host(run.handle.node)
         await on.images.ensure(run.image)
-        # What a start needs to know of both, asked here: a start is to take two calls.
+        # Facts about both that a start needs are read here, so that the start itself takes two calls.
         await on.has()
         await on.accounts.identify(run.image)
 
@@ -110,8 +112,8 @@ class DockerExecutor:
         return await launch.start(self._host(run.handle.node), run, self._config)
 
     async def booted(self, node: str) -> types.Boot | None:
-        # An engine does not say when it was started. It makes its bridge anew whenever it starts and nothing runs from before,
-        # and leaves it alone where containers went on without it (live-restore).
+        # An engine does not report when it was started. It recreates its bridge when it starts without running containers,
+        # and keeps it where containers ran on without it (live-restore).
         try:
             async with self._engine(node).afresh() as engine:
                 _, bridge = await engine.call("GET", "networks/bridge")
@@ -141,7 +143,7 @@ class DockerExecutor:
         return observe.inspected(handle, found, ahead=self._host(handle.node).skew.ahead) if found else None
 
     async def events(self, node: str) -> AsyncIterator[types.Event]:
-        # A stream ends with its engine, when the node is reached in another way from now on or is none of ours any more.
+        # A stream ends with its engine, when the node is configured differently or removed.
         while on := self._hosts.get(node):
             await self._hear_time(on)
             async for event in events.watch(on.engine, owner=on.owner, root=on.root, seen=on.known, skew=on.skew):
@@ -162,7 +164,7 @@ class DockerExecutor:
             raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
     async def stop(self, handle: types.Handle, *, grace: float) -> None:
-        # By id: a name could by now be that of another one. One that was seen to be ours needs no look before.
+        # By id: the name could belong to another container by now. One that was seen as ours needs no check before.
         identifier = self._host(handle.node).known.of(handle)
         if identifier is None or not await self._end(handle.node, identifier, grace):
             found = await self._find(handle)
@@ -180,7 +182,7 @@ class DockerExecutor:
         await self._freeze(handle, "unpause", types.RunState.PAUSED)
 
     async def remove(self, handle: types.Handle) -> None:
-        # One that was seen to be ours needs no second look: by its id, it can be no other.
+        # One that was seen as ours needs no second check: its id can be no other's.
         identifier = self._host(handle.node).known.take(handle)
         if identifier is not None and await self._delete(handle.node, identifier):
             return
@@ -196,7 +198,7 @@ class DockerExecutor:
         if not sample or not sample.get("cpu_stats", {}).get("cpu_usage"):
             return None
         now, used = clock.now(), observe.cpu_seconds(sample)
-        # One sample has no rate: it is that since the last one, and at first that since the start.
+        # A rate needs two samples: it is taken since the last one, at first since the start.
         on = self._host(handle.node)
         begun = (observe.timestamp(found["State"]["StartedAt"], ahead=on.skew.ahead) or now, 0.0)
         samples = on.samples
@@ -240,7 +242,7 @@ class DockerExecutor:
             )
 
     async def _info(self, on: host.Host, engine: client.Engine, *, timeout: float | None = None) -> observe.Json:
-        """What the engine says of itself, the time too. Raises `errors.NodeUnavailable`."""
+        """Return the engine's `GET /info`, which has its time too. Raises `errors.NodeUnavailable`."""
         asked_at = clock.now()
         try:
             _, info = await engine.call("GET", "info", timeout=timeout)
@@ -253,10 +255,10 @@ class DockerExecutor:
         return dict(info)
 
     async def _hear_time(self, on: host.Host) -> None:
-        """Ask what time it is there, now and then."""
+        """Read the engine's clock if that is due."""
         if not on.skew.is_due:
             return
-        on.skew.put_off()  # whether it says so or not: it may hang at just this, and is not waited for each time
+        on.skew.put_off()  # in any case: it may hang at this call, and must not be waited for each time
         try:
             await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
         except errors.NodeUnavailable as error:
@@ -273,8 +275,8 @@ class DockerExecutor:
         if known := on.ended.get(item["Id"]):
             return known
         async with looks.limit:
-            # The engine has answered for the node: one container that it hangs at must not make all others lost. Until it says
-            # how an ended one ended, that counts as running.
+            # The engine has answered for the node: one container that it hangs at must not make all others lost. Until it reports
+            # how an ended container ended, the container counts as running.
             if looks.are_in_vain:
                 return types.Observation(handle, types.RunState.RUNNING)
             try:
@@ -297,13 +299,13 @@ class DockerExecutor:
         try:
             await self._engine(handle.node).call("POST", f"containers/{found['Id']}/{verb}")
         except aiodocker.DockerError as error:
-            # Somebody else was faster, or it ended. Engines use 409 and 500 for that.
+            # Somebody else was faster, or it ended: engines use 409 and 500 for that.
             after = await self._find(handle)
             if after is not None and observe.state(after["State"]["Status"]) is needed:
                 raise errors.NodeUnavailable(handle.node, client.words(error.message)) from error
 
     async def _find(self, handle: types.Handle) -> dict[str, Any] | None:
-        """The container of this run; None where there is none, or one of that name that is not ours."""
+        """Return the container of this run; None where there is none, or only another owner's with this name."""
         found = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
         if not found:
             return None
@@ -314,7 +316,7 @@ class DockerExecutor:
         return dict(found)
 
     async def _end(self, node: str, identifier: str, grace: float) -> bool:
-        """TERM, wait, KILL: the engine does all of it, and answers after it. False where there is no container of that id."""
+        """Have the engine stop the container (TERM, wait, KILL). Return False where no container has this id."""
         seconds = math.ceil(grace)
         path, timeout = f"containers/{identifier}/stop", seconds + self._config.docker_timeout
         again = asyncio.create_task(self._tell_again(node, identifier, grace), name=f"stop {identifier[:12]} again")
@@ -330,8 +332,8 @@ class DockerExecutor:
 
     async def _tell_again(self, node: str, identifier: str, grace: float) -> None:
         """
-        The stop signal again and again, for a container that began within the last milliseconds: its init, or the wrapper,
-        may not have been ready for the first. Those that were ignore the others.
+        Repeat the stop signal for a container that began within the last milliseconds: its init, or the wrapper, may not have
+        been ready for the first. If it was, it ignores the others.
         """
         pause = STOP_AGAIN
         while pause < grace:
@@ -339,10 +341,10 @@ class DockerExecutor:
             with contextlib.suppress(aiodocker.DockerError, errors.NodeUnavailable):
                 params = {"signal": program.STOP_SIGNAL}
                 await self._engine(node).call("POST", f"containers/{identifier}/kill", params=params)
-            pause *= 2  # a host with too much to do may take its time
+            pause *= 2  # an overloaded host may be slow
 
     async def _delete(self, node: str, identifier: str) -> bool:
-        """Remove a container with all it holds. False where there is none of that id."""
+        """Remove a container with all it holds. Return False where none has this id."""
         try:
             await self._engine(node).call("DELETE", f"containers/{identifier}", params={"v": "1", "force": "1"})
         except aiodocker.DockerError as error:
@@ -361,7 +363,7 @@ class DockerExecutor:
         timeout: float | None = None,
         gone_is_fine: bool = False,
     ) -> Any:
-        """One call whose error answers mean that the node is not well, but for a container that is gone or going."""
+        """Call the engine. Error answers mean a sick node, except for a container that is gone or being removed."""
         try:
             _, answer = await self._engine(node).call(method, path, params=params, timeout=timeout)
         except aiodocker.DockerError as error:

@@ -1,4 +1,4 @@
-"""One engine, and what is known of it."""
+"""The executor's state for one engine."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ log = structlog.get_logger(__name__)
 
 
 class Host:
-    """All that the executor keeps about one node. Nothing of it is needed to go on after a restart."""
+    """Everything the executor keeps about one node. A restart loses nothing that matters."""
 
     def __init__(self, node: settings.Node, config: settings.Settings, owner: types.Owner) -> None:
         self.node = node
         self.owner = owner
-        self.root = str(config.shared_dir.absolute())  #: the tasks' directories of our runs lie in it
+        self.root = str(config.shared_dir.absolute())  #: holds the tasks' directories of our runs
         self.engine = client.Engine(node, timeout=config.docker_timeout)
         self.images = images.Images(self.engine, pull_timeout=config.pull_timeout)
         self.networks = networks.Networks(self.engine, instance=owner.mark, configured=config.docker_network)
         self.scratch = scratch.Scratch(self.engine, kind=config.tmpstorage, instance=owner.mark)
         self.accounts = accounts.Accounts(self.engine, config.shared_dir)
-        #: What the engine has, as it last said; None: it was not asked yet.
+        #: The engine's capacity as last reported; None before the first report.
         self.capacity: limits.Capacity | None = None
         self._overcommitted: str | None = None
-        self.rung = 0  #: of `limits.ULIMITS`, the first that its daemon was not seen to refuse
+        self.rung = 0  #: place in `limits.ULIMITS`: the first that its daemon has not refused
         self.known = container_ids.Known()
         self.skew = skew.Skew(node.name)
-        #: What never changes again: ended containers by their id.
+        #: Ended containers by their id: they never change again.
         self.ended: dict[str, types.Observation] = {}
-        #: The last sample of a container by its id: when, and the cpu seconds it had used by then.
+        #: The last sample of a container by its id: its time, and the cpu seconds used by then.
         self.samples: dict[str, tuple[float, float]] = {}
 
     async def has(self) -> limits.Capacity | None:
-        """What the engine has. It is asked once, and whoever asks it for anything else keeps that up to date."""
+        """Return the engine's capacity. It is requested once; other calls keep it up to date."""
         if self.capacity is None:
             try:
                 _, info = await self.engine.call("GET", "info")
@@ -51,7 +51,7 @@ class Host:
         return self.capacity
 
     def tell_of_overcommitment(self) -> None:
-        """Say once, in the log, that the node is configured to have more than there is. That is allowed."""
+        """Log once that the node is configured to have more than its engine has. That is allowed."""
         beyond = limits.overcommitment(self.node.cpus, self.node.memory, self.capacity) if self.capacity else None
         if beyond != self._overcommitted:
             self._overcommitted = beyond
@@ -59,18 +59,18 @@ class Host:
                 log.warning("node.overcommitted", node=self.node.name, configured=beyond)
 
     def is_reached_as(self, node: settings.Node) -> bool:
-        """Whether this is the host that `node` says, if it may have another size or other labels."""
+        """Return whether `node` is reached like this host, whatever its size and labels."""
         return _way(self.node) == _way(node)
 
     def forget_all_but(self, listed: Sequence[observe.Json]) -> None:
-        """What is no longer listed is forgotten, so that nothing here can grow for ever."""
+        """Forget containers that are no longer listed, so that nothing here grows forever."""
         identifiers = {item["Id"] for item in listed}
         self.known.keep(identifiers)
         self.ended = {key: value for key, value in self.ended.items() if key in identifiers}
         self.samples = {key: value for key, value in self.samples.items() if key in identifiers}
 
     async def sweep(self, listed: Sequence[observe.Json]) -> None:
-        """Remove networks and volumes that none of the listed containers has. What cannot be removed now is tried again."""
+        """Remove networks and volumes that no listed container uses. Failures are retried at the next sweep."""
         used = {_network(item) for item in listed}
         for result in await asyncio.gather(self.networks.sweep(used), self.scratch.sweep(), return_exceptions=True):
             if isinstance(result, aiodocker.DockerError | errors.NodeUnavailable):

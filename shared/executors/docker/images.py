@@ -1,4 +1,4 @@
-"""Which images a node has, and bringing one there that it has not."""
+"""The images of a node: check for one, pull a missing one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REFERENCE = re.compile(
 )
 _REFERENCE_LENGTH = 512
 
-#: Seconds until a registry that had too many requests is asked again. It says how long, and the engine does not pass that on.
+#: Seconds until the next request to a registry that was throttling. The engine does not pass on the registry's own value.
 THROTTLED_PAUSE = 60.0
 
 
@@ -50,7 +50,7 @@ class Images:
         self._present.add(name)
 
     def forget(self, image: str) -> None:
-        """The engine said that it does not have the image after all: somebody removed it."""
+        """Forget an image that the engine turned out not to have: somebody removed it."""
         self._present.discard(body.reference(image))
 
     async def close(self) -> None:
@@ -72,7 +72,7 @@ class Images:
         return True
 
     async def _pull_with_others(self, name: str) -> None:
-        """Pull, or wait for the pull that is under way. It is cancelled when the last one waiting for it is."""
+        """Pull, or join the running pull. It is cancelled when its last waiter is."""
         pull = self._pulls.get(name)
         if pull is None:
             pull = asyncio.create_task(self._pull(name), name=f"pull {name} on {self._engine.name}")
@@ -86,7 +86,7 @@ class Images:
             if not self._waiting[name]:
                 del self._waiting[name]
                 pull.cancel()
-                # At once: the next one who wants the image must not join a pull that is being cancelled.
+                # At once: the next caller must not join a pull that is being cancelled.
                 self._forget_pull(name, pull)
         if pull.cancelled():
             raise errors.NodeUnavailable(self._engine.name, f"the pull of {name} was given up")
@@ -96,13 +96,13 @@ class Images:
         if self._pulls.get(name) is pull:
             del self._pulls[name]
         if pull.done() and not pull.cancelled():
-            pull.exception()  # looked at, whether or not somebody still waits for it
+            pull.exception()  # retrieved, so that asyncio does not report it as lost
 
     async def _pull(self, name: str) -> None:
         log.info("image.pull", node=self._engine.name, image=name)
         last = "the registry said nothing"
         try:
-            # Bounded as a whole: a registry that sends a byte now and then is never silent.
+            # A total bound: a registry that sends a byte now and then never hits a read timeout.
             async with (
                 asyncio.timeout(self._pull_timeout),
                 self._engine.stream(
@@ -121,15 +121,15 @@ class Images:
 
 
 def check_reference(image: str) -> None:
-    """Raise `errors.ImageNotFound` for what cannot be the name of an image: it must not get into a URL."""
+    """Raise `errors.ImageNotFound` for a text that cannot name an image: it must not get into a URL."""
     if len(image) > _REFERENCE_LENGTH or not _REFERENCE.match(image):
         raise errors.ImageNotFound(f"{client.words(image)[:80]} is not the name of an image")
 
 
 def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
     """
-    Why a pull failed, from the engine's words: its status is 500 for most of it, and after the first line of output
-    there is none.
+    Return the error of a failed pull by the engine's message: its status is 500 for most failures, and there is none after the
+    first line of output.
     """
     said = client.words(message)
     lower = message.lower()
@@ -137,7 +137,7 @@ def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
         return errors.NodeFull(f"{name} could not be stored: {said}")
     if status == 429 or any(word in lower for word in ("toomanyrequests", "too many requests", "rate limit")):
         return errors.ImageThrottled(f"{name}: {said}", retry_after=THROTTLED_PAUSE)
-    # "repository does not exist or may require 'docker login'" is what engines make of both; the more frequent one counts.
+    # Engines say "repository does not exist or may require 'docker login'" for both; the more frequent cause counts.
     missing = (
         "does not exist",
         "manifest unknown",

@@ -1,4 +1,4 @@
-"""Start one attempt in a container: two calls where nothing stands in the way, and the same container every time."""
+"""Start one attempt in a container: two calls in the usual case, and the same container every time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from shared.executors.docker.inside import limits
 
 log = structlog.get_logger(__name__)
 
-_PAUSE = 0.1  #: seconds before we look again at a name that is taken by a container that is not there
+_PAUSE = (
+    0.1  #: seconds before the next check of a name that is taken by a container that does not exist yet or any more
+)
 
 
 async def start(on: host.Host, run: types.Run, config: settings.Settings) -> float:
@@ -31,7 +33,7 @@ async def start(on: host.Host, run: types.Run, config: settings.Settings) -> flo
         if identifier is None:
             found = await _taken(on, run.handle)
             if found is None:
-                # It is being made (the engine reserves the name first) or being removed.
+                # It is being created (the engine reserves the name first) or removed.
                 await asyncio.sleep(_PAUSE)
                 continue
             if observe.state(found["State"]["Status"]) is not types.RunState.CREATED:
@@ -46,7 +48,7 @@ async def start(on: host.Host, run: types.Run, config: settings.Settings) -> flo
 
 
 async def _create(on: host.Host, run: types.Run, config: settings.Settings, deadline: float) -> str | None:
-    """The new container's id; None where its name is taken."""
+    """Create the container and return its id; None where its name is taken."""
     looked = asked_again = False
     while True:
         mounts = await on.accounts.mounts(run, home=body.home_of(run) or types.WORKDIR)
@@ -73,7 +75,7 @@ async def _create(on: host.Host, run: types.Run, config: settings.Settings, dead
             )
             identifier = str(created["Id"])
             if mounts is None:
-                # The first of its image. It has to be made again where the image lacks its user.
+                # The first container of its image. It is created again where the image lacks its user.
                 await on.accounts.learn(run, identifier)
                 if await on.accounts.mounts(run, home=body.home_of(run) or types.WORKDIR):
                     await _discard(on.engine, identifier)
@@ -86,7 +88,7 @@ async def _create(on: host.Host, run: types.Run, config: settings.Settings, dead
                 await on.networks.ensure(run.network)
                 continue
             if limits.is_refused_cpus(error.message) and on.capacity is not None and not asked_again:
-                on.capacity, asked_again = None, True  # it has become smaller
+                on.capacity, asked_again = None, True  # the engine has shrunk
                 continue
             if run.tmpstorage is not None and on.scratch.is_refused_quota(error.message):
                 continue
@@ -97,7 +99,7 @@ async def _create(on: host.Host, run: types.Run, config: settings.Settings, dead
 
 
 async def _bring_back(on: host.Host, run: types.Run, deadline: float) -> None:
-    """The image was there when we looked, and is no longer. A start does not wait longer for it than for anything else."""
+    """Pull an image that disappeared after the check, within the usual timeout of a start."""
     on.images.forget(run.image)
     try:
         async with asyncio.timeout(max(0.0, deadline - clock.monotonic())):
@@ -107,7 +109,7 @@ async def _bring_back(on: host.Host, run: types.Run, deadline: float) -> None:
 
 
 async def _taken(on: host.Host, handle: types.Handle) -> dict[str, Any] | None:
-    """The container that has the run's name; None where it is gone again. Raises for one that is not this run."""
+    """Return the container with the run's name; None where it is gone again. Raises for one that is not this run."""
     engine = on.engine
     try:
         _, found = await engine.call("GET", f"containers/{handle.name}/json")
@@ -127,13 +129,13 @@ def _whose(on: host.Host, found: dict[str, Any]) -> str:
     if mark is None:
         return "somebody else"
     if mark == on.owner.mark:
-        # Two that have one mark: a database was copied, and its original lives.
+        # Two systems with one mark: a database was copied while its original is in use.
         return f"a copy of this system, whose tasks' directories are not in {on.root} ({observe.directory(found)} is)"
     return f"the GoDocker system {mark}"
 
 
 async def _start(on: host.Host, run: types.Run, identifier: str, config: settings.Settings, rung: int) -> float | None:
-    """When it started; None where it could not be because the container or its network was removed meanwhile."""
+    """Start the container and return when; None where it or its network was removed meanwhile."""
     engine = on.engine
     try:
         await on.scratch.hand_over(run, identifier)
@@ -149,9 +151,9 @@ async def _start(on: host.Host, run: types.Run, identifier: str, config: setting
             return await _when_started(on, run.handle)
         if refused:
             log.warning("node.limits_refused", node=engine.name, reason=client.words(error.message))
-            # Others that began with the same have found it too.
+            # Other starts with the same value have found it too.
             on.rung = min(max(on.rung, rung + 1), len(limits.ULIMITS) - 1)
-            return None  # to be made again, with lower ones
+            return None  # create it again with lower limits
         raise start_errors.start(engine.name, run, error.status, error.message) from error
     if status == 304:  # somebody else started it between our two calls
         return await _when_started(on, run.handle)
@@ -165,8 +167,8 @@ async def _when_started(on: host.Host, handle: types.Handle) -> float | None:
 
 async def _discard(engine: client.Engine, identifier: str) -> bool:
     """
-    Remove a container that could not be started. False where it runs: without `force` the engine refuses then, and
-    a second scheduler that had more luck with the same container is not harmed.
+    Remove a container that could not be started. Return False where it runs: without `force` the engine refuses then, so
+    a second scheduler that succeeded with the same container is not harmed.
     """
     try:
         await engine.call("DELETE", f"containers/{identifier}", params={"v": "1"})

@@ -1,8 +1,8 @@
 """
-The networks of a node that its runs share: made when the first run needs one, removed when no run is left in it.
+The shared networks of a node's runs: created when the first run needs one, removed when no run is left in it.
 
-`public` reaches the world, and its runs do not reach each other. Those of a user or a project reach the world and each other,
-by name; bridges of the engine do not reach other bridges.
+Runs in `public` reach the world but not each other. Runs in a user's or a project's network reach the world, and each other by
+name; the engine's bridges do not reach other bridges.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BRIDGE = "com.docker.network.bridge"
 
 
 class Networks:
-    """Those of one node. `configured`: the engine's network that stands for `public`; None: one of ours."""
+    """The networks of one node. `configured`: the engine's network used for `public`; None: one of ours."""
 
     def __init__(self, engine: client.Engine, *, instance: str, configured: str | None) -> None:
         self._engine = engine
@@ -43,19 +43,19 @@ class Networks:
         self._lock = asyncio.Lock()
 
     def name_of(self, network: str | None) -> str:
-        """What the engine calls it."""
+        """Return the engine's name of a network."""
         if network is None:
             return NONE
         if network == types.PUBLIC and self._configured is not None:
             return self._configured
-        # No instance has a dot in its name: one's networks are never called like another's.
+        # Instance names have no dots, so networks of two instances never share a name.
         return f"{self._instance}.{network}"
 
     async def ensure(self, network: str | None) -> None:
-        """Return when the node has the network. Raises `errors.StartFailed` subclasses, `errors.NodeUnavailable`."""
+        """Create the network unless it exists. Raises `errors.StartFailed` subclasses, `errors.NodeUnavailable`."""
         if network is None or not self._is_ours(network):
             return
-        # One at a time: an engine that is asked twice at once reserves addresses twice before it finds that one is enough.
+        # One at a time: an engine that gets two requests at once reserves addresses twice before it finds that one suffices.
         async with self._lock:
             if network not in self._present:
                 await self._find_or_make(network)
@@ -63,8 +63,8 @@ class Networks:
 
     def was_lost(self, network: str | None, message: str) -> bool:
         """
-        Whether a start failed because a network of ours is no longer there: who sweeps cannot know that a container is
-        being made for it. Then it is to be made again.
+        Return whether a start failed because our network is gone and has to be created again: a sweep cannot know of a container
+        that is being created for it.
         """
         if network is None or not self._is_ours(network) or not start_errors.is_missing_network(message):
             return False
@@ -73,13 +73,13 @@ class Networks:
 
     async def sweep(self, used: Collection[str]) -> None:
         """
-        Remove networks of ours that no container is made for; `used` are those that one is, by the engine's name. They must
-        have been seen unused before, so that one is not made anew for every task of a short series.
+        Remove our networks that no container uses. `used` are the engine's names of used ones. A network must have been unused
+        at the last sweep too, so that a series of short tasks does not recreate it each time.
         """
         unused = {item["Id"]: item for item in await self._ours() if item["Name"] not in used}
         for identifier in unused.keys() & self._unused:
             try:
-                # Refused where something is connected.
+                # The engine refuses where something is connected.
                 await self._engine.call("DELETE", f"networks/{identifier}", timeout=SWEEP_TIMEOUT)
             except aiodocker.DockerError as error:
                 if error.status not in (403, 404):
@@ -100,9 +100,9 @@ class Networks:
                 if await self._make(network):
                     return
             except errors.NodeFull as error:
-                # Or another scheduler is making the same one at this moment.
+                # Or another scheduler is creating the same one right now.
                 problem = error
-            await asyncio.sleep(_PAUSE)  # somebody else made it or is removing it; which of both, the next look tells
+            await asyncio.sleep(_PAUSE)  # somebody else created it or is removing it; the next check shows which
         raise problem
 
     def _is_ours(self, network: str) -> bool:
@@ -120,7 +120,7 @@ class Networks:
         return list(found)
 
     async def _make(self, network: str) -> bool:
-        """False where there is one of this name by now, somebody's."""
+        """Create the network. Return False where one of this name exists by now."""
         try:
             await self._engine.call("POST", "networks/create", body=self._body(network))
         except aiodocker.DockerError as error:
@@ -137,7 +137,7 @@ class Networks:
             "Driver": "bridge",
             "Labels": {body.INSTANCE: self._instance, NETWORK: network},
             "Options": {
-                # An engine makes two networks of one name when it is asked twice at once; two with one bridge it does not.
+                # Two concurrent requests make an engine create two networks of one name, but never two with one bridge.
                 f"{_BRIDGE}.name": bridge_name(self._instance, self._engine.name, network),
                 f"{_BRIDGE}.enable_icc": "false" if network == types.PUBLIC else "true",
             },
@@ -145,5 +145,5 @@ class Networks:
 
 
 def bridge_name(instance: str, node: str, network: str) -> str:
-    """The interface on the host: 15 characters, the most that the kernel takes."""
+    """Return the name of the host's interface: 15 characters, the kernel's maximum."""
     return f"gd{hashlib.sha256(f'{instance}/{node}/{network}'.encode()).hexdigest()[:13]}"

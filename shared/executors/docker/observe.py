@@ -1,4 +1,4 @@
-"""Translate an engine's JSON about our runs into our own words. No I/O."""
+"""Translate an engine's JSON into observations, events and reports: pure."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _KINDS = {
     "destroy": types.EventKind.REMOVED,
 }
 
-#: The `action`s of the engine's event stream that we ask for.
+#: The `action`s that we request from the engine's event stream.
 ACTIONS = tuple(_KINDS)
 
 
 def handle(labels: Json, *, node: str, owner: types.Owner) -> types.Handle | None:
-    """The attempt that a container's labels name; None for one whose mark is not its owner's. See `owned`."""
+    """Return the attempt that a container's labels name; None where the mark is not the owner's. See `owned`."""
     mark = labels.get(body.INSTANCE)
     if mark not in owner.marks:
         return None
@@ -48,9 +48,9 @@ def handle(labels: Json, *, node: str, owner: types.Owner) -> types.Handle | Non
 
 def owned(found: Json, *, node: str, owner: types.Owner, root: str) -> types.Handle | None:
     """
-    The attempt that a container is, from an item of `GET /containers/json` or the answer of `GET /containers/{id}/json`; None for
-    one that is not ours. Its labels have to say so, and its task directory has to lie in `root`, that of our tasks: versions
-    without marks labelled the containers of all systems alike, and a copied database has the mark of its original.
+    Return a container's attempt, from an item of `GET /containers/json` or the answer of `GET /containers/{id}/json`; None for
+    one that is not ours. Its labels and its task directory below `root` have to match: versions without marks labelled the
+    containers of all systems alike, and a copied database has the mark of its original.
     """
     run = handle(_labels(found), node=node, owner=owner)
     return run if run and types.is_beneath(directory(found), root) else None
@@ -58,14 +58,14 @@ def owned(found: Json, *, node: str, owner: types.Owner, root: str) -> types.Han
 
 def label_of(owner: types.Owner) -> str:
     """
-    The filter by which an engine leaves out what cannot be its owner's. Engines know no "or": where there are two marks, those of
-    others come, too.
+    Return the label by which an engine filters for the owner's containers. Engines have no "or": with two marks, others'
+    containers are listed, too.
     """
     return body.INSTANCE if owner.earlier else f"{body.INSTANCE}={owner.mark}"
 
 
 def directory(found: Json) -> str | None:
-    """The directory of the host that a container has as its task's."""
+    """Return the host's directory that a container has mounted as its task's."""
     sources = (mount.get("Source") for mount in found.get("Mounts") or () if mount.get("Destination") == types.WORKDIR)
     return next(sources, None)
 
@@ -75,16 +75,16 @@ def _labels(found: Json) -> Json:
 
 
 def state(status: str) -> types.RunState:
-    """A container's `State.Status` (or `State` in a list) as a run's state."""
+    """Return a container's `State.Status` (or `State` in a list) as a run's state."""
     return _STATES.get(status, types.RunState.RUNNING)
 
 
 def inspected(handle: types.Handle, found: Json, *, ahead: float = 0.0) -> types.Observation:
-    """A run from the answer of `GET /containers/{id}/json` of an engine whose clock is `ahead` seconds ahead of ours."""
+    """Return a run from `GET /containers/{id}/json` of an engine whose clock is `ahead` seconds ahead of ours."""
     seen = found["State"]
     run_state, started_at = state(seen["Status"]), timestamp(seen.get("StartedAt"), ahead=ahead)
     if run_state is types.RunState.EXITED and seen.get("StartedAt") and started_at is None:
-        # Its start failed and whoever tried removes it, to try again: an end of nothing.
+        # Its start failed, and the starter removes it to try again: no run ended.
         run_state = types.RunState.CREATED
     ended = run_state is types.RunState.EXITED
     return types.Observation(
@@ -94,14 +94,14 @@ def inspected(handle: types.Handle, found: Json, *, ahead: float = 0.0) -> types
         started_at=started_at,
         ended_at=timestamp(seen.get("FinishedAt"), ahead=ahead) if ended else None,
         out_of_memory=bool(seen.get("OOMKilled")),
-        # With `rm -f` an engine says so from before it kills until nothing is left to be asked about.
+        # With `rm -f`, an engine reports this from before the kill until the container is gone.
         removed=seen["Status"] == "removing",
         given=_given(found.get("HostConfig") or {}),
     )
 
 
 def _given(host_config: Json) -> types.Given:
-    # Not from labels: containers that an earlier version made have none of these.
+    # Not from labels: containers of earlier versions have none of these.
     bindings = (host_config.get("PortBindings") or {}).items()
     ports = [(inner.partition("/")[0], outer["HostPort"]) for inner, bound in bindings for outer in bound or ()]
     mappings = tuple(types.PortMapping(int(inner), int(outer)) for inner, outer in ports if outer)
@@ -109,7 +109,10 @@ def _given(host_config: Json) -> types.Given:
 
 
 def timestamp(text: str | None, *, ahead: float = 0.0) -> float | None:
-    """A time of an engine whose clock is `ahead` seconds ahead of ours, in seconds since the epoch; None for its zero, year 1."""
+    """
+    Return a time of an engine whose clock is `ahead` seconds ahead of ours, in seconds since the epoch on our clock; None for
+    its zero, the year 1.
+    """
     if not text or text.startswith("0001-"):
         return None
     return datetime.fromisoformat(text).timestamp() - ahead
@@ -119,9 +122,9 @@ def event(
     message: Json, *, node: str, owner: types.Owner, root: str, seen: Container[str] = (), ahead: float = 0.0
 ) -> types.Event | None:
     """
-    An event from one message of `GET /events` of an engine whose clock is `ahead` seconds ahead of ours; None for one that is not
-    about a run of ours, see `owned`. `seen` are the ids of containers that are known to be: what versions without marks made does
-    not say its directory here.
+    Return the event of one message of `GET /events` from an engine whose clock is `ahead` seconds ahead of ours; None for one
+    that is not about a run of ours, see `owned`. `seen` has the ids of containers known as ours: for those of versions without
+    marks, messages lack the directory.
     """
     attributes = message.get("Actor", {}).get("Attributes", {})
     kind = _KINDS.get(str(message.get("Action")))
@@ -141,7 +144,7 @@ def event(
 
 
 def identifier(message: Json) -> str:
-    """The id of the container that a message of `GET /events` is about."""
+    """Return the id of the container that a message of `GET /events` is about."""
     return str(message.get("Actor", {}).get("ID", ""))
 
 
@@ -150,10 +153,10 @@ def cpu_seconds(sample: Json) -> float:
 
 
 def stats(sample: Json, *, at: float, cpu_percent: float) -> types.Stats:
-    """A sample from the answer of `GET /containers/{id}/stats`."""
+    """Return the sample in an answer of `GET /containers/{id}/stats`."""
     memory = sample.get("memory_stats", {})
     details = memory.get("stats", {})
-    # Page cache that can be dropped is not what a task needs (cgroup v1 and v2 name it differently).
+    # Droppable page cache is no memory that a task needs (cgroup v1 and v2 name it differently).
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
     networks = (sample.get("networks") or {}).values()
     return types.Stats(
@@ -179,8 +182,8 @@ def report(
     api: tuple[int, ...] | None = None,
 ) -> types.NodeReport:
     """
-    A node from the answer of `GET /info`. What is configured (`cpus`, `memory` in bytes, `labels`, GPUs) stands above
-    what the engine says. `api` is the version of the API that it speaks.
+    Return a node's report from `GET /info`. Configured values (`cpus`, `memory` in bytes, `labels`, GPUs) override those of the
+    engine. `api` is the API version in use.
     """
     reason = None
     if api is not None and api < OLDEST_API:

@@ -1,8 +1,8 @@
 """
-The room that goes with a run: an anonymous volume, which the engine removes with the container, or memory.
+The temporary storage of a run: an anonymous volume, which the engine removes with the container, or memory.
 
-On disk its size is a limit where the engine has quotas on volumes (project quotas of the file system it keeps its data on) and
-a wish elsewhere. In memory it always is one, and what is written counts as memory of the task.
+On disk its size is enforced where the engine has quotas on volumes (project quotas of the file system with its data), and only
+requested elsewhere. In memory it is always enforced, and written data counts as the task's memory.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ SWEEP_TIMEOUT = 5.0  #: seconds
 
 
 class Scratch:
-    """That of one node's runs."""
+    """The temporary storage of one node's runs."""
 
     def __init__(self, engine: client.Engine, *, kind: Kind, instance: str) -> None:
         self._engine = engine
         self._kind = kind
         self._instance = instance
-        self._has_quotas = True  # until the engine says otherwise
+        self._has_quotas = True  # until the engine refuses one
         self._unused: set[str] = set()
 
     def volumes(self, run: types.Run) -> list[dict[str, Any]]:
-        """`HostConfig.Mounts`, besides those of the run's own."""
+        """Return the additional `HostConfig.Mounts`."""
         if run.tmpstorage is None or self._kind == "memory":
             return []
         size = {"size": str(run.tmpstorage.size)} if self._has_quotas else {}
@@ -45,7 +45,7 @@ class Scratch:
         return [{"Type": "volume", "Target": run.tmpstorage.path, "ReadOnly": False, "VolumeOptions": options}]
 
     def tmpfs(self, run: types.Run) -> dict[str, str]:
-        """`HostConfig.Tmpfs`."""
+        """Return `HostConfig.Tmpfs`."""
         if run.tmpstorage is None or self._kind == "disk":
             return {}
         uid, gid = _owner(run)
@@ -53,7 +53,7 @@ class Scratch:
         return {run.tmpstorage.path: options}
 
     def is_refused_quota(self, message: str) -> bool:
-        """Whether a create failed for the size alone, so that it is to be tried again."""
+        """Return whether a create failed because of the size alone, so that it has to be repeated."""
         refused = self._has_quotas and "quota" in message.lower() and "support" in message.lower()
         if refused:
             self._has_quotas = False
@@ -61,8 +61,8 @@ class Scratch:
 
     async def hand_over(self, run: types.Run, identifier: str) -> None:
         """
-        Make it the user's, before the container is started: a new volume is root's. Unpacking an archive that names
-        nothing but the directory gives it its owner and mode.
+        Give the volume to the user before the container is started: a new volume belongs to root. Unpacking an archive with
+        just the directory sets its owner and mode.
         """
         if run.tmpstorage is not None and self._kind == "disk":
             await self._engine.call(
@@ -71,8 +71,8 @@ class Scratch:
 
     async def sweep(self) -> None:
         """
-        Remove volumes of ours that no container has: an engine that was killed while it made one leaves it. They
-        must have been seen before: one that is being made has no container yet.
+        Remove our volumes without a container, which an engine leaves that is killed while it creates one. A volume must have
+        been seen at the last sweep too: one that is being created has no container yet.
         """
         filters = {"label": [f"{body.INSTANCE}={self._instance}"], "dangling": ["true"]}
         _, found = await self._engine.call(

@@ -1,4 +1,4 @@
-"""How far an engine's clock is from ours: what it says of times is told in ours."""
+"""The offset of an engine's clock, by which its times are converted to our clock."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from shared import clock
 
 log = structlog.get_logger(__name__)
 
-KEPT = 60.0  #: seconds until it is asked for the time again
-_DRIFT = 1e-4  #: seconds a second: what two clocks of computers differ more and more by, at most
-NOTICED = 1.0  #: seconds of difference that an operator is told of
+KEPT = 60.0  #: seconds until the engine's clock is read again
+_DRIFT = 1e-4  #: seconds per second, the most that the clocks of two computers drift apart
+NOTICED = 1.0  #: seconds of difference that are reported to the operator
 
 
 class Skew:
     """
-    The difference as it was last heard. A run is started at a time on our clock, killed at one, and ended at one on its
-    engine's: unless all are on one clock, its usage is wrong, and so is whether it ended before it was killed.
+    The difference as last measured. A run's start and kill are on our clock, its end is on its engine's: unless all are on one
+    clock, its usage is wrong, and so is the decision whether it ended before the kill.
     """
 
     def __init__(self, node: str) -> None:
@@ -31,22 +31,22 @@ class Skew:
 
     @property
     def is_due(self) -> bool:
-        """Whether the engine is to be asked for the time."""
+        """Return whether the engine's clock has to be read again."""
         return clock.monotonic() >= self._due_at
 
     def put_off(self) -> None:
-        """It is asked now."""
+        """Note that the clock is being read now."""
         self._due_at = clock.monotonic() + KEPT
 
     def hear(self, theirs: float, *, asked_at: float, answered_at: float) -> None:
         """
-        Take note of a time that the engine told at some moment between the question and the answer (Cristian, 1989). All are
-        seconds since the epoch. Of answers that agree, the one that came fastest counts.
+        Note a time that the engine reported at some moment between request and answer (Cristian, 1989). All are seconds since
+        the epoch. Of answers that agree, the fastest counts.
         """
         self._grow_unsure()
         least, most = theirs - answered_at, theirs - asked_at
         if most - least < self._unsure or not least <= self.ahead <= most:
-            # Where both clocks may be right, they are.
+            # No difference is assumed where both clocks may be right.
             self.ahead = 0.0 if least <= 0.0 <= most else (least + most) / 2
             self._unsure = most - least
         self.put_off()

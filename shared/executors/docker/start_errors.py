@@ -1,4 +1,4 @@
-"""Translate an engine's refusal to start something into our errors. No I/O."""
+"""Translate an engine's refusal to start something into our errors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from shared.executors import types
 from shared.executors.docker import client
 from shared.rules import installation_errors
 
-#: In an error of the engine's own, words that say that it is not well, not that the run is wrong.
+#: Words in an engine's own errors that mean a sick engine, not a wrong run.
 _NODE_TROUBLE = (
     *("connection error", "connection refused", "transport is closing", "error while dialing"),
     *("context deadline exceeded", "context canceled", "shutting down"),
 )
-#: What the engine's allocator says of its own ports, and the kernel of those of others.
+#: Messages about taken ports: the engine's allocator's about its own, the kernel's about others'.
 _PORT_TAKEN = ("port is already allocated", "address already in use")
 _NO_ADDRESSES = ("non-overlapping ipv4 address pool", "no available ipv4 addresses", "all predefined address pools")
 _PORT = re.compile(r":(\d{1,5})\b")
 
 
 def start(node: str, run: types.Run, status: int, message: str) -> errors.GoDockerError:
-    """Why a container could not be made or started."""
+    """Return the error of a container that could not be created or started."""
     said = client.words(message)
     lower = message.lower()
     if status >= 500 and any(word in lower for word in _NODE_TROUBLE):
@@ -29,7 +29,7 @@ def start(node: str, run: types.Run, status: int, message: str) -> errors.GoDock
     if any(word in lower for word in _PORT_TAKEN) and run.ports:
         return _port_taken(node, run, said)
     trouble = installation_errors.named_in(message)
-    # Other tasks are kept from the node only where it is sure that they would fare no better.
+    # Other tasks are kept from the node only where they would certainly fail as well.
     of_all = trouble if run.tmpstorage is None and not any(one.source in said for one in run.mounts) else None
     if "no space left" in lower or any(word in lower for word in _NO_ADDRESSES):
         return errors.NodeFull(f"{node} is full: {said}", trouble=of_all)
@@ -49,7 +49,7 @@ def start(node: str, run: types.Run, status: int, message: str) -> errors.GoDock
 
 
 def network(node: str, name: str, status: int, message: str) -> errors.GoDockerError:
-    """Why a network could not be made."""
+    """Return the error of a network that could not be created."""
     said = client.words(message)
     lower = message.lower()
     if status >= 500 and any(word in lower for word in _NODE_TROUBLE):

@@ -1,9 +1,9 @@
 """
-Nodes that are one engine under two names: by a second socket, a link, another address. Its cores and memory would be given out
-twice.
+Find nodes that are one engine under two names: by a second socket, a link, another address. Its cores and memory would be given
+out twice.
 
-An engine says an ID of itself, which its clones say as well. Two with one ID are told apart by something that is made on one of
-them and is there on the other or not: a volume, for a moment.
+An engine reports an ID, which its clones share. Two engines with one ID are distinguished by a temporary volume: it is created
+on one of them and looked up on the other.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ TIMEOUT = 5.0  #: seconds for one call
 
 
 def reason(other: str) -> str:
-    """Why a node that is the same engine as `other` gets no tasks."""
+    """Return why a node that is the same engine as `other` gets no tasks."""
     return (
         f"it is the same engine as node {other}, whose cores and memory would be given out twice: remove one of the two"
     )
 
 
 class Twins:
-    """What is known of pairs. Each is looked at once for as long as both are reached as they were and say the same ID."""
+    """The known pairs. Each is checked once, until a node's address or ID changes."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], bool] = {}
 
     async def find(self, hosts: Sequence[host.Host], ids: Mapping[str, str]) -> dict[str, str]:
-        """By the name of each node that is an engine which has a name already, that name. `ids`: what the engines said."""
+        """Return the duplicate nodes, each with the node that is the same engine. `ids`: the engines' IDs."""
         found: dict[str, str] = {}
         keys = set()
         for first, second in itertools.combinations(hosts, 2):
@@ -62,7 +62,7 @@ class Twins:
 
 async def _is_same(first: host.Host, second: host.Host) -> bool:
     name = f"godocker-probe-{secrets.token_hex(8)}"
-    # With our label: one that is left over because we died is swept away like any volume of ours that nobody has.
+    # With our label: a volume that is left by a crash is swept like any unused volume of ours.
     content = {"Name": name, "Labels": {body.INSTANCE: first.owner.mark}}
     await first.engine.call("POST", "volumes/create", body=content, timeout=TIMEOUT)
     try:

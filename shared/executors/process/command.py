@@ -1,6 +1,6 @@
 """
-The last steps of a run's process before it is the command: it becomes the user's, and keeps nothing of ours. It is a child of the
-run's shim, and of that one's memory only the little that it touches is copied.
+The last steps of a run's process before it becomes the command: it changes to the user and drops everything of ours. It is a
+child of the run's shim, of whose memory only the little that it touches is copied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OUTPUT_MODE = 0o600
 
 
 class Refused(Exception):
-    """A step that failed, and with which error."""
+    """A failed step with its error."""
 
     def __init__(self, step: str, number: int) -> None:
         super().__init__(step, number)
@@ -27,7 +27,7 @@ class Refused(Exception):
 
 
 class _Step:
-    """Names what is being done, for the error that it may raise."""
+    """A context that names its step in errors."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -42,11 +42,11 @@ class _Step:
 
 def run(request: Request, *, home: int, go: int, report: int, oom_score: int | None) -> None:
     """
-    Become the command that `request` describes once a byte can be read from `go`; where that is closed, nothing is executed. What
-    the output goes to, and the step that failed, are written to `report`. Never returns.
+    Become the command of `request` once a byte can be read from `go`; if that is closed, execute nothing. The output files and
+    a failed step are written to `report`. Never returns.
 
-    `home` is a descriptor of the task's directory: a folder above may be closed to the user. `oom_score` is what the shim had
-    before the kernel was asked to spare it.
+    `home` is a descriptor of the task's directory: a folder above may be closed to the user. `oom_score` is the shim's value
+    from before it was protected from the kernel's OOM killer.
     """
     try:
         _become_the_users(request, home, oom_score)
@@ -76,21 +76,21 @@ def _become_the_users(request: Request, home: int, oom_score: int | None) -> Non
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
         kernel.forbid_new_privileges()
-        # After the user: changing that forgets it. A command does not outlive its shim.
+        # After the change of the user, which resets it. A command does not outlive its shim.
         kernel.die_with_parent(signal.SIGKILL)
     os.umask(request.umask)
 
 
 def _limit(name: int, soft: int, hard: int) -> None:
     ceiling = resource.getrlimit(name)[1]
-    # Only root could have more than it has been given itself, and not even it more than the system allows (`fs.nr_open`).
+    # Only root may exceed its own hard limits, and not even root the system's (`fs.nr_open`).
     if ceiling != resource.RLIM_INFINITY:
         hard = min(hard, ceiling)
     resource.setrlimit(name, (min(soft, hard), hard))
 
 
 def _redirect(report: int) -> None:
-    """Nothing as the input, the files of the task as the output: opened by the user, for appending."""
+    """Redirect input from nothing and output to the task's files, opened by the user for appending."""
     with _Step("output"):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, name in enumerate(OUTPUTS, start=1):
@@ -100,7 +100,7 @@ def _redirect(report: int) -> None:
 
 
 def _open_output(name: str) -> int:
-    # A pipe that somebody planted would hold us here for ever: it is opened without waiting, and refused.
+    # A planted pipe would block us forever: files are opened without blocking, and pipes refused.
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     descriptor = os.open(name, flags, _OUTPUT_MODE)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -111,6 +111,6 @@ def _open_output(name: str) -> int:
 
 def _execute(request: Request) -> None:
     with _Step("exec"):
-        # None is ignored: the fork server has put all to their defaults.
+        # No signal is ignored: the fork server has reset all to their defaults.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execve(request.argv[0], request.argv, request.environment)

@@ -1,5 +1,5 @@
 """
-The processes below one, found by their parents, which no task can choose: whoever loses its parent becomes a child of the nearest
+The descendants of a process, found by their parents, which a task cannot choose: an orphan becomes a child of the nearest
 subreaper above (prctl(2)), which is the run's shim.
 """
 
@@ -10,22 +10,22 @@ import signal
 import stat
 from collections.abc import Callable
 
-_PASSES = 50  #: looks for processes that are not stopped yet, before those that are found are killed
-_INPUT = 0  #: the descriptor that a filter of the task's output reads
+_PASSES = 50  #: passes over processes that are not stopped yet, before all found ones are killed
+_INPUT = 0  #: the descriptor from which a filter reads the task's output
 
 
 def stop_all(root: int, others: frozenset[int] = frozenset()) -> dict[int, int]:
     """
-    Send SIGSTOP to everything below `root`, but for its children `others` and what is below them, until a look finds nothing
-    new. Return when each was started, by pid.
+    Send SIGSTOP to everything below `root`, except its children `others` and their descendants, until a pass finds nothing new.
+    Return the start times by pid.
 
-    One to which SIGSTOP was sent makes no new process: fork(2) is begun again after the signal. So what a whole look does not
-    find is not there, but for those that make another and end faster than we look: these are followed for a while.
+    A process that was sent SIGSTOP forks no more: fork(2) is restarted after the signal. So a process that a whole pass does not
+    find does not exist, except for chains that fork and exit faster than a pass: these are followed for a while.
     """
     stopped: dict[int, int] = {}
     for _ in range(_PASSES):
         found = False
-        # The children of `root` at once, before the look is over: an orphan that forks and ends is gone by then.
+        # Children of `root` at once, before the pass is over: an orphan that forks and exits is gone by then.
         for pid, start in below(root, others, each=lambda pid, start: send(pid, start, signal.SIGSTOP)).items():
             if stopped.get(pid) != start:
                 stopped[pid] = start
@@ -37,8 +37,8 @@ def stop_all(root: int, others: frozenset[int] = frozenset()) -> dict[int, int]:
 
 
 def kill_all(root: int, others: frozenset[int] = frozenset()) -> None:
-    """Stop and kill everything below `root` that is seen. Whether that was all, waiting for children tells `root`."""
-    # Stopped first: what is killed makes room for what others fork meanwhile, what is stopped does not.
+    """Stop and kill everything found below `root`. Whether that was all, `root` learns by waiting for its children."""
+    # Stopped first: killed processes make room for new forks of others, stopped ones do not.
     for pid, start in stop_all(root, others).items():
         send(pid, start, signal.SIGKILL)
 
@@ -46,10 +46,10 @@ def kill_all(root: int, others: frozenset[int] = frozenset()) -> None:
 def below(
     root: int, others: frozenset[int] = frozenset(), *, each: Callable[[int, int], None] | None = None
 ) -> dict[int, int]:
-    """When each living process below `root` was started, by pid. `each` is called with a child of `root` once it is found."""
+    """Return the start times of living processes below `root`, by pid. `each` is called with each child as it is found."""
     parents: dict[int, int] = {}
     starts: dict[int, int] = {}
-    # The newest first: they are those that may be gone in a moment.
+    # The newest first: they may be gone in a moment.
     for pid in sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True):
         seen = _read(pid)
         if seen is None or seen[2] in b"ZX":
@@ -66,13 +66,13 @@ def below(
 
 
 def send(pid: int, start: int, number: int) -> None:
-    """A signal to this very process: none that got its pid meanwhile."""
+    """Send a signal to exactly this process, never to one that got its pid meanwhile."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return
     try:
-        # The descriptor holds on to the process: now that it is open, what is read is about that one.
+        # The descriptor pins the process: from here on, the pid means this one.
         seen = _read(pid)
         if seen is not None and seen[1] == start:
             signal.pidfd_send_signal(descriptor, number)
@@ -83,13 +83,13 @@ def send(pid: int, start: int, number: int) -> None:
 
 
 def start_of(pid: int) -> int:
-    """When a process was started, in ticks after the boot; -1 where it is gone."""
+    """Return when a process was started, in ticks after the boot; -1 where it is gone."""
     seen = _read(pid)
     return -1 if seen is None else seen[1]
 
 
 def holds(pid: int, files: frozenset[tuple[int, int]]) -> bool:
-    """Whether a process has one of these files (device, inode) open, or reads from a pipe, as a filter of the output does."""
+    """Return whether a process has one of these files (device, inode) open, or reads from a pipe like an output filter."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
@@ -105,7 +105,7 @@ def holds(pid: int, files: frozenset[tuple[int, int]]) -> bool:
 
 
 def _read(pid: int) -> tuple[int, int, bytes] | None:
-    """Parent, start and state of a process; None where there is none."""
+    """Return parent, start and state of a process; None where it does not exist."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -116,6 +116,6 @@ def _read(pid: int) -> tuple[int, int, bytes] | None:
         return None
     finally:
         os.close(descriptor)
-    # The name of the program, in parentheses, may hold anything, also parentheses and spaces.
+    # The program's name, in parentheses, may contain anything, including parentheses and spaces.
     fields = text[text.rfind(b")") + 2 :].split()
     return int(fields[1]), int(fields[19]), fields[0]

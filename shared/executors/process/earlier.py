@@ -1,6 +1,6 @@
 """
-Runs that an earlier version started: a wrapper in a shell, which says how it ended in the task's own directory. They are followed
-to their end; none is started any more.
+Runs of an earlier version: a wrapper in a shell, which records its end in the task's own directory. They are followed to their
+end; no new ones are started.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from shared.storage import directories
 
 log = structlog.get_logger(__name__)
 
-_WRITE_TIME = 2.0  #: seconds within which a wrapper has surely written its pid into the file that it made
+_WRITE_TIME = 2.0  #: seconds after which a wrapper has certainly written its pid into its new file
 
 
 def look(record: Record) -> Found:
-    """See what has become of such a run."""
+    """Return the present state of such a run."""
     if process := proc.recorded(record.pid, record.start, record.boot):
         return _alive(record, process)
-    # Read after the process was seen to be gone: all that it will ever write is there. The pid in it counts where
-    # the starter died too early to record one, or lost against another that started the same attempt.
+    # Read after the process was gone: the files are final. The pid in them counts where
+    # the starter died too early to record one, or lost the race for the same attempt.
     result = _result(record)
     while True:
         if process := _claimed(record, result):
             return _alive(record, process)
-        # It may have begun or ended between the two looks: what was written is final once it is the same before and after.
+        # It may have begun or ended between the two reads: the files are final once they are the same before and after.
         again = _result(record)
         if again == result:
             return _dead(record, result)
@@ -50,21 +50,20 @@ def members(
     start: int | None,
 ) -> list[proc.Process]:
     """
-    The living processes of a run that has no shim: those of the wrapper's session, those whose environment names the run, and all
-    descendants of either. Only ever ones of its user, and none that another run is named in. A run of that name with another
-    directory is another system's on the same machine, in a container of its maybe. The wrapper is one of the run's also before it
-    has given up our rights.
+    Return the living processes of a run without a shim: those of the wrapper's session, those whose environment names the run,
+    and all descendants of either; only ones of its user, and none whose environment names another run. A run with the same
+    name and another directory is another system's on the same machine, perhaps in a container. The wrapper counts even before
+    it has dropped our rights.
 
-    `wrapper` is the wrapper's pid, whether it lives or not, `start` when it was started. `directory` and `uid` are None where
-    they are not known.
+    `wrapper` is the wrapper's pid, dead or alive, `start` its start time. `directory` and `uid` are None where unknown.
     """
 
     def is_named(process: proc.Process) -> bool:
         return process.run == name and (directory is None or process.directory in (None, directory))
 
     by_pid = {process.pid: process for process in processes}
-    # The kernel gives the pid of a session's leader to nobody else while the session has members. Where the pid has a
-    # process that is not the wrapper, the session is gone, and the number means another one.
+    # The kernel does not reuse the pid of a session's leader while the session has members. Where the pid belongs to a
+    # process that is not the wrapper, the session is gone and the number means another one.
     leader = by_pid.get(wrapper) if wrapper is not None else None
     is_wrapper = leader is not None and leader.start == start
     session = wrapper if leader is None or is_wrapper else None
@@ -89,7 +88,7 @@ def members(
 
 
 def has_begun(record: Record) -> bool:
-    """Whether the wrapper has taken the attempt, or has ended without."""
+    """Return whether the wrapper has taken the attempt or ended without it."""
     return _result(record) is not None or proc.recorded(record.pid, record.start, record.boot) is None
 
 
@@ -98,12 +97,12 @@ def _alive(record: Record, process: proc.Process) -> Found:
 
 
 def _dead(record: Record, result: Result | None) -> Found:
-    # A file just made may lack its pid because the wrapper is between making and writing it.
+    # A new file may lack the pid because the wrapper has not written it yet.
     fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
     if record.pid is None and (result is None or fresh):
         return Found(record, types.RunState.CREATED, None)
     code = result.exit_code if result and result.exit_code is not None else EXIT_KILLED
-    # The time of its file is the task's to set: it is believed between what we recorded and now.
+    # The task can set the file's time: it counts only between our recorded start and now.
     ended_at = result.ended_at if result else None
     if ended_at is not None:
         ended_at = min(max(ended_at, record.started_at), clock.now())
@@ -114,15 +113,15 @@ def _result(record: Record) -> Result | None:
     try:
         return directories.read_result(Path(record.directory), record.attempt)
     except (errors.StorageError, errors.StorageUnavailable) as error:
-        # One directory that cannot be read must not hide all other runs.
+        # One unreadable directory must not hide all other runs.
         log.warning("process.result_unreadable", run=record.name, reason=str(error))
         return None
 
 
 def _claimed(record: Record, result: Result | None) -> proc.Process | None:
     """
-    The process that the wrapper's file names, if it is one of this run. The file belongs to the task, which may have
-    written any pid into it: it must be the run's user's, lead a session as we make them, and be the wrapper of this very attempt.
+    Return the process that the wrapper's file names, if it belongs to this run. The task may have written any pid into the
+    file: the process must be the run's user's, lead a session, and be the wrapper of this attempt.
     """
     if result is None or result.pid is None or record.boot != proc.boot_id():
         return None

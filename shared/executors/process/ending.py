@@ -1,4 +1,4 @@
-"""How a run ended, as its shim writes it: the record taken at the beginning, with the end added, as a whole."""
+"""Record the end of a run: the shim rewrites the record from the beginning as a whole, with the end added."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ import time
 from shared.executors.process import descendants
 from shared.executors.process.request import Request
 
-NEW = "new"  #: below the records: files that are being written, where nobody looks for records
+NEW = "new"  #: folder below the records for files that are being written
 SUFFIX = ".json"
 STATE = ".godocker"  #: below the task's directory, the same as of containers
 INFO = "god.info"
 
 _END = 512  #: bytes that an end needs, at most
-_AGAIN = 1.0  #: seconds until an end that could not be written is tried again
+_AGAIN = 1.0  #: seconds until a failed write of an end is retried
 
 
 class Ending:
-    """What is known of the end so far."""
+    """The known facts about the end."""
 
     def __init__(self) -> None:
         self.number: int | None = None  #: exit code, or the signal that ended the command
         self.by_signal = False
         self.at = 0.0
         self.told = False  #: it was sent SIGTERM by us
-        self.killed = False  #: its command was alive when it was to be ended at once
-        self.error: tuple[str, int] | None = None  #: the step before the command that failed, and its error
-        self.cpu = 0.0  #: seconds, of all that was collected
+        self.killed = False  #: its command was alive when the run was killed
+        self.error: tuple[str, int] | None = None  #: the failed step before the command, with its error
+        self.cpu = 0.0  #: seconds, of all collected processes
 
     def note(self, status: int, at: float) -> None:
-        """The command ended, with this status (wait(2))."""
+        """Note that the command ended with this status (wait(2))."""
         self.by_signal = os.WIFSIGNALED(status)
         self.number = os.WTERMSIG(status) if self.by_signal else os.WEXITSTATUS(status)
         self.at = at
 
     @property
     def code(self) -> int | None:
-        """As shells say it: 128 and more for a signal."""
+        """The exit code by the convention of shells: 128 and more for a signal."""
         return None if self.number is None else self.number + 128 * self.by_signal
 
 
 class Room:
-    """The record of a run, and the room for its end, which is there before the command begins."""
+    """The record of a run with room for its end, which is reserved before the command begins."""
 
     def __init__(self, request: Request, records: int, home: int, child: int) -> None:
         self._request = request
@@ -64,14 +64,14 @@ class Room:
 
     def take(self) -> bool:
         """
-        Take the attempt: False where it has a record. Raises OSError where there is no room for it.
+        Take the attempt. Return False where it has a record. Raises OSError where there is no room for it.
 
-        The room for the end is a second copy of the record until then, for whoever finds the first one torn.
+        Until the end, the reserved room holds a second copy of the record, in case the first is incomplete.
         """
         text = f"{self._text}}}".encode()
         self._descriptor = self._make(self._draft, text.ljust(self._size))
         try:
-            # Whoever finds it before it is written waits a moment, or reads the copy.
+            # A reader that finds it before it is written waits a moment or reads the copy.
             os.close(self._make(self._name, text))
         except FileExistsError:
             self._forget(self._draft)
@@ -87,8 +87,8 @@ class Room:
 
     def is_second(self) -> bool:
         """
-        Whether the attempt was begun before and its record was removed since: then its file stands in the task's directory. Where
-        we are root, only ours counts, which no task can make.
+        Return whether the attempt began earlier and its record was removed since: then its file is in the task's directory. If we
+        are root, only a file owned by root counts, which no task can create.
         """
         try:
             return os.lstat(f"{STATE}/{self._started}", dir_fd=self._home).st_uid == os.geteuid()
@@ -96,7 +96,7 @@ class Room:
             return False
 
     def leave_beginning(self) -> None:
-        """Say in the task's directory that the attempt has begun, as a container does. A disk that is full is no hindrance."""
+        """Record in the task's directory that the attempt began, as a container does. A full disk is tolerated."""
         try:
             state = self._open_state()
             try:
@@ -109,8 +109,8 @@ class Room:
 
     def write(self, ending: Ending) -> None:
         """
-        Write the end, for as long as that takes: who waited for the command is the only one who knows it. Where the record was
-        removed, nobody wants it any more.
+        Write the end, retrying until it succeeds: only the shim knows it. If the record was removed, the end is no longer
+        needed.
         """
         if ending.error is None or ending.error[0] != "second":
             self._leave_end(ending)
@@ -153,7 +153,7 @@ class Room:
             os.mkdir(NEW, 0o700, dir_fd=self._records)
 
     def _leave_end(self, ending: Ending) -> None:
-        """The same for the end, and for the beginning where the task removed it: nothing of it lives that could do so again."""
+        """Record the end in the task's directory, and the beginning if the task removed it: nothing of the task lives now."""
         identity = self._request.identity
         try:
             state = self._open_state()
@@ -205,7 +205,7 @@ def _write_new(directory: int, name: str, text: str, identity: tuple[int, int, l
 
 
 def _make_new(directory: int, name: str, text: str, identity: tuple[int, int, list[int]] | None) -> int:
-    """A new file in a directory that is the task's: what it planted under that name is removed, and never written to."""
+    """Create a file in the task's directory. A file that the task planted there is removed, never written to."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
         descriptor = os.open(name, flags, 0o644, dir_fd=directory)

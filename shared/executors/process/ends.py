@@ -1,4 +1,4 @@
-"""The words for how a run ended, from what its shim wrote: pure."""
+"""Exit code and reason of a run, from its shim's record: pure."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ RESTARTED = "the machine was restarted while it ran"
 SHIM_GONE = "the process that watched over it was ended from outside: how its command ended is not known"
 
 _SECOND = "its attempt had begun before, and the record of that is gone: it is not run twice"
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  #: of a command, as shells say it (POSIX XCU 2.8.2)
-#: Signals that somebody sends; others come from what the command does.
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  #: exit codes of shells (POSIX XCU 2.8.2)
+#: Signals that somebody sends; a command causes the others itself.
 _SENT = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM})
 
 
 def is_lost(record: Record) -> bool:
-    """Whether nobody knows how the command ended."""
+    """Return whether the command's end is unknown."""
     return record.step == "second"
 
 
 def code(record: Record) -> int | None:
-    """The command's exit code, 128 and more for a signal; that of a shell where it could not be executed."""
+    """Return the command's exit code, 128 and more for a signal; a shell's code where it could not be executed."""
     if record.step == "exec":
         return _NOT_FOUND if record.error == errno.ENOENT else _NOT_EXECUTABLE
     if is_lost(record):
@@ -33,7 +33,7 @@ def code(record: Record) -> int | None:
 
 
 def reason(record: Record) -> str | None:
-    """What is to be said of the end; None where the exit code says it all."""
+    """Return the reason of the end; None where the exit code says it all."""
     if record.step:
         return _not_executed(record)
     if record.full and record.code != 0:

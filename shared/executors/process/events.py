@@ -1,4 +1,4 @@
-"""What happens to the runs of this machine, as it happens: from the records' directory and the processes' own ends."""
+"""Events of this machine's runs, from the records' directory and the ends of processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from shared.executors.process.record import NODE
 
 log = structlog.get_logger(__name__)
 
-LOOK = 1.0  #: seconds between two looks at the records, for what no change told of
-LOOK_OFTEN = 0.1  #: the same where the kernel does not tell of changes
+LOOK = 1.0  #: seconds between two scans of the records, for changes without a notification
+LOOK_OFTEN = 0.1  #: the same where the kernel sends no notifications
 
 
 async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[types.Event]:
@@ -36,7 +36,7 @@ async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> As
         following.on_file(None)
         while True:
             name = None
-            # Not by `wait_for`: until Python 3.12 that can swallow being cancelled, and this would go on for ever.
+            # Not `wait_for`: until Python 3.12 it can swallow a cancellation, and this loop would never end.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(look):
                     name = await following.changed.get()
@@ -47,7 +47,7 @@ async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> As
 
 
 class _Following:
-    """Which runs were seen, and which processes' ends are waited for."""
+    """The runs that were seen, and the processes whose ends are awaited."""
 
     def __init__(self, kept: records.Records) -> None:
         self._records = kept
@@ -56,7 +56,7 @@ class _Following:
         self._handles: dict[str, types.Handle] = {}
         self._processes: dict[str, proc.Process] = {}
         self._descriptors: dict[str, int] = {}
-        self.changed: asyncio.Queue[str | None] = asyncio.Queue()  #: names of runs; None: look at all
+        self.changed: asyncio.Queue[str | None] = asyncio.Queue()  #: names of runs; None: check all
 
     def on_file(self, file_name: str | None) -> None:
         if file_name is None:
@@ -68,7 +68,7 @@ class _Following:
         return sorted({*self._records.names(), *self._states})
 
     def look(self, name: str) -> list[types.Event]:
-        """What is new about a run since it was last looked at."""
+        """Return the events of a run since the last check."""
         before = self._states.get(name, types.RunState.CREATED)
         if before is types.RunState.EXITED:
             return [] if self._records.exists(name) else self._removed(name)
@@ -99,11 +99,11 @@ class _Following:
         return events
 
     def attend(self, name: str) -> None:
-        """Have the end of a run's process put its name into `changed`."""
+        """Put the run's name into `changed` when its process ends."""
         process = self._processes.pop(name, None)
         if name in self._descriptors:
             if process is None:
-                self._let_go(name)  # its record says how it ended, before its shim has
+                self._let_go(name)  # its record has the end, although its shim still lives
             return
         if process is None:
             return
@@ -115,7 +115,7 @@ class _Following:
         except OSError as error:
             log.warning("events.process_not_watched", run=name, reason=str(error))
             return
-        # It is another one's where the pid was given away between the look and the opening; then it says nothing.
+        # If the pid was reused between the check and the opening, the descriptor is of another process: ignore it.
         now = proc.read(process.pid)
         if now is None or not now.is_alive or now.start != process.start:
             os.close(descriptor)

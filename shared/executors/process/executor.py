@@ -1,4 +1,4 @@
-"""The executor that runs tasks as processes of this machine: for a first try without Docker, and for tests."""
+"""The executor that runs tasks as processes of this machine, for a first try without Docker and for tests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from shared.executors.process import earlier, events, proc, records, runs, spawn
 from shared.executors.process.record import NODE, WRAPPER, Found, Record
 from shared.units.sizes import GB
 
-AUDIT = 60.0  #: seconds between two looks for processes that belong to no run
-BEGIN_TIMEOUT = 1.0  #: seconds that a stop leaves a new run to take its attempt
+AUDIT = 60.0  #: seconds between two searches for processes that belong to no run
+BEGIN_TIMEOUT = 1.0  #: seconds that a stop waits for a new run to take its attempt
 
 
 class ProcessExecutor:
     """
-    See `base.Executor`. The records and `/proc` are all the state there is: the scheduler that starts a run and the watcher
-    that lists and stops it are different processes, and either may have been started after it.
+    A `base.Executor` for this machine. Its only state is the records and `/proc`: the scheduler that starts a run and the watcher
+    that lists and stops it are different processes, and either may be younger than the run.
     """
 
     name = "process"
 
     def __init__(self, config: settings.Settings, owner: types.Owner | None = None) -> None:
-        """`owner`: None for what the settings name, as versions without marks had it."""
+        """`owner`: None for the configured instance, as in versions without marks."""
         self._config = config
         self._owner = owner or types.Owner(config.instance)
         root = str(config.shared_dir.absolute())
@@ -38,7 +38,7 @@ class ProcessExecutor:
         self._spawner = spawn.Spawner(self._records, spawn.Terms.of(config))
         self._scans = tree.Scans()
         self._watcher = watching.DirectoryWatcher()
-        #: The last sample of a run: when, and the cpu seconds it had used by then.
+        #: The last sample of a run: its time, and the cpu seconds used by then.
         self._samples: dict[str, tuple[float, float]] = {}
         self._audit = strays.Audit(config.uid_start)
         self._next_audit = clock.monotonic() + AUDIT
@@ -48,11 +48,11 @@ class ProcessExecutor:
         return self._owner
 
     def features(self) -> frozenset[types.Feature]:
-        # Devices and ports are told and left alone by others; nothing keeps a process from those of another.
+        # Devices and ports are assigned, not enforced: nothing keeps a process from using another's.
         return frozenset({types.Feature.PAUSE, types.Feature.GPUS, types.Feature.PORTS})
 
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
-        """Its one node is this machine."""
+        """Do nothing: its only node is this machine."""
 
     def node_names(self) -> Sequence[str]:
         return [NODE]
@@ -69,7 +69,7 @@ class ProcessExecutor:
         return await self._spawner.start(run)
 
     async def booted(self, node: str) -> types.Boot | None:
-        return None  # after a reboot there is nobody left to ask
+        return None  # no run survives a reboot, and records have their boot
 
     async def list(self, node: str) -> Sequence[types.Observation]:
         self._check_node(node)
@@ -117,7 +117,7 @@ class ProcessExecutor:
             return None
         processes = await tree.of(found, self._scans)
         now, used = clock.now(), sum(process.cpu for process in processes) / proc.TICKS
-        # One look has no rate: it is that since the last one, and at first that since the start.
+        # A rate needs two samples: it is taken since the last one, at first since the start.
         since, before = self._samples.get(handle.name, (found.record.started_at, 0.0))
         self._samples[handle.name] = (now, used)
         return types.Stats(
@@ -135,7 +135,7 @@ class ProcessExecutor:
         self._watcher.close()
 
     async def _terminate(self, found: Found, process: proc.Process, grace: float) -> None:
-        """SIGTERM to all of the run, by who stands beside it, and `grace` seconds for all of it to come to its end."""
+        """Send SIGTERM to all of the run by its shim or wrapper, and wait up to `grace` seconds for its end."""
         if found.record.form == WRAPPER:
             await self._begun(found.record)
         tree.send([process], signal.SIGTERM)
@@ -144,7 +144,7 @@ class ProcessExecutor:
         await tree.wait(process, timeout=grace)
 
     async def _begun(self, record: Record) -> None:
-        # A shell that has not come to its trap yet would die of the signal, and leave nothing that says how it ended.
+        # A shell that has not set its trap yet would die of the signal without recording its end.
         deadline = clock.monotonic() + BEGIN_TIMEOUT
         while not await asyncio.to_thread(earlier.has_begun, record):
             if clock.monotonic() > deadline:
@@ -159,7 +159,7 @@ class ProcessExecutor:
         self._records.sweep()
         processes = self._all_processes()
         names = set(self._records.names())
-        # What is no longer there is forgotten, so that this cannot grow for ever.
+        # Removed runs are forgotten, so that this cannot grow forever.
         self._samples = {name: sample for name, sample in self._samples.items() if name in names}
         found = [one for name in names if (one := runs.find(self._records, name)) is not None]
         if processes is not None:
@@ -167,7 +167,7 @@ class ProcessExecutor:
         return [one.observation() for one in found]
 
     def _all_processes(self) -> Sequence[proc.Process] | None:
-        """For the audit, where it is due. Who is not root makes processes of its own user, which has others, too."""
+        """Return all processes if an audit is due. Without root, runs share our user with unrelated processes: no audit."""
         if os.geteuid() != 0 or clock.monotonic() < self._next_audit:
             return None
         self._next_audit = clock.monotonic() + AUDIT

@@ -1,8 +1,8 @@
 """
-A small process that makes the shims of one executor, so that what is copied for each run is small. It imports almost nothing.
+A small process that forks the shims of one executor, so that little memory is copied per run. It imports almost nothing.
 
-It ends once its executor is gone and its last shim with it. Where a shim dies before its run does, what that leaves behind
-becomes a child of this process, which ends it.
+It ends once its executor and its last shim are gone. If a shim dies before its run, the run's processes become children of the
+fork server, which ends them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from shared.executors.process import descendants, kernel, shim
 from shared.executors.process.request import DIED, HEADER, REFUSED, Request, unpacked
 
 _REQUESTS, _ANSWERS = 0, 1
-_SPARED = -900  #: of -1000, how much the kernel spares us when memory runs out
-_PATIENCE = 5.0  #: seconds for orphans that do not die, until others that want to start are served
+_SPARED = -900  #: of -1000: protection from the kernel's OOM killer
+_PATIENCE = 5.0  #: seconds to wait for orphans that do not die, until other starts are served
 _EVERY = frozenset(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def main(directory: str) -> None:
-    """Serve the requests on the standard input, whose runs have their records in `directory`."""
+    """Serve the requests from standard input. Their runs have their records in `directory`."""
     if os.fork():
-        os._exit(0)  # whoever started us does not have to wait for us
+        os._exit(0)  # the starter does not wait for us
     os.setsid()
     os.chdir("/")
     os.umask(0o022)
@@ -36,10 +36,10 @@ def main(directory: str) -> None:
 
 
 def _put_signals_to_their_defaults() -> None:
-    """None is ignored, as Python does with some, and as whoever started us may: a command would never hear of it."""
+    """Reset all signals: Python and our starter ignore some, and a command would inherit that."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
     for number in _EVERY:
-        with contextlib.suppress(OSError, ValueError):  # two are the C library's own
+        with contextlib.suppress(OSError, ValueError):  # two belong to the C library
             signal.signal(number, signal.SIG_DFL)
 
 
@@ -51,11 +51,11 @@ class _Server:
         self._oom_score = kernel.oom_score()
         kernel.set_oom_score(_SPARED)
         if kernel.oom_score() == self._oom_score:
-            self._oom_score = None  # as it was: nothing to undo in a command
+            self._oom_score = None  # unchanged: nothing to undo in a command
 
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, lambda *_: self._collect())
-        # What is there by now is never looked at by the collector: looking would copy it, in each shim.
+        # The garbage collector skips all present objects: visiting them would copy their memory in each shim.
         gc.disable()
         gc.freeze()
         while (body := self._next()) is not None:
@@ -69,7 +69,7 @@ class _Server:
         return None if header is None else self._read(int.from_bytes(header, "big"))
 
     def _read(self, size: int) -> bytes | None:
-        """So many bytes; None where the executor ended before it had written them. Shims are collected meanwhile."""
+        """Read this many bytes, collecting shims meanwhile; None where the executor ended before it had written them."""
         content = b""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         try:
@@ -95,7 +95,7 @@ class _Server:
         self._shims[pid] = request.number
 
     def _collect(self) -> None:
-        """Collect what has ended; where that was a shim before its time, end what it left."""
+        """Collect ended children. Where a shim died early, end what its run left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -109,7 +109,7 @@ class _Server:
                 self._end_orphans()
 
     def _end_orphans(self) -> None:
-        """Whatever is a child of ours and no shim has lost its shim."""
+        """End children that are no shims: they have lost theirs."""
         me, shims = os.getpid(), frozenset(self._shims)
         until = time.monotonic() + _PATIENCE
         while descendants.below(me, shims) and time.monotonic() < until:

@@ -1,6 +1,6 @@
 """
-System calls that Python has no name for. Here and in what the fork server imports (`forkserver`, `shim`, `command`,
-`descendants`), only small modules of the standard library are used: each run's shim is a copy of that process.
+System calls that Python lacks. This module and others that the fork server imports (`forkserver`, `shim`, `command`,
+`descendants`) use only small modules of the standard library: each run's shim is a copy of that process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ def become_subreaper() -> None:
 
 
 def forbid_new_privileges() -> None:
-    """No program that this process or what it makes executes gains rights, for ever (PR_SET_NO_NEW_PRIVS)."""
+    """Keep all programs that we and our descendants execute from gaining rights, forever (PR_SET_NO_NEW_PRIVS)."""
     _prctl(_SET_NO_NEW_PRIVS, 1)
 
 
 def die_with_parent(number: int) -> None:
-    """Get this signal when our parent ends. Changing the user forgets it, executing a program does not (PR_SET_PDEATHSIG)."""
+    """Receive this signal when our parent ends (PR_SET_PDEATHSIG). Changing the user resets it, executing a program does not."""
     _prctl(_SET_PDEATHSIG, number)
 
 
 def set_name(name: str) -> None:
-    """Be shown under this name, of which 15 bytes count (PR_SET_NAME)."""
+    """Set the name of this process, of which 15 bytes count (PR_SET_NAME)."""
     _libc.prctl(_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
@@ -40,7 +40,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def oom_score() -> int | None:
-    """How readily the kernel ends us when memory runs out (proc(5), `oom_score_adj`); None where it does not say."""
+    """Return our `oom_score_adj` (proc(5)), the OOM killer's preference; None where it cannot be read."""
     try:
         with open("/proc/self/oom_score_adj", "rb") as file:
             return int(file.read())
@@ -49,7 +49,7 @@ def oom_score() -> int | None:
 
 
 def set_oom_score(score: int) -> None:
-    """Only root may lower it. Where it cannot be set, it stays as it is."""
+    """Set our `oom_score_adj` if possible: only root may lower it."""
     try:
         descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
     except OSError:

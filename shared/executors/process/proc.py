@@ -12,14 +12,14 @@ TICKS = os.sysconf("SC_CLK_TCK")  #: per second
 PAGE = os.sysconf("SC_PAGE_SIZE")  #: bytes
 
 _RUN, _DIRECTORY = b"GODOCKER_RUN=", b"GODOCKER_PWD="
-_CHUNK = 65536  #: bytes that are read at once
-_KERNEL_THREAD = 0x00200000  #: of a process's flags (`PF_KTHREAD`)
-_LISTINGS = 10  #: of the processes, at most, until one brings none that is new
+_CHUNK = 65536  #: bytes per read
+_KERNEL_THREAD = 0x00200000  #: flag of a process (`PF_KTHREAD`)
+_LISTINGS = 10  #: of all processes, at most, until one shows no new process
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process. Its pid and `start` together are never used twice before the machine is booted again."""
+    """A process. Its pid and `start` together are unique until the next boot."""
 
     pid: int
     ppid: int
@@ -29,9 +29,9 @@ class Process:
     start: int  #: ticks after the boot
     cpu: int = 0  #: ticks used
     memory: int = 0  #: resident, bytes
-    uid: int = -1  #: the real one; -1 where it was not asked for
+    uid: int = -1  #: the real one; -1 where it was not read
     run: str | None = None  #: the run that its environment names
-    directory: str | None = None  #: the run's: another system's runs have the same names
+    directory: str | None = None  #: the run's directory: another system's runs have the same names
 
     @property
     def is_alive(self) -> bool:
@@ -47,7 +47,7 @@ class Process:
 
 
 def read(pid: int) -> Process | None:
-    """The process with this pid, without `run` and `directory`; None where there is none."""
+    """Return the process with this pid, without `run` and `directory`; None where it does not exist."""
     try:
         return _parse(pid, _read(f"/proc/{pid}/stat"))
     except (OSError, ValueError, IndexError):
@@ -55,7 +55,7 @@ def read(pid: int) -> Process | None:
 
 
 def recorded(pid: int | None, start: int | None, boot: str) -> Process | None:
-    """The process with this pid, if it is the one that was started then, and lives."""
+    """Return the process with this pid if it lives and was started then."""
     if pid is None or boot != boot_id():
         return None
     process = read(pid)
@@ -64,8 +64,8 @@ def recorded(pid: int | None, start: int | None, boot: str) -> Process | None:
 
 def snapshot() -> list[Process]:
     """
-    All processes. `run` and `directory` are read for those that can be a task's. What is made while we look is looked at too,
-    as far as it does not outrun us.
+    Return all processes. `run` and `directory` are read for those that can be a task's. Processes that appear meanwhile are
+    included, unless they fork faster than they are listed.
     """
     seen: dict[int, Process | None] = {}
     we_are_root = os.geteuid() == 0
@@ -75,7 +75,7 @@ def snapshot() -> list[Process]:
             break
         for pid in new:
             process = read(pid)
-            # Root's own are never a task's: nobody else's environment has to be read for them.
+            # Root's processes are never a task's: their environments need not be read.
             if process is not None and process.is_alive and not (we_are_root and process.uid == 0):
                 process = _with_run(process)
             seen[pid] = process
@@ -87,7 +87,7 @@ def _pids() -> list[int]:
 
 
 def arguments(pid: int) -> list[str]:
-    """The command line; empty where it cannot be read."""
+    """Return the command line; empty where it cannot be read."""
     try:
         raw = _read(f"/proc/{pid}/cmdline")
     except OSError:
@@ -96,20 +96,20 @@ def arguments(pid: int) -> list[str]:
 
 
 def real_uid(pid: int) -> int:
-    """The real user id, which a task cannot give up or change. Raises OSError, ValueError."""
+    """Return the real user id, which a task cannot change. Raises OSError, ValueError."""
     status = _read(f"/proc/{pid}/status")
-    # A name cannot hold a newline here: the kernel writes it escaped.
+    # The name cannot contain a newline here: the kernel escapes it.
     return int(status[status.index(b"\nUid:") + 5 :].split(None, 1)[0])
 
 
 @functools.cache
 def boot_id() -> str:
-    """Changes with each boot of the machine."""
+    """Return the id of the present boot, which changes with each boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _read(path: str) -> bytes:
-    # Not by `Path` and `open`: of hundreds of processes, several times a second, that costs more than the reading.
+    # Not by `Path` and `open`: for hundreds of processes, several times a second, they cost more than the reading.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = b""
@@ -121,7 +121,7 @@ def _read(path: str) -> bytes:
 
 
 def _parse(pid: int, stat: bytes) -> Process:
-    # The name of the program, in parentheses, may hold anything, also parentheses and spaces.
+    # The program's name, in parentheses, may contain anything, including parentheses and spaces.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return Process(
         pid=pid,

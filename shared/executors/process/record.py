@@ -1,4 +1,4 @@
-"""The record of a run, and the state of the run that was derived from it: pure."""
+"""The record of a run, and the run's state derived from it: pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from shared.executors.process import proc
 
 NODE = "localhost"  #: the only node of this executor
 
-#: Of `Record.form`: a wrapper in a shell, which starters of earlier versions recorded; a shim, which records itself.
+#: Values of `Record.form`: a wrapper in a shell, recorded by starters of earlier versions; a shim, which records itself.
 WRAPPER, SHIM = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """
-    One run. One of an earlier version without a `pid` is an intent: its process may have been made or not, and the starter
-    died before it could say which.
+    One run. An earlier version's record without a `pid` is an intent to start: the starter died before it could record whether
+    the process was created.
     """
 
     task_id: int
@@ -30,13 +30,13 @@ class Record:
     pid: int | None = None  #: of the shim, or of an earlier version's wrapper
     start: int | None = None  #: ticks after the boot
     gpus: Sequence[str] = ()
-    ports: Sequence[Sequence[int]] = ()  #: of the run, and that of the node which is meant by it
+    ports: Sequence[Sequence[int]] = ()  #: pairs: port of the run, port of the node
     system: str | None = None  #: see `types.Handle`
     form: int = WRAPPER
-    # What the shim adds.
+    # Added by the shim.
     command: int | None = None  #: pid of the command, which leads a session
     command_start: int | None = None  #: ticks after the boot
-    # And what it adds at the end: see `ending.Ending`.
+    # Added by the shim at the end, see `ending.Ending`.
     ended_at: float | None = None  #: seconds since the epoch
     code: int | None = None
     by_signal: bool = False
@@ -44,9 +44,9 @@ class Record:
     killed: bool = False
     step: str = ""
     error: int = 0
-    full: bool = False  #: the disk of the task's directory had no room left
+    full: bool = False  #: the disk of the task's directory was full
     cpu: float = 0.0
-    readable: bool = True  #: false: there is a record, and nothing more can be said
+    readable: bool = True  #: False: the record exists and cannot be read
 
     @property
     def handle(self) -> types.Handle:
@@ -59,16 +59,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`process` is its shim, or an earlier version's wrapper, where that lives."""
+    """The present state of a run. `process` is its living shim, or the wrapper of an earlier version."""
 
     record: Record
     state: types.RunState
     process: proc.Process | None
     code: int | None = None
     ended_at: float | None = None  #: seconds since the epoch
-    reason: str | None = None  #: what is to be said of its end
+    reason: str | None = None  #: reason of its end
     by_signal: bool | None = None
-    lost: bool = False  #: nobody saw the command's end
+    lost: bool = False  #: how the command ended is not known
 
     def observation(self) -> types.Observation:
         record = self.record

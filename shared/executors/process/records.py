@@ -1,4 +1,4 @@
-"""The files that say which runs exist: one per run, written by its shim before the command begins, and once more at its end."""
+"""The records of existing runs: one file per run, written by its shim before the command begins and again at its end."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 
-_WRITE_TIME, _LOOKS = 2.0, 40  #: seconds, in so many looks, until what was made is surely written
+_WRITE_TIME, _LOOKS = 2.0, 40  #: seconds, and reads within them, until a new file is certainly written
 
 
 class Records:
     """
-    The records of one node. The directory belongs to GoDocker alone: what stands in it is trusted. Scheduler
-    and watcher share it. Records of another system that was given the same directory are as good as not there.
+    The records of one node, shared by scheduler and watcher. The directory belongs to GoDocker alone, so its content is trusted.
+    Records of another system that was given the same directory are ignored.
     """
 
     def __init__(self, directory: Path, *, owner: types.Owner | None = None, root: str = "/") -> None:
-        """`owner`: whose records are read, None for anybody's; `root`: the tasks' directories of its runs lie in it."""
+        """`owner`: the system whose records are read, None for all; `root`: holds the tasks' directories of its runs."""
         self.directory = directory.absolute()
         self._owner = owner
         self._root = root
-        self._told: set[str] = set()  #: the unreadable ones that were logged
+        self._logged: set[str] = set()  #: unreadable records that were logged
 
     def prepare(self) -> None:
         (self.directory / NEW).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ class Records:
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove the drafts of writers that died between the draft and its record."""
+        """Remove drafts of writers that died before the draft became a record."""
         try:
             drafts = os.listdir(self.directory / NEW)
         except FileNotFoundError:
@@ -52,7 +52,7 @@ class Records:
         for draft in drafts:
             name, writer = draft.split(".")[:2] if draft.count(".") else (draft, "")
             if writer.isdigit() and not os.path.exists(f"/proc/{writer}"):
-                # Of a run that has a record it may be the second copy, which goes with it.
+                # If the run has a record, this may be its second copy, which goes with it.
                 if draft.count(".") == 1 and self._path(name).exists():
                     continue
                 with contextlib.suppress(FileNotFoundError):
@@ -63,8 +63,8 @@ class Records:
 
     def read(self, name: str) -> Record | None:
         """
-        The record of a run; None where it has none. Where it cannot be read its second copy counts, as long as that is there,
-        and otherwise it says no more than that there is one. Raises `errors.NodeUnavailable`.
+        Return the record of a run; None where it has none. If it cannot be parsed, its second copy counts while that exists;
+        without one, the returned record is marked unreadable. Raises `errors.NodeUnavailable`.
         """
         try:
             content = self._path(name).read_bytes()
@@ -81,14 +81,14 @@ class Records:
     def _is_ours(self, record: Record) -> bool:
         if self._owner is None or record.system == self._owner.mark:
             return True
-        # Made by a version without marks: a copy of the records has another system's directories in them.
+        # Of a version without marks: copied records name another system's directories.
         is_early = record.system is None and self._owner.earlier is not None
         return is_early and (not record.readable or types.is_beneath(record.directory, self._root))
 
     def delete(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
-        self._told.discard(name)
+        self._logged.discard(name)
 
     def names(self) -> Sequence[str]:
         try:
@@ -101,24 +101,24 @@ class Records:
         return self.directory / f"{name}{SUFFIX}"
 
     def _unreadable(self, name: str) -> Record | None:
-        """What is known of a run whose record says nothing: it is made before it is written, and has a copy by then."""
+        """Return what is known of a run with an empty record: the file is created before it is written, and has a copy then."""
         for look in range(_LOOKS):
             try:
                 age = clock.now() - self._path(name).stat().st_mtime
             except FileNotFoundError:
-                return None  # removed while we looked
+                return None  # removed meanwhile
             if copy := self._copy(name):
                 if age > _WRITE_TIME:
-                    self._tell(name)
+                    self._log_unreadable(name)
                 return copy
             if age > _WRITE_TIME:
                 break
             if look:
                 time.sleep(_WRITE_TIME / _LOOKS)
-            # Its shim may have put the copy in its place between the two looks.
+            # Its shim may have moved the copy into its place between the two reads.
             if record := _parsed(self._bytes(name)):
                 return record
-        self._tell(name)
+        self._log_unreadable(name)
         parsed = types.parse_name(name)
         assert parsed is not None
         return Record(parsed[0], parsed[1], -1, "", "", 0.0, system=parsed[2], readable=False)
@@ -130,16 +130,16 @@ class Records:
             return b""
 
     def _copy(self, name: str) -> Record | None:
-        """The second copy. It is not put in the place of the first: its shim does that, with the end, and would lose it to us."""
+        """Return the second copy. It must stay where it is: the shim needs it to write the end."""
         for path in (self.directory / NEW).glob(f"{name}.*"):
             with contextlib.suppress(OSError):
                 if (record := _parsed(path.read_bytes())) and record.name == name:
                     return record
         return None
 
-    def _tell(self, name: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def _log_unreadable(self, name: str) -> None:
+        if name not in self._logged:
+            self._logged.add(name)
             metrics.RECORDS_UNREADABLE.inc()
             log.error("process.record_unreadable", run=name, path=str(self._path(name)))
 
@@ -159,12 +159,12 @@ _RECORD = pydantic.TypeAdapter(Record)
 
 def _parsed(content: bytes) -> Record | None:
     try:
-        return _RECORD.validate_json(content)  # what a later version adds is left out
+        return _RECORD.validate_json(content)  # fields of later versions are ignored
     except pydantic.ValidationError:
         return None
 
 
 def run_name(file_name: str) -> str | None:
-    """The run that a file is the record of; None for other files."""
+    """Return the run that a file records; None for other files."""
     name = file_name.removesuffix(SUFFIX)
     return name if name != file_name and types.parse_name(name) else None

@@ -1,18 +1,18 @@
-"""A request to the fork server: all that a run's shim has to know, packed for a pipe between two processes of one program."""
+"""A request to the fork server: all that a run's shim needs, packed for a pipe between two processes of one program."""
 
 from __future__ import annotations
 
 import marshal
 
-HEADER = 8  #: bytes before a request that say how long it is
+HEADER = 8  #: bytes before a request with its length
 
 BEGAN, TAKEN, LATE, REFUSED = "began", "taken", "late", "refused"
-#: The answers: `number word detail…`, each written at once, so that those of many shims do not mix (pipe(7), PIPE_BUF).
+#: Answers are `number word detail…`, each written at once, so that those of many shims do not mix (pipe(7), PIPE_BUF).
 DIED = "died"
 
 
 class Request:
-    """One start of a run."""
+    """A request to start one run."""
 
     __slots__ = (
         "argv",
@@ -47,19 +47,19 @@ class Request:
         drain: float,
         patience: float,
     ) -> None:
-        self.number = number  #: of the request: the answer names it
+        self.number = number  #: of the request, repeated in the answer
         self.name = name  #: of the run
         self.attempt = attempt
-        self.record = record  #: what is known of the run so far: a JSON object without its closing brace
-        self.until = until  #: on the monotonic clock, after which the run is not begun any more
+        self.record = record  #: the run's record so far: a JSON object without its closing brace
+        self.until = until  #: on the monotonic clock; the run is not begun after it
         self.directory = directory
         self.argv = argv
         self.environment = environment
-        self.identity = identity  #: uid, gid and groups to become; None: those that we have
+        self.identity = identity  #: uid, gid and groups to change to; None: keep ours
         self.limits = limits  #: resource, soft and hard limit, for setrlimit(2)
         self.umask = umask
-        self.drain = drain  #: seconds for what still holds the output once the command has ended
-        self.patience = patience  #: the same, once all of the run was told to end
+        self.drain = drain  #: seconds to wait after the command's end for processes that hold the output
+        self.patience = patience  #: the same after all of the run was told to end
 
     def packed(self) -> bytes:
         body = marshal.dumps({name: getattr(self, name) for name in self.__slots__})
@@ -67,5 +67,5 @@ class Request:
 
 
 def unpacked(body: bytes) -> Request:
-    """The request in a pipe's bytes, without their header. They come from the executor that started this very process."""
+    """Unpack a request without its header. The bytes come from the executor that started this process."""
     return Request(**marshal.loads(body))

@@ -1,4 +1,4 @@
-"""Find the state of a run: its record, and whether its shim and its command are still those of it."""
+"""Find the state of a run by its record, its shim and its command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.rules.exit_codes import EXIT_KILLED
 
 
 def find(kept: records.Records, name: str) -> Found | None:
-    """The run as it is now; None where there is none. Raises `errors.NodeUnavailable`."""
+    """Return the run's present state; None where it does not exist. Raises `errors.NodeUnavailable`."""
     record = kept.read(name)
     if record is None:
         return None
@@ -22,7 +22,7 @@ def find(kept: records.Records, name: str) -> Found | None:
         return _ended(record)
     if process := proc.recorded(record.pid, record.start, record.boot):
         return Found(record, _state(record), process)
-    # It may have written the end between the two looks: it does so before it ends itself.
+    # The shim may have written the end between the two reads: it does so before it exits.
     record = kept.read(name)
     if record is None:
         return None

@@ -1,4 +1,4 @@
-"""The executor's end of its fork server: started when it is first needed, and anew where it died."""
+"""The executor's side of its fork server, which is started when first needed and again if it died."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from shared.executors.process import request as requests
 log = structlog.get_logger(__name__)
 
 _ROOT = Path(shared.__file__).parents[1]
-#: No site directory and nothing of the environment: the server imports what it needs from here, and little else.
+#: Without site directory and environment: the server imports little more than its own modules.
 _PROGRAM = """\
 import sys
 sys.path.append(sys.argv[1])
 from shared.executors.process import forkserver
 forkserver.main(sys.argv[2])
 """
-_LAUNCH_TIMEOUT = 30.0  #: seconds until a server that was started must have gone its own way
+_LAUNCH_TIMEOUT = 30.0  #: seconds until a started server must have detached itself
 _READ = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """To a request: one of the words in `request`, and what goes with it."""
+    """An answer to a request: one of the words in `request` with its details."""
 
     word: str
     details: tuple[str, ...] = ()
 
 
 class Server:
-    """Hands requests to the fork server and brings its answers. Belongs to a loop; `send` may be called from a thread."""
+    """Sends requests to the fork server and receives its answers. Belongs to a loop; `send` may be called from a thread."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._requests: int | None = None  #: the pipe that they go through
+        self._requests: int | None = None  #: the pipe for requests
         self._answers: int | None = None
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._rest = b""
         self._count = 0
 
     def expect(self) -> tuple[int, asyncio.Future[Answer]]:
-        """A number for a request, and the answer to come: `DIED` where the server or the shim does before it answers."""
+        """Return a number for a request and its future answer: `DIED` if the server or the shim dies before answering."""
         self._count += 1
         answer = asyncio.get_running_loop().create_future()
         self._waiting[self._count] = answer
@@ -76,7 +76,7 @@ class Server:
                 return
 
     def close(self) -> None:
-        """The server stays until its last run is over, and is nobody's child by then."""
+        """Disconnect. The server stays until its last run is over; it is not our child."""
         for descriptor in (self._requests, self._answers):
             if descriptor is not None:
                 if descriptor == self._answers:
@@ -119,7 +119,7 @@ class Server:
     def _on_answers(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
         content = os.read(descriptor, _READ)
         if not content:
-            # Nobody is left who could answer.
+            # Nothing is left that could answer.
             loop.remove_reader(descriptor)
             os.close(descriptor)
             self._answers = None

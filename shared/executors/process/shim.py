@@ -1,8 +1,8 @@
 """
-The process that stands beside one run from its beginning to its end: the parent of the command, and the heir of all that the run
-leaves behind. It takes the attempt, waits for the command, ends what is left, and writes how it ended.
+The shim: one process beside each run from beginning to end, the parent of the command and of all orphans of the run. It takes the
+attempt, waits for the command, ends remaining processes, and records the end.
 
-It hears SIGTERM (tell all of the run to end, once) and SIGUSR1 (end all of it now), and ends only when nothing of the run lives.
+It handles SIGTERM (send SIGTERM to all of the run, once) and SIGUSR1 (kill all of it now), and exits once nothing of it lives.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from shared.executors.process.request import BEGAN, LATE, REFUSED, TAKEN, Reques
 
 _NOTHING = 0  #: the standard input
 _HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1)
-_LOOK = 0.05  #: seconds between two looks at what is left, where no signal tells of it
-_AGAIN = 0.002  #: the same for what is being killed
+_LOOK = 0.05  #: seconds between two checks for remaining processes, where no signal reports changes
+_AGAIN = 0.002  #: the same while they are being killed
 
 
 def run(request: Request, *, records: int, answers: int, oom_score: int | None) -> None:
     """
-    Be the shim of a run. `records` is a descriptor of the records' directory, `answers` of the pipe that the answer goes to.
-    Never returns.
+    Act as the shim of a run. `records` is a descriptor of the records' directory, `answers` of the pipe for the answer. Never
+    returns.
     """
-    status = 1  # which tells the fork server that the run has lost its shim
+    status = 1  # tells the fork server that the run has lost its shim
     try:
         os.setsid()
         kernel.become_subreaper()
@@ -39,7 +39,7 @@ def run(request: Request, *, records: int, answers: int, oom_score: int | None) 
 
 
 def _answer(answers: int, request: Request, word: str, detail: str = "") -> None:
-    with contextlib.suppress(OSError):  # the executor is gone; another one reads the record
+    with contextlib.suppress(OSError):  # the executor is gone; another reads the record
         os.write(answers, f"{request.number} {word} {detail}\n".encode())
 
 
@@ -78,13 +78,13 @@ class _Shim:
             os.write(go, b"g")
         os.close(go)
         _answer(self._answers, request, BEGAN, repr(room.began_at))
-        # The executor reads until nobody can write: from here on that is not us.
+        # The executor reads until all writers have closed the pipe: we do so now.
         os.dup2(_NOTHING, self._answers)
         _Watch(child, report, ending, request).until_nothing_lives()
         room.write(ending)
 
     def _fork(self, home: int) -> tuple[int, int, int]:
-        """Make the process that becomes the command: its pid, the pipe that lets it go on, and that of its report."""
+        """Fork the process that becomes the command. Return its pid, the pipe that lets it continue, and that of its report."""
         go_out, go_in = os.pipe()
         report_out, report_in = os.pipe()
         child = os.fork()
@@ -97,7 +97,7 @@ class _Shim:
 
 
 class _Watch:
-    """Waits for the command, and for all that it leaves behind."""
+    """Waits for the command and for the processes that it leaves."""
 
     def __init__(self, child: int, report: int, ending: Ending, request: Request) -> None:
         self._me = os.getpid()
@@ -108,20 +108,20 @@ class _Watch:
         self._outputs: frozenset[tuple[int, int]] = frozenset()
         self._alive = True  #: the command
         self._killing = False
-        self._until = 0.0  #: on the monotonic clock: what is left by then is ended
+        self._until = 0.0  #: on the monotonic clock: processes left by then are killed
 
     def until_nothing_lives(self) -> None:
         while self._collect():
             if not self._alive and not self._killing:
-                # What has let go of the output is nobody's to wait for. Once told to end, all of it has its time to do so.
+                # Processes that do not hold the output are not waited for. Once told to end, all have their time to do so.
                 waits = self._ending.told or self._holds_output()
                 self._killing = not waits or time.monotonic() > self._until
             if self._killing:
                 descendants.kill_all(self._me)
-            self._hear()
+            self._handle_signal()
 
     def _collect(self) -> bool:
-        """Collect what has ended. False once there is nothing left: whatever the run made is, or becomes, a child of ours."""
+        """Collect ended processes. Return False once none is left: all of the run are, or become, our children."""
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -138,7 +138,7 @@ class _Watch:
                 self._until = time.monotonic() + patience
 
     def _read_report(self) -> None:
-        """Of the command before it was one. It is read now that all is written: it may have been stopped on its way."""
+        """Read the report of the command's last steps: only now is it complete, as the process may have been stopped."""
         for line in os.read(self._report, 4096).decode().splitlines():
             word, *details = line.split()
             if word == "output":
@@ -147,29 +147,29 @@ class _Watch:
             elif self._ending.error is None:
                 self._ending.error = (details[0], int(details[1]))
 
-    def _hear(self) -> None:
+    def _handle_signal(self) -> None:
         number: int = signal.SIGCHLD
         if self._alive and not self._killing:
             number = signal.sigwait(_HEARD)
         elif found := signal.sigtimedwait(_HEARD, _AGAIN if self._killing else _LOOK):
             number = found.si_signo
         if number == signal.SIGTERM:
-            self._tell()
+            self._terminate()
         elif number == signal.SIGUSR1:
             self._ending.killed = self._ending.killed or self._alive
             self._killing = True
 
-    def _tell(self) -> None:
+    def _terminate(self) -> None:
         """
-        SIGTERM to every process of the run, each once: they are stopped first, so that none is made meanwhile and missed, and
-        what is made to tidy up, by a trap, is not told.
+        Send SIGTERM to every process of the run once. All are stopped first, so that none is forked meanwhile and missed, and
+        processes that a trap starts to clean up get no signal.
         """
         if self._ending.told:
             return
         self._ending.told = True
         self._until = time.monotonic() + self._request.patience
         descendants.stop_all(self._me)
-        # Children go on before their parents: of one that ends, the kernel ends groups that have a stopped process, by SIGHUP.
+        # Children continue before their parents: when a parent exits, the kernel sends SIGHUP to groups with stopped processes.
         stopped = reversed(descendants.below(self._me).items())
         for pid, start in stopped:
             descendants.send(pid, start, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Have a run started: with the user's identity, and nothing of ours."""
+"""Start a run with the user's identity and nothing of ours."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from shared.rules import installation_errors
 log = structlog.get_logger(__name__)
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_UMASK = 0o022  #: as in containers; the task's directory is closed to others itself
-_BEGIN = 10.0  #: seconds in which a shim begins the run, or never does
-_ANSWER = 5.0  #: seconds more until one that did not answer counts as hanging
-_TRIES = 3  #: fork servers that are tried, where one dies
-#: Of the task's directory: what another attempt of it put in its place.
+_UMASK = 0o022  #: as in containers; the task's directory itself is closed to others
+_BEGIN = 10.0  #: seconds within which a shim begins the run, or never does
+_ANSWER = 5.0  #: further seconds until a shim without an answer counts as hanging
+_TRIES = 3  #: fork servers to try if they die
+#: Errors of the task's directory: another attempt replaced it by something else.
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every run."""
+    """Limits and times that hold for every run."""
 
-    processes: int  #: of a user, where we are root
-    open_files: int  #: of a process
+    processes: int  #: per user, if we are root
+    open_files: int  #: per process
     drain: float  #: seconds, see `request.Request`
     patience: float
 
@@ -54,12 +54,12 @@ class Terms:
             (resource.RLIMIT_CORE, 0, 0),
             (resource.RLIMIT_NOFILE, self.open_files, self.open_files),
         ]
-        # It counts all processes of a user on the machine: where that is who runs us, also those that are none of ours.
+        # It counts all of a user's processes on the machine: without root, that is our own user with unrelated processes.
         return [*limits, (resource.RLIMIT_NPROC, self.processes, self.processes)] if os.geteuid() == 0 else limits
 
 
 class Spawner:
-    """Asks the fork server for runs. What waits for the system is done on a thread of its own."""
+    """Requests runs from the fork server. Blocking steps run in a thread of their own."""
 
     def __init__(self, kept: records.Records, terms: Terms) -> None:
         self._records = kept
@@ -69,7 +69,7 @@ class Spawner:
         self._prepared = False
 
     async def start(self, run: types.Run) -> float:
-        """See `base.Executor.start`."""
+        """Start a run as `base.Executor.start` does."""
         check(run)
         loop = asyncio.get_running_loop()
         for _ in range(_TRIES):
@@ -93,7 +93,7 @@ class Spawner:
                     raise _refusal(*answer.details)
                 case request.DIED if await asyncio.to_thread(self._records.exists, run.handle.name):
                     return await self._adopted(run.handle.name)
-        # It was not begun, or is recorded: nothing begins later that nobody knows of.
+        # The run was not begun, or is recorded: nothing begins later without a record.
         raise errors.NodeUnavailable(NODE, f"{run.handle.name} was not begun within {_BEGIN:g} seconds")
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Spawner:
         return record.started_at
 
     def _ask(self, run: types.Run, number: int, loop: asyncio.AbstractEventLoop) -> float | None:
-        """Send the request for a run, unless there is one: then return when that was started."""
+        """Send the request for a run. If the run exists, return when it was started instead."""
         if not self._prepared:
             self._records.prepare()
             self._prepared = True
@@ -117,7 +117,7 @@ class Spawner:
             if found.state is not types.RunState.CREATED:
                 log.info("process.adopted", run=name)
                 return found.record.started_at
-            self._records.delete(name)  # an earlier version's intent, and nothing more: its starter died
+            self._records.delete(name)  # only an earlier version's intent to start: its starter died
         port = taken_port(run)
         if port is not None:
             raise errors.PortTaken(f"port {port} of {NODE} is in use there", port=port)
@@ -166,7 +166,7 @@ def _refusal(step: str, number: str) -> errors.StartFailed:
 
 
 def check(run: types.Run) -> None:
-    """Raise `errors.StartRefused` for what a process of this machine cannot be given."""
+    """Raise `errors.StartRefused` where a process cannot get what the run needs."""
     foreign = [mount.name for mount in run.mounts if mount.name != "home" and mount.target != types.DATA]
     if foreign:
         raise errors.StartRefused(f"processes have no volumes: {', '.join(foreign)}")
@@ -182,29 +182,27 @@ def check(run: types.Run) -> None:
 
 
 def environment(run: types.Run) -> dict[str, str]:
-    """
-    Everything the process has in its environment: nothing is inherited from ours.
-    """
+    """Return the whole environment of the process: nothing is inherited from ours."""
     home = next((mount.source for mount in run.mounts if mount.name == "home"), None)
-    # A process that is the user's may write there, too: only a mount can be read only.
+    # The user's process may write there: only a mount can be read-only.
     data = next((mount.source for mount in run.mounts if mount.target == types.DATA), None)
     return {
         "PATH": _PATH,
         "LANG": "C.UTF-8",
-        # All cores are seen, and nothing keeps a process from them; its owner may say otherwise.
+        # A process sees all cores and may use them; its owner may set another value.
         "OMP_NUM_THREADS": str(wrapper.threads(run.cpus)),
         **wrapper.environment(run, workdir=run.directory, home=home, data=data),
-        # Without it, programs take all that there are. Numbers are counted as `nvidia-smi` does.
+        # Without it, programs take all GPUs. Numbers are those of `nvidia-smi`.
         "CUDA_VISIBLE_DEVICES": ",".join(devices.names(run.gpus)),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
 
 
 def taken_port(run: types.Run) -> int | None:
-    """The first of the run's ports that somebody listens at. Between this look and the run's own, anybody may begin to."""
+    """Return the first of the run's ports that is in use. One may still be taken between this check and the run's start."""
     for mapping in run.ports:
         with socket.socket() as probe:
-            # As servers do: what is left of closed connections is no hindrance.
+            # As servers do, to ignore remains of closed connections.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("", mapping.host))

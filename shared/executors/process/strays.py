@@ -1,4 +1,4 @@
-"""Processes of users of tasks that belong to no run: counted and told of, and left alone, since nothing proves them ours."""
+"""Count and log processes of task users that belong to no run. They are left alone: nothing proves them ours."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 
-_NOBODY = 65534  #: from here on, numbers are the system's
+_NOBODY = 65534  #: from here on, uids belong to the system
 _SHOWN = 10
 
 
 class Audit:
-    """Holds the processes of this machine against its runs, now and then."""
+    """Compares the processes of this machine with its runs."""
 
     def __init__(self, first_uid: int) -> None:
         self._first = first_uid
         self._before: frozenset[tuple[int, int]] = frozenset()
-        self._told: frozenset[tuple[int, int]] = frozenset()
+        self._logged: frozenset[tuple[int, int]] = frozenset()
 
     def look(self, processes: Sequence[proc.Process], runs: Collection[Found]) -> None:
-        """`processes` were looked at before `runs` were."""
+        """Report strays. `processes` must be read before `runs`."""
         seen = frozenset((process.pid, process.start) for process in of_no_run(processes, runs, first_uid=self._first))
-        # One that is there at two looks is none of a run that ended in between.
+        # A process found twice does not belong to a run that ended in between.
         strays, self._before = seen & self._before, seen
         metrics.STRAYS.set(len(strays))
-        if strays - self._told:
+        if strays - self._logged:
             pids = sorted(pid for pid, _ in strays)
             log.warning("process.strays", count=len(pids), pids=pids[:_SHOWN])
-        self._told = strays
+        self._logged = strays
 
 
 def of_no_run(processes: Sequence[proc.Process], runs: Collection[Found], *, first_uid: int) -> list[proc.Process]:
-    """Those of users from `first_uid` on that are in no run."""
+    """Return the processes of users from `first_uid` on that belong to no run."""
     ours: set[int] = set()
     for run in runs:
         record = run.record

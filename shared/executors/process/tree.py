@@ -1,4 +1,4 @@
-"""All processes of a run, also those that tried to get away, and signals to them."""
+"""Find all processes of a run, even those that detached themselves, and send signals to them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from shared import clock, errors
 from shared.executors.process import earlier, proc
 from shared.executors.process.record import NODE, SHIM, Found
 
-KILL_TIMEOUT = 15.0  #: seconds until a run that cannot be killed makes the node count as sick
-FREEZE_TIMEOUT = 5.0  #: seconds until a run counts as one that cannot be paused
-_ROUND = 0.02  #: seconds between two looks at who is left
-_CONFIRMATIONS = 3  #: looks that must find nobody
-_FREEZES = 5  #: rounds of SIGSTOP before SIGKILL: a stopped process makes no new ones
+KILL_TIMEOUT = 15.0  #: seconds until a run that survives SIGKILL makes the node count as unavailable
+FREEZE_TIMEOUT = 5.0  #: seconds until pausing a run counts as failed
+_ROUND = 0.02  #: seconds between two checks for remaining processes
+_CONFIRMATIONS = 3  #: checks that must find none
+_FREEZES = 5  #: rounds of SIGSTOP before SIGKILL: a stopped process forks no more
 
 
 class Scans:
-    """Looks at all processes, shared by all who ask for one at the same time."""
+    """Scans of all processes, shared by concurrent callers."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
@@ -28,7 +28,7 @@ class Scans:
         self._last: Sequence[proc.Process] = ()
 
     async def take(self) -> Sequence[proc.Process]:
-        """All processes as they are after this was called."""
+        """Return all processes, read after this call began."""
         asked_at = clock.monotonic()
         async with self._lock:
             if self._begun_at < asked_at:
@@ -39,7 +39,7 @@ class Scans:
 
 
 def below(processes: Sequence[proc.Process], root: int) -> list[proc.Process]:
-    """The living descendants of a process: all of a run, below its shim, whatever sessions and environments they made."""
+    """Return the living descendants of a process: all of a run, if it is the shim, whatever sessions they have made."""
     mine = {root}
     grown = True
     while grown:
@@ -50,11 +50,11 @@ def below(processes: Sequence[proc.Process], root: int) -> list[proc.Process]:
 
 
 async def of(found: Found, scans: Scans) -> list[proc.Process]:
-    """The living processes of a run, as of now; a wrapper is one of them, a shim is not."""
+    """Return the living processes of a run, including a wrapper, excluding a shim."""
     record = found.record
     if record.form == SHIM and found.process is not None:
         return below(await scans.take(), found.process.pid)
-    # Without a shim, that of an earlier version or one that was killed, all that is left to go by is what a task can change.
+    # Without a shim (an earlier version's run, or a killed shim), only attributes that a task can change are left to search by.
     wrapper = (record.command, record.command_start) if record.form == SHIM else (record.pid, record.start)
     if found.process is not None:
         wrapper = (found.process.pid, found.process.start)
@@ -71,9 +71,9 @@ async def of(found: Found, scans: Scans) -> list[proc.Process]:
 
 
 async def kill(found: Found, scans: Scans) -> None:
-    """SIGKILL to all of a run, until none is left. Raises `errors.NodeUnavailable` where one does not die."""
+    """Kill all of a run until none is left. Raises `errors.NodeUnavailable` where one does not die."""
     if found.record.form == SHIM and found.process is not None:
-        # It is the only one who knows for sure that nothing is left: then it ends itself.
+        # Only the shim knows for certain that nothing is left: then it exits.
         send([found.process], signal.SIGUSR1)
         send([found.process], signal.SIGCONT)
         if not await wait(found.process, timeout=KILL_TIMEOUT):
@@ -81,8 +81,8 @@ async def kill(found: Found, scans: Scans) -> None:
         return
     deadline = clock.monotonic() + KILL_TIMEOUT
     rounds = empty = 0
-    # Where there was something to kill, it must be seen more than once that nothing is left: a process that forks and ends while
-    # we look is easily missed.
+    # After a kill, several checks must find nothing: a process that forks and exits during
+    # a check is easily missed.
     while empty < (_CONFIRMATIONS if rounds else 1):
         left = await of(found, scans)
         if not left:
@@ -90,7 +90,7 @@ async def kill(found: Found, scans: Scans) -> None:
             continue
         if clock.monotonic() > deadline:
             raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not die: {_first(left)}")
-        # Frozen first: against one that forks faster than we look, killing alone would never come to an end.
+        # Stopped first: against a process that forks faster than a check, killing alone would never end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
         number = signal.SIGSTOP if freeze else signal.SIGKILL
         send_to_groups(left, number)
@@ -102,12 +102,12 @@ async def kill(found: Found, scans: Scans) -> None:
 
 def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) -> None:
     """
-    A signal to the groups of these processes as a whole, which the kernel does at one moment: what is forked meanwhile
-    gets it too (kill(2), fork(2)). Only groups that lead a session: those were made by the run, for itself.
+    Send a signal to the groups of these processes, which the kernel does at one moment: processes forked meanwhile get it too
+    (kill(2), fork(2)). Only to groups that lead a session: those were created by the run itself.
     """
     groups = {process.group: process for process in processes if process.group == process.session}
     for group, member in groups.items():
-        # The kernel gives the number of a group that has a member to no other.
+        # The kernel does not reuse the number of a group that has members.
         now = proc.read(member.pid)
         if now is not None and now.start == member.start and now.group == group:
             with contextlib.suppress(OSError):
@@ -115,7 +115,7 @@ def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) ->
 
 
 async def freeze(found: Found, scans: Scans) -> None:
-    """SIGSTOP to all of a run, until none that runs is left. Raises `errors.NodeUnavailable` where one does not stop."""
+    """Stop all of a run until none is running. Raises `errors.NodeUnavailable` where one does not stop."""
     deadline = clock.monotonic() + FREEZE_TIMEOUT
     while True:
         processes = await of(found, scans)
@@ -124,8 +124,8 @@ async def freeze(found: Found, scans: Scans) -> None:
             return
         if clock.monotonic() > deadline:
             raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not stop: {_first(running)}")
-        # Who waits in vfork(2), as most shells do for a command they start, stops only once its child has executed something: a
-        # child that is stopped before would hold it for ever. It is let go on, and stopped after its parent.
+        # A process in vfork(2), like most shells that start a command, stops only after its child has called exec: a
+        # child that is stopped before would block it forever. The child is continued, and stopped after its parent.
         waiting = {process.pid for process in running if process.is_uninterruptible}
         send([process for process in running if process.ppid not in waiting], signal.SIGSTOP)
         send([process for process in processes if process.is_stopped and process.ppid in waiting], signal.SIGCONT)
@@ -133,12 +133,12 @@ async def freeze(found: Found, scans: Scans) -> None:
 
 
 def send(processes: Sequence[proc.Process], number: signal.Signals) -> None:
-    """A signal to each of these very processes: none that got the pid of one meanwhile."""
+    """Send a signal to exactly these processes, never to others that got their pids meanwhile."""
     for process in processes:
         with contextlib.suppress(OSError):
             descriptor = os.pidfd_open(process.pid)
             try:
-                # The descriptor holds on to the process: now that it is open, what is read is about that one.
+                # The descriptor pins the process: from here on, the pid means this one.
                 now = proc.read(process.pid)
                 if now is not None and now.start == process.start:
                     signal.pidfd_send_signal(descriptor, number)
@@ -151,7 +151,7 @@ def _first(processes: Sequence[proc.Process]) -> str:
 
 
 async def wait(process: proc.Process, *, timeout: float) -> bool:
-    """Wait until a process, which need not be a child of ours, has ended. False after `timeout` seconds."""
+    """Wait for the end of a process, which need not be our child. Return False after `timeout` seconds."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:

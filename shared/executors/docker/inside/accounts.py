@@ -1,9 +1,9 @@
 """
-Entries of passwd and group for runs whose numbers their image does not know.
+Entries in passwd and group for runs whose uid and gids their image lacks.
 
-An image's own files are read once, from a container that was just created, and what is missing is added at their end, so that
-no user of the image becomes another. The result is mounted over the image's, and stands on `shared_dir`, which every node
-has, named by its content.
+An image's own files are read once, from a container that was just created, and missing entries are appended, so that no user
+of the image becomes another. The result is mounted over the image's file; it is stored on `shared_dir`, which every node has,
+named by its content.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from shared.executors.docker import body, client
 log = structlog.get_logger(__name__)
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
-MOST = 256 * 1024  #: bytes of such a file of an image; what is larger is left alone
+MOST = 256 * 1024  #: bytes of such a file; larger ones are left alone
 _FOLDER = "accounts"
-_KEPT = 60.0  #: seconds for which an image's name is believed to mean the same image
+_KEPT = 60.0  #: seconds for which the id of an image's name is cached
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.@-]{0,63}$")
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The two of an image; None: it has none, or one that cannot be added to."""
+    """The passwd and group files of an image; None: missing, or not extensible."""
 
     passwd: bytes | None
     group: bytes | None
 
 
 class Accounts:
-    """Those of one node's images."""
+    """The account files of one node's images."""
 
     def __init__(self, engine: client.Engine, shared_dir: Path) -> None:
         self._engine = engine
         self._folder = shared_dir.absolute() / _FOLDER
-        self._images: dict[str, tuple[str, float]] = {}  # by name: its id, and when that was asked
+        self._images: dict[str, tuple[str, float]] = {}  # by name: the image's id, and when it was read
         self._files: dict[str, Files] = {}  # by id
         self._written: set[str] = set()
 
     async def mounts(self, run: types.Run, *, home: str) -> Mapping[str, str] | None:
-        """What to mount: host's paths by those of the container. None: the image is not known, `learn` it."""
+        """Return the mounts, host paths by container paths. None: the image is unknown, `learn` it first."""
         if run.root:
-            return {}  # every image knows root, and a task that is root may make users of its own
+            return {}  # every image knows root, and a root task may create users of its own
         files = self._files.get(await self.identify(run.image) or "")
         if files is None:
             return None
@@ -68,7 +68,7 @@ class Accounts:
             return {}
 
     async def learn(self, run: types.Run, container: str) -> None:
-        """Read the image's files from a container of it that was created without any of ours."""
+        """Read the image's files from a container that was created without our mounts."""
         try:
             passwd, group = [await self._engine.read_file(container, path, limit=MOST) for path in (PASSWD, GROUP)]
             _, found = await self._engine.call("GET", f"containers/{container}/json")
@@ -78,14 +78,14 @@ class Accounts:
         self._images[run.image] = (found["Image"], clock.monotonic())
 
     async def identify(self, image: str) -> str | None:
-        """The id of an image that the node has; None where it does not say."""
+        """Return the id of an image on the node; None where the engine does not report it."""
         known = self._images.get(image)
         if known is not None and clock.monotonic() < known[1] + _KEPT:
             return known[0]
         try:
             _, found = await self._engine.call("GET", f"images/{body.reference(image)}/json")
         except aiodocker.DockerError:
-            return None  # creating the container will say what is wrong
+            return None  # creating the container will report the error
         self._images[image] = (found["Id"], clock.monotonic())
         return str(found["Id"])
 
@@ -98,7 +98,7 @@ class Accounts:
 
 
 def with_user(passwd: bytes, run: types.Run, *, home: str) -> bytes | None:
-    """An image's passwd with an entry for the run's user; None where it has one."""
+    """Return an image's passwd with an entry for the run's user added; None where it has one."""
     if str(run.uid).encode() in _fields(passwd, 2):
         return None
     name = _free(run.login or f"u{run.uid}", f"u{run.uid}", _fields(passwd, 0))
@@ -106,7 +106,7 @@ def with_user(passwd: bytes, run: types.Run, *, home: str) -> bytes | None:
 
 
 def with_groups(group: bytes, run: types.Run) -> bytes | None:
-    """An image's group file with entries for the run's groups; None where it has all."""
+    """Return an image's group file with the run's missing groups added; None where it has all."""
     known, names = _fields(group, 2), _fields(group, 0)
     lacking = [gid for gid in dict.fromkeys((run.gid, *run.groups)) if str(gid).encode() not in known]
     if not lacking:
@@ -141,7 +141,7 @@ def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     if path.exists():
         return
-    # Under another name first: a container may be started with it at any moment.
+    # Under a temporary name first: a container may be started with the file at any moment.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     temporary.write_bytes(content)
     temporary.chmod(0o644)

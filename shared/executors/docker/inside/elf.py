@@ -1,4 +1,4 @@
-"""The few fields of a program's header that say where it can run (elf(5)). No I/O."""
+"""Read from a program's header where it can run (elf(5)): pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 _MAGIC = b"\x7fELF"
 _MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64"}
 _MACHINES |= {243: "riscv64", 258: "loongarch64"}
-_INTERP = 3  #: the kind of a segment that names the loader
+_INTERP = 3  #: type of the segment that names the loader
 
-#: Of processors, others whose programs they run too.
+#: Other processors whose programs a processor runs, too.
 _ALSO = {"x86_64": {"i386"}, "aarch64": {"arm"}, "ppc64le": {"ppc64"}, "ppc64": {"ppc"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """`machine` is spelt as `uname -m` does; `loader` is None for a static program, or where the header is cut off."""
+    """A program. `machine` is spelt as by `uname -m`; `loader` is None for a static program or a truncated header."""
 
     machine: str
     loader: str | None
@@ -26,7 +26,7 @@ class Program:
 
 
 def parse(content: bytes) -> Program | None:
-    """A program from its first bytes; None for what is none."""
+    """Parse the first bytes of a program; None for anything else."""
     if len(content) < 64 or content[:4] != _MAGIC:
         return None
     order = "<" if content[5] == 1 else ">"

@@ -1,34 +1,34 @@
 """
 The shell program that runs a task's command inside its container.
 
-It needs `/bin/sh` and nothing else (`date` and `sleep` are used where they are), and is passed as an argument, so that no
-file of it stands where a task could change it. Three shells share the work (`docs/discussions.md` says why):
+It needs `/bin/sh` and nothing else (`date` and `sleep` are optional), and is passed as an argument, so that no file of it
+stands where a task could change it. Three shells share the work (`docs/discussions.md` says why):
 
 * the outer one, the child of the engine's init, takes the attempt: creating `started.<attempt>` fails where it exists
-  (`set -C` opens with O_EXCL, POSIX XCU 2.7.2), so the command of one attempt runs at most once, whoever starts the
-  container a second time. It takes room for the end before the command begins, in `exit.<attempt>`, waits for the two
-  others, and then a bounded moment for processes that are left, which may hold the task's output;
-* the runner has the command in its foreground, so that no signal is ignored in it, and passes its exit code on
-  through a pipe. The code is known by who waits for it, whatever the task does to files;
-* the listener waits for the code in a `read`, which unlike a `wait` for a foreground child a signal interrupts. The stop
-  signal, which init passes to the whole group, is SIGURG: every process ignores it that did not ask for it. The listener
-  turns it into one SIGTERM for all processes of the container's PID namespace, itself and init left out.
+  (`set -C` opens with O_EXCL, POSIX XCU 2.7.2), so the command of one attempt runs at most once, even if the container is
+  started a second time. It reserves room for the end in `exit.<attempt>` before the command begins, waits for the two
+  others, and then a bounded time for remaining processes, which may hold the task's output;
+* the runner runs the command in its foreground, so that the command ignores no signal, and passes its exit code on
+  through a pipe, whatever the task does to files;
+* the listener waits for the code in a `read`, which a signal interrupts, unlike a `wait` for a foreground child. The stop
+  signal, which init passes to the whole group, is SIGURG: processes ignore it by default. The listener turns it into
+  one SIGTERM for all processes of the container's PID namespace except itself and init.
 
-The files are a second witness: they tell a removed container's end. They stand in a directory of their own, mounted
-beside the task's: a task that tidies what it sees as its own must not make its attempt free to be taken again. The line of an
-end is the code, then words about it (`attempt_files.Word`), written over room that was taken before, and ends with a newline.
+The files record the end a second time, for a container that is removed. They have a directory of their own, mounted beside the
+task's: a task that cleans its own directory must not free its attempt to be taken again. The line of an end is the code,
+then words about it (`attempt_files.Word`), written over the reserved room, and ends with a newline.
 """
 
 from __future__ import annotations
 
 from shared.executors import types, wrapper
 
-STOP_SIGNAL = "SIGURG"  #: of a container; the wrapper makes SIGTERM of it
+STOP_SIGNAL = "SIGURG"  #: of a container; the wrapper turns it into SIGTERM
 
-#: Makes the engine's init, tini, pass signals to its child's whole group. Not seen by the command.
+#: Makes the engine's init, tini, pass signals to its child's whole group. The command does not see it.
 INIT_ENVIRONMENT = {"TINI_KILL_PROCESS_GROUP": "1"}
 
-POLL = 0.05  #: seconds between two looks at what is left
+POLL = 0.05  #: seconds between two checks for remaining processes
 
 
 _PROGRAM = """\
@@ -93,8 +93,8 @@ exit "$code"
 
 def argv(run: types.Run, *, state: str, output_grace: float, grace: float) -> list[str]:
     """
-    The command line of a run. `state` is where its files stand, as the wrapper sees it; `output_grace` the seconds that
-    what holds its output is waited for after its end, and `grace` those where it was told to end.
+    Return the command line of a run. `state` is the directory of its files, as the wrapper sees it; `output_grace` the seconds
+    to wait after its end for processes that hold its output, and `grace` those after it was told to end.
     """
     looks = [str(round(seconds / POLL)) for seconds in (output_grace, grace)]
     mode = "shebang" if run.shebang else "shell"
