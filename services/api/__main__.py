@@ -18,7 +18,7 @@ from shared.system import timekeeping
 
 
 def run(configured: settings.Settings, listen_fd: int | None = None) -> None:
-    """Serve the Web API until SIGINT or SIGTERM, on the listening socket `listen_fd` where one was handed down."""
+    """Serve the Web API until SIGINT or SIGTERM, on the inherited listening socket `listen_fd` if there is one."""
     logs.configure("api", level=configured.log_level)
     settings.check_secrets(configured)
     lifetime.run(serve(configured, listen_fd))
@@ -30,8 +30,8 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
     live.listen(configured, stop)
     listening = socket.socket(fileno=listen_fd) if listen_fd is not None else None
     async with stores.connect(configured) as opened, broker.connect(configured) as hints:
-        here = context.build(configured, opened, hints, factory.build(configured).features())
-        application = app.build(here)
+        gateway = context.build(configured, opened, hints, factory.build(configured).features())
+        application = app.build(gateway)
 
         async def http(stop: asyncio.Event) -> None:
             await serving.serve(
@@ -48,17 +48,17 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
             await stop.wait()
 
         try:
-            # First of all: a task that is taken before would have the time of this machine.
+            # Before the first task: one that is accepted earlier would have the time of this machine.
             async with timekeeping.kept(opened):
-                await lifetime.run_loops({"http": http, "hints": here.hints.run, "prepare": prepare}, stop=stop)
+                await lifetime.run_loops({"http": http, "hints": gateway.hints.run, "prepare": prepare}, stop=stop)
         except BaseExceptionGroup as failures:
-            # It has one line to say, and no traceback.
-            if refused := failures.subgroup(errors.ConfigurationError):
-                raise refused.exceptions[0] from None
+            # A configuration error is one line without a traceback.
+            if rejected := failures.subgroup(errors.ConfigurationError):
+                raise rejected.exceptions[0] from None
             raise
         finally:
-            await here.files.close()
-            await here.scheduler.close()
+            await gateway.files.close()
+            await gateway.scheduler.close()
 
 
 if __name__ == "__main__":

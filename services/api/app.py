@@ -13,10 +13,8 @@ from services.api.routes import (
     archive,
     batches,
     creation,
-    explanations,
     files,
     maintenance,
-    nodes,
     projects,
     prometheus,
     recipes,
@@ -31,16 +29,16 @@ from shared.http import serving
 from shared.observe import exposition, request_metrics
 
 _DESCRIPTION = """\
-Send a task, a container image with a command, and GoDocker runs it on one of the hosts of your group.
+Send a task, a container image with a command, and GoDocker runs it on one of your group's hosts.
 
 1. `POST /api/1.0/authenticate` with your user id and API key gives a token.
 2. Press **Authorize** and paste it; programs send it as `Authorization: Bearer <token>`.
-3. `POST /api/1.0/task` creates a task and answers with its number; `GET /api/1.0/task/{id}` says where it is, and why.
+3. `POST /api/1.0/task` creates a task and answers with its number; `GET /api/1.0/task/{id}` shows its status, and why.
 
 Errors are problem documents (RFC 9457) with a stable `code`.
 """
 
-#: In this order: a path with a word in it comes before the one with a number in its place.
+#: In this order: a path with a fixed word must precede the one with a parameter in its place.
 ROUTERS = (
     sessions.router,
     creation.router,
@@ -48,7 +46,6 @@ ROUTERS = (
     task_lists.router,
     tasks.router,
     task_actions.router,
-    explanations.router,
     archive.router,
     files.router,
     users.router,
@@ -58,8 +55,7 @@ ROUTERS = (
     system.router,
     prometheus.router,
     maintenance.router,
-    nodes.router,
-    system.health_router,
+    system.root_router,
 )
 
 _TAGS = [
@@ -76,7 +72,7 @@ _TAGS = [
 
 
 def build(context: Context) -> ASGIApp:
-    """The application around the parts of `context`."""
+    """Return the application for `context`."""
     app = document()
     app.state.context = context
     _expose_metrics(app, public=context.settings.metrics_public)
@@ -85,15 +81,15 @@ def build(context: Context) -> ASGIApp:
 
 
 def document() -> FastAPI:
-    """The application with all its routes and nothing behind them, as far as the OpenAPI document goes."""
-    # The documentation page with its scripts from here: hosts of a lab often reach no other network.
+    """Return the application with its routes but no context, as far as the OpenAPI document needs it."""
+    # The documentation page brings its own scripts: hosts of a lab often reach no other network.
     app = FastAPIOffline(
         title="GoDocker",
         version=serving.VERSION,
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         strict_content_type=False,
-        # A reload of the page would forget the token otherwise.
+        # Otherwise a reload of the page forgets the token.
         swagger_ui_parameters={"persistAuthorization": True},
         generate_unique_id_function=routers.operation_id,
         redoc_url=None,
@@ -109,7 +105,7 @@ def document() -> FastAPI:
 def _expose_metrics(app: FastAPI, *, public: bool) -> None:
     request_metrics.install(app, "api")
     if public:
-        # In a thread: where several workers add up their numbers, it reads their files.
+        # In a thread: with several workers it reads the files of each.
         @app.get("/metrics", tags=["system"], summary="Get metrics for Prometheus")
         def get_metrics() -> Response:
             return Response(exposition.text("api"), media_type=exposition.CONTENT_TYPE)

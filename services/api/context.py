@@ -1,37 +1,39 @@
-"""State that the routes of one gateway process share, made once at its start."""
+"""The state that the routes of one gateway process share, made once at its start."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
-from services.api.access import guests
 from services.api.access.login_limit import LoginAttempts
 from services.api.access.logins import Logins
-from services.api.admission.known_nodes import KnownNodes
 from services.api.admission.registries import Registries
-from services.api.answers.public_addresses import PublicAddresses
-from services.api.answers.unreachable_nodes import Silences
+from services.api.cached import Cached
 from services.api.clients.files import FilesService
 from services.api.clients.scheduler import LeadingScheduler
 from services.api.hints import Hints
-from services.api.pushed_metrics import Pushed
+from services.api.pushed_metrics import PushedMetrics
 from services.api.submissions import Submissions
 from shared import errors
 from shared.auth.providers import factory as providers
 from shared.broker.broker import Broker
 from shared.executors.types import Feature
 from shared.lifecycle import PLACED
-from shared.models.node import ALL, StoredReason, UnreachableNode, reason_ids
+from shared.models.node import ALL, Node, StoredReason, UnreachableNode, reason_ids
 from shared.models.project import DEFAULT
 from shared.models.task import Task
 from shared.models.user import User
 from shared.runtime import batching
+from shared.settings import Node as NodeSettings
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
+from shared.system import hosts
+
+_NODES_FRESH, _UNREACHABLE_FRESH = 5.0, 1.0  #: seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,72 +52,74 @@ class Context:
     features: frozenset[Feature]
     users: batching.Batcher[str, User | None]
     maintenance: batching.Batcher[str, bool]
-    pushed: Pushed
-    nodes: KnownNodes
-    addresses: PublicAddresses
-    silent: Silences
+    pushed: PushedMetrics
+    nodes: Cached[Sequence[Node]]  #: as they were last seen
+    added_nodes: Cached[Sequence[NodeSettings]]
+    unreachable: Cached[Sequence[UnreachableNode]]
     registries: Registries
 
-    async def verdicts(self, tasks: Sequence[Task]) -> dict[int, StoredReason]:
-        """The scheduler's latest verdict on each of `tasks` that is pending, by the task's id."""
-        ids = {task.id: _verdict_ids(task) for task in tasks if task.status == "pending"}
-        found = (
+    async def pending_reasons(self, tasks: Sequence[Task]) -> dict[int, StoredReason]:
+        """Return the latest stored reason of each of `tasks` that is pending, by task id."""
+        ids = {task.id: _reason_ids(task) for task in tasks if task.status == "pending"}
+        stored = (
             await self.stores.pending_reasons.get_many({name for names in ids.values() for name in names})
             if ids
             else {}
         )
         latest = {}
         for task_id, names in ids.items():
-            if concerning := [found[name] for name in names if name in found]:
-                latest[task_id] = max(concerning, key=lambda verdict: verdict.at)
+            if applicable := [stored[name] for name in names if name in stored]:
+                latest[task_id] = max(applicable, key=lambda reason: reason.at)
         return latest
 
-    async def silences(self, tasks: Sequence[Task]) -> Mapping[str, UnreachableNode]:
-        """The silences that concern `tasks`, by node."""
-        return await self.silent.get() if any(task.status in PLACED for task in tasks) else {}
+    async def unreachable_nodes(self, tasks: Sequence[Task]) -> Mapping[str, UnreachableNode]:
+        """Return the nodes of `tasks` that have not answered for longer than `node_grace`, by name."""
+        if not any(task.status in PLACED for task in tasks):
+            return {}
+        grace = self.settings.node_grace
+        return {node.node: node for node in await self.unreachable.get() if node.seconds >= grace}
 
     async def public_addresses(self, tasks: Sequence[Task]) -> Mapping[str, str]:
-        """Where users reach the ports of `tasks`, by node."""
+        """Return the addresses at which users reach the ports of `tasks`, by node."""
         has_ports = any(task.status in PLACED and task.placement and task.placement.ports for task in tasks)
-        return await self.addresses.get() if has_ports else {}
+        if not has_ports or Feature.HOSTS not in self.features:
+            return {}
+        # The configured nodes are not cached: a reload may change them.
+        nodes = hosts.together(self.settings.docker_nodes, await self.added_nodes.get())
+        return {node.name: node.public_address for node in nodes if node.public_address is not None}
 
     async def shares_project(self, user: User, task: Task) -> bool:
-        """Whether `user` is a member of the task's project and its members share their tasks."""
+        """Return whether `user` is a member of the task's project and its members share their tasks."""
         if not self.settings.share_project_tasks or task.project == DEFAULT:
             return False
         project = await self.stores.projects.get(task.project)
-        # Tasks of an earlier project of that name are not this one's.
+        # Tasks of an earlier project with the same name do not belong to this one.
         return project is not None and project.has(user.id) and task.submitted_at >= project.created_at
 
     async def shares(self, user: User, project_id: str) -> bool:
-        """Whether `user` is a member of a project whose members share their tasks."""
+        """Return whether `user` is a member of a project whose members share their tasks."""
         if not self.settings.share_project_tasks or project_id == DEFAULT:
             return False
         project = await self.stores.projects.get(project_id)
         return project is not None and project.has(user.id)
 
     async def is_active(self, user_id: str) -> bool:
-        """Whether a user is there and neither shut out nor being deleted: else nothing that they handed on is served."""
+        """Return whether a user exists and is active. What an inactive user shared with others is not served."""
         user = await self.users.ask(user_id)
         return user is not None and user.active
 
-    async def runs_as(self, owner: User) -> User:
-        """`owner` with the numbers that their tasks run with. Raises `errors.NotAllowed` for a guest who may send none."""
-        bind = self.settings.guest_bind if owner.guest else None
-        return guests.runs_as(owner, await self.users.ask(bind) if bind else None, self.settings)
-
     async def check_open(self) -> None:
-        """Raises `errors.InMaintenance` while the system takes no new tasks."""
+        """Raise `errors.InMaintenance` while the system accepts no new tasks."""
         if await self.maintenance.ask(ALL):
             raise errors.InMaintenance()
 
 
-def _verdict_ids(task: Task) -> list[str]:
+def _reason_ids(task: Task) -> list[str]:
     return reason_ids(task.shape, task.user.id, task.project, task.member.parent if task.member else None)
 
 
 def build(settings: Settings, stores: Stores, broker: Broker, features: frozenset[Feature]) -> Context:
-    """Put a gateway's parts together."""
+    """Make the parts of a gateway."""
     hints = Hints(broker, poll=settings.poll_seconds)
     users = batching.Batcher[str, User | None](stores.users.get_many, name="users")
     return Context(
@@ -131,15 +135,22 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         features=features,
         users=users,
         maintenance=batching.Batcher[str, bool](stores.maintenance.are_on, name="maintenance"),
-        pushed=Pushed(),
-        nodes=KnownNodes(stores),
-        addresses=PublicAddresses(settings, stores, features),
-        silent=Silences(stores, grace=settings.node_grace),
+        pushed=PushedMetrics(),
+        nodes=Cached(stores.nodes.list, fresh=_NODES_FRESH),
+        added_nodes=Cached(stores.hosts.list, fresh=_NODES_FRESH),
+        unreachable=Cached(stores.unreachable_nodes.list, fresh=_UNREACHABLE_FRESH),
         registries=Registries(settings),
     )
 
 
 def of(request: Request) -> Context:
-    """The context of the gateway that serves `request`."""
+    """Return the context of the gateway that serves `request`."""
     context: Context = request.app.state.context
     return context
+
+
+async def _of(request: Request) -> Context:
+    return of(request)  # FastAPI runs a dependency that is not async in a thread
+
+
+ContextDep = Annotated[Context, Depends(_of)]

@@ -1,4 +1,4 @@
-"""Tell the other services, through Redis, that there is something to look at: off the path of the request."""
+"""Send hints to the other services through Redis, outside of the request."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ log = structlog.get_logger(__name__)
 
 
 class Hints:
-    """Collects hints and sends them in bulk. A hint that cannot be sent is dropped: polls find what it said."""
+    """Collects hints and sends them in bulk. A hint that cannot be sent is dropped: the other services poll."""
 
     def __init__(self, broker: Broker, *, poll: float) -> None:
         self._broker = broker
         self._poll = poll
         self._wakeup = lifetime.Wakeup()
         self._pending: list[int] = []
-        self._asked = False
+        self._intents = False
 
     def pending(self, task_ids: Sequence[int]) -> None:
-        """These tasks became pending."""
+        """Hint that these tasks became pending."""
         self._pending.extend(task_ids)
         self._wakeup.set()
 
-    def asked(self) -> None:
-        """An owner wrote an intent."""
-        self._asked = True
+    def intent_written(self) -> None:
+        """Hint that an owner wrote an intent."""
+        self._intents = True
         self._wakeup.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Send what was collected, until `stop`; what came before it is still sent."""
+        """Send collected hints until `stop`, then those that are left."""
         while await self._wakeup.wait(stop, poll=self._poll):
             await self._send()
         await self._send()
 
     async def _send(self) -> None:
         ids, self._pending = self._pending, []
-        asked, self._asked = self._asked, False
+        intents, self._intents = self._intents, False
         try:
             if ids:
                 await self._broker.enqueue(ids)
-            if asked:
+            if intents:
                 await self._broker.tell_watcher_asked()
         except errors.BrokerUnavailable as error:
             metrics.HINTS_LOST.inc()
-            log.warning("hints.lost", tasks=len(ids), asked=asked, error=str(error))
+            log.warning("hints.lost", tasks=len(ids), intents=intents, error=str(error))

@@ -1,4 +1,4 @@
-"""The documents in `schemas/`, made from the models: `python -m services.api.schemas` writes them, a test compares them."""
+"""Generate the documents in `schemas/` from the models: `python -m services.api.schemas`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parents[2] / "schemas"
 
 
 def documents() -> Mapping[str, Any]:
-    """Each file's name and content."""
+    """Return the content of each file by name."""
     task = {"$schema": "https://json-schema.org/draft/2020-12/schema", **TaskIn.model_json_schema()}
     return {"task.json": task, "openapi.json": app.document().openapi()}
 

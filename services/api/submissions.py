@@ -1,4 +1,4 @@
-"""Store admitted tasks: those that arrive together share one number range, one insert and one hint."""
+"""Store admitted tasks; tasks that arrive together share one range of numbers, one insert and one hint."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 _BATCH = 250  #: tasks in one insert
-_LOOKED_AT, _NAMED = 1000, 10  #: waiting tasks of a user who has too many, and how many of them are named
-_TRIES = 3  #: when numbers turn out to be taken, after the counter was lost
+_MAX_EXAMINED, _MAX_NAMED = 1000, 10  #: pending tasks of a user over the limit: examined, and named in the error
+_TRIES = 3  #: if numbers are taken because the counter was lost
 
 
 class Submissions:
-    """The way from an admitted task to its number."""
+    """Stores tasks and gives them their numbers."""
 
     def __init__(self, stores: Stores, hints: Hints, settings: Settings) -> None:
         self._stores = stores
@@ -40,29 +40,29 @@ class Submissions:
 
     async def submit(self, task: Task) -> int:
         """
-        The number of the task, which is then on the disks of a majority. Raises `errors.TooManyRequests` and
+        Store a task and return its number once it is on the disks of a majority. Raises `errors.TooManyRequests` and
         `errors.StoreUnavailable`; after the latter the task may or may not be stored.
         """
         try:
             return await self._batcher.ask(task)
         except errors.TooManyRequests as error:
-            raise await self._with_never(error, task.user.id) from None
+            raise await self._with_infeasible(error, task.user.id) from None
 
-    async def _with_never(self, error: errors.TooManyRequests, user: str) -> errors.TooManyRequests:
-        """The refusal, naming those of the user's waiting tasks that only they can do something about."""
-        waiting = await self._stores.views.some_pending(user, at_most=_LOOKED_AT)
-        found = await self._stores.pending_reasons.get_many({shape for _, shape in waiting})
-        never = [task_id for task_id, shape in waiting if shape in found and found[shape].is_never]
-        if not never:
+    async def _with_infeasible(self, error: errors.TooManyRequests, user: str) -> errors.TooManyRequests:
+        """Return the error, extended by the user's infeasible tasks: only the user can kill or change them."""
+        waiting = await self._stores.views.some_pending(user, at_most=_MAX_EXAMINED)
+        reasons = await self._stores.pending_reasons.get_many({shape for _, shape in waiting})
+        infeasible = [task_id for task_id, shape in waiting if shape in reasons and reasons[shape].is_never]
+        if not infeasible:
             return error
-        named = ", ".join(map(str, never[:_NAMED])) + (" …" if len(never) > _NAMED else "")
-        said = f"{len(never)} of those of {user} can never run here (tasks {named}): kill or change them"
-        return errors.TooManyRequests(f"{error}; {said}", retry_after=error.retry_after)
+        named = ", ".join(map(str, infeasible[:_MAX_NAMED])) + (" …" if len(infeasible) > _MAX_NAMED else "")
+        hint = f"{len(infeasible)} of those of {user} can never run here (tasks {named}): kill or change them"
+        return errors.TooManyRequests(f"{error}; {hint}", retry_after=error.retry_after)
 
     async def submit_whole(self, tasks: Sequence[Task], key: RequestKey | None = None) -> list[int] | None:
         """
-        The numbers of the tasks of one request, of which all or none are stored. None if another request with the same key
-        was faster. Raises as `submit` does.
+        Store all tasks of a request or none, and return their numbers. None if another request with the same key was
+        faster. Raises the errors of `submit`.
         """
         for last_try in (False,) * (_TRIES - 1) + (True,):
             await self._number(tasks)
@@ -72,13 +72,13 @@ class Submissions:
                 stored = await self._stores.admissions.admit_whole(tasks, self._limits, receipt=receipt)
                 break
             except errors.TooManyRequests as error:
-                raise await self._with_never(error, tasks[0].user.id) from None
+                raise await self._with_infeasible(error, tasks[0].user.id) from None
             except errors.Conflict:
                 if last_try:
                     raise
         if not stored:
             return None
-        self._tell(tasks)
+        self._announce(tasks)
         return ids
 
     async def _store(self, tasks: Sequence[Task]) -> Sequence[int | Exception]:
@@ -90,12 +90,12 @@ class Submissions:
             except errors.Conflict:
                 if last_try:
                     raise
-        self._tell([task for task, answer in zip(tasks, answers, strict=True) if answer is None])
+        self._announce([task for task, answer in zip(tasks, answers, strict=True) if answer is None])
         return [answer or task.id for task, answer in zip(tasks, answers, strict=True)]
 
-    def _tell(self, stored: Sequence[Task]) -> None:
+    def _announce(self, stored: Sequence[Task]) -> None:
         for task in stored:
-            # Each by its own request's id: what is stored together came with several.
+            # With the task's own request id: one insert stores tasks of several requests.
             log.info(
                 "task.submitted",
                 task_id=task.id,

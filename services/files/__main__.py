@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from services.files import app, disk_usage, parts
+from services.files import app, context, disk_usage
 from shared import errors, settings
 from shared.config import live, loading
 from shared.http import serving
@@ -24,28 +24,30 @@ async def serve(configured: settings.Settings) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
     live.listen(configured, stop)
-    here = parts.build(configured)
+    service = context.build(configured)
 
-    def look() -> None:
+    def check_shared_dir() -> None:
         configured.shared_dir.mkdir(parents=True, exist_ok=True)
         if not os.access(configured.shared_dir, os.R_OK | os.W_OK | os.X_OK):
             raise errors.StorageError(f"{configured.shared_dir} cannot be read and written")
 
     async def shared_dir() -> None:
-        await here.threads.look(look)
+        await service.threads.lookup(check_shared_dir)
 
-    application = app.build(here, {"shared_dir": shared_dir})
+    application = app.build(service, {"shared_dir": shared_dir})
 
     async def http(stop: asyncio.Event) -> None:
         await serving.serve(application, stop, host=configured.internal_host, port=configured.files_port)
 
-    async def watch_room(stop: asyncio.Event) -> None:
-        await disk_usage.watch(stop, configured.shared_dir, here.threads)
+    async def watch_disk_usage(stop: asyncio.Event) -> None:
+        await disk_usage.watch(stop, configured.shared_dir, service.threads)
 
     try:
-        await lifetime.run_loops({"http": http, "removal": here.remover.run, "room": watch_room}, stop=stop)
+        await lifetime.run_loops(
+            {"http": http, "removal": service.remover.run, "disk_usage": watch_disk_usage}, stop=stop
+        )
     finally:
-        here.threads.close()
+        service.threads.close()
 
 
 if __name__ == "__main__":

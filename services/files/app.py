@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from fastapi import FastAPI
 
 from services.files import errors
-from services.files.parts import Parts
+from services.files.context import Context
 from services.files.routes import files
 from shared.http import serving
 from shared.observe import request_metrics
 
 
-def build(parts: Parts, checks: Mapping[str, serving.Check]) -> FastAPI:
-    """The application around `parts`; `checks` are what its health depends on."""
-    # No documentation: nobody but a gateway has a grant.
+def build(context: Context, checks: Mapping[str, serving.Check]) -> FastAPI:
+    """The application around the parts of `context`. Its health depends on `checks`."""
+    # No documentation: only gateways have grants.
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.parts = parts
+    app.state.context = context
     errors.install(app)
     app.include_router(files.router)
     request_metrics.install(app, "files")

@@ -1,4 +1,4 @@
-"""Measure what is free on the file system of shared_dir."""
+"""Measure the free space on the file system of `shared_dir`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ INTERVAL = 15.0  #: seconds
 
 
 async def watch(stop: asyncio.Event, directory: Path, threads: Threads) -> None:
-    """Measure until `stop`. A file system that hangs holds up a thread and this measure, nothing else."""
+    """Measure until `stop`. A file system that hangs blocks one thread and this measure, nothing else."""
     async for _ in lifetime.every(stop, INTERVAL):
         try:
-            found = await threads.look(shutil.disk_usage, directory)
+            usage = await threads.lookup(shutil.disk_usage, directory)
         except OSError as error:
-            log.warning("room.not_measured", error=str(error))
+            log.warning("disk_usage.not_measured", error=str(error))
             continue
-        metrics.SHARED_DIR.labels("total").set(found.total)
-        # What root may still write is no room for anybody else.
-        metrics.SHARED_DIR.labels("free").set(found.free)
+        metrics.SHARED_DIR.labels("total").set(usage.total)
+        # Without the blocks reserved for root, which nobody else can use.
+        metrics.SHARED_DIR.labels("free").set(usage.free)

@@ -1,4 +1,4 @@
-"""The name under which a browser saves a download (RFC 6266), whatever characters a task put into it. Pure."""
+"""Name a download for browsers (RFC 6266), whatever characters are in the name: pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _PLAIN = frozenset(map(chr, range(0x20, 0x7F))) - frozenset('"\\%;')
 
 def attachment(name: bytes) -> str:
     """
-    The value of `Content-Disposition`: a plain ASCII name that old clients read, with `_` for everything that could
-    be taken for something else, and the real one as RFC 8187 (once 5987) spells it. Bytes that are not UTF-8 become U+FFFD.
+    Return the value of `Content-Disposition`: an ASCII name for old clients, with `_` for every special character, and
+    the real name in the encoding of RFC 8187. Bytes that are not UTF-8 become U+FFFD.
     """
     text = name.decode("utf-8", "replace")
     plain = "".join(character if character in _PLAIN else "_" for character in text)

@@ -1,4 +1,4 @@
-"""Answer with a file or a part of it, or with the list of a directory."""
+"""Send a file, a part of it, or the listing of a directory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from shared.http import streaming
 from shared.observe import metrics
 from shared.storage import resolve
 
-_PIECE = 128 * 1024  #: bytes for one read, and so what a slow client holds
-_LONG_LISTINGS = 2  #: at a time
+_PIECE = 128 * 1024  #: bytes of one read, the most that a slow client holds in memory
+_LONG_LISTINGS = 2  #: made at the same time
 
 _JSON = "application/json; charset=UTF-8"
 
-#: Whatever a task wrote is saved, not shown, and may do nothing if it is shown after all.
-_HARMLESS = {
+#: Browsers save what a task wrote and do not show it; if one does, it can do no harm.
+_SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -34,7 +34,7 @@ _HARMLESS = {
 
 
 class Downloads:
-    """Sends what was found."""
+    """Sends files and listings."""
 
     def __init__(self, threads: Threads, *, list_limit: int) -> None:
         self._threads = threads
@@ -43,8 +43,9 @@ class Downloads:
 
     async def file(self, found: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
         """
-        The file, as the request's `headers` (names in lower case) ask for it. Takes over the descriptor: what was checked is
-        what is sent, whatever stands under its name by now. Raises `errors.PreconditionFailed` and `errors.RangeNotSatisfiable`.
+        Return the file, as the request's `headers` (names in lower case) ask for it. Closes the descriptor: the file
+        that was checked is the one that is sent, whatever has its name now. Raises `errors.PreconditionFailed` and
+        `errors.RangeNotSatisfiable`.
         """
         try:
             return self._answer(found, name, headers)
@@ -55,21 +56,21 @@ class Downloads:
     def _answer(self, found: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
         size = found.status.st_size
         known = preconditions.validators(found.status, now=clock.now())
-        common = {**_HARMLESS, "ETag": known.etag, "Last-Modified": known.last_modified, "Accept-Ranges": "bytes"}
+        common = {**_SAFE, "ETag": known.etag, "Last-Modified": known.last_modified, "Accept-Ranges": "bytes"}
         outcome = preconditions.evaluate(headers, known)
         if outcome is Outcome.FAILED:
-            raise errors.PreconditionFailed("the file is not the one that the request was made for")
+            raise errors.PreconditionFailed("the file has changed: it is not the one that the request names")
         if outcome is Outcome.NOT_MODIFIED:
             return self._streamed(found, [], 304, common)
         common["Content-Disposition"] = disposition.attachment(name)
         common["Content-Type"] = "application/octet-stream"
-        wanted = ranges.parse(headers.get("range"), size) if preconditions.is_range_wanted(headers, known) else None
-        if wanted is None:
+        parsed = ranges.parse(headers.get("range"), size) if preconditions.range_applies(headers, known) else None
+        if parsed is None:
             return self._streamed(found, [Range(0, size)], 200, common)
-        if len(wanted) == 1:
-            return self._streamed(found, wanted, 206, {**common, "Content-Range": wanted[0].content_range(size)})
+        if len(parsed) == 1:
+            return self._streamed(found, parsed, 206, {**common, "Content-Range": parsed[0].content_range(size)})
         boundary = secrets.token_hex(12)
-        parts = ranges.multipart(wanted, size, boundary=boundary)
+        parts = ranges.multipart(parsed, size, boundary=boundary)
         return self._streamed(
             found, parts, 206, {**common, "Content-Type": f"multipart/byteranges; boundary={boundary}"}
         )
@@ -97,14 +98,14 @@ class Downloads:
                 metrics.FILE_BYTES.labels(direction="out").inc(len(piece))
 
     async def _piece(self, descriptor: int, size: int, offset: int) -> bytes:
-        if piece := _read_at_once(descriptor, size, offset):
-            await asyncio.sleep(0)  # whoever takes it as fast as it comes lets the others have their turn
+        if piece := _read_cached(descriptor, size, offset):
+            await asyncio.sleep(0)  # a fast client must not starve the others
             return piece
-        # One read, one hop through a thread: none waits for the client.
-        return await self._threads.move(_read, descriptor, size, offset)
+        # One thread hop per read: no thread waits for the client.
+        return await self._threads.transfer(_read, descriptor, size, offset)
 
     async def directory(self, found: resolve.Found) -> Response:
-        """The list of a directory. Takes over the descriptor. Raises `errors.Conflict` where it is too long."""
+        """Return the listing of a directory. Closes the descriptor. Raises `errors.Conflict` if it is too long."""
         try:
             with resolve.translated():
                 file, size = await self._listed(found.descriptor)
@@ -115,19 +116,19 @@ class Downloads:
     async def _listed(self, descriptor: int) -> tuple[IO[bytes], int]:
         try:
             short = min(listing.SHORT, self._list_limit)
-            return await self._threads.look(listing.write, descriptor, most=short)
+            return await self._threads.lookup(listing.write, descriptor, limit=short)
         except listing.TooLong:
             pass
         try:
-            # They cost memory and time while they are made: few at once, so that the short ones find a thread.
+            # Long listings take memory and time: few at once, so that short ones find a thread.
             async with self._long:
-                return await self._threads.look(listing.write, descriptor, most=self._list_limit)
+                return await self._threads.lookup(listing.write, descriptor, limit=self._list_limit)
         except listing.TooLong:
             raise listing.too_long(self._list_limit) from None
 
     def _list(self, file: IO[bytes], size: int) -> Response:
         async def pieces() -> streaming.Pieces:
-            while piece := await self._threads.move(file.read, _PIECE):
+            while piece := await self._threads.transfer(file.read, _PIECE):
                 yield piece
 
         async def release() -> None:
@@ -142,18 +143,18 @@ class Downloads:
         return streaming.Streamed(pieces(), status=200, headers=headers, release=release)
 
     @staticmethod
-    def nothing() -> Response:
-        """The list of a personal storage in which there never was anything."""
+    def empty() -> Response:
+        """Return the listing of a personal storage that was never used."""
         return Response(b"[]", headers={"Content-Type": _JSON})
 
 
-def _read_at_once(descriptor: int, size: int, offset: int) -> bytes:
-    """What of it is in memory, see preadv2(2); nothing where the disk would have to be waited for."""
+def _read_cached(descriptor: int, size: int, offset: int) -> bytes:
+    """Read the part that is in memory, see preadv2(2); empty if the disk would have to be read."""
     buffer = bytearray(size)
     try:
         return bytes(memoryview(buffer)[: os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)])
     except OSError:
-        return b""  # it is not in memory, or not a file system that can tell
+        return b""  # not in memory, or not supported by the file system
 
 
 def _read(descriptor: int, size: int, offset: int) -> bytes:
@@ -162,5 +163,5 @@ def _read(descriptor: int, size: int, offset: int) -> bytes:
     except OSError as error:
         raise errors.TransferBroken(f"the file could not be read: {error.strerror}") from error
     if not piece:
-        raise errors.TransferBroken("the file became shorter while it was sent")
+        raise errors.TransferBroken("the file became shorter during the transfer")
     return piece

@@ -1,4 +1,4 @@
-"""From an error to the answer of the files service: one table of status and code, and the problem document made from it."""
+"""Turn errors into answers of the files service: one table of status and code, and problem documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.http import problems
 
 log = structlog.get_logger(__name__)
 
-#: The most special class that an error is an instance of counts.
+#: The most specific class of an error counts.
 TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_input"),
     errors.NotAuthenticated: (401, "not_authenticated"),
@@ -33,7 +33,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of `app` become a problem document."""
+    """Turn every error of `app` into a problem document."""
     app.add_exception_handler(errors.GoDockerError, _on_ours)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_bug)
@@ -61,4 +61,4 @@ async def _on_http(_: Request, error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> Response:
     log.error("request.failed", method=request.method, route=request.scope.get("path"), exc_info=error)
-    return _problem(500, "internal_error", "something went wrong here; it was logged")
+    return _problem(500, "internal_error", "an internal error occurred; it was logged")

@@ -1,4 +1,4 @@
-"""List a directory as JSON, sorted by name, into a file rather than into memory when it is long."""
+"""List a directory as JSON, sorted by name; a long listing goes to a file, not to memory."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import orjson
 from shared import errors
 from shared.storage import resolve
 
-SHORT = 10_000  #: entries that are listed without waiting for other long listings
-_IN_MEMORY = 1024 * 1024  #: bytes of JSON; more goes to the temporary directory of the system
+SHORT = 10_000  #: entries; shorter listings do not wait for long ones
+_IN_MEMORY = 1024 * 1024  #: bytes of JSON; more goes to the system's temporary directory
 _BATCH = 1000
 
 
 class TooLong(Exception):
-    """The directory has more entries than were asked for."""
+    """The directory has too many entries."""
 
 
-def names(directory: int, *, most: int) -> list[str]:
-    """The names in a directory, sorted. Raises `TooLong`, without having read much more than `most` of them."""
+def names(directory: int, *, limit: int) -> list[str]:
+    """Return the names in a directory, sorted. Raises `TooLong` after reading `limit` of them."""
     found: list[str] = []
     with os.scandir(directory) as entries:
         for entry in entries:
             found.append(entry.name)
-            if len(found) > most:
+            if len(found) > limit:
                 raise TooLong
     found.sort()
     return found
 
 
-def write(directory: int, *, most: int) -> tuple[IO[bytes], int]:
+def write(directory: int, *, limit: int) -> tuple[IO[bytes], int]:
     """
-    The listing as an open file, and its size in bytes. A million names are some 80 MB of memory while they are sorted, and
-    nothing while they are sent. Raises `TooLong` and OSError.
+    Return the listing as an open file, and its size in bytes. A million names take some 80 MB of memory while they are
+    sorted, and none while they are sent. Raises `TooLong` and OSError.
     """
-    found = names(directory, most=most)
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is the caller's
+    listed = names(directory, limit=limit)
+    file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
     separator = b"["
-    for begin in range(0, len(found), _BATCH):
-        items = [item for name in found[begin : begin + _BATCH] if (item := _item(directory, name)) is not None]
+    for begin in range(0, len(listed), _BATCH):
+        items = [item for name in listed[begin : begin + _BATCH] if (item := _item(directory, name)) is not None]
         if items:
             file.write(separator + orjson.dumps(items)[1:-1])
             separator = b","
@@ -53,16 +53,16 @@ def write(directory: int, *, most: int) -> tuple[IO[bytes], int]:
     return file, size
 
 
-def too_long(most: int) -> errors.Conflict:
-    return errors.Conflict(f"the directory has more than {most} entries: too many to be listed")
+def too_long(limit: int) -> errors.Conflict:
+    return errors.Conflict(f"the directory has more than {limit} entries: too many to list")
 
 
 def _item(directory: int, name: str) -> dict[str, Any] | None:
-    """One entry; None for what would not be served either. A name that is not UTF-8 also goes as the URL spells it."""
+    """Return one entry; None if it would not be served. A name that is not UTF-8 is also given in URL encoding."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return None  # gone since
+        return None  # removed meanwhile
     is_directory = stat.S_ISDIR(status.st_mode)
     if not (is_directory or resolve.is_servable(status)):
         return None

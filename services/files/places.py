@@ -1,4 +1,4 @@
-"""The directories that grants name: find things in them, make them for their owners."""
+"""Open and make the directories that grants name, and find files in them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Places:
-    """Everything below one `shared_dir`. The methods block: they are for a thread."""
+    """The directories below `shared_dir`. The methods block: call them in a thread."""
 
     def __init__(self, shared_dir: Path) -> None:
         self._shared_dir = shared_dir
 
     @contextlib.contextmanager
     def opened(self, grant: Grant) -> Iterator[int]:
-        """A descriptor of the granted directory. Raises `errors.NotFound` and `errors.StorageError`."""
+        """Yield a descriptor of the granted directory. Raises `errors.NotFound` and `errors.StorageError`."""
         names = resolve.components(grant.directory.encode())
         with resolve.translated(), _closing(self._shared()) as shared:
             place = resolve.open_beneath(shared, names, _DIRECTORY)
@@ -33,27 +33,30 @@ class Places:
             yield place
 
     def made(self, grant: Grant) -> contextlib.AbstractContextManager[int]:
-        """The same, made for its owner where it is not there yet."""
+        """Yield a descriptor of the granted directory, and make it for its owner if it does not exist."""
         return self._made(resolve.components(grant.directory.encode()), grant.owner)
 
     def staging(self) -> contextlib.AbstractContextManager[int]:
-        """A directory that is ours alone, on the same disk as personal storage: what is in it can be renamed there."""
+        """
+        Yield the staging directory, which only we can enter, on the disk of the personal storage: files can be renamed
+        there.
+        """
         return self._made(resolve.components(personal.STAGING.encode()), None)
 
     @contextlib.contextmanager
     def _made(self, names: list[bytes], owner: Owner | None) -> Iterator[int]:
         with resolve.translated(), contextlib.ExitStack() as stack:
-            # Others may pass through the folders above, for the user's own directory, but not list them.
-            here = stack.enter_context(_closing(self._shared()))
+            # Users may pass through the folders above their directory, but not list them.
+            current = stack.enter_context(_closing(self._shared()))
             for name in names[:-1]:
-                here = stack.enter_context(_closing(_enter(here, name, 0o711, None)))
-            place = _enter(here, names[-1], 0o700, owner)
+                current = stack.enter_context(_closing(_enter(current, name, 0o711, None)))
+            place = _enter(current, names[-1], 0o700, owner)
         with _closing(place):
             yield place
 
     def find(self, grant: Grant, path: bytes) -> resolve.Found | None:
         """
-        What `path` is in the granted directory, open. None for a personal storage in which there never was anything. Raises
+        Open `path` in the granted directory. Return None for a personal storage that was never used. Raises
         `errors.NotFound` and `errors.StorageError`.
         """
         names = resolve.components(path)
@@ -75,23 +78,26 @@ class Places:
 
 @contextlib.contextmanager
 def entered(place: int, names: Sequence[bytes], owner: Owner | None) -> Iterator[int]:
-    """A directory below `place`, made with those above it. Raises `errors.Conflict` where something else is in the way."""
-    here = os.dup(place)
+    """Yield a directory below `place`; make it and those above it. Raises `errors.Conflict` if a file is in the way."""
+    current = os.dup(place)
     try:
         for name in names:
             try:
-                below = _enter(here, name, 0o700, owner)
+                below = _enter(current, name, 0o700, owner)
             except NotADirectoryError:
-                raise errors.Conflict("a part of the path is there already and is not a directory") from None
-            os.close(here)
-            here = below
-        yield here
+                raise errors.Conflict("a part of the path exists and is not a directory") from None
+            os.close(current)
+            current = below
+        yield current
     finally:
-        os.close(here)
+        os.close(current)
 
 
 def _enter(parent: int, name: bytes, mode: int, owner: Owner | None) -> int:
-    """A descriptor of the directory `name`, made where there is none. Raises OSError; NotADirectoryError for a link too."""
+    """
+    Return a descriptor of the directory `name`, and make it if it does not exist. Raises OSError; NotADirectoryError
+    for a link too.
+    """
     made = False
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, mode, dir_fd=parent)
@@ -100,8 +106,8 @@ def _enter(parent: int, name: bytes, mode: int, owner: Owner | None) -> int:
     try:
         if made:
             status = os.fstat(descriptor)
-            os.fchmod(descriptor, mode)  # whatever the umask took
-            # Only what we made: its owner may have put another in its place.
+            os.fchmod(descriptor, mode)  # undoes the umask
+            # Only the directory that we made: its owner may have replaced it by another.
             if owner is not None and os.geteuid() == 0 and stat.S_ISDIR(status.st_mode) and status.st_uid == 0:
                 os.fchown(descriptor, *owner)
     except BaseException:

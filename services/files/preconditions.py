@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, 13): whether a file is sent, is known already, or is not the one that was meant. Pure."""
+"""Evaluate conditional requests (RFC 9110, 13): pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-_RECENT = 2.0  #: seconds in which a file may have been changed twice without its times showing it
+_RECENT = 2.0  #: seconds within which two changes may leave the same times
 
 
 class Outcome(Enum):
     SEND = auto()
-    NOT_MODIFIED = auto()
-    FAILED = auto()
+    NOT_MODIFIED = auto()  #: the client has the current state
+    FAILED = auto()  #: the file is not in the state that the request names
 
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells one state of a file from another. `etag` is weak while the file has only just been changed."""
+    """Identify a state of a file. `etag` is weak for a moment after a change."""
 
     etag: str
     modified: int  #: seconds since the epoch
@@ -35,18 +35,20 @@ class Validators:
 
 
 def validators(status: os.stat_result, *, now: float) -> Validators:
-    """The validators of a file at `now`."""
-    # A task can set the time of modification as it likes, the time of change it cannot.
+    """Return the validators of a file at `now`."""
+    # A task can set the modification time, but not the change time.
     state = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
     digest = hashlib.blake2b(state.encode(), digest_size=12).hexdigest()
     recent = now - status.st_ctime < _RECENT
-    # The date of a file from before 1970, or of the far future, is not one that HTTP can say.
+    # HTTP cannot express dates before 1970 or in the far future.
     modified = min(max(int(status.st_mtime), 0), int(now))
     return Validators(f'W/"{digest}"' if recent else f'"{digest}"', modified)
 
 
 def evaluate(headers: Mapping[str, str], known: Validators) -> Outcome:
-    """What a GET or HEAD with these headers (names in lower case) comes to, in the order of RFC 9110, 13.2.2."""
+    """
+    Return the outcome of a GET or HEAD with these headers (names in lower case), in the order of RFC 9110, 13.2.2.
+    """
     if (match := headers.get("if-match")) is not None:
         if match.strip() != "*" and not (known.is_strong and known.etag in _tags(match)):
             return Outcome.FAILED
@@ -61,14 +63,14 @@ def evaluate(headers: Mapping[str, str], known: Validators) -> Outcome:
     return Outcome.SEND
 
 
-def is_range_wanted(headers: Mapping[str, str], known: Validators) -> bool:
-    """Whether `Range` counts: without `If-Range`, or where that names the very state that the file is in (13.1.5)."""
-    wanted = headers.get("if-range")
-    if wanted is None:
+def range_applies(headers: Mapping[str, str], known: Validators) -> bool:
+    """Return whether `Range` applies: there is no `If-Range`, or it names the current state of the file (13.1.5)."""
+    if_range = headers.get("if-range")
+    if if_range is None:
         return True
     if not known.is_strong:
         return False
-    return wanted.strip() in (known.etag, known.last_modified)
+    return if_range.strip() in (known.etag, known.last_modified)
 
 
 def _tags(header: str) -> list[str]:
@@ -81,4 +83,4 @@ def _date(header: str | None) -> int | None:
     try:
         return int(email.utils.parsedate_to_datetime(header).timestamp())
     except (ValueError, OverflowError):
-        return None  # a date that cannot be read is as if it were not there (13.1.3)
+        return None  # an invalid date is ignored (13.1.3)

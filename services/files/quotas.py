@@ -1,4 +1,4 @@
-"""How much of a personal storage is taken, kept while uploads are under way so that many at once cannot pass its quota."""
+"""Track the usage of personal storages during uploads, so that concurrent ones cannot exceed a quota."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from shared.storage import resolve
 from shared.units import sizes
 
 _BLOCK = 4096
-_FRESH = 5.0  #: seconds for which a measure is believed; every upload in them would walk through all files
-_DEEPEST = 2048  #: levels that are measured
+_FRESH = 5.0  #: seconds for which a measure is reused, since it walks through all files
+_MAX_DEPTH = 2048  #: levels that are measured
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def cost(size: int) -> int:
-    """What a file of `size` bytes takes: whole blocks and at least one, so that empty files are not free."""
+    """
+    Return the bytes charged for a file of `size` bytes: whole blocks, at least one, so that empty files are not free.
+    """
     return max(-(-size // _BLOCK), 1) * _BLOCK
 
 
 def measure(root: int) -> int:
-    """Bytes that everything below a directory takes, links not followed. Raises OSError."""
+    """Return the bytes charged for everything below a directory, without following links. Raises OSError."""
     total = 0
     todo: list[list[bytes]] = [[]]
     while todo:
@@ -35,14 +37,14 @@ def measure(root: int) -> int:
         except OSError:
             if not names:
                 raise
-            continue  # gone, or swapped for something else, since it was seen
+            continue  # removed or replaced meanwhile
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):
                         status = entry.stat(follow_symlinks=False)
                         total += cost(status.st_size)
-                        if stat.S_ISDIR(status.st_mode) and len(names) < _DEEPEST:
+                        if stat.S_ISDIR(status.st_mode) and len(names) < _MAX_DEPTH:
                             todo.append([*names, os.fsencode(entry.name)])
         finally:
             os.close(directory)
@@ -50,20 +52,20 @@ def measure(root: int) -> int:
 
 
 class Account:
-    """One personal storage with uploads under way."""
+    """The usage of one personal storage with uploads in progress."""
 
     def __init__(self) -> None:
         self.settled = 0  #: bytes in the storage
-        self.pending = 0  #: bytes of uploads under way
-        self.uploads = 0
+        self.pending = 0  #: bytes of uploads in progress
+        self.uploads = 0  #: in progress
         self.measured_at: float | None = None
-        self.lock = asyncio.Lock()  #: between a measure and a file that comes in: either the one or the other sees it
+        self.lock = asyncio.Lock()  #: so that a file is counted once, by a measure or by its upload
 
     def is_fresh(self) -> bool:
         return self.measured_at is not None and clock.monotonic() - self.measured_at < _FRESH
 
     def check(self, more: int, *, quota: int | None) -> None:
-        """Raise `errors.QuotaExceeded` where `more` bytes do not fit."""
+        """Raise `errors.QuotaExceeded` if `more` bytes do not fit."""
         if quota is not None and self.settled + self.pending + more > quota:
             left = max(quota - self.settled - self.pending, 0)
             raise errors.QuotaExceeded(
@@ -72,12 +74,12 @@ class Account:
 
 
 class Claim:
-    """What one upload has taken of an account so far, until it is settled or has come to nothing."""
+    """The bytes that one upload has reserved of an account, until it is settled or abandoned."""
 
     def __init__(self, account: Account, *, quota: int | None) -> None:
         self._account = account
         self._quota = quota
-        self._taken = 0
+        self._reserved = 0
 
     def __enter__(self) -> Claim:
         return self
@@ -86,45 +88,45 @@ class Claim:
         self._release()
 
     def grow(self, size: int) -> None:
-        """The upload has, or was announced to have, `size` bytes. Raises `errors.QuotaExceeded`."""
-        more = max(cost(size) - self._taken, 0)
+        """Reserve `size` bytes in total for the upload. Raises `errors.QuotaExceeded`."""
+        more = max(cost(size) - self._reserved, 0)
         self._account.check(more, quota=self._quota)
         self._account.pending += more
-        self._taken += more
+        self._reserved += more
 
     def settle(self, size: int, *, replaced: int) -> None:
-        """The upload has arrived with `size` bytes, in the place of a file that took `replaced` bytes."""
+        """Charge the complete upload of `size` bytes, which replaces a file charged with `replaced` bytes."""
         self._account.settled += cost(size) - replaced
         self._release()
 
     def _release(self) -> None:
-        self._account.pending -= self._taken
-        self._taken = 0
+        self._account.pending -= self._reserved
+        self._reserved = 0
 
 
 class Quotas:
-    """The accounts of this process. Replicas do not know of each other's uploads under way, only of what has arrived."""
+    """The accounts of this process. Replicas see each other's complete uploads, not those in progress."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
 
     @contextlib.asynccontextmanager
-    async def account(self, directory: str, measured: Callable[[], Awaitable[int]]) -> AsyncIterator[Account]:
-        """The account of a directory, which is measured by `measured` if the last time is too long ago."""
+    async def account(self, directory: str, measure: Callable[[], Awaitable[int]]) -> AsyncIterator[Account]:
+        """Yield the account of a directory; call `measure` if its last measure is too old."""
         self._drop_idle()
         account = self._accounts.setdefault(directory, Account())
         account.uploads += 1
         try:
             async with account.lock:
                 if not account.is_fresh():
-                    account.settled = await measured()
+                    account.settled = await measure()
                     account.measured_at = clock.monotonic()
             yield account
         finally:
             account.uploads -= 1
 
     def changed(self, directory: str) -> None:
-        """Something was removed: what is known is too much."""
+        """Measure the account again: something was removed."""
         if directory in self._accounts:
             self._accounts[directory].measured_at = None
 

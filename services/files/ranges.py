@@ -1,4 +1,4 @@
-"""Byte ranges of a download (RFC 9110, 14): which bytes of a file a `Range` header asks for. Pure."""
+"""Parse `Range` headers (RFC 9110, 14) and lay out their answers: pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from shared import errors
 
-#: More ranges in one header are not looked at, the whole file is sent: RFC 9110, 14.2 lets a server ignore the field,
-#: and 17.15 tells it to beware of many small ones.
-MOST = 10
+#: A header with more ranges is ignored and the whole file is sent: RFC 9110, 14.2 allows that, and 17.15 warns of many
+#: small ranges.
+MAX_RANGES = 10
 
 _RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})", re.ASCII)
-_HEADER = 512  #: characters
+_MAX_HEADER = 512  #: characters
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes from `start` to before `end`."""
+    """The bytes from `start` up to `end`, which is excluded."""
 
     start: int
     end: int
@@ -32,31 +32,32 @@ class Range:
 
 def parse(header: str | None, size: int) -> list[Range] | None:
     """
-    The ranges that `header` asks for of a file of `size` bytes, in its order; None where the whole file is to be sent:
-    no header, one that cannot be read, too many ranges, or more bytes than there are. Raises `errors.RangeNotSatisfiable`.
+    Return the ranges that `header` requests of a file of `size` bytes, in its order; None if the whole file is to be
+    sent: there is no header, it is invalid, or it has too many ranges or more bytes than the file. Raises
+    `errors.RangeNotSatisfiable`.
     """
-    if not header or len(header) > _HEADER:
+    if not header or len(header) > _MAX_HEADER:
         return None
     unit, equals, listed = header.partition("=")
-    if unit.strip().lower() != "bytes" or not equals or listed.count(",") >= MOST:
+    if unit.strip().lower() != "bytes" or not equals or listed.count(",") >= MAX_RANGES:
         return None
-    found: list[Range] = []
+    parsed: list[Range] = []
     for item in listed.split(","):
         match = _RANGE.fullmatch(item.strip())
         if match is None or not (match[1] or match[2]):
             return None
         if match[1] and match[2] and int(match[1]) > int(match[2]):
             return None
-        wanted = _range(match[1], match[2], size)
-        if wanted is not None:
-            found.append(wanted)
-    if not found:
+        one = _range(match[1], match[2], size)
+        if one is not None:
+            parsed.append(one)
+    if not parsed:
         raise errors.RangeNotSatisfiable(size)
-    return None if sum(len(one) for one in found) > size else found
+    return None if sum(map(len, parsed)) > size else parsed
 
 
 def _range(first: str, last: str, size: int) -> Range | None:
-    """One range; None where the file has no byte of it."""
+    """Return one range; None if it lies outside of the file."""
     if not first:
         start, end = max(size - int(last), 0), size
     else:
@@ -65,7 +66,7 @@ def _range(first: str, last: str, size: int) -> Range | None:
 
 
 def multipart(ranges: Sequence[Range], size: int, *, boundary: str) -> list[bytes | Range]:
-    """The body of a `multipart/byteranges` answer (RFC 9110, 14.6): what is sent as it is, and what comes from the file."""
+    """Return the body of a `multipart/byteranges` answer (RFC 9110, 14.6): literal bytes and ranges of the file."""
     parts: list[bytes | Range] = []
     for one in ranges:
         head = (

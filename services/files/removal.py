@@ -1,4 +1,4 @@
-"""Remove files and trees: out of sight in one step, off the disk when there is time, never through a link."""
+"""Remove files and trees: out of their place at once, off the disk in the background, never through a link."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ log = structlog.get_logger(__name__)
 
 PREFIX = "removed-"
 _POLL = 60.0  #: seconds
-_OLD = 24 * 3600.0  #: seconds after which an upload that stands still is given up: its process is gone
+_ABANDONED = 24 * 3600.0  #: seconds without progress after which an upload is removed: its process is gone
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Remover:
-    """Removes what is below granted directories, and what was left in the staging directory."""
+    """Removes files below granted directories, and clears the staging directory."""
 
     def __init__(self, places: Places, threads: Threads) -> None:
         self._places = places
@@ -34,24 +34,28 @@ class Remover:
         self._wake = lifetime.Wakeup()
 
     async def remove(self, grant: Grant, path: bytes) -> None:
-        """Remove a file, a link, or a directory with all that is in it. Raises `errors.NotFound` and `errors.StorageError`."""
+        """
+        Remove a file, a link, or a directory with its content. Raises `errors.NotFound` and `errors.StorageError`.
+        """
         names = resolve.components(path)
         if not names:
-            raise errors.InvalidInput.of("path", "must name what is to be removed")
-        if await self._threads.look(self._take_out, grant, names):
+            raise errors.InvalidInput.of("path", "must name a file or a directory")
+        if await self._threads.lookup(self._detach, grant, names):
             self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Empty the staging directory now and whenever something was removed, until `stop`."""
+        """Clear the staging directory at the start and after each removal, until `stop`."""
         while not stop.is_set():
             try:
-                await self._threads.look(self._sweep, stop)
+                await self._threads.lookup(self._sweep, stop)
             except errors.GoDockerError as error:
                 log.warning("removal.failed", error=str(error))
             await self._wake.wait(stop, poll=_POLL)
 
-    def _take_out(self, grant: Grant, names: list[bytes]) -> bool:
-        """Take one name out of its directory. True if it was a directory, which is in the staging directory now."""
+    def _detach(self, grant: Grant, names: list[bytes]) -> bool:
+        """
+        Remove one name from its directory. Return True if it was a directory, which is now in the staging directory.
+        """
         with self._places.opened(grant) as place, resolve.translated():
             parent = resolve.open_beneath(place, names[:-1], _DIRECTORY)
             try:
@@ -59,7 +63,7 @@ class Remover:
                     os.unlink(names[-1], dir_fd=parent)
                     return False
                 with self._places.staging() as staging:
-                    # From here on it is out of its owner's reach, and cannot change while it is emptied.
+                    # Out of its owner's reach, so that it cannot change while it is removed.
                     name = PREFIX + secrets.token_hex(16)
                     os.rename(names[-1], name, src_dir_fd=parent, dst_dir_fd=staging)
                 return True
@@ -74,7 +78,7 @@ class Remover:
                 try:
                     _clear(staging, name)
                 except FileNotFoundError:
-                    pass  # another replica was faster
+                    pass  # another replica removed it
                 except OSError as error:
                     log.warning("removal.failed", name=name, error=str(error))
 
@@ -82,7 +86,7 @@ class Remover:
 def _clear(staging: int, name: str) -> None:
     if name.startswith(PREFIX):
         trees.remove_below(staging, name)
-    elif name.startswith(uploads.PREFIX) and _age(staging, name) > _OLD:
+    elif name.startswith(uploads.PREFIX) and _age(staging, name) > _ABANDONED:
         os.unlink(name, dir_fd=staging)
 
 

@@ -1,4 +1,4 @@
-"""Do the file system's work off the loop: threads that are held for one short step at a time, never for a client."""
+"""Run file system calls in threads, one short step at a time: no thread waits for a client."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LOOKS, _BYTES = 8, 16
+_LOOKUP_THREADS, _TRANSFER_THREADS = 8, 16
 
 
 class Threads:
-    """Two pools, so that opening and listing do not wait behind reads and writes of a disk that is busy."""
+    """Two pools, so that opening and listing do not wait behind reads and writes of a busy disk."""
 
     def __init__(self) -> None:
-        self._looks = concurrent.futures.ThreadPoolExecutor(_LOOKS, thread_name_prefix="look")
-        self._bytes = concurrent.futures.ThreadPoolExecutor(_BYTES, thread_name_prefix="bytes")
+        self._lookups = concurrent.futures.ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="look")
+        self._transfers = concurrent.futures.ThreadPoolExecutor(_TRANSFER_THREADS, thread_name_prefix="bytes")
 
-    async def look(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Find, open, list, rename, remove."""
-        return await _run(self._looks, lambda: function(*args, **kwargs))
+    async def lookup(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a short call: find, open, list, rename, remove."""
+        return await _run(self._lookups, lambda: function(*args, **kwargs))
 
-    async def move(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Read or write one piece of a file."""
-        return await _run(self._bytes, lambda: function(*args, **kwargs))
+    async def transfer(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that reads or writes one piece of a file."""
+        return await _run(self._transfers, lambda: function(*args, **kwargs))
 
     def close(self) -> None:
-        self._looks.shutdown(wait=False, cancel_futures=True)
-        self._bytes.shutdown(wait=False, cancel_futures=True)
+        self._lookups.shutdown(wait=False, cancel_futures=True)
+        self._transfers.shutdown(wait=False, cancel_futures=True)
 
 
 async def _run(pool: concurrent.futures.Executor, function: Callable[[], T]) -> T:
@@ -38,8 +38,8 @@ async def _run(pool: concurrent.futures.Executor, function: Callable[[], T]) -> 
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        # A thread cannot be cancelled. Whoever closes the descriptor next must not do so under its hands: the number
-        # may belong to another file by the time the thread comes to use it.
+        # A thread cannot be cancelled. The caller must not close the descriptor while the thread may still use it: the number
+        # may belong to another file by then.
         await asyncio.wait({work})
         if not work.cancelled():
             work.exception()

@@ -1,4 +1,4 @@
-"""Take in a file: beside the storage first, then under its name in one step."""
+"""Receive a file: first into the staging directory, then under its name in one step."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shared.observe import metrics
 from shared.storage import resolve
 
 PREFIX = "upload-"
-_PIECE = 256 * 1024  #: bytes for one write
+_PIECE = 256 * 1024  #: bytes of one write
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
 class _Received:
-    """An upload on its way. `staging` and `file` are open until `_abandon` or `_settle`."""
+    """An upload in progress. `staging` and `file` are open until `_close`."""
 
     staging: int
     name: str
@@ -43,10 +43,10 @@ class Uploads:
 
     async def receive(self, grant: Grant, path: bytes, pieces: AsyncIterator[bytes], *, declared: int | None) -> int:
         """
-        Store what `pieces` bring as `path`, replacing a file of that name once all of it is on disk. Returns its bytes. What is
-        there is left alone if anything goes wrong. `declared` is the size that the client announced.
+        Store `pieces` as `path`, replacing a file of that name once all of it is on disk, and return its size in bytes.
+        After an error, the existing file is unchanged. `declared` is the size that the client announced.
 
-        Raises `errors.NotFound` for a path that is none, `errors.Conflict`, `errors.QuotaExceeded`, `errors.StorageFull`,
+        Raises `errors.NotFound` for an invalid path, `errors.Conflict`, `errors.QuotaExceeded`, `errors.StorageFull`,
         `errors.StorageError`, and what `pieces` raises.
         """
         names = resolve.components(path)
@@ -55,41 +55,41 @@ class Uploads:
         async with self._account(grant) as account:
             with Claim(account, quota=grant.quota) as claim:
                 claim.grow(declared or 0)
-                received = await self._threads.look(self._begin)
+                received = await self._threads.lookup(self._begin)
                 try:
                     await self._fill(received, pieces, claim)
                     async with account.lock:
-                        replaced = await self._threads.look(self._settle, received, grant, names)
+                        replaced = await self._threads.lookup(self._settle, received, grant, names)
                         claim.settle(received.size, replaced=replaced)
                 finally:
-                    await self._threads.look(_abandon, received)
+                    await self._threads.lookup(_close, received)
         return received.size
 
     async def check_room(self, grant: Grant, size: int) -> None:
-        """Raises `errors.QuotaExceeded` where a file of `size` bytes has no room now."""
+        """Raise `errors.QuotaExceeded` if a file of `size` bytes does not fit now."""
         async with self._account(grant) as account:
             account.check(cost(size), quota=grant.quota)
 
     def _account(self, grant: Grant) -> contextlib.AbstractAsyncContextManager[Account]:
-        return self._quotas.account(grant.directory, lambda: self._threads.look(self._measured, grant))
+        return self._quotas.account(grant.directory, lambda: self._threads.lookup(self._measured, grant))
 
     async def _fill(self, received: _Received, pieces: AsyncIterator[bytes], claim: Claim) -> None:
         buffer = bytearray()
         async for piece in pieces:
             received.size += len(piece)
-            # Counted before it is written: what does not fit never reaches the disk.
+            # Counted before it is written: a file that does not fit never reaches the disk.
             claim.grow(received.size)
             buffer += piece
             if len(buffer) >= _PIECE:
                 await self._write(received, buffer)
                 buffer = bytearray()
         await self._write(received, buffer)
-        # A name that leads to a file whose bytes a power failure takes away would be a broken promise.
-        await self._threads.move(os.fsync, received.file)
+        # Sync before the rename: after a power failure, the name must not lead to a file without its content.
+        await self._threads.transfer(os.fsync, received.file)
 
     async def _write(self, received: _Received, data: bytearray) -> None:
         with resolve.translated():
-            await self._threads.move(_write_all, received.file, data)
+            await self._threads.transfer(_write_all, received.file, data)
         metrics.FILE_BYTES.labels(direction="in").inc(len(data))
 
     def _measured(self, grant: Grant) -> int:
@@ -106,7 +106,7 @@ class Uploads:
             return _Received(os.dup(staging), name, file)
 
     def _settle(self, received: _Received, grant: Grant, names: list[bytes]) -> int:
-        """Put the file under its name. Returns what the one that it replaces took."""
+        """Give the file its name. Return the bytes charged for the file that it replaces."""
         with self._places.made(grant) as place, resolve.translated(), entered(place, names[:-1], grant.owner) as parent:
             if grant.owner is not None and os.geteuid() == 0:
                 os.fchown(received.file, *grant.owner)
@@ -114,7 +114,7 @@ class Uploads:
             try:
                 os.rename(received.name, names[-1], src_dir_fd=received.staging, dst_dir_fd=parent)
             except IsADirectoryError:
-                raise errors.Conflict("there is a directory of that name") from None
+                raise errors.Conflict("a directory with this name exists") from None
             os.fsync(parent)
             return replaced
 
@@ -134,8 +134,8 @@ def _write_all(file: int, data: bytearray) -> None:
             written += os.write(file, view[written:])
 
 
-def _abandon(received: _Received) -> None:
-    """Close what is open; remove the file if it did not get its name."""
+def _close(received: _Received) -> None:
+    """Close the descriptors, and remove the file if it did not get its name."""
     os.close(received.file)
     with contextlib.suppress(OSError):
         os.unlink(received.name, dir_fd=received.staging)

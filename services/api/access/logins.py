@@ -1,4 +1,4 @@
-"""Find out who logs in, within the limits for those who fail."""
+"""Log users in, within the limits on failed logins."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ from shared.models.user import USER_ID, User
 
 log = structlog.get_logger(__name__)
 
-_AT_A_TIME = 8  #: passwords of one origin that are tried at a time: what is under way is not counted yet
+_MAX_CONCURRENT = 8  #: passwords of one origin checked at a time: checks in progress are not counted yet
 
 
 class Logins:
-    """The door of the gateway."""
+    """Checks API keys and passwords."""
 
     def __init__(self, providers: Providers, attempts: LoginAttempts) -> None:
         self._providers = providers
         self._attempts = attempts
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._queues: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def log_in(self, user: str, secret: str, address: str, *, now: float) -> User:
         """
-        The user whose secret it is, who comes from `address`. Raises `errors.NotAuthenticated`, the same whatever is wrong,
-        `errors.TooManyRequests`, and what the providers raise.
+        Return the user with this secret, who connects from `address`. Raises `errors.NotAuthenticated` with the same
+        message whatever is wrong, `errors.TooManyRequests`, and what the providers raise.
         """
-        name = user.lower()  # a directory compares so, and there are no capitals in names here
+        name = user.lower()  # a directory ignores case, and our names have no capitals
         await self._attempts.check_pair(name, address, now=now)
-        # A key cannot be guessed: whoever has it is let in however many others fail.
-        found = await self._providers.by_key.authenticate(user, secret)
-        if found is None:
-            found = await self._by_password(name, user, secret, address, now)
-        await self._attempts.succeeded(found.id, address)
-        return found
+        # A key cannot be guessed: its holder gets in however many others fail.
+        known = await self._providers.by_key.authenticate(user, secret)
+        if known is None:
+            known = await self._by_password(name, user, secret, address, now)
+        await self._attempts.succeeded(known.id, address)
+        return known
 
     async def _by_password(self, name: str, user: str, secret: str, address: str, now: float) -> User:
-        async with self._turn(address):
+        async with self._queue(address):
             await self._attempts.check(name, address, now=now)
-            found = None
+            known = None
             if self._providers.by_password is not None:
-                found = await self._providers.by_password.authenticate(user, secret)
-            if found is None:
+                known = await self._providers.by_password.authenticate(user, secret)
+            if known is None:
                 await self._attempts.failed(name, address, now=now)
-                # What is no name of an account may well be a password in the wrong field.
+                # A text that is not an account name may be a password in the wrong field.
                 log.info("login.failed", user=name if USER_ID.fullmatch(name) else "…", address=address)
                 raise errors.NotAuthenticated("unknown user or wrong API key")
-        return found
+        return known
 
-    def _turn(self, address: str) -> asyncio.Semaphore:
+    def _queue(self, address: str) -> asyncio.Semaphore:
         origin = origin_of(address)
-        turn = self._turns.get(origin)
-        if turn is None:
-            turn = self._turns[origin] = asyncio.Semaphore(_AT_A_TIME)
-        return turn
+        queue = self._queues.get(origin)
+        if queue is None:
+            queue = self._queues[origin] = asyncio.Semaphore(_MAX_CONCURRENT)
+        return queue

@@ -1,4 +1,4 @@
-"""Give the owner of a task the token that shares it: the one that is good already, or a new one."""
+"""Return the share token of a task, or make one."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from shared.auth import share_tokens
 from shared.auth.share_tokens import ShareToken
 from shared.models.task import Task
 
-_TRIES = 3  #: when others share, or stop sharing, at the same moment
+_TRIES = 3  #: if others share or unshare the task at the same moment
 
 
-async def token_of(here: Context, task: Task, *, anew: bool = False) -> ShareToken:
+async def token_of(context: Context, task: Task, *, new: bool = False) -> ShareToken:
     """
-    The task's token; with `anew` another one, which ends the one before. Raises `errors.TaskNotFound`, and `errors.Conflict` for
-    a child of an array that is not made yet.
+    Return the task's valid token; with `new`, replace it by another one. Raises `errors.TaskNotFound`, and
+    `errors.Conflict` for an array's child that does not exist yet.
     """
-    key = here.settings.secret_passphrase.get_secret_value()
+    key = context.settings.secret_passphrase.get_secret_value()
     seen: Task | None = task
     for _ in range(_TRIES):
         if seen is None:
             break
         now = clock.now()
-        if not anew and (alive := share_tokens.living(seen.share, key=key, now=now)) is not None:
-            return alive
-        made = share_tokens.generate(key=key, now=now, seconds=here.settings.share_timeout)
-        # Compared: of two that ask for the first token at once, neither must be given a dead one.
-        if await here.stores.tasks.replace_share(task.id, made.stored, old=seen.share):
+        if not new and (valid := share_tokens.living(seen.share, key=key, now=now)) is not None:
+            return valid
+        made = share_tokens.generate(key=key, now=now, seconds=context.settings.share_timeout)
+        # Compare and set: of two concurrent requests for the first token, neither may get one that the other replaced.
+        if await context.stores.tasks.replace_share(task.id, made.stored, old=seen.share):
             return made
-        seen = await here.stores.views.get(task.id)
+        seen = await context.stores.views.get(task.id)
     raise array_actions.not_stored(task)
 
 
 def shown(task: Task, token: ShareToken) -> dict[str, Any]:
-    """The token as the Web API answers it. The name that reaches this server from outside is not known: paths, not addresses."""
+    """
+    Return the token as the Web API shows it. With paths, not addresses: the public name of this server is not known.
+    """
     return {
         "token": token.secret,
         "url": f"{API}/task/{task.id}?share={token.secret}",

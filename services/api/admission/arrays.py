@@ -1,78 +1,85 @@
-"""Read the array that a client asks for, and the parts of one to act on: pure."""
+"""Check the array of a sent task, and parse the indices of its children: pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from services.api.wire import submission
+from services.api.admission.checked import Checked
+from services.api.wire.submission import ArrayIn, TaskIn
 from shared.errors import FieldError
 from shared.models.task import Array
 from shared.settings import Settings
 from shared.units import indices
 
-MAX_CONCURRENT = "array.max_concurrent"  #: the requirement of an array that may be changed while it runs
-MAX_INDEX = 10**15 - 1  #: of any child: a directory bears its name
-_MOST_RANGES = 1000  #: of children, in one request
+MAX_CONCURRENT = "array.max_concurrent"  #: a requirement that can be changed while the array runs
+_MAX_RANGES = 1000  #: of child indices, in one request
 
 _RANGE = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
 
 
-def wanted(sent: submission.TaskIn) -> Array | None:
-    """The array that is asked for, which has no ids yet; None for a plain task. `problems` has to be asked first."""
-    asked = _asked(sent)
+def array(sent: TaskIn, settings: Settings) -> Checked[Array | None]:
+    """
+    Return the array, still without ids; None for a plain task. The cost does not depend on the number of children.
+    """
+    asked = _sent_array(sent)
     if asked is None:
-        return None
-    ranges = indices.parse(asked.values or 0)
+        return None, []
+    try:
+        ranges = indices.parse(asked.values or 0)
+    except ValueError as error:
+        return None, [FieldError("requirements.array.values", str(error))]
+    count = sum(map(len, ranges))
+    if count > settings.max_array:
+        rule = f"makes {count} tasks, at most {settings.max_array} are allowed"
+        return None, [FieldError("requirements.array.values", rule)]
+    return _array(ranges, asked.max_concurrent or None), []
+
+
+def _array(ranges: Sequence[range], max_concurrent: int | None) -> Array:
     first, last = ranges[0], ranges[-1]
     return Array(
         start=first.start,
         end=last.stop - 1,
-        # A list has no step; what its children are told is the one that no arithmetic stumbles over.
+        # A list has no step. Its children see 1, which is safe in any arithmetic.
         step=first.step if len(ranges) == 1 else 1,
         count=sum(map(len, ranges)),
         first_id=0,
         parts=[(part.start, part[-1], part.step) for part in ranges] if len(ranges) > 1 else [],
-        max_concurrent=asked.max_concurrent or None,
+        max_concurrent=max_concurrent,
     )
 
 
-def problems(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
-    """Every rule that the array breaks. It costs the same whatever its size."""
-    asked = _asked(sent)
-    if asked is None:
-        return
-    try:
-        count = sum(map(len, indices.parse(asked.values or 0)))
-    except ValueError as error:
-        yield FieldError("requirements.array.values", str(error))
-        return
-    if count > settings.max_array:
-        yield FieldError("requirements.array.values", f"makes {count} tasks, at most {settings.max_array} are allowed")
+def _sent_array(sent: TaskIn) -> ArrayIn | None:
+    """Return the array if one was sent. A copied plain task brings an array without values."""
+    asked = sent.needs.array
+    return asked if asked is not None and asked.values not in (None, "") else None
 
 
 def parse_limit(value: str) -> int | None:
-    """How many children may hold resources at a time; None for any number, which is spelt 0 or left empty. Raises ValueError."""
+    """
+    Return how many children may hold resources at a time; None, spelt 0 or left empty, for no limit. Raises ValueError.
+    """
     if not re.fullmatch(r"[0-9]{0,9}", value):
-        raise ValueError("must be a number of tasks; 0 or nothing: any number of them")
+        raise ValueError("must be a number of tasks; 0 or nothing: no limit")
     return int(value or 0) or None
 
 
 def parse_ranges(text: str) -> list[tuple[int, int]]:
-    """The indices of `3-7,9`: from and to, each included. Raises ValueError with the rule that is broken."""
+    """Return the indices of `3-7,9` as pairs of first and last. Raises ValueError with the broken rule."""
     ranges = []
-    for part in text.split(",")[: _MOST_RANGES + 1]:
-        found = _RANGE.fullmatch(part.strip())
-        if found is None or int(found[2] or found[1]) < int(found[1]):
+    for part in text.split(",")[: _MAX_RANGES + 1]:
+        match = _RANGE.fullmatch(part.strip())
+        if match is None or int(match[2] or match[1]) < int(match[1]):
             raise ValueError("must be like 3-7,9")
-        ranges.append((int(found[1]), int(found[2] or found[1])))
-    if len(ranges) > _MOST_RANGES:
-        raise ValueError(f"must be at most {_MOST_RANGES} ranges")
+        ranges.append((int(match[1]), int(match[2] or match[1])))
+    if len(ranges) > _MAX_RANGES:
+        raise ValueError(f"must be at most {_MAX_RANGES} ranges")
     return merged(ranges)
 
 
 def merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The same indices in as few ranges as can be, in order."""
+    """Return the same indices in order, in as few ranges as possible."""
     result: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if result and first <= result[-1][1] + 1:
@@ -80,9 +87,3 @@ def merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             result.append((first, last))
     return result
-
-
-def _asked(sent: submission.TaskIn) -> submission.ArrayIn | None:
-    """The array, if one is asked for: a copied task that is none brings one without values."""
-    array = sent.requirements.array if sent.requirements else None
-    return array if array is not None and array.values not in (None, "") else None

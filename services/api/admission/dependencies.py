@@ -1,46 +1,42 @@
-"""Which tasks a task has to come after: pure."""
+"""Check the tasks that a sent task depends on: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.api.wire import submission
+from services.api.admission.checked import Checked
+from services.api.wire.submission import DependsIn, TaskIn
 from shared.errors import FieldError
 from shared.models.task import Dependencies
 
-MOST = 1000  #: of one task
+MAX_DEPENDENCIES = 1000  #: of one task
 
 
-def wanted(sent: submission.TaskIn) -> Dependencies:
-    """What is asked for; an id that is named twice counts once."""
-    wants = sent.requirements
-    if wants is None or not (wants.tasks or wants.depends):
-        return Dependencies()
-    depends = wants.depends or submission.DependsIn()
-    return Dependencies(
+def dependencies(sent: TaskIn) -> Checked[Dependencies]:
+    """Return the dependencies, each id once. Whether these tasks exist is checked elsewhere."""
+    if not (sent.needs.tasks or sent.needs.depends):
+        return Dependencies(), []
+    depends = sent.needs.depends or DependsIn()
+    value = Dependencies(
         ok=sorted({*(depends.afterok or ())}),
-        any=sorted({*(wants.tasks or ()), *(depends.afterany or ())}),
+        any=sorted({*(sent.needs.tasks or ()), *(depends.afterany or ())}),
         not_ok=sorted({*(depends.afternotok or ())}),
     )
+    problems = []
+    if len(value.ids) > MAX_DEPENDENCIES:
+        rule = f"must name at most {MAX_DEPENDENCIES} tasks, together with requirements.tasks"
+        problems.append(FieldError("requirements.depends", rule))
+    for task_id in sorted({*value.ok} & {*value.not_ok}):
+        rule = f"task {task_id} cannot end with 0 and in another way"
+        problems.append(FieldError("requirements.depends.afternotok", rule))
+    return value, problems
 
 
-def problems(sent: submission.TaskIn) -> Iterator[FieldError]:
-    """Every rule that is broken whatever tasks there are."""
-    depends = wanted(sent)
-    if not depends.ids:
-        return
-    if len(depends.ids) > MOST:
-        yield FieldError("requirements.depends", f"must name at most {MOST} tasks, together with requirements.tasks")
-    for task_id in sorted({*depends.ok} & {*depends.not_ok}):
-        yield FieldError("requirements.depends.afternotok", f"task {task_id} cannot end with 0 and in another way")
-
-
-def named(sent: submission.TaskIn) -> Iterator[tuple[str, int]]:
-    """Each id that was sent, with the path of where."""
-    wants = sent.requirements or submission.RequirementsIn()
-    depends = wants.depends or submission.DependsIn()
+def paths(sent: TaskIn) -> Iterator[tuple[str, int]]:
+    """Yield the path and the id of each dependency as it was sent."""
+    depends = sent.needs.depends or DependsIn()
     for path, ids in (
-        ("requirements.tasks", wants.tasks),
+        ("requirements.tasks", sent.needs.tasks),
         ("requirements.depends.afterok", depends.afterok),
         ("requirements.depends.afterany", depends.afterany),
         ("requirements.depends.afternotok", depends.afternotok),

@@ -1,4 +1,4 @@
-"""Check an image reference: its grammar and the registry it names. Pure."""
+"""Check image references, their grammar and their registry: pure."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 MAX_LENGTH = 255
-DEFAULT = "docker.io"  #: the registry of references that name none
+DEFAULT = "docker.io"  #: the registry of a reference that names none
 
 
 def problem_of(reference: str, *, allowed_registries: Sequence[str] | None) -> str | None:
     """
-    Why an image reference is not accepted, as a sentence; None for one that is.
+    Return the rule that an image reference breaks, as a sentence; None if it breaks none.
 
-    `allowed_registries` None allows every registry but addresses and names inside a network: the engine would fetch
-    from there on behalf of a stranger.
+    `allowed_registries` None allows every registry except internal addresses and names: the engine would fetch from
+    there on behalf of a stranger.
     """
     if len(reference) > MAX_LENGTH:
         return f"must be an image reference of at most {MAX_LENGTH} characters"
@@ -40,13 +40,15 @@ def problem_of(reference: str, *, allowed_registries: Sequence[str] | None) -> s
 
 
 def registry_in(reference: str) -> str | None:
-    """The registry that a reference names; None for one that is none."""
+    """Return the registry of an image reference; None if it is not a valid reference."""
     match = _REFERENCE.fullmatch(reference)
     return registry_of(match["domain"]) if match else None
 
 
 def registry_of(domain: str | None) -> str:
-    """The registry a reference's first part means: a word without dot or port is a folder of the default one."""
+    """
+    Return the registry for the first part of a reference: a word without dot or port is a folder of the default one.
+    """
     if domain and ("." in domain or ":" in domain or domain == "localhost"):
         return domain.lower()
     return DEFAULT
@@ -54,33 +56,35 @@ def registry_of(domain: str | None) -> str:
 
 def _is_internal(registry: str) -> bool:
     host = registry.rsplit(":", 1)[0]
-    if host.endswith((".localhost", ".local", ".internal")) or _spells_internal(host):
+    if host.endswith((".localhost", ".local", ".internal")) or _embeds_internal(host):
         return True
     if re.fullmatch(r"[0-9.]+|0x[0-9a-f.x]+", host):
-        # Also the spellings of an address that only some resolvers understand: 127.1, 2130706433.
+        # Includes spellings of an address that only some resolvers understand: 127.1, 2130706433.
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
             return True
         return not address.is_global or address.is_multicast
-    # A name without a dot (`localhost`, `mongo:27017`) is only known inside a network.
+    # A name without a dot (`localhost`, `mongo:27017`) resolves only inside a network.
     return "." not in host
 
 
-#: Anybody may use names that lead to the address in them: `10.0.0.1.nip.io`, `app-10-0-0-1.sslip.io`, `7f000001.nip.io`.
-_SPELLED = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])")
-_SPELLED_HEX = re.compile(r"(?:^|[.-])([0-9a-f]{8})\.(?:nip|sslip|xip)\.io")
+#: Public names that resolve to the address in them: `10.0.0.1.nip.io`, `app-10-0-0-1.sslip.io`, `7f000001.nip.io`.
+_EMBEDDED = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])")
+_EMBEDDED_HEX = re.compile(r"(?:^|[.-])([0-9a-f]{8})\.(?:nip|sslip|xip)\.io")
 
 
-def _spells_internal(host: str) -> bool:
-    """Whether a name holds an address inside a network, to which some servers of names let it lead."""
-    spelled = [".".join(quad) for quad in _SPELLED.findall(host)]
-    spelled += [str(ipaddress.IPv4Address(int(digits, 16))) for digits in _SPELLED_HEX.findall(host)]
-    return any(is_internal_address(address) for address in spelled)
+def _embeds_internal(host: str) -> bool:
+    """Return whether a name contains an internal address that some name servers resolve it to."""
+    embedded = [".".join(quad) for quad in _EMBEDDED.findall(host)]
+    embedded += [str(ipaddress.IPv4Address(int(digits, 16))) for digits in _EMBEDDED_HEX.findall(host)]
+    return any(is_internal_address(address) for address in embedded)
 
 
 def is_internal_address(text: str) -> bool:
-    """Whether an address is of a private network, of this machine, or nobody's; False for what is no address."""
+    """
+    Return whether `text` is an address of a private network, of this machine, or unassigned; False if it is not an address.
+    """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -1,77 +1,102 @@
-"""Requirements of a task beyond cores and memory: the rules they break, and how they are stored. Pure."""
+"""Check the amounts, labels and limits that a sent task asks for: pure, one function per field of `Spec`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
 
-from services.api.admission import arrays, dependencies
-from services.api.wire import submission
+from services.api.admission.checked import Checked
+from services.api.wire.submission import TaskIn
 from shared.errors import FieldError
 from shared.executors.types import Feature
-from shared.models.project import DEFAULT
-from shared.models.task import Network, TmpStorage
-from shared.models.user import User
 from shared.settings import Settings
-from shared.units import durations, sizes
+from shared.units import durations
 
+MIN_CPU = 0.01
+MIN_RAM = 0.006  #: GB, the minimum of a Docker Engine
 LIFESPAN = "maxlifespan"  #: may also be a dynamic field
 MAX_PORTS = 32  #: of one task
 MAX_GPUS = 64
-SMALLEST_TMPSTORAGE = 1024 * 1024  #: bytes
+MAX_TICKET_SHARE = 1_000_000
 
 _LABEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}(?:==|!=)[A-Za-z0-9][A-Za-z0-9._/-]{0,127}\Z")
-_PLACE = re.compile(r"^(/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){1,8}\Z")
-_SYSTEM_PLACES = (
-    "/proc",
-    "/dev",
-    "/sys",
-    "/bin",
-    "/etc",
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/sbin",
-    "/mnt/go-docker",
-    "/mnt/god-data",
-)
 
 
-def wanted(sent: submission.TaskIn) -> dict[str, Any]:
-    """The fields of `Spec` for what was asked for; `problems` has to be asked first."""
-    wants = sent.requirements or submission.RequirementsIn()
-    temporary = _tmpstorage(wants)
-    return {
-        "gpus": wants.gpus or 0,
-        "labels": wants.label or [],
-        "ports": wants.ports or [],
-        "network": _network(sent),
-        "tmpstorage": TmpStorage(size=sizes.parse(temporary.size), path=temporary.path or "") if temporary else None,
-        "restarts": wants.failure_policy or 0,
-        "lifespan": durations.parse(wants.maxlifespan) if wants.maxlifespan else None,
-        "ticket_share": wants.ticket_share,
-        "depends": dependencies.wanted(sent),
-    }
+def cpu(sent: TaskIn, settings: Settings) -> Checked[float]:
+    """Return the number of cores."""
+    asked = sent.needs.cpu
+    bounds = MIN_CPU, settings.max_cpu
+    return asked or settings.defaults_cpu, _out_of_bounds("requirements.cpu", asked, bounds)
 
 
-def problems(
-    sent: submission.TaskIn, *, owner: User, settings: Settings, features: frozenset[Feature]
-) -> Iterator[FieldError]:
-    """Every rule that the requirements break."""
-    wants = sent.requirements or submission.RequirementsIn()
-    yield from _not_carried_out(sent, settings)
-    yield from arrays.problems(sent, settings)
-    yield from dependencies.problems(sent)
-    yield from _device_problems(wants, settings, features)
-    yield from _label_problems(wants)
-    yield from _network_problems(sent, settings, features)
-    yield from _tmpstorage_problems(wants, settings, features)
-    yield from _policy_problems(wants, settings)
+def ram(sent: TaskIn, settings: Settings) -> Checked[float]:
+    """Return the memory in GB."""
+    asked = sent.needs.ram
+    bounds = MIN_RAM, settings.max_ram
+    return asked or settings.defaults_ram, _out_of_bounds("requirements.ram", asked, bounds, unit=" GB")
+
+
+def _out_of_bounds(path: str, asked: float | None, bounds: tuple[float, float], *, unit: str = "") -> list[FieldError]:
+    least, most = bounds
+    if asked is None or least <= asked <= most:
+        return []
+    rule = f"must be at most {most:g}{unit}" if asked > most else f"must be at least {least:g}{unit}"
+    return [FieldError(path, rule)]
+
+
+def gpus(sent: TaskIn, settings: Settings, features: frozenset[Feature]) -> Checked[int]:
+    """Return the number of GPUs."""
+    asked, problems = sent.needs.gpus or 0, []
+    if asked and Feature.GPUS not in features:
+        problems.append(FieldError("requirements.gpus", f"the {settings.executor} executor has no GPUs"))
+    if asked > MAX_GPUS:
+        problems.append(FieldError("requirements.gpus", f"must be at most {MAX_GPUS}"))
+    return asked, problems
+
+
+def ports(sent: TaskIn, settings: Settings, features: frozenset[Feature]) -> Checked[list[int]]:
+    """Return the container ports to publish."""
+    asked, problems = sent.needs.ports or [], []
+    if asked and Feature.PORTS not in features:
+        problems.append(FieldError("requirements.ports", f"the {settings.executor} executor has no ports"))
+    if len(asked) > MAX_PORTS:
+        problems.append(FieldError("requirements.ports", f"must be at most {MAX_PORTS} ports"))
+    if len(set(asked)) < len(asked):
+        problems.append(FieldError("requirements.ports", "must name each port once"))
+    return asked, problems
+
+
+def labels(sent: TaskIn) -> Checked[list[str]]:
+    """Return the conditions on labels of the node."""
+    asked = sent.needs.label or []
+    problems = [
+        FieldError(f"requirements.label.{number}", "must be like storage==ssd or storage!=ssd")
+        for number, label in enumerate(asked)
+        if not _LABEL.match(label)
+    ]
+    return asked, problems
+
+
+def restarts(sent: TaskIn, settings: Settings) -> Checked[int]:
+    """Return how often the task may be restarted after a failure of its node."""
+    asked, allowed = sent.needs.failure_policy or 0, settings.failure_policy.strategy
+    if asked <= allowed:
+        return asked, []
+    off = "must be 0: restarts after a failure of the node are off here"
+    return asked, [FieldError("requirements.failure_policy", f"must be at most {allowed} here" if allowed else off)]
+
+
+def lifespan(sent: TaskIn, settings: Settings) -> Checked[float | None]:
+    """Return the lifespan in seconds; None where the task sets none."""
+    asked = sent.needs.maxlifespan
+    if not asked:
+        return None, []
+    if problem := lifespan_problem(asked, settings):
+        return None, [FieldError("requirements.maxlifespan", problem)]
+    return durations.parse(asked), []
 
 
 def lifespan_problem(value: str | int, settings: Settings) -> str | None:
-    """Why `value` cannot be how long a task may run; None if it can."""
+    """Return the rule that `value` breaks as a lifespan; None if it breaks none."""
     try:
         seconds = durations.parse(value)
     except ValueError as error:
@@ -81,95 +106,9 @@ def lifespan_problem(value: str | int, settings: Settings) -> str | None:
     return None
 
 
-def _not_carried_out(sent: submission.TaskIn, settings: Settings) -> Iterator[FieldError]:
-    """Fields that this version knows and cannot do: refused, never silently dropped. Their empty values are fine."""
-    if sent.command.interactive:
-        yield FieldError("command.interactive", "interactive tasks are not supported; leave this field out")
-    wants = sent.requirements or submission.RequirementsIn()
-    if wants.executor not in (None, "", settings.executor):
-        yield FieldError("requirements.executor", f"must be {settings.executor!r}, the only one here")
-
-
-def _device_problems(
-    wants: submission.RequirementsIn, settings: Settings, features: frozenset[Feature]
-) -> Iterator[FieldError]:
-    if wants.gpus and Feature.GPUS not in features:
-        yield FieldError("requirements.gpus", f"the {settings.executor} executor has no GPUs")
-    if wants.gpus and wants.gpus > MAX_GPUS:
-        yield FieldError("requirements.gpus", f"must be at most {MAX_GPUS}")
-    ports = wants.ports or []
-    if ports and Feature.PORTS not in features:
-        yield FieldError("requirements.ports", f"the {settings.executor} executor has no ports")
-    if len(ports) > MAX_PORTS:
-        yield FieldError("requirements.ports", f"must be at most {MAX_PORTS} ports")
-    if len(set(ports)) < len(ports):
-        yield FieldError("requirements.ports", "must name each port once")
-
-
-def _label_problems(wants: submission.RequirementsIn) -> Iterator[FieldError]:
-    for number, label in enumerate(wants.label or []):
-        if not _LABEL.match(label):
-            yield FieldError(f"requirements.label.{number}", "must be like storage==ssd or storage!=ssd")
-
-
-def _network(sent: submission.TaskIn) -> Network | None:
-    """`container.network` says whether, `requirements.network` which; ports, or one of the others, are a wish by themselves."""
-    wants = sent.requirements or submission.RequirementsIn()
-    if wants.network in (Network.USER, Network.PROJECT):
-        return Network(wants.network)
-    return Network.PUBLIC if sent.container.network or wants.ports else None
-
-
-def _network_problems(
-    sent: submission.TaskIn, settings: Settings, features: frozenset[Feature]
-) -> Iterator[FieldError]:
-    wants = sent.requirements or submission.RequirementsIn()
-    if wants.network and wants.network not in {*Network}:
-        yield FieldError("requirements.network", f"must be one of: {', '.join(Network)}")
-    elif wants.network in (Network.USER, Network.PROJECT) and Feature.NETWORKS not in features:
-        yield FieldError("requirements.network", f"the {settings.executor} executor has only {Network.PUBLIC}")
-    elif wants.network == Network.PROJECT and (sent.user is None or (sent.user.project or DEFAULT) == DEFAULT):
-        yield FieldError(
-            "requirements.network", "must be of a project: set user.project, the default one has no network"
-        )
-
-
-def _tmpstorage(wants: submission.RequirementsIn) -> submission.TmpStorageIn | None:
-    found = wants.tmpstorage
-    return found if found and (found.size or found.path) else None
-
-
-def _tmpstorage_problems(
-    wants: submission.RequirementsIn, settings: Settings, features: frozenset[Feature]
-) -> Iterator[FieldError]:
-    found = _tmpstorage(wants)
-    if found is None:
-        return
-    if Feature.TMPSTORAGE not in features:
-        yield FieldError("requirements.tmpstorage", f"the {settings.executor} executor has none")
-    try:
-        size = sizes.parse(found.size)
-    except ValueError as error:
-        yield FieldError("requirements.tmpstorage.size", str(error))
-    else:
-        if not SMALLEST_TMPSTORAGE <= size <= 2**50:
-            yield FieldError("requirements.tmpstorage.size", "must be between 1M and 1024T")
-    path = found.path or ""
-    if not _PLACE.match(path) or any(f"{path}/".startswith(f"{place}/") for place in _SYSTEM_PLACES):
-        yield FieldError("requirements.tmpstorage.path", "must be an absolute, plain path that is not the system's")
-
-
-def _policy_problems(wants: submission.RequirementsIn, settings: Settings) -> Iterator[FieldError]:
-    allowed = settings.failure_policy.strategy
-    if (wants.failure_policy or 0) > allowed:
-        rule = (
-            f"must be at most {allowed} here"
-            if allowed
-            else "must be 0: restarts after a failure of the node are off here"
-        )
-        yield FieldError("requirements.failure_policy", rule)
-    if wants.maxlifespan and (problem := lifespan_problem(wants.maxlifespan, settings)):
-        yield FieldError("requirements.maxlifespan", problem)
-    share = wants.ticket_share
-    if share is not None and not 0 <= share <= 1_000_000:
-        yield FieldError("requirements.ticket_share", "must be between 0 and 1000000")
+def ticket_share(sent: TaskIn) -> Checked[float | None]:
+    """Return the handicap in fair share."""
+    asked = sent.needs.ticket_share
+    if asked is None or 0 <= asked <= MAX_TICKET_SHARE:
+        return asked, []
+    return asked, [FieldError("requirements.ticket_share", f"must be between 0 and {MAX_TICKET_SHARE}")]

@@ -1,4 +1,4 @@
-"""Find the fields of a sent task that nobody knows, each with the name that was probably meant: pure."""
+"""Find unknown fields in a sent task, each with the name that was probably meant: pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from services.api.wire.task_out import TaskOut
 from shared.errors import FieldError
 from shared.wording import model_paths, suggestions
 
-MOST = 20  #: of one task that are named
-_LONGEST = 60  #: characters of a name that are shown
+MAX_NAMED = 20  #: unknown fields of one task
+_MAX_NAME = 60  #: characters of a name
 
-#: Names in other systems, which no likeness of letters leads from.
-_ELSEWHERE: Mapping[str, str] = {
+#: Names in other systems, too different from ours to be found by spelling.
+_SYNONYMS: Mapping[str, str] = {
     "mem": "ram",
     "memory": "ram",
     "cores": "cpu",
@@ -33,17 +33,17 @@ _ELSEWHERE: Mapping[str, str] = {
 Names = Mapping[str, "Names | None"]
 
 
-def found(sent: Any, dynamic: Mapping[str, Any] | None = None) -> Iterator[FieldError]:
+def find(sent: Any, dynamic: Mapping[str, Any] | None = None) -> Iterator[FieldError]:
     """
-    Fields of the JSON that was `sent` as a task, at most `MOST`. Fields that only answers have are known: clients send whole
-    tasks back. `dynamic` are requirements that the configuration adds.
+    Yield the unknown fields of the JSON `sent` as a task, at most `MAX_NAMED`. Fields that only answers have count as
+    known: clients send whole tasks back. `dynamic` are requirements that the configuration adds.
     """
     if not _are_known(sent, KNOWN):
-        yield from itertools.islice(_walk(sent, KNOWN, "", dynamic or {}), MOST)
+        yield from itertools.islice(_walk(sent, KNOWN, "", dynamic or {}), MAX_NAMED)
 
 
 def _are_known(value: Any, names: Names) -> bool:
-    """Whether all fields have known names, as those of most tasks: at a quarter of the cost of a walk that keeps paths."""
+    """Return whether all fields have known names, as in most tasks: a walk that keeps paths costs four times as much."""
     if isinstance(value, list):
         return all(_are_known(one, names) for one in value)
     if isinstance(value, dict):
@@ -62,24 +62,24 @@ def _walk(value: Any, names: Names, path: str, dynamic: Mapping[str, Any]) -> It
     elif isinstance(value, dict):
         for name, one in value.items():
             if name not in names and not (path == "requirements." and name in dynamic):
-                yield _unknown(f"{path}{_shown(name)}", name, names)
+                yield _warning(f"{path}{_shown(name)}", name, names)
             elif inner := names.get(name):
                 yield from _walk(one, inner, f"{path}{name}.", dynamic)
 
 
-def _unknown(path: str, name: str, names: Names) -> FieldError:
-    elsewhere = _ELSEWHERE.get(name.lower())
-    meant = elsewhere if elsewhere in names else suggestions.nearest(name, names)
+def _warning(path: str, name: str, names: Names) -> FieldError:
+    synonym = _SYNONYMS.get(name.lower())
+    meant = synonym if synonym in names else suggestions.nearest(name, names)
     return FieldError(path, f"{path} is not known and is ignored" + (f"; did you mean {meant}?" if meant else ""))
 
 
 def _shown(name: str) -> str:
     plain = "".join(character if character.isprintable() else "?" for character in name)
-    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}…"
+    return plain if len(plain) <= _MAX_NAME else f"{plain[:_MAX_NAME]}…"
 
 
 def _names(*annotations: Any) -> dict[str, Any]:
-    """The names that objects of these types may have, each with those of its own parts; None: whatever it holds is fine."""
+    """Return the field names of these types, each with the names of its own fields; None where any content is fine."""
     fields: dict[str, list[Any]] = {}
     for annotation in annotations:
         _, inner = model_paths.follow(annotation, [0])

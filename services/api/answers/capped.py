@@ -1,4 +1,4 @@
-"""Limits of placed tasks that are lower than asked for, since the engine of their node has less than is configured: pure."""
+"""Limits of placed tasks that their engine lowers, because it has less than its node is configured to have: pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.units.sizes import GB
 
 
 def sentence(task: Task, node: Node) -> str | None:
-    """The limits of a task on `node` that its engine lowers; None where it has what was asked for."""
+    """Return the lowered limits of a task on `node` as a sentence; None if it has what it asked for."""
     lower = []
     if node.engine_cpus is not None and node.engine_cpus < task.spec.cpu:
         lower.append(f"the {node.engine_cpus} {'core' if node.engine_cpus == 1 else 'cores'}")

@@ -1,4 +1,4 @@
-"""Read the last lines of a task's error output, as plain text for whoever asks how it ended."""
+"""Read the last lines of a task's error output, to explain how it ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILE = "god.err"
 LINES = 10
 WIDTH = 300  #: characters of one line
 _BYTES = 4096
-_TIMEOUT = 3.0  #: seconds: an explanation is complete without these lines
+_TIMEOUT = 3.0  #: seconds; an explanation does without these lines
 
 
-async def of_errors(here: Context, task: Task) -> str:
-    """The last lines of `god.err` of a task that is over; empty where there are none, or its files are gone or not served now."""
+async def of_errors(context: Context, task: Task) -> str:
+    """Return the last lines of `god.err` of a task that is over; empty if there are none or they cannot be read."""
     if (
         task.status is not TaskStatus.OVER
         or task.purge is not None
@@ -31,10 +31,10 @@ async def of_errors(here: Context, task: Task) -> str:
         or task.started_at is None
     ):
         return ""
-    grant = Grant(here.directories.relative(task.place), Mode.READ)
+    grant = Grant(context.directories.relative(task.place), Mode.READ)
     try:
         async with asyncio.timeout(_TIMEOUT):
-            content = await here.files.tail(grant, FILE.encode(), most=_BYTES)
+            content = await context.files.tail(grant, FILE.encode(), most=_BYTES)
     except (errors.FilesUnavailable, errors.TransferBroken, TimeoutError) as error:
         log.info("output.not_read", task_id=task.id, error=str(error) or type(error).__name__)
         return ""
@@ -43,8 +43,8 @@ async def of_errors(here: Context, task: Task) -> str:
 
 def plain(content: bytes, *, is_cut: bool) -> str:
     """
-    The last `LINES` lines of `content`, each of at most `WIDTH` characters. What would steer a terminal is written as its number.
-    `is_cut`: the content may begin in the middle of a line.
+    Return the last `LINES` lines of `content`, each of at most `WIDTH` characters, with control characters as their
+    numbers. `is_cut`: the content may begin in the middle of a line.
     """
     lines = content.decode(errors="replace").replace("\r\n", "\n").rstrip("\n").split("\n")
     if is_cut and len(lines) > 1:

@@ -1,4 +1,4 @@
-"""What `GET config` tells clients, made from the settings: pure."""
+"""The configuration that clients see in `GET config`: pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from shared.executors.types import Feature
 from shared.settings import Settings
 
 
-def offered(settings: Settings, features: frozenset[Feature], *, version: str) -> dict[str, Any]:
-    """The configuration that clients see. Paths of the hosts and secrets are not part of it."""
+def public(settings: Settings, features: frozenset[Feature], *, version: str) -> dict[str, Any]:
+    """Return the public part of the settings, without secrets and paths of the hosts."""
     words = sorted(feature.value for feature in features)
     return {
         "images": [image.model_dump() for image in settings.default_images],

@@ -1,8 +1,11 @@
-"""Speak to the files service: forward a request that may be answered, with a grant for one directory, and its answer back."""
+"""
+Speak to the files service: forward a request that may be answered, with a grant for one directory, and its answer back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote_from_bytes
 
@@ -20,11 +23,11 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Transfers of one gateway process at a time. A slow client holds one, and nothing else of ours.
+#: Concurrent transfers of one gateway process. A slow client holds one of them and nothing else.
 _CONNECTIONS = httpx.Limits(max_connections=1000, max_keepalive_connections=50, keepalive_expiry=20)
-#: Seconds. `read` is up to the first piece and then to each next: a long list and a large file's way to the disk take a while.
+#: Seconds. `read` is the wait for each piece: a long listing, or writing a large file to disk, takes a while.
 _TIMEOUTS = httpx.Timeout(connect=2.0, read=60.0, write=60.0, pool=5.0)
-_HEALTH_TIMEOUT = 2.0
+_HEALTH_TIMEOUT = 2.0  #: seconds
 _READS = ("GET", "HEAD")
 
 _SENT = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "content-length")
@@ -38,8 +41,19 @@ _ANSWERED = frozenset(
         "retry-after",
     }
 )
-#: Answers that are the client's business. Others say that the two services do not understand each other.
+#: Answers to pass on to the client. Any other means that the two services do not understand each other.
 _PASSED_ON = frozenset({200, 206, 304, 404, 408, 409, 412, 413, 416, 422, 503})
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request for a path below the granted directory."""
+
+    method: str
+    grant: Grant
+    path: bytes
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes] | None = None
 
 
 class FilesService:
@@ -47,7 +61,7 @@ class FilesService:
 
     def __init__(self, settings: Settings) -> None:
         self._key = grants.key(settings.secret_passphrase.get_secret_value())
-        self._ahead = 0.0  # seconds by which the service's clock is ahead of ours: it judges grants by its own
+        self._ahead = 0.0  # seconds by which the service's clock is ahead of ours; it checks grants by its own
         self._fetcher = Fetcher(settings.files_base_url)
         self._client = httpx.AsyncClient(
             base_url=settings.files_base_url,
@@ -62,13 +76,13 @@ class FilesService:
         await self._fetcher.close()
 
     async def ping(self) -> None:
-        """Raises `errors.FilesUnavailable` unless the service is there and well."""
+        """Raise `errors.FilesUnavailable` unless the service is healthy."""
         try:
             answer = await self._client.get("/health", timeout=_HEALTH_TIMEOUT)
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
         if answer.status_code != httpx.codes.OK:
-            raise errors.FilesUnavailable("the files service is not well")
+            raise errors.FilesUnavailable("the files service is not healthy")
 
     async def forward(
         self,
@@ -80,21 +94,21 @@ class FilesService:
         body: AsyncIterator[bytes] | None = None,
     ) -> Response:
         """
-        What the service answers to `method` on `path` below the granted directory, streamed. Raises
-        `errors.FilesUnavailable`, and what `body` raises.
+        Return the service's answer to `method` on `path` below the granted directory, streamed. Raises
+        `errors.FilesUnavailable` and what `body` raises.
         """
         sent = {name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")}
-        return await self._shown(method, await self._ask_in_time(method, grant, path, sent, body))
+        return await self._passed_on(method, await self._ask(_Request(method, grant, path, sent, body)))
 
     async def tail(self, grant: Grant, path: bytes, *, most: int) -> bytes:
         """
-        The last `most` bytes of a file below the granted directory; nothing where there is no such file, or what is there is no
-        file. Raises `errors.FilesUnavailable` and `errors.TransferBroken`.
+        Return the last `most` bytes of a file below the granted directory; empty if it does not exist or is not a file.
+        Raises `errors.FilesUnavailable` and `errors.TransferBroken`.
         """
-        answer = await self._ask_in_time("GET", grant, path, {"range": f"bytes=-{most}"})
+        answer = await self._ask(_Request("GET", grant, path, {"range": f"bytes=-{most}"}))
         content = b""
         try:
-            # A directory is answered whole, as a list.
+            # A directory is answered with its whole listing.
             if answer.status == httpx.codes.PARTIAL_CONTENT:
                 async for piece in answer.pieces:
                     content += piece
@@ -104,39 +118,30 @@ class FilesService:
             await answer.release()
         return content[:most]
 
-    async def _ask_in_time(
-        self,
-        method: str,
-        grant: Grant,
-        path: bytes,
-        headers: Mapping[str, str],
-        body: AsyncIterator[bytes] | None = None,
-    ) -> Fetched:
-        """Ask, and where there is no body once more if the service's clock turns out to be another."""
-        url = f"/files?path={quote_from_bytes(path, safe='/')}"
-        answer = await self._ask(method, grant, url, headers, body)
-        if answer.status == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers) and body is None:
+    async def _ask(self, request: _Request) -> Fetched:
+        """Send the request; without a body, retry it once if the service's clock turns out to differ from ours."""
+        answer = await self._ask_once(request)
+        if answer.status == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers) and request.body is None:
             await answer.release()
-            answer = await self._ask(method, grant, url, headers, None)
+            answer = await self._ask_once(request)
         return answer
 
-    async def _ask(
-        self, method: str, grant: Grant, url: str, headers: Mapping[str, str], body: AsyncIterator[bytes] | None
-    ) -> Fetched:
-        sent = {"Authorization": f"Bearer {self._token(grant)}", **headers}
-        if method in _READS:
-            return await self._fetcher.ask(method, url, sent)
-        request = self._client.build_request(method, url, headers=sent, content=body)
+    async def _ask_once(self, request: _Request) -> Fetched:
+        headers = {"Authorization": f"Bearer {self._token(request.grant)}", **request.headers}
+        url = f"/files?path={quote_from_bytes(request.path, safe='/')}"
+        if request.method in _READS:
+            return await self._fetcher.ask(request.method, url, headers)
+        built = self._client.build_request(request.method, url, headers=headers, content=request.body)
         try:
-            answer = await self._client.send(request, stream=True)
+            answer = await self._client.send(built, stream=True)
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
         return Fetched(answer.status_code, answer.headers, _pieces(answer), answer.aclose)
 
     async def check_room(self, grant: Grant, size: int) -> None:
         """
-        Raises `errors.QuotaExceeded` where a file of `size` bytes has no room in the granted directory: before its client has
-        sent, or was told to send, any of it. And `errors.FilesUnavailable`.
+        Raise `errors.QuotaExceeded` if a file of `size` bytes does not fit into the granted directory, before its
+        client sends any of it. Also raises `errors.FilesUnavailable`.
         """
         answer = await self._room(grant, size)
         if answer.status_code == httpx.codes.UNAUTHORIZED and self._learns_time(answer.headers):
@@ -156,8 +161,8 @@ class FilesService:
 
     def _learns_time(self, headers: Mapping[str, str]) -> bool:
         """
-        Take note of the service's clock, which found a grant too old or from the future. True if it differs from what was known.
-        Whoever answers in the service's name learns no more by that than the grant that it was sent.
+        Record the offset of the service's clock after it refused a grant as expired or not yet valid. Return whether it
+        is new. An impostor of the service learns no more from this than the grant it was sent.
         """
         try:
             theirs = parsedate_to_datetime(headers.get("date", "")).timestamp()
@@ -168,10 +173,10 @@ class FilesService:
             return False
         self._ahead = ahead if abs(ahead) >= moments.LEEWAY else 0.0
         metrics.CLOCK_AHEAD.labels("files").set(self._ahead)
-        log.warning("files.clock_differs", ahead=round(self._ahead), told=f"clocks differ by {abs(round(ahead))} s")
+        log.warning("files.clock_differs", ahead=round(self._ahead), detail=f"clocks differ by {abs(round(ahead))} s")
         return True
 
-    async def _shown(self, method: str, answer: Fetched) -> Response:
+    async def _passed_on(self, method: str, answer: Fetched) -> Response:
         if answer.status == httpx.codes.UNAUTHORIZED and self._ahead:
             await answer.release()
             raise errors.FilesUnavailable(
@@ -190,7 +195,7 @@ async def _pieces(answer: httpx.Response) -> streaming.Pieces:
         async for piece in answer.aiter_raw():
             yield piece
     except httpx.HTTPError as error:
-        raise errors.TransferBroken(f"the files service broke off: {type(error).__name__}") from error
+        raise errors.TransferBroken(f"the files service broke off the transfer: {type(error).__name__}") from error
 
 
 def _unavailable(error: httpx.HTTPError) -> errors.FilesUnavailable:

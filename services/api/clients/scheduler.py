@@ -1,4 +1,4 @@
-"""Ask the scheduler that leads why a task waits."""
+"""Ask the leading scheduler why a task is pending."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 
 
 class LeadingScheduler:
-    """The scheduler as the gateway sees it."""
+    """Client of the scheduler that holds the lease."""
 
     def __init__(self, settings: Settings, leases: LeaseStore) -> None:
         self._key = service_tokens.key(settings.secret_passphrase.get_secret_value())
@@ -33,17 +33,17 @@ class LeadingScheduler:
 
     async def explain(self, task_id: int) -> dict[str, Any] | None:
         """
-        Return why the task waits, in the form of `services/scheduler/why_pending/explanation.py`; None once it waits no longer.
-        Raises `errors.SchedulerUnavailable` and `errors.StoreUnavailable`.
+        Return why the task is pending, in the form of `services/scheduler/why_pending/explanation.py`; None if it no
+        longer is. Raises `errors.SchedulerUnavailable` and `errors.StoreUnavailable`.
         """
         return await self._ask("GET", f"/explain/{task_id}")
 
     async def explain_unsent(self, pending: Mapping[str, Any]) -> dict[str, Any]:
-        """Why a task would wait that was not sent yet: `pending` has the fields of `work.Pending`."""
-        found = await self._ask("POST", "/explain", content=orjson.dumps(pending))
-        if found is None:
-            raise errors.SchedulerUnavailable("the scheduler has no answer to this")
-        return found
+        """Return why a task that is not stored would wait; `pending` has the fields of `Pending`."""
+        explanation = await self._ask("POST", "/explain", content=orjson.dumps(pending))
+        if explanation is None:
+            raise errors.SchedulerUnavailable("the scheduler has no explanation")
+        return explanation
 
     async def _ask(self, method: str, path: str, *, content: bytes | None = None) -> dict[str, Any] | None:
         url = await self._leases.url_of(SCHEDULER)
@@ -61,5 +61,5 @@ class LeadingScheduler:
         if answer.status_code != httpx.codes.OK:
             log.error("scheduler.not_understood", status=answer.status_code, path=path)
             raise errors.SchedulerUnavailable(f"the scheduler answered {answer.status_code}")
-        found: dict[str, Any] = orjson.loads(answer.content)
-        return found
+        document: dict[str, Any] = orjson.loads(answer.content)
+        return document

@@ -1,4 +1,4 @@
-"""Fetch what may be large from another service of ours, as fast as it comes and no faster than it is taken."""
+"""Fetch large answers from another service, no faster than the client reads them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from yarl import URL
 from shared import errors
 from shared.http import streaming
 
-#: Transfers of one gateway process at a time. A slow client holds one, and nothing else of ours.
+#: Concurrent transfers of one gateway process. A slow client holds one of them and nothing else.
 _CONNECTIONS = 1000
-_KEPT = 20.0  #: seconds; the service keeps them longer
-#: Seconds. `sock_read` is up to the first piece and then to each next: a long list takes a while.
+_KEEP_ALIVE = 20.0  #: seconds; the service keeps idle connections longer
+#: Seconds. `sock_read` is the wait for each piece: a long listing takes a while.
 _TIMEOUTS = aiohttp.ClientTimeout(total=None, connect=5.0, sock_connect=2.0, sock_read=60.0)
-_BUFFER = 32 * 1024  #: bytes; reading stops while twice as many wait for a slow client
-_RECEIVED = 128 * 1024  #: bytes that the system holds for a slow client: megabytes, if it is not told so
+_BUFFER = 32 * 1024  #: bytes; reading pauses while twice as many wait for a slow client
+_SOCKET_BUFFER = 128 * 1024  #: bytes that the kernel buffers for a slow client; by default megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer whose content comes in pieces. `release` is awaited when no more of them are wanted."""
+    """An answer whose content comes in pieces. Await `release` when no more are needed."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,14 +33,14 @@ class Fetched:
 
 
 class Fetcher:
-    """Asks the service at `base_url`. Not by httpx, as all else does: that takes 700 MB/s with one core, this 1,800."""
+    """Asks the service at `base_url`. With aiohttp: on one core it reads 1,800 MB/s, httpx 700."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._session: aiohttp.ClientSession | None = None
 
     async def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Fetched:
-        """The answer to a request without a body; `url` is sent as it stands. Raises `errors.FilesUnavailable`."""
+        """Return the answer to a request without a body; `url` is sent as it is. Raises `errors.FilesUnavailable`."""
         if self._session is None:
             self._session = _session()
         try:
@@ -62,7 +62,7 @@ class Fetcher:
 
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT, socket_factory=_socket),
+        connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, socket_factory=_socket),
         timeout=_TIMEOUTS,
         headers={"Accept-Encoding": "identity"},
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -73,10 +73,10 @@ def _session() -> aiohttp.ClientSession:
 
 def _socket(address: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
-    return made
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
+    return sock
 
 
 async def _pieces(answer: aiohttp.ClientResponse) -> streaming.Pieces:
@@ -84,4 +84,4 @@ async def _pieces(answer: aiohttp.ClientResponse) -> streaming.Pieces:
         async for piece in answer.content.iter_any():
             yield piece
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise errors.TransferBroken(f"the files service broke off: {type(error).__name__}") from error
+        raise errors.TransferBroken(f"the files service broke off the transfer: {type(error).__name__}") from error

@@ -1,4 +1,4 @@
-"""Take in the bodies of requests: bounded in size and time before anything parses them."""
+"""Read the bodies of requests, bounded in size and time, before anything parses them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.api.http.errors import answer
 from shared import errors
 
-BODY_TIMEOUT = 30.0  #: seconds in which a body must have arrived
+BODY_TIMEOUT = 30.0  #: seconds within which a body must arrive
 
 _UPLOAD = re.compile(r"/api/1\.0/user/[^/]+/files/")
 
 
 class BodyLimit:
-    """Middleware that reads a request's body and refuses it when it is larger than `limit` bytes, or too slow."""
+    """Middleware that reads a request's body and refuses one that is larger than `limit` bytes or too slow."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app = app
@@ -30,8 +30,8 @@ class BodyLimit:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if not declared.isdigit() or int(declared) > self._limit:
             await answer(self._too_large())(scope, receive, send)
-        elif is_asked_for(scope):
-            # Not yet: to read would tell the client to send what may be refused by its head alone.
+        elif awaits_continue(scope):
+            # Read later: reading makes the client send a body that the headers alone may rule out.
             await self._app(scope, _later(lambda: self._read(receive), receive), send)
         else:
             try:
@@ -42,7 +42,7 @@ class BodyLimit:
             await self._app(scope, _replay(body, receive), send)
 
     async def _read(self, receive: Receive) -> bytes:
-        """The whole body. Raises `errors.BodyTooLarge` and `errors.BodyIncomplete`."""
+        """Return the whole body. Raises `errors.BodyTooLarge` and `errors.BodyIncomplete`."""
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
                 body = await _read(receive, self._limit)
@@ -56,9 +56,9 @@ class BodyLimit:
         return errors.BodyTooLarge(f"a body may hold at most {self._limit} bytes")
 
 
-def is_asked_for(scope: Scope) -> bool:
-    """Whether the client sends its body only once it is asked for it (`Expect: 100-continue`; RFC 9110, 10.1.1)."""
-    # A loop, since this is asked twice for each request: a generator costs twice as much.
+def awaits_continue(scope: Scope) -> bool:
+    """Return whether the client waits to be asked for its body (`Expect: 100-continue`; RFC 9110, 10.1.1)."""
+    # A loop, since each request comes here twice: a generator costs twice as much.
     for name, value in scope["headers"]:  # noqa: SIM110
         if name == b"expect" and value.lower() == b"100-continue":
             return True
@@ -66,12 +66,12 @@ def is_asked_for(scope: Scope) -> bool:
 
 
 def _is_upload(scope: Scope) -> bool:
-    """Whether the body is a file, which its route takes in piece by piece, within the user's quota."""
+    """Return whether the body is a file, which its route reads in pieces, within the user's quota."""
     return scope["method"] == "PUT" and _UPLOAD.match(scope["path"]) is not None
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None once it is larger than `limit` bytes."""
+    """Return the whole body; None if it is larger than `limit` bytes."""
     chunks: list[bytes] = []
     size = 0
     while True:

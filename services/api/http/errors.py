@@ -1,4 +1,4 @@
-"""From an error to the answer: one table of status and code, and the problem document (RFC 9457) made from it."""
+"""Turn errors into answers: one table of status and code, and problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from services.api.http import problem_schema
-from services.api.wire.answers import ProblemJson
+from services.api.http.json_responses import ProblemJson
 from shared import errors
 from shared.http import problems
 from shared.wording import validation
 
 log = structlog.get_logger(__name__)
 
-#: The most special class that an error is an instance of counts.
+_MAX_PROBLEMS = 50  #: of an invalid request
+
+#: The most specific class of an error counts.
 TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_input"),
     errors.BodyTooLarge: (413, "body_too_large"),
@@ -47,7 +49,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
 def problem(
     status: int, code: str, detail: str, *, fields: list[dict[str, str]] | None = None, retry_after: float | None = None
 ) -> ProblemJson:
-    """A problem document as an answer."""
+    """Return a problem document as a response."""
     content = problems.document(status, code, detail)
     if fields is not None:
         content["errors"] = fields
@@ -55,7 +57,7 @@ def problem(
 
 
 def answer(error: errors.GoDockerError) -> ProblemJson:
-    """What a caller is told of an error of ours."""
+    """Return the response to an error of ours."""
     status, code = _row(error)
     fields = None
     if isinstance(error, errors.InvalidInput):
@@ -65,7 +67,7 @@ def answer(error: errors.GoDockerError) -> ProblemJson:
 
 
 def code_of(error: errors.GoDockerError) -> str:
-    """The stable name of an error, as answers and metrics tell it."""
+    """Return the stable code of an error, for answers and metrics."""
     return _row(error)[1]
 
 
@@ -77,7 +79,7 @@ def _row(error: errors.GoDockerError) -> tuple[int, str]:
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of `app` become a problem document."""
+    """Turn every error of `app` into a problem document."""
     app.add_exception_handler(errors.GoDockerError, _on_ours)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -93,17 +95,17 @@ async def _on_ours(_: Request, error: Exception) -> ProblemJson:
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemJson:
     assert isinstance(error, RequestValidationError)
-    said = error.errors()[:50]
-    in_body = [{**one, "loc": one["loc"][1:]} for one in said if one["loc"][:1] == ("body",)]
-    elsewhere = [one for one in said if one["loc"][:1] != ("body",)]  # after `query`, `path` or `header`
-    found = validation.problems(in_body, _body_type(request)) + validation.problems(elsewhere)
-    fields = [{"path": field.path[:200] or "body", "rule": field.rule} for field in found]
+    details = error.errors()[:_MAX_PROBLEMS]
+    in_body = [{**one, "loc": one["loc"][1:]} for one in details if one["loc"][:1] == ("body",)]
+    elsewhere = [one for one in details if one["loc"][:1] != ("body",)]  # `query`, `path` or `header`
+    problems = validation.problems(in_body, _body_type(request)) + validation.problems(elsewhere)
+    fields = [{"path": field.path[:200] or "body", "rule": field.rule} for field in problems]
     detail = "; ".join(f"{field['path']}: {field['rule']}" for field in fields[:3])
     return problem(422, "invalid_input", detail, fields=fields)
 
 
 def _body_type(request: Request) -> Any:
-    """The type of the body that the route takes; None where it takes none."""
+    """Return the type of the route's body; None if it takes none."""
     field = getattr(request.scope.get("route"), "body_field", None)
     return field.field_info.annotation if field is not None else None
 
@@ -119,18 +121,18 @@ async def _on_http(_: Request, error: Exception) -> ProblemJson:
 
 async def _on_bug(request: Request, error: Exception) -> ProblemJson:
     log.error("request.failed", method=request.method, route=request.scope.get("path"), exc_info=error)
-    return problem(500, "internal_error", "something went wrong here; it was logged")
+    return problem(500, "internal_error", "an internal error occurred; it was logged")
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Descriptions of errors of a route, for the OpenAPI document."""
+    """Describe a route's errors for the OpenAPI document."""
     return {status: _described(HTTPStatus(status).phrase) for status in statuses}
 
 
 def _described(meaning: str) -> dict[str, Any]:
-    # Not by its model: for each error of each route FastAPI would make a validator, which takes long and checks nothing.
+    # A reference, not the model: FastAPI would build a validator for each error of each route, slowly and for nothing.
     return {"description": meaning, "content": {ProblemJson.media_type: {"schema": {"$ref": problem_schema.PROBLEM}}}}
 
 
-RESPONSES = responses(422, 503)  #: of any route
-AUTHENTICATED: dict[int | str, dict[str, Any]] = {401: _described("No valid token")}  #: of one that needs a session
+RESPONSES = responses(422, 503)  #: of every route
+AUTHENTICATED: dict[int | str, dict[str, Any]] = {401: _described("No valid token")}  #: of a route that needs a token

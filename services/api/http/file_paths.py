@@ -1,4 +1,4 @@
-"""Paths of files in URLs: bytes, which the framework makes text of, and which may hold anything but NUL."""
+"""File paths in URLs, as bytes: a name may contain anything but NUL, and the framework would decode it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 
 class FileConvertor(Convertor[str]):
-    """What `path` matches, and line breaks besides: a task may well give a file such a name."""
+    """Matches what `path` matches, and line breaks: a task may give a file such a name."""
 
     regex = r"[\s\S]*"
 
@@ -28,11 +28,11 @@ register_url_convertor("file", FileConvertor())
 async def file_path(
     request: Request, path: Annotated[str, Path(description="Path below the directory; empty: the directory itself")]
 ) -> bytes:
-    """The path as it was sent, unquoted once: what is not UTF-8 has become something else in the framework's text."""
+    """Return the path as it was sent, unquoted once: the framework's text has lost bytes that are not UTF-8."""
     whole, raw = request.scope["path"], request.scope.get("raw_path")
     if raw is None:
         return os.fsencode(path)
-    # Slashes are slashes in both, so as many of them stand before the file's path.
+    # Both spellings have the same slashes, so the same number precedes the file's path.
     before = whole[: len(whole) - len(path)].count("/")
     return unquote_to_bytes(raw).split(b"/", before)[-1] if path else b""
 

@@ -1,4 +1,4 @@
-"""Say in a sentence why a body is no JSON, and where."""
+"""Explain why a body is not valid JSON, and where."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _MORE = "unexpected content after document"
 
 def sentence(body: bytes, error: orjson.JSONDecodeError) -> str:
     """
-    For people who see their body and not our parser. Line and column begin with 1; a column counts characters, in a line that
-    is not UTF-8 bytes.
+    Return a sentence for the sender of the body. Lines and columns count from 1; columns are characters, or bytes
+    in a line that is not UTF-8.
     """
     if encoding := _encoding_problem(body):
         return encoding
@@ -33,7 +33,7 @@ def _encoding_problem(body: bytes) -> str | None:
     for mark, problem in _MARKS:
         if body.startswith(mark):
             return f"the body {problem} (line 1, column 1)"
-    # JSON begins with ASCII, so that of UTF-16 and UTF-32 without a mark every other byte is NUL, or more (RFC 4627, 3).
+    # JSON begins with ASCII: in UTF-16 or UTF-32 without a mark, every other byte or more is NUL (RFC 4627, 3).
     if b"\0" in body[:4]:
         wide = "UTF-32" if body[:4].count(0) >= 3 else "UTF-16"
         return f"the body looks like {wide}, without a byte order mark: send UTF-8 (line 1, column 1)"
@@ -42,8 +42,5 @@ def _encoding_problem(body: bytes) -> str | None:
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         column = error.start - body.rfind(b"\n", 0, error.start)
-        return (
-            f"the body is not UTF-8: the byte {body[error.start]:02X} at line {line}, column {column} is part of no character "
-            "(it may be Latin-1)"
-        )
+        return f"the body is not UTF-8: invalid byte {body[error.start]:02X} at line {line}, column {column} (it may be Latin-1)"
     return None

@@ -1,4 +1,4 @@
-"""Complete the OpenAPI document that FastAPI makes: the model of errors, and an order that readers and generators need."""
+"""Complete FastAPI's OpenAPI document: the model of problems, and the order of content types."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _FILE = "application/octet-stream"
 
 
 def install(app: FastAPI) -> None:
-    """Let the document of `app` be complete."""
+    """Make `app` serve the completed document."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         return completed(made())
 
-    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's manual has it ("Extending OpenAPI")
+    app.openapi = openapi  # type: ignore[method-assign]  # as in FastAPI's manual, "Extending OpenAPI"
 
 
 def completed(document: dict[str, Any]) -> dict[str, Any]:
-    """`document` with the model of problems, and files before lists; a second time changes nothing."""
+    """Return `document` with the model of problems, and files before lists. Idempotent."""
     _add_problem(document)
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -34,7 +34,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _add_problem(document: dict[str, Any]) -> None:
-    # All routes refer to it; FastAPI knows those of answers that are no errors.
+    # All routes refer to it, but FastAPI adds only the models of successful answers.
     schema = Problem.model_json_schema(ref_template=f"{_SCHEMAS}{{model}}")
     schemas = document["components"]["schemas"]
     schemas |= {**schema.pop("$defs", {}), Problem.__name__: schema}
@@ -42,7 +42,7 @@ def _add_problem(document: dict[str, Any]) -> None:
 
 
 def _put_file_first(answer: dict[str, Any]) -> None:
-    """Generated clients take an answer for the first of its types: a file that is read as JSON would be an error."""
+    """Put the file type first: generated clients use the first type, and would fail on a file read as JSON."""
     content = answer.get("content", {})
     if _FILE in content:
         answer["content"] = {_FILE: content[_FILE], **content}

@@ -1,4 +1,4 @@
-"""Refuse query parameters that mean nothing here where a request that changes something could mean less than it does without."""
+"""Refuse unknown query parameters: a request that changes something could affect more than its sender meant."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from shared import errors
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _MANY = (list, tuple, set, frozenset)
-_MOST_TOLD = 20
+_MAX_PROBLEMS = 20
 
-#: Parameters by name, and whether each may come more than once.
+#: Parameters by name, and whether each may be repeated.
 Declared = Mapping[str, bool]
 
 
 def declared(dependant: Dependant) -> Declared:
-    """The query parameters of a route and of all that it depends on."""
+    """Return the query parameters of a route and of its dependencies."""
     return {
         str(field.alias): _takes_many(field.field_info.annotation)
         for field in get_flat_params(dependant)
@@ -34,8 +34,8 @@ def declared(dependant: Dependant) -> Declared:
 
 def check_names(request: Request) -> None:
     """
-    Raises `errors.InvalidInput` for a name such as `tag[$ne]`. It would mean nothing here, and a request that was to
-    concern a few things would concern all of them.
+    Raise `errors.InvalidInput` for a name such as `tag[$ne]`. If it were ignored, a request meant for a few things
+    would affect all of them.
     """
     if not request.scope["query_string"]:
         return
@@ -46,8 +46,8 @@ def check_names(request: Request) -> None:
 
 def check(request: Request, known: Declared) -> None:
     """
-    Raises `errors.InvalidInput` for a parameter that the route does not have, or that comes twice where one value is meant.
-    `?tags=a` for `?tag=a` would concern everything, `?dryrun=true` would really do it.
+    Raise `errors.InvalidInput` for an unknown parameter, or for one that is repeated and takes one value. `?tags=a`
+    instead of `?tag=a` would affect everything, `?dryrun=true` would not be a dry run.
     """
     if not request.scope["query_string"]:
         return
@@ -58,16 +58,16 @@ def check(request: Request, known: Declared) -> None:
         if name not in known or (count > 1 and not known[name])
     ]
     if problems:
-        raise errors.InvalidInput(problems[:_MOST_TOLD])
+        raise errors.InvalidInput(problems[:_MAX_PROBLEMS])
 
 
 def _rule(name: str, known: Declared) -> str:
     if name in known:
-        return "is given more than once, and one value is meant"
+        return "is given more than once, but takes one value"
     if not known:
         return "is not a parameter of this route, which has none"
     if nearest := difflib.get_close_matches(name, known, n=1, cutoff=0.5):
-        return f"is not a parameter of this route: is {nearest[0]} meant?"
+        return f"is not a parameter of this route; did you mean {nearest[0]}?"
     return f"is not a parameter of this route; it has: {', '.join(sorted(known))}"
 
 

@@ -1,4 +1,4 @@
-"""Give each request an id, the client's own or a new one: in the answer, in the logs, and with the tasks that it makes."""
+"""Give each request an id, the client's or a new one, for its answer, its log events and the tasks that it creates."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ HEADER = "X-Request-Id"
 
 _NAME = HEADER.lower().encode()
 _SHOWN = HEADER.encode()
-_PLAIN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  #: what may stand in logs and in labels as it is
+_PLAIN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  #: safe in logs and in labels
 
 _current: ContextVar[str | None] = ContextVar("request", default=None)
 
 
 def current() -> str | None:
-    """The id of the request that is being answered here."""
+    """Return the id of the current request."""
     return _current.get()
 
 
 class RequestIds:
-    """Middleware around all others: also what they refuse is found by its id."""
+    """The outermost middleware: requests that others refuse have ids too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class RequestIds:
 
 
 def _sent(scope: Scope) -> str | None:
-    """The client's id; one that is too long or not plain is as good as none."""
+    """Return the client's id; None if it sent none, or one that is too long or not plain."""
     for name, value in scope["headers"]:
         if name == _NAME:
             return value.decode() if _PLAIN.fullmatch(value) else None

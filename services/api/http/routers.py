@@ -1,4 +1,4 @@
-"""Make the routers of the gateway, with what all its routes have in common."""
+"""Make the routers of the gateway."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from services.api.http import errors
+from services.api.http.json_responses import Json
 from services.api.http.strict_queries import StrictRoute
-from services.api.wire.answers import Json
 
 API = "/api/1.0"
 
 
 def make(tag: str, *, prefix: str = API) -> APIRouter:
     """
-    A router of routes below `prefix`, shown under `tag`. Its routes are to be added to those of the application, not the router
-    included: each level of inclusion would be matched anew in every request.
+    Return a router for routes below `prefix`, shown under `tag`. Add its routes to those of the application, do not
+    include the router: each level of inclusion costs a match in every request.
     """
     return APIRouter(
         prefix=prefix,
@@ -28,6 +28,6 @@ def make(tag: str, *, prefix: str = API) -> APIRouter:
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of an operation, `createTask` of `create_task`: generated clients call their functions so."""
+    """Return the operation id, `createTask` for `create_task`; generated clients name their functions after it."""
     first, *others = route.name.split("_")
     return first + "".join(word.capitalize() for word in others)

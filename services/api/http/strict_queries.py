@@ -1,4 +1,4 @@
-"""The class of all routes: strict about what a request says, and careful about when."""
+"""The class of all routes: strict about queries and bodies, and about the order of checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Scope
 
 from services.api.http import bodies, json_problems, queries, targets
-from services.api.wire.answers import Json
+from services.api.http.json_responses import Json
 from shared import errors
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -26,21 +26,21 @@ _JSON = (b"content-type", b"application/json")
 
 
 def changes(endpoint: Endpoint) -> Endpoint:
-    """Mark what changes something though it is a GET, as the reference has some. Of other methods that is understood."""
+    """Mark a GET that changes something, as GO-Docker's API has some. Other methods need no mark."""
     setattr(endpoint, _CHANGES, True)
     return endpoint
 
 
 class StrictRoute(APIRoute):
-    """A route whose bodies are JSON, whatever the client calls them, and are parsed strictly, as are the names of parameters."""
+    """A route that reads every body as JSON, and refuses unknown parameters if it changes something."""
 
     @property
     def changes_something(self) -> bool:
-        """Whether a request may leave anything other than it was."""
+        """Return whether a request may change anything."""
         return not (self.methods or _READS) <= _READS or hasattr(self.endpoint, _CHANGES)
 
     def get_route_handler(self) -> Handler:
-        handler, looking = super().get_route_handler(), self._looking_handler()
+        handler, precheck = super().get_route_handler(), self._precheck_handler()
         known, changes_something = queries.declared(self.dependant), self.changes_something
 
         async def strict(request: Request) -> Response:
@@ -49,32 +49,31 @@ class StrictRoute(APIRoute):
                 try:
                     queries.check(request, known)
                 except errors.InvalidInput as problem:
-                    raise await _first(problem, looking(request)) from None
-                if request.scope.get(targets.LOOKS):
-                    return await looking(
-                        request
-                    )  # HEAD is safe (RFC 9110, 9.2.1), also where the reference's GET is not
-            if bodies.is_asked_for(request.scope):
-                await looking(request)  # before the client is told to send it
-            sent = _StrictRequest(_called_json(request.scope), request.receive)
+                    raise await _first_error(problem, precheck(request)) from None
+                if request.scope.get(targets.IS_HEAD):
+                    # HEAD is safe (RFC 9110, 9.2.1), even where GET is not.
+                    return await precheck(request)
+            if bodies.awaits_continue(request.scope):
+                await precheck(request)  # before the client is asked to send the body
+            sent = _StrictRequest(_declared_as_json(request.scope), request.receive)
             if self.body_field is not None:
                 await sent.parse()
             return await handler(sent)
 
         return strict
 
-    def _looking_handler(self) -> Handler:
-        """The handler without its body and what it does: who asks, and for what, is checked all the same."""
+    def _precheck_handler(self) -> Handler:
+        """Return a handler that only resolves the route's dependencies: it checks the caller and their rights."""
         route = copy.copy(self)
         route.dependant = dataclasses.replace(self.dependant, call=_nothing, body_params=[])
         route.body_field = None
         return APIRoute.get_route_handler(route)
 
 
-async def _first(problem: errors.InvalidInput, look: Coroutine[Any, Any, Response]) -> errors.RequestError:
-    """The error that a caller is told first: whoever is nobody is told that, and not what a route could be asked."""
+async def _first_error(problem: errors.InvalidInput, precheck: Coroutine[Any, Any, Response]) -> errors.RequestError:
+    """Return the error to report. A caller without a valid token learns nothing about the route's parameters."""
     try:
-        await look
+        await precheck
     except errors.NotAuthenticated as error:
         return error
     except (errors.RequestError, RequestValidationError):
@@ -88,19 +87,19 @@ async def _nothing(**_: Any) -> Json:
 
 class _StrictRequest(Request):
     async def parse(self) -> None:
-        """Read the body, for `json` to give. Raises `errors.InvalidInput`, which in `json` the framework would make a 400 of."""
+        """Read the body that `json` returns. Raises `errors.InvalidInput`; raised in `json`, it would become a 400."""
         if body := await self.body():
             try:
-                # orjson refuses what the standard library lets pass: NaN, lone surrogates, nesting without end.
+                # orjson refuses NaN, lone surrogates and endless nesting, which the standard library accepts.
                 self._json = orjson.loads(body)
             except orjson.JSONDecodeError as error:
                 raise errors.InvalidInput.of("body", json_problems.sentence(body, error)) from None
 
 
-def _called_json(scope: Scope) -> Scope:
+def _declared_as_json(scope: Scope) -> Scope:
     """
-    The request as if its body were declared as JSON. The original took every body for that; `curl -d` without a header calls it a
-    form, and there are no forms here.
+    Return the scope with its body declared as JSON. GO-Docker read every body as JSON. `curl -d` declares a form by
+    default, and no route takes forms.
     """
     if _JSON in scope["headers"] and sum(name == _JSON[0] for name, _ in scope["headers"]) == 1:
         return scope

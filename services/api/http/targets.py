@@ -1,4 +1,4 @@
-"""Take the targets of requests as clients write them: with a slash too many, and with HEAD wherever there is GET."""
+"""Accept request targets as clients write them: with extra slashes, and HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.responses import RedirectResponse
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: In the scope of a request that is carried out as a GET and came as a HEAD.
-LOOKS = "godocker.looks"
+#: Key in the scope of a HEAD request that is handled as a GET.
+IS_HEAD = "godocker.is_head"
 
 _SLASHES = re.compile(rb"(?:/|%2[Ff])+")
 
@@ -23,7 +23,7 @@ class Targets:
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        # These tell HEAD from GET themselves: to read a file for nothing would take long.
+        # These routes handle HEAD themselves: reading a file for nothing would take long.
         self._own_head = [
             route.path_regex for route in routes if isinstance(route, Route) and route.methods == {"HEAD"}
         ]
@@ -37,7 +37,7 @@ class Targets:
             if raw := scope.get("raw_path"):
                 scope["raw_path"] = b"/" + _SLASHES.sub(b"", raw, count=1)
         if scope["method"] == "HEAD" and not any(path.match(scope["path"]) for path in self._own_head):
-            scope = {**scope, "method": "GET", LOOKS: True}
+            scope = {**scope, "method": "GET", IS_HEAD: True}
             send = _without_body(send)
         await self._app(scope, receive, send)
 
@@ -53,15 +53,15 @@ def _without_body(send: Send) -> Send:
 
 def install(app: FastAPI) -> None:
     """
-    Let `app` send whoever wrote a slash too many or too few to where the page is, by a path alone: an absolute address would
-    be made of the Host header, which is anybody's word, and would send tokens along to a server without TLS.
+    Redirect a path with a slash too many or too few to the right one. The redirect is a path, not an address: an
+    address would be made from the Host header, which anybody can set, and could send tokens to a server without TLS.
     """
     router = app.router
     router.redirect_slashes = False
-    router.default = _Elsewhere(router, router.default)
+    router.default = _SlashRedirect(router, router.default)
 
 
-class _Elsewhere:
+class _SlashRedirect:
     def __init__(self, router: APIRouter, not_found: ASGIApp) -> None:
         self._router = router
         self._not_found = not_found
@@ -79,6 +79,6 @@ class _Elsewhere:
 
 
 def _redirect(scope: Scope, path: str) -> RedirectResponse:
-    # One slash: what follows two would be a host.
+    # One slash: after two, the next part would be a host.
     target = URL("").replace(path="/" + path.lstrip("/"), query=scope["query_string"].decode("latin-1"))
     return RedirectResponse(str(target))

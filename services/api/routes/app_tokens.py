@@ -1,4 +1,4 @@
-"""Application tokens: give one to an application, and it can ask who its user is."""
+"""Manage application tokens, by which an application can ask who its user is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from fastapi import Depends, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.access.callers import Caller, Here
+from services.api.access.callers import Caller
+from services.api.context import ContextDep
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
+from services.api.http.json_responses import Json
 from services.api.wire import user as user_wire
-from services.api.wire.answers import AppTokenMade, AppTokenOut, Json, Message
+from services.api.wire.answers import AppTokenMade, AppTokenOut, Message
 from services.api.wire.fields import Line
 from services.api.wire.user import UserOut
 from shared import clock, errors
@@ -26,7 +28,7 @@ _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="Application_token_for_services",
     bearerFormat="JWT",
-    description='Application token, for services: a JWT `{"app_token": <the token>}` that is signed with '
+    description='Application token, for services: a JWT `{"app_token": <the token>}`, signed with '
     "`shared_secret_passphrase` (HS256). Users do not need it.",
 )
 _TOKEN_LENGTH = 128
@@ -43,9 +45,9 @@ class NewToken(BaseModel):
 @router.get(
     "/app/token", response_model=list[AppTokenOut], responses=AUTHENTICATED, summary="List your application tokens"
 )
-async def list_app_tokens(here: Here, caller: Caller) -> Json:
-    found = await here.stores.app_tokens.of_user(caller.id)
-    return Json([{"id": token.id, "name": token.name, "date": token.created_at} for token in found])
+async def list_app_tokens(context: ContextDep, caller: Caller) -> Json:
+    tokens = await context.stores.app_tokens.of_user(caller.id)
+    return Json([{"id": token.id, "name": token.name, "date": token.created_at} for token in tokens])
 
 
 @router.post(
@@ -54,12 +56,12 @@ async def list_app_tokens(here: Here, caller: Caller) -> Json:
     responses=AUTHENTICATED | responses(409),
     summary="Create an application token",
 )
-async def create_app_token(sent: NewToken, here: Here, caller: Caller) -> Json:
-    """The token is shown only once."""
+async def create_app_token(sent: NewToken, context: ContextDep, caller: Caller) -> Json:
+    """The token is shown only this once."""
     secret, digest = app_tokens.generate()
     token_id = secrets.token_hex(8)
     token = AppToken(id=token_id, user=caller.id, name=sent.name, hash=digest, created_at=clock.now())
-    await here.stores.app_tokens.add(token)
+    await context.stores.app_tokens.add(token)
     return Json({"id": token_id, "token": secret})
 
 
@@ -70,9 +72,11 @@ async def create_app_token(sent: NewToken, here: Here, caller: Caller) -> Json:
     summary="Delete an application token",
 )
 async def delete_app_token(
-    token_id: Annotated[str, Path(max_length=64, description="Id of the application token")], here: Here, caller: Caller
+    token_id: Annotated[str, Path(max_length=64, description="Id of the application token")],
+    context: ContextDep,
+    caller: Caller,
 ) -> Json:
-    if not await here.stores.app_tokens.remove(caller.id, token_id):
+    if not await context.stores.app_tokens.remove(caller.id, token_id):
         raise errors.NotFound(f"no application token {token_id}")
     return Json({"msg": "the application token is deleted"})
 
@@ -85,14 +89,17 @@ async def delete_app_token(
 )
 async def get_app_token_user(
     token: Annotated[str, Path(max_length=_TOKEN_LENGTH, description="Application token")],
-    here: Here,
+    context: ContextDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Json:
-    """The bearer is a JWT `{"app_token": <the same token>}` signed with `shared_secret_passphrase`, not a session's token."""
-    secret = here.settings.shared_secret_passphrase.get_secret_value()
+    """
+    The bearer token is a JWT `{"app_token": <the same token>}` signed with `shared_secret_passphrase`, not a user
+    token.
+    """
+    secret = context.settings.shared_secret_passphrase.get_secret_value()
     app_tokens.check_bearer(credentials.credentials if credentials else "", token, secret=secret)
-    found = await here.stores.app_tokens.by_hash(app_tokens.digest(token))
-    owner = await here.users.ask(found.user) if found else None
+    stored = await context.stores.app_tokens.by_hash(app_tokens.digest(token))
+    owner = await context.users.ask(stored.user) if stored else None
     if owner is None or not owner.active:
         raise errors.NotFound("no such application token")
     return Json(user_wire.shown(owner))

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 import structlog
 from fastapi import Path
 
-from services.api.access.callers import Here, permitted
+from services.api.access.guards import permitted
+from services.api.context import ContextDep
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, MaintenanceOut
+from services.api.http.json_responses import Json
+from services.api.wire.answers import MaintenanceOut
 from shared import clock, errors
 from shared.auth.permissions import Action
 from shared.models.node import ALL
@@ -28,10 +30,10 @@ _ADMIN = permitted(Action.ADMINISTER_SYSTEM)
     response_model=list[MaintenanceOut],
     responses=AUTHENTICATED | responses(403),
     dependencies=[_ADMIN],
-    summary="List what is in maintenance: the system first, then each node",
+    summary="List the maintenance of the system and of each node",
 )
-async def list_maintenance(here: Here) -> Json:
-    return Json(await _listed(here))
+async def list_maintenance(context: ContextDep) -> Json:
+    return Json(await _maintenance(context))
 
 
 @router.post(
@@ -43,27 +45,27 @@ async def list_maintenance(here: Here) -> Json:
 async def set_maintenance(
     node: Annotated[str, Path(max_length=64, description="Name of the node; `all` for the whole system")],
     status: Annotated[Literal["on", "off"], Path(description="Begin (`on`) or end (`off`) the maintenance")],
-    here: Here,
+    context: ContextDep,
     admin: Annotated[User, _ADMIN],
 ) -> Json:
     """
-    In maintenance a node is given nothing new; while the system is, new tasks are refused and pending ones wait. What runs
-    goes on.
+    A node in maintenance gets no new tasks. A system in maintenance refuses new tasks, and pending ones wait. Running
+    tasks continue.
     """
-    # What is in maintenance can always be ended, also for a node that is no longer configured.
-    if node not in {row["node"] for row in await _listed(here)}:
+    # Maintenance can always be ended, even for a node that is no longer configured.
+    if node not in {row["node"] for row in await _maintenance(context)}:
         raise errors.NotFound(f"no node {node}")
-    await here.stores.maintenance.put(node, on=status == "on", by=admin.id, at=clock.now())
+    await context.stores.maintenance.put(node, on=status == "on", by=admin.id, at=clock.now())
     log.info("maintenance.changed", node=node, status=status, by=admin.id)
     try:
-        await here.broker.tell_scheduler_maintenance()
+        await context.broker.tell_scheduler_maintenance()
     except errors.BrokerUnavailable as error:
-        log.warning("maintenance.not_told", error=str(error))  # the scheduler's next audit reads it
-    return Json(await _listed(here))
+        log.warning("maintenance.hint_lost", error=str(error))  # the scheduler's next audit reads it
+    return Json(await _maintenance(context))
 
 
-async def _listed(here: Here) -> list[dict[str, Any]]:
-    on = await here.stores.maintenance.names()
-    nodes = {node.id for node in await here.stores.nodes.list()} | on
+async def _maintenance(context: ContextDep) -> list[dict[str, Any]]:
+    on = await context.stores.maintenance.names()
+    nodes = {node.id for node in await context.stores.nodes.list()} | on
     names = [ALL, *sorted(nodes - {ALL})]
     return [{"node": name, "status": "on" if name in on else "off"} for name in names]

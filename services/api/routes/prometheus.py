@@ -1,4 +1,4 @@
-"""Take measurements of other programs for Prometheus."""
+"""Accept measurements of other programs for Prometheus."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.access.callers import Here
+from services.api.context import ContextDep
 from services.api.http import routers
 from services.api.http.errors import responses
+from services.api.http.json_responses import Json
 from services.api.pushed_metrics import Measurement
-from services.api.wire.answers import Json, Message
+from services.api.wire.answers import Message
 from shared import errors
 
 router = routers.make("system")
@@ -22,9 +23,7 @@ class MeasurementIn(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: Annotated[
-        str, Field(max_length=64, description="Name of the measurement; names outside a fixed list are ignored")
-    ]
+    name: Annotated[str, Field(max_length=64, description="Name of the measurement, from a fixed list")]
     value: Annotated[float, Field(allow_inf_nan=False, description="Value of the measurement")]
     host: Annotated[str, Field(max_length=253, description="Host that was measured")]
 
@@ -49,12 +48,12 @@ class Push(BaseModel):
     responses=responses(401, 404),
     summary="Push measurements to the metrics of the gateway",
 )
-async def push_metrics(sent: Push, here: Here) -> Json:
-    """404 where no `prometheus_key` is configured: then nothing can be pushed."""
-    key = here.settings.prometheus_key.get_secret_value() if here.settings.prometheus_key else ""
+async def push_metrics(sent: Push, context: ContextDep) -> Json:
+    """Answers 404 if no `prometheus_key` is configured."""
+    key = context.settings.prometheus_key.get_secret_value() if context.settings.prometheus_key else ""
     if not key:
-        raise errors.NotFound("nothing can be pushed here: no prometheus_key is configured")
+        raise errors.NotFound("measurements are not accepted: no prometheus_key is configured")
     if not hmac.compare_digest(sent.key.encode(), key.encode()):
-        raise errors.NotAuthenticated("this is not the prometheus_key")
-    here.pushed.take([Measurement(one.name, one.value, one.host) for one in sent.stat])
+        raise errors.NotAuthenticated("wrong prometheus_key")
+    context.pushed.take([Measurement(one.name, one.value, one.host) for one in sent.stat])
     return Json({"msg": "Metrics recorded"})

@@ -1,4 +1,4 @@
-"""Log in."""
+"""Log users in."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.access.callers import Here
+from services.api.context import ContextDep
 from services.api.http import routers
 from services.api.http.errors import responses
-from services.api.wire.answers import Json, Token
+from services.api.http.json_responses import Json
+from services.api.wire.answers import Token
 from shared import clock
 from shared.auth import tokens
 
@@ -23,7 +24,7 @@ class Credentials(BaseModel):
     model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"user": "admin", "apikey": "…"}]})
 
     user: Annotated[str, Field(max_length=64, description="Login of the user")]
-    apikey: Annotated[str, Field(max_length=256, description="API key; with LDAP also the password there")]
+    apikey: Annotated[str, Field(max_length=256, description="API key, or with LDAP the password")]
 
 
 @router.post(
@@ -32,23 +33,23 @@ class Credentials(BaseModel):
     responses=responses(401, 403, 429),
     summary="Get a token for a user and an API key",
 )
-async def authenticate(credentials: Credentials, request: Request, here: Here) -> Json:
+async def authenticate(credentials: Credentials, request: Request, context: ContextDep) -> Json:
     """
     Send the token with every other request: `Authorization: Bearer <token>`.
 
-    Where users come from an LDAP directory, their password there does as well as an API key.
+    If users come from an LDAP directory, their password works like an API key.
     """
     address = request.client.host if request.client else "unknown"
     now = clock.now()
-    user = await here.logins.log_in(credentials.user, credentials.apikey, address, now=now)
-    secret = here.settings.secret_passphrase.get_secret_value()
+    user = await context.logins.log_in(credentials.user, credentials.apikey, address, now=now)
+    secret = context.settings.secret_passphrase.get_secret_value()
     token = tokens.make_session(
         user.id,
         user.apikey.hash,
         secret=secret,
         now=now,
-        seconds=here.settings.session_timeout,
+        seconds=context.settings.session_timeout,
         shut_outs=user.shut_outs,
     )
-    await here.stores.users.note_login(user.id, at=now)
+    await context.stores.users.note_login(user.id, at=now)
     return Json({"token": token})

@@ -1,4 +1,4 @@
-"""Act on a task: suspend, resume, reschedule, change, share, look at what it uses."""
+"""Act on a task: suspend, resume, reschedule, change, share, monitor."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.api import array_actions
 from services.api.access import sharing
-from services.api.access.callers import Caller, Here, Managed, Owned, Visible
+from services.api.access.callers import Caller
+from services.api.access.guards import ManagedTask, OwnedTask, VisibleTask
 from services.api.admission import arrays, requirements
 from services.api.answers import tasks
+from services.api.context import ContextDep
 from services.api.http import routers, strict_queries
 from services.api.http.errors import AUTHENTICATED, responses
-from services.api.wire.answers import Json, Message, Shared, Token
+from services.api.http.json_responses import Json
+from services.api.wire.answers import Message, Shared, Token
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
 from shared.auth import tokens
@@ -34,52 +37,53 @@ _RESPONSES = AUTHENTICATED | responses(404)
 _STEERED = _RESPONSES | responses(409)
 
 
-async def _ask(here: Here, task: Task, intent: Intent, rejected: IntentResult, *, by: User) -> Json:
+async def _set_intent(context: ContextDep, task: Task, intent: Intent, rejected: IntentResult, *, by: User) -> Json:
     """
-    Record what the owner wants of a running task; of a waiting one it is rejected. Raises `errors.Conflict` where it is over.
+    Record the owner's intent for a running task; reject it for a waiting one. Raises `errors.Conflict` if the task is
+    over.
     """
     if task.status in ENDED:
         raise _over(task)
-    can = intent is Intent.RESCHEDULE or Feature.PAUSE in here.features
+    is_possible = intent is Intent.RESCHEDULE or Feature.PAUSE in context.features
     now = clock.now()
     if intent is Intent.RESCHEDULE and task.array is not None:
-        await array_actions.reschedule_all(here, task, by=by.id)
-        return await tasks.one(here, task)
-    # The parent of an array never runs itself: it keeps what is wanted of its children.
+        await array_actions.reschedule_all(context, task, by=by.id)
+        return await tasks.one(context, task)
+    # The parent of an array never runs: it keeps the intent for its children.
     at = TaskStatus.RUNNING if task.array is None else TaskStatus.PENDING
-    asked = await here.stores.tasks.ask(task.id, intent, at=now, statuses=[at], by=by.id) if can else None
+    asked = await context.stores.tasks.ask(task.id, intent, at=now, statuses=[at], by=by.id) if is_possible else None
     if asked is not None:
         log.info(f"task.{intent}_asked", task_id=task.id, user=task.user.id, by=by.id)
-        here.hints.asked()
+        context.hints.intent_written()
         if task.array is not None:
-            here.hints.pending([task.id])
+            context.hints.pending([task.id])
     elif intent is not Intent.RESCHEDULE:
-        asked = await here.stores.tasks.reject(task.id, rejected)
-    now_is = asked or await here.stores.views.get(task.id) or task
-    if asked is None and now_is.status in ENDED:
-        raise _over(now_is)  # it came to its end meanwhile
-    return await tasks.one(here, now_is)
+        asked = await context.stores.tasks.reject(task.id, rejected)
+    current = asked or await context.stores.views.get(task.id) or task
+    if asked is None and current.status in ENDED:
+        raise _over(current)  # it ended meanwhile
+    return await tasks.one(context, current)
 
 
 def _over(task: Task) -> errors.Conflict:
-    """Of a wish that comes too late, with what can be done instead."""
+    """Return the error for an intent that comes too late, with an alternative."""
     return errors.Conflict(
-        f"task {task.id} is over: to run it again, send it anew: POST to /api/1.0/task the document that "
-        f"GET /api/1.0/task/{task.id} answers"
+        f"task {task.id} is over: to run it again, POST the document that GET /api/1.0/task/{task.id} answers "
+        "to /api/1.0/task"
     )
 
 
 @router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_STEERED, summary="Suspend a running task")
 @strict_queries.changes
-async def suspend_task(task: Managed, here: Here, user: Caller) -> Json:
-    """Its memory stays taken, its time goes on. `status.secondary` says what came of it."""
-    return await _ask(here, task, Intent.SUSPEND, IntentResult.SUSPEND_REJECTED, by=user)
+async def suspend_task(task: ManagedTask, context: ContextDep, caller: Caller) -> Json:
+    """The task keeps its memory, and its lifespan goes on. `status.secondary` shows the result."""
+    return await _set_intent(context, task, Intent.SUSPEND, IntentResult.SUSPEND_REJECTED, by=caller)
 
 
 @router.get("/task/{task_id}/resume", response_model=TaskOut, responses=_STEERED, summary="Resume a suspended task")
 @strict_queries.changes
-async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
-    return await _ask(here, task, Intent.RESUME, IntentResult.RESUME_REJECTED, by=user)
+async def resume_task(task: ManagedTask, context: ContextDep, caller: Caller) -> Json:
+    return await _set_intent(context, task, Intent.RESUME, IntentResult.RESUME_REJECTED, by=caller)
 
 
 @router.get(
@@ -89,9 +93,9 @@ async def resume_task(task: Managed, here: Here, user: Caller) -> Json:
     summary="Restart a running task on any node",
 )
 @strict_queries.changes
-async def reschedule_task(task: Managed, here: Here, user: Caller) -> Json:
-    """A task that does not run yet is shown as it is; one that is over can be sent anew."""
-    return await _ask(here, task, Intent.RESCHEDULE, IntentResult.RESCHEDULED, by=user)
+async def reschedule_task(task: ManagedTask, context: ContextDep, caller: Caller) -> Json:
+    """A task that is not running is answered unchanged. To repeat a finished task, create it again."""
+    return await _set_intent(context, task, Intent.RESCHEDULE, IntentResult.RESCHEDULED, by=caller)
 
 
 class Change(BaseModel):
@@ -114,46 +118,46 @@ class Change(BaseModel):
     responses=_RESPONSES | responses(403, 409),
     summary="Change a dynamic requirement of a task",
 )
-async def change_task(sent: Change, task: Managed, here: Here, user: Caller) -> Json:
+async def change_task(sent: Change, task: ManagedTask, context: ContextDep, caller: Caller) -> Json:
     if sent.name == arrays.MAX_CONCURRENT:
-        await array_actions.limit(here, task, sent.value)
+        await array_actions.limit(context, task, sent.value)
         return Json({"name": sent.name, "value": sent.value})
-    field = next((field for field in here.settings.dynamic_fields if field.name == sent.name), None)
+    field = next((field for field in context.settings.dynamic_fields if field.name == sent.name), None)
     if field is None:
-        known = ", ".join((arrays.MAX_CONCURRENT, *(field.name for field in here.settings.dynamic_fields)))
+        known = ", ".join((arrays.MAX_CONCURRENT, *(field.name for field in context.settings.dynamic_fields)))
         raise errors.InvalidInput.of("name", f"must be one of: {known}")
-    if field.admin_only and not user.admin:
+    if field.admin_only and not caller.admin:
         raise errors.NotAllowed(f"only an admin may change {field.name}")
-    if field.name == requirements.LIFESPAN and (problem := requirements.lifespan_problem(sent.value, here.settings)):
+    if field.name == requirements.LIFESPAN and (problem := requirements.lifespan_problem(sent.value, context.settings)):
         raise errors.InvalidInput.of("value", problem)
-    if await here.stores.tasks.set_dynamic(task.id, field.name, sent.value) is None:
+    if await context.stores.tasks.set_dynamic(task.id, field.name, sent.value) is None:
         is_over = task.member is None or task.status in ENDED
         raise errors.Conflict(f"task {task.id} is over") if is_over else array_actions.not_stored(task)
     if task.array is not None:
-        await here.stores.arrays.set_dynamic_of_children(task.id, {field.name: sent.value})
-        here.hints.pending([task.id])
-    log.info("task.changed", task_id=task.id, user=task.user.id, by=user.id, field=field.name)
+        await context.stores.arrays.set_dynamic_of_children(task.id, {field.name: sent.value})
+        context.hints.pending([task.id])
+    log.info("task.changed", task_id=task.id, user=task.user.id, by=caller.id, field=field.name)
     return Json({"name": field.name, "value": sent.value})
 
 
-NewAsked = Annotated[bool, Query(description="Make a new token, which ends the one before")]
+NewAsked = Annotated[bool, Query(description="Make a new token, which ends the previous one")]
 
 
 @router.get(
     "/task/{task_id}/share",
     response_model=Shared,
     responses=_RESPONSES | responses(403, 409),
-    summary="Share a task and its files by a token",
+    summary="Share a task and its files with a token",
 )
 @strict_queries.changes
-async def share_task(task: Owned, here: Here, user: Caller, new: NewAsked = False) -> Json:
+async def share_task(task: OwnedTask, context: ContextDep, caller: Caller, new: NewAsked = False) -> Json:
     """
-    Anybody who sends the token, as `?share=` or in the header `X-GODOCKER-SHARE`, sees the task. Asked again, the answer is the
-    same until the token expires; `?new=true` ends it and makes another. The token of an array also opens the directories of its
+    Anybody who sends the token, as `?share=` or in the header `X-GODOCKER-SHARE`, sees the task. Until the token
+    expires, this answers the same one; `?new=true` replaces it. The token of an array also opens the directories of its
     children, which are below its own, but not these tasks.
     """
-    token = await sharing.token_of(here, task, anew=new)
-    log.info("task.shared", task_id=task.id, user=task.user.id, by=user.id)
+    token = await sharing.token_of(context, task, new=new)
+    log.info("task.shared", task_id=task.id, user=task.user.id, by=caller.id)
     return Json(sharing.shown(task, token))
 
 
@@ -164,26 +168,26 @@ async def share_task(task: Owned, here: Here, user: Caller, new: NewAsked = Fals
     summary="Stop sharing a task",
 )
 @strict_queries.changes
-async def unshare_task(task: Owned, here: Here, user: Caller) -> Json:
-    await here.stores.tasks.set_share(task.id, None)
-    log.info("task.unshared", task_id=task.id, user=task.user.id, by=user.id)
-    return Json({"msg": "Task is not shared any more"})
+async def unshare_task(task: OwnedTask, context: ContextDep, caller: Caller) -> Json:
+    await context.stores.tasks.set_share(task.id, None)
+    log.info("task.unshared", task_id=task.id, user=task.user.id, by=caller.id)
+    return Json({"msg": "Task is no longer shared"})
 
 
 @router.get(
     "/task/{task_id}/token",
     response_model=Token,
     responses=_RESPONSES,
-    summary="Get a task as a signed token (JWT), for services that share the secret",
+    summary="Get a task as a signed token (JWT) for services that share the secret",
 )
-async def get_task_token(task: Visible, here: Here) -> Json:
-    document = (await tasks.documents(here, [task]))[0]
-    secret = here.settings.shared_secret_passphrase.get_secret_value()
+async def get_task_token(task: VisibleTask, context: ContextDep) -> Json:
+    document = (await tasks.documents(context, [task]))[0]
+    secret = context.settings.shared_secret_passphrase.get_secret_value()
     return Json({"token": tokens.make_task(document, secret=secret, now=clock.now(), seconds=TASK_TOKEN_SECONDS)})
 
 
 class Sample(BaseModel):
-    """Resources that a task used at one moment."""
+    """Resource use of a task at one moment."""
 
     timestamp: float = Field(description="Moment of the sample, seconds since the epoch (UTC)")
     cpu_percent: float = Field(description="Processor use in percent of one core")
@@ -198,9 +202,9 @@ class Sample(BaseModel):
     "/task/{task_id}/monitor",
     response_model=list[Sample],
     responses=_RESPONSES,
-    summary="List what a task used in its last minutes, oldest first",
+    summary="List the resource use of a task in its last minutes, oldest first",
 )
-async def list_task_samples(task: Visible, here: Here) -> Json:
+async def list_task_samples(task: VisibleTask, context: ContextDep) -> Json:
     if task.started_at is None:
         raise errors.NotFound(f"task {task.id} never ran")
-    return Json(await here.broker.samples(task.id))
+    return Json(await context.broker.samples(task.id))

@@ -1,4 +1,4 @@
-"""Look at users, change and delete them."""
+"""Show, change and delete users."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated, Any
 import structlog
 from fastapi import Query
 
-from services.api.access.callers import Caller, Here, permitted
-from services.api.access.subjects import user_for
+from services.api.access.callers import Caller
+from services.api.access.guards import permitted, user_for
 from services.api.answers import usage_and_billing
+from services.api.context import ContextDep
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
+from services.api.http.json_responses import Json
+from services.api.http.path_params import Month, Year
 from services.api.wire import project as project_wire
 from services.api.wire import user as wire
-from services.api.wire.answers import DayOut, Json, Message, MonthOut
-from services.api.wire.fields import Month, Year
+from services.api.wire.answers import DayOut, Message, MonthOut
 from services.api.wire.project import ProjectOut
 from services.api.wire.user import ApiKeyOut, GuestStatus, UserChange, UserOut
 from shared import clock, errors
@@ -27,9 +29,9 @@ log = structlog.get_logger(__name__)
 
 router = routers.make("users")
 
-Seen = Annotated[User, user_for(Action.SEE_USER)]
-Changed = Annotated[User, user_for(Action.CHANGE_USER)]
-Administered = Annotated[User, user_for(Action.ADMINISTER_USER)]
+Visible = Annotated[User, user_for(Action.SEE_USER)]
+Changeable = Annotated[User, user_for(Action.CHANGE_USER)]
+Administrable = Annotated[User, user_for(Action.ADMINISTER_USER)]
 
 _ERRORS = AUTHENTICATED | responses(403, 404)
 
@@ -41,20 +43,20 @@ _ERRORS = AUTHENTICATED | responses(403, 404)
     dependencies=[permitted(Action.ADMINISTER_USER)],
     summary="List all users",
 )
-async def list_users(here: Here) -> Json:
-    return Json([wire.shown(user) for user in await here.stores.users.list()])
+async def list_users(context: ContextDep) -> Json:
+    return Json([wire.shown(user) for user in await context.stores.users.list()])
 
 
 @router.get("/user/{user_id}", response_model=UserOut, responses=_ERRORS, summary="Get a user")
-async def get_user(user: Seen) -> Json:
+async def get_user(user: Visible) -> Json:
     return Json(wire.shown(user))
 
 
 @router.put("/user/{user_id}", response_model=UserOut, responses=_ERRORS | responses(409), summary="Change a user")
-async def change_user(user: Changed, sent: UserChange, here: Here, caller: Caller) -> Json:
-    """Send the whole user back with other values: what you may not change, or nobody may, stays as it is."""
+async def change_user(user: Changeable, sent: UserChange, context: ContextDep, caller: Caller) -> Json:
+    """Send the whole user back with other values. Fields that you may not change stay as they are."""
     fields = wire.changes(sent, by_admin=caller.admin)
-    return Json(wire.shown(await _changed(here, user, fields, by=caller) if fields else user))
+    return Json(wire.shown(await _change(context, user, fields, by=caller) if fields else user))
 
 
 @router.delete(
@@ -63,16 +65,16 @@ async def change_user(user: Changed, sent: UserChange, here: Here, caller: Calle
     responses=_ERRORS | responses(409),
     summary="Delete a user with all tasks and files",
 )
-async def delete_user(user: Administered, here: Here, caller: Caller) -> Json:
+async def delete_user(user: Administrable, context: ContextDep, caller: Caller) -> Json:
     """
-    The user is shut out at once. Their tasks are killed, and rows and files removed, soon after: until then the user is still
-    there, and the id is not free.
+    The user is locked out at once. Their tasks are killed, and rows and files removed, soon after; until then the user
+    still exists and the id is not free.
     """
     if user.id == caller.id:
-        raise errors.Conflict("nobody can delete their own account")
-    await here.stores.deletions.ask(Deletion(id=user.id, asked_by=caller.id, asked_at=clock.now()))
-    await here.stores.users.shut_out(user.id)
-    here.hints.asked()
+        raise errors.Conflict("you cannot delete your own account")
+    await context.stores.deletions.ask(Deletion(id=user.id, asked_by=caller.id, asked_at=clock.now()))
+    await context.stores.users.shut_out(user.id)
+    context.hints.intent_written()
     log.info("user.deletion_asked", user=user.id, by=caller.id)
     return Json({"msg": f"user {user.id} is being deleted"})
 
@@ -81,33 +83,33 @@ async def delete_user(user: Administered, here: Here, caller: Caller) -> Json:
     "/user/{user_id}/apikey", response_model=ApiKeyOut, responses=_ERRORS, summary="Replace the API key of a user"
 )
 async def replace_api_key(
-    user: Changed,
-    here: Here,
+    user: Changeable,
+    context: ContextDep,
     caller: Caller,
-    everything: Annotated[
-        bool, Query(alias="all", description="End application tokens and shares of tasks as well")
+    revoke_all: Annotated[
+        bool, Query(alias="all", description="Revoke application tokens and share tokens of tasks as well")
     ] = False,
 ) -> Json:
     """
-    The old key, and every session that was begun with it, is void at once. The new one is shown only once.
+    The old key and all user tokens made with it are void at once. The new key is shown only this once.
 
-    Application tokens and the share tokens of the user's tasks stay good, and the answer says how many there are; with
-    `?all=true` they end as well.
+    Application tokens and share tokens of the user's tasks stay valid, and `warnings` counts them; with `?all=true`
+    they are revoked as well.
     """
     key = apikeys.generate()
-    if not await here.stores.users.set_apikey(user.id, key.stored):
+    if not await context.stores.users.set_apikey(user.id, key.stored):
         raise errors.NotFound(f"no user {user.id}")
-    if everything:
-        # After the key: whoever had the old one makes no new ones.
-        await here.stores.app_tokens.remove_of(user.id)
-        await here.stores.owned.end_shares(user.id)
-    log.info("user.key_replaced", user=user.id, by=caller.id, everything=everything)
-    stay = apikeys.staying(
-        app_tokens=await here.stores.app_tokens.count(user.id),
-        shares=await here.stores.owned.count_shares(user.id, at=clock.now()),
+    if revoke_all:
+        # After the key: a holder of the old key cannot make new tokens.
+        await context.stores.app_tokens.remove_of(user.id)
+        await context.stores.owned.end_shares(user.id)
+    log.info("user.key_replaced", user=user.id, by=caller.id, all=revoke_all)
+    valid = apikeys.staying(
+        app_tokens=await context.stores.app_tokens.count(user.id),
+        shares=await context.stores.owned.count_shares(user.id, at=clock.now()),
     )
     answer: dict[str, Any] = {"apikey": key.secret}
-    return Json(answer | {"warnings": [f"{stay}: ?all=true ends these as well"]} if stay else answer)
+    return Json(answer | {"warnings": [f"{valid}: ?all=true ends these as well"]} if valid else answer)
 
 
 @router.get(
@@ -116,8 +118,8 @@ async def replace_api_key(
     responses=_ERRORS,
     summary="List the projects of a user, the default project first",
 )
-async def list_user_projects(user: Seen, here: Here) -> Json:
-    return Json([project_wire.shown(project) for project in await here.stores.projects.of_user(user.id)])
+async def list_user_projects(user: Visible, context: ContextDep) -> Json:
+    return Json([project_wire.shown(project) for project in await context.stores.projects.of_user(user.id)])
 
 
 @router.get(
@@ -126,24 +128,24 @@ async def list_user_projects(user: Seen, here: Here) -> Json:
     responses=_ERRORS,
     summary="Get the usage of a user, day by day",
 )
-async def get_user_usage(user: Seen, here: Here) -> Json:
-    return Json(await usage_and_billing.days(here, "user", user.id))
+async def get_user_usage(user: Visible, context: ContextDep) -> Json:
+    return Json(await usage_and_billing.days(context, "user", user.id))
 
 
 @router.get(
     "/user/{user_id}/billing/{year}/{month}",
     response_model=list[MonthOut],
     responses=_ERRORS,
-    summary="Get the usage of a user in a month, project by project",
+    summary="Get the usage of a user in a month, by project",
 )
 async def get_user_billing(
-    user: Seen,
+    user: Visible,
     year: Year,
     month: Month,
-    here: Here,
-    force: Annotated[bool, Query(description="Count again, instead of the remembered sums of a past month")] = False,
+    context: ContextDep,
+    force: Annotated[bool, Query(description="Sum a past month again, instead of using cached sums")] = False,
 ) -> Json:
-    return Json(await usage_and_billing.month(here, "user", user.id, year=year, month=month, force=force))
+    return Json(await usage_and_billing.month(context, "user", user.id, year=year, month=month, force=force))
 
 
 @router.delete(
@@ -153,16 +155,16 @@ async def get_user_billing(
     summary="Kill all tasks of a user, or those with a tag",
 )
 async def kill_user_tasks(
-    user: Changed,
-    here: Here,
+    user: Changeable,
+    context: ContextDep,
     caller: Caller,
     tag: Annotated[str | None, Query(min_length=1, max_length=100, description="Only tasks with this tag")] = None,
 ) -> Json:
-    """Recorded at once, carried out soon. The answer names the tasks that are to end."""
-    killed = await here.stores.owned.kill_all(user.id, at=clock.now(), tag=tag, by=caller.id)
+    """The request is recorded at once and carried out soon. The answer lists the tasks to kill."""
+    killed = await context.stores.owned.kill_all(user.id, at=clock.now(), tag=tag, by=caller.id)
     if killed:
         log.info("task.kill_asked", user=user.id, by=caller.id, tag=tag, tasks=len(killed), last=killed[0])
-        here.hints.asked()
+        context.hints.intent_written()
     return Json(killed)
 
 
@@ -170,19 +172,19 @@ async def kill_user_tasks(
     "/guest/status",
     response_model=UserOut,
     responses=_ERRORS | responses(409),
-    summary="Activate a guest, or shut one out",
+    summary="Activate or deactivate a guest",
 )
 async def set_guest_status(
-    sent: GuestStatus, here: Here, admin: Annotated[User, permitted(Action.ADMINISTER_USER)]
+    sent: GuestStatus, context: ContextDep, admin: Annotated[User, permitted(Action.ADMINISTER_USER)]
 ) -> Json:
-    guest = await here.users.ask(sent.id)
+    guest = await context.users.ask(sent.id)
     if guest is None or not guest.guest:
         raise errors.NotFound(f"no guest {sent.id}")
-    return Json(wire.shown(await _changed(here, guest, {"active": sent.active}, by=admin)))
+    return Json(wire.shown(await _change(context, guest, {"active": sent.active}, by=admin)))
 
 
-async def _changed(here: Here, user: User, fields: dict[str, Any], *, by: User) -> User:
-    changed = await here.stores.users.change(user.id, fields)
+async def _change(context: ContextDep, user: User, fields: dict[str, Any], *, by: User) -> User:
+    changed = await context.stores.users.change(user.id, fields)
     if changed is None:
         raise errors.Conflict(f"the user {user.id} is being deleted")
     log.info("user.changed", user=user.id, fields=sorted(fields), by=by.id)

@@ -1,4 +1,4 @@
-"""Examples of tasks for the OpenAPI document: one that runs, and one whose command failed."""
+"""Examples for the OpenAPI document: a running task and a failed one."""
 
 from __future__ import annotations
 

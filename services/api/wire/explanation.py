@@ -1,4 +1,4 @@
-"""Why a task waits, as the Web API says it."""
+"""Models of the explanation of a task, for the Web API."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
 
-from services.api.wire.answers import Warnings
-from services.api.wire.fields import without_default
+from services.api.wire.answers import WithWarnings
 from shared.lifecycle import Ending
 from shared.models.pending_reason import PendingReason
 
 
 class Verdict(StrEnum):
-    """How near a task is to its start; `never`: it can never run on the nodes as they are."""
+    """Progress of a task; `never`: no node could run it, even if it were empty and ready."""
 
-    NEVER = "never"  #: as the nodes are, it can never run here
+    NEVER = "never"  #: infeasible on all nodes as they are
     WAITING = "waiting"
     STARTING = "starting"
     RUNNING = "running"
@@ -34,7 +32,7 @@ class StateCode(StrEnum):
 
 
 class ReasonOut(BaseModel):
-    """One reason why a task waits."""
+    """One reason for the state of a task."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -57,43 +55,41 @@ class ReasonOut(BaseModel):
     text: str = Field(description="Reason, as a sentence")
     need: float | None = Field(None, description="Amount that the task needs, in `unit`")
     have: float | None = Field(None, description="Amount that is free, in `unit`")
-    total: float | None = Field(None, description="Amount that there is, in `unit`")
+    total: float | None = Field(None, description="Amount that exists, in `unit`")
     unit: str | None = Field(None, description="Unit of the amounts: `cpu` (cores), `GB`, `gpus`, `ports` or `seconds`")
-    unblock: str | None = Field(None, description="Event that would end this reason, as a sentence")
+    unblock: str | None = Field(None, description="Event that would remove this reason, as a sentence")
 
 
 class NodeOut(BaseModel):
-    """The verdict of one node."""
+    """The verdict on one node."""
 
     node: str = Field(description="Name of the node")
-    fits: bool = Field(description="The node could take the task now")
-    ever: bool = Field(description="The node could take the task if it were empty and well")
-    reasons: list[ReasonOut] = Field(description="Every reason why the node does not take the task now")
+    fits: bool = Field(description="The node could run the task now")
+    ever: bool = Field(description="The node could run the task if it were empty and ready")
+    reasons: list[ReasonOut] = Field(description="Every reason why the node cannot run the task now")
 
 
 class Explanation(BaseModel):
-    """Every reason why a task waits."""
+    """Every reason for the state of a task."""
 
     id: int | None = Field(None, description="Number of the task; null in a dry run")
     status: str = Field(description="State of the task, as `status.primary`")
-    verdict: Verdict = Field(description="How near the task is to its start")
-    reasons: list[ReasonOut] = Field(description="Every reason why the task waits, never just the first")
-    nodes: list[NodeOut] = Field([], description="Verdict of each node")
-    position: int | None = Field(None, description="Place in the queue, from 1")
+    verdict: Verdict = Field(description="Progress of the task")
+    reasons: list[ReasonOut] = Field(description="Every reason for the state of the task, never only the first")
+    nodes: list[NodeOut] = Field([], description="Verdict on each node")
+    position: int | None = Field(None, description="Position in the queue, from 1")
     pending: int | None = Field(None, description="Number of tasks in the queue")
     policy: str | None = Field(None, description="Scheduling policy: `fifo` or `fairshare`")
     score: dict[str, float] | None = Field(None, description="Score of the task, by parts; the lowest total goes first")
     reservation: dict[str, Any] | None = Field(
-        None, description="Node that is reserved for the task, and the expected start there"
+        None, description="Node that is reserved for the task, and the expected start on it"
     )
     exitcode: int | None = Field(None, description="Exit code of a task that is over; null: not over, or never ran")
-    judged_at: float = Field(description="When this was found, seconds since the epoch (UTC)")
+    judged_at: float = Field(description="Time of the verdict, seconds since the epoch (UTC)")
     age: float = Field(description="Seconds since the nodes were last observed")
 
 
-class DryRun(BaseModel):
+class DryRun(WithWarnings):
     """The result of a dry run: nothing was stored."""
 
-    msg: str = Field(description="Result, as a sentence")
     explanation: Explanation = Field(description="Every reason why the task would wait")
-    warnings: Warnings | SkipJsonSchema[None] = Field(None, json_schema_extra=without_default)

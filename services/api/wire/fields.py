@@ -1,10 +1,9 @@
-"""Kinds of fields that several documents of the Web API have."""
+"""Field types that several documents of the Web API share: pure."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.config import JsonDict
 
@@ -12,7 +11,7 @@ from shared.wording import texts
 
 
 def _no_bool(value: Any) -> Any:
-    # Python's bool is an int, and true is not an amount.
+    # In Python a bool is an int, but true is not an amount.
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
@@ -29,11 +28,11 @@ def _no_nul(text: str) -> str:
 
 
 def without_default(schema: JsonDict) -> None:
-    """For the schema of a field that may be absent, and is never null."""
+    """Remove the default from the schema of a field that may be absent and is never null."""
     schema.pop("default", None)
 
 
-#: To be named after the bounds of a number: what comes before a validator is what pydantic knows how to put into a schema.
+#: Put it after the bounds of a number: pydantic puts into a schema only what precedes a validator.
 NoBool = BeforeValidator(_no_bool)
 
 Line = Annotated[str, AfterValidator(texts.one_line)]
@@ -41,7 +40,7 @@ ShortLine = Annotated[str, Field(max_length=64), AfterValidator(texts.one_line)]
 Text = Annotated[str, Field(max_length=10_000), AfterValidator(texts.paragraphs)]
 Script = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 
-#: Numbers may come as strings: clients of the original send them so.
+#: Numbers may come as strings: clients of GO-Docker send them that way.
 Amount = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False), NoBool]
 Count = Annotated[int, Field(ge=0, le=1_000_000), NoBool]
 Port = Annotated[int, Field(ge=1, le=65535), NoBool]
@@ -49,17 +48,12 @@ TaskId = Annotated[int, Field(ge=1, le=2**53), NoBool]
 Ids = Annotated[list[TaskId], Field(max_length=1000)]
 TextOrNumber = Annotated[str | int, NoBool]
 
-WINDOW = "within the window of usage; 0: no limit"  #: of quotas, as their descriptions end
+DIRECTORY_VOLUME = "go-docker"  #: the task's own directory in the list of its volumes
+WINDOW = "within the usage window; 0: no limit"  #: the end of each quota's description
 
-#: A sum over the window of usage, 0: no limit.
+#: A sum over the usage window; 0: no limit.
 Quota = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False), NoBool]
 Priority = Annotated[int, Field(ge=0, le=100), NoBool]
 Email = Annotated[str, Field(max_length=254, pattern=r"^([^@\s]+@[^@\s]+)?$"), AfterValidator(texts.one_line)]
 Login = Annotated[str, Field(max_length=32, pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 Access = Annotated[str, Field(pattern=r"^(ro|rw)$")]
-
-UserId = Annotated[str, Path(max_length=64, description="Login of the user")]
-ProjectId = Annotated[str, Path(max_length=64, description="Id of the project")]
-
-Year = Annotated[int, Path(ge=1970, le=9998, description="Year of the bill, UTC")]
-Month = Annotated[int, Path(ge=1, le=12, description="Month of the bill, 1 to 12, UTC")]

@@ -1,4 +1,4 @@
-"""A project as the Web API shows it, and what of it may be sent."""
+"""Models of a project in the Web API, and the changes that a sender may make."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _each_once(names: list[str]) -> list[str]:
 
 
 class _Part(BaseModel):
-    # Clients send whole documents back: what is not named here is ignored.
+    # Clients send whole documents back: ignore fields that are not listed.
     model_config = ConfigDict(extra="ignore")
 
 
@@ -28,17 +28,19 @@ VolumeMount = Annotated[Line, Field(max_length=1024)]
 
 
 class ProjectVolumeIn(_Part):
-    """A directory of the hosts, for tasks of the project."""
+    """A directory of the hosts that tasks of the project may mount."""
 
     model_config = ConfigDict(
         extra="ignore", json_schema_extra={"examples": [{"name": "genomes", "path": "/srv/genomes"}]}
     )
 
-    name: Annotated[Line, Field(min_length=1, max_length=64, description="Name that tasks ask for")]
+    name: Annotated[Line, Field(min_length=1, max_length=64, description="Name that tasks use")]
     path: Annotated[
         Line,
         Field(
-            min_length=1, max_length=1024, description="Absolute path on the nodes; `$USERID` is the owner of the task"
+            min_length=1,
+            max_length=1024,
+            description="Absolute path on the nodes; `$USERID` stands for the owner of the task",
         ),
     ]
     mount: VolumeMount | None = Field(None, description="Path inside the container; default: the same as `path`")
@@ -95,8 +97,10 @@ class ProjectOut(BaseModel):
     volumes: list[dict[str, Any]] = Field(description="Directories that its tasks may mount")
 
 
-_OF_OWNER = frozenset({"description", "members"})
-_OF_ADMIN = frozenset({*_OF_OWNER, "owner", "prio", "quota_time", "quota_cpu", "quota_ram", "quota_gpu", "volumes"})
+_OWNER_FIELDS = frozenset({"description", "members"})
+_ADMIN_FIELDS = frozenset(
+    {*_OWNER_FIELDS, "owner", "prio", "quota_time", "quota_cpu", "quota_ram", "quota_gpu", "volumes"}
+)
 
 
 def shown(project: Project) -> dict[str, Any]:
@@ -104,8 +108,11 @@ def shown(project: Project) -> dict[str, Any]:
 
 
 def changes(sent: ProjectChange, settings: Settings, *, by_admin: bool) -> dict[str, Any]:
-    """The fields of the stored project that `sent` sets; only those that the sender may. Raises `errors.InvalidInput`."""
-    allowed = _OF_ADMIN if by_admin else _OF_OWNER
+    """
+    Return the stored fields that `sent` changes, restricted to those the sender may change. Raises
+    `errors.InvalidInput`.
+    """
+    allowed = _ADMIN_FIELDS if by_admin else _OWNER_FIELDS
     fields = {
         name: value
         for name, value in sent.model_dump(include=set(allowed & sent.model_fields_set)).items()
@@ -117,10 +124,10 @@ def changes(sent: ProjectChange, settings: Settings, *, by_admin: bool) -> dict[
 
 
 def _volumes(sent: list[ProjectVolumeIn], settings: Settings) -> list[ProjectVolume]:
-    """The volumes, by the rules of those that are configured, whose names and places in the container are taken."""
+    """Return the volumes, checked by the rules for configured ones, whose names and mounts are taken."""
     names = {volume.name for volume in settings.volumes}
     targets = {volume.target for volume in settings.volumes}
-    found = []
+    volumes = []
     for number, volume in enumerate(sent):
         try:
             checked = settings_module.Volume(**volume.model_dump())
@@ -134,5 +141,5 @@ def _volumes(sent: list[ProjectVolumeIn], settings: Settings) -> list[ProjectVol
             raise errors.InvalidInput.of(f"volumes.{number}", "another volume has this name or mount")
         names.add(checked.name)
         targets.add(checked.target)
-        found.append(ProjectVolume(**volume.model_dump()))
-    return found
+        volumes.append(ProjectVolume(**volume.model_dump()))
+    return volumes

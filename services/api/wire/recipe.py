@@ -1,4 +1,4 @@
-"""A recipe of the marketplace as the Web API shows it, and the specification that it keeps of a task."""
+"""Models of a recipe of the marketplace, and the specification that it keeps of a task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.api.wire.fields import TaskId, Text
+from services.api.wire.fields import DIRECTORY_VOLUME, TaskId, Text
 from shared.models.recipe import Recipe
 
 
@@ -30,7 +30,7 @@ class RecipeChange(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     description: Text | None = Field(None, description="Purpose of the recipe")
-    task: TaskId | None = Field(None, description="Number of the task whose specification it keeps from now on")
+    task: TaskId | None = Field(None, description="Number of the task whose specification replaces the present one")
     public: bool | None = Field(None, description="Show the recipe to everybody")
 
 
@@ -46,14 +46,14 @@ class RecipeOut(BaseModel):
 
     id: str = Field(description="Id of the recipe")
     description: str = Field(description="Purpose of the recipe")
-    task: int = Field(description="Number of the task that it was made from")
+    task: int = Field(description="Number of the task it was made from")
     public: bool = Field(description="The recipe is shown to everybody")
     owner: str = Field(description="Login of the owner")
     spec: dict[str, Any] = Field(description="Specification, to be sent as it is to `POST /task`")
 
 
-#: Of a task as it is shown, what would create it again. What it got from the system stays behind: numbers, paths, results.
-_KEPT = {
+#: Fields of a shown task that would create it again, without those that the system fills: numbers, paths, results.
+_SPECIFICATION = {
     "meta": ("name", "description", "tags"),
     "requirements": (
         *("cpu", "ram", "gpus", "label", "ports", "uris", "failure_policy", "network"),
@@ -65,15 +65,15 @@ _KEPT = {
 
 
 def specification(task: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a task (as the Web API shows it) a new one like it is made from."""
+    """Return the part of a task (as the Web API shows it) that creates a task like it."""
     spec: dict[str, Any] = {
-        part: {name: task[part][name] for name in names if name in task[part]} for part, names in _KEPT.items()
+        part: {name: task[part][name] for name in names if name in task[part]} for part, names in _SPECIFICATION.items()
     }
     array = task["requirements"]["array"]
     spec["requirements"]["array"] = {name: array.get(name) for name in ("values", "max_concurrent")}
     volumes = task["container"]["volumes"]
     spec["container"]["volumes"] = [
-        {"name": volume["name"], "acl": volume["acl"]} for volume in volumes if volume["name"] != "go-docker"
+        {"name": volume["name"], "acl": volume["acl"]} for volume in volumes if volume["name"] != DIRECTORY_VOLUME
     ]
     return spec
 

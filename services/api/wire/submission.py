@@ -1,4 +1,4 @@
-"""The tasks that a client may send."""
+"""Models of the tasks that a client may send."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from services.api.wire.fields import (
     Text,
     TextOrNumber,
 )
+from shared.models.project import DEFAULT
 
 
 def _like(*examples: Any) -> ConfigDict:
-    # Clients send whole documents back, with fields that are ours to fill: ignored.
+    # Clients send whole documents back. Fields that the system fills are ignored.
     return ConfigDict(extra="ignore", json_schema_extra={"examples": list(examples)})
 
 
@@ -46,13 +47,13 @@ class NotifyIn(_Part):
 
 
 class MetaIn(_Part):
-    """Texts that describe the task; the system does nothing with them."""
+    """Texts that describe the task; the system does not use them."""
 
     model_config = _like({"name": "hello", "tags": ["first"]})
 
     name: Name | None = Field(None, description="Name of the task, one line")
     description: Text | None = Field(None, description="Anything to remember about the task")
-    tags: Tags | None = Field(None, description="Tags, by which tasks can be killed and deleted together")
+    tags: Tags | None = Field(None, description="Tags to kill or delete tasks together")
 
 
 class TaskUserIn(_Part):
@@ -61,7 +62,7 @@ class TaskUserIn(_Part):
     model_config = _like({"project": "genomics"})
 
     id: ShortLine | None = Field(None, description="Login of the owner; only an admin may name somebody else")
-    project: ShortLine | None = Field(None, description="Project that the usage counts for; default: `default`")
+    project: ShortLine | None = Field(None, description="Project to charge the usage to; default: `default`")
 
 
 class ArrayIn(_Part):
@@ -71,27 +72,27 @@ class ArrayIn(_Part):
 
     values: TextOrNumber | None = Field(
         None,
-        description="Indices of the children: how many (`100` is 1 to 100), `start:end`, `start:end:step`, or a list of indices "
+        description="Indices of the children: a number (`100` is 1 to 100), `start:end`, `start:end:step`, or a list of indices "
         "and ranges like `3,7-9,20:40:5`. The end is included where a step lands on it",
         examples=["1:100", "0:20:5", "3,7-9,20:40:5"],
     )
     max_concurrent: Count | None = Field(
-        None, description="Children that may run at the same time, at most; 0 or null: any number"
+        None, description="Maximum number of children that run at the same time; 0 or null: no limit"
     )
 
 
 class DependsIn(_Part):
-    """Tasks that must be over before this one starts, by how they must have ended."""
+    """Tasks that must end before this one starts."""
 
     model_config = _like({"afterok": [7]})
 
     afterok: Ids | None = Field(None, description="Ids of tasks that must end with exit code 0")
-    afterany: Ids | None = Field(None, description="Ids of tasks that must end, in any way")
-    afternotok: Ids | None = Field(None, description="Ids of tasks that must fail: any end but exit code 0")
+    afterany: Ids | None = Field(None, description="Ids of tasks that must end in any way")
+    afternotok: Ids | None = Field(None, description="Ids of tasks that must fail: end in any way but with exit code 0")
 
 
 class TmpStorageIn(_Part):
-    """Temporary storage for this task alone, removed with its container."""
+    """Temporary storage for this task only, removed with its container."""
 
     model_config = _like({"size": "10G", "path": "/scratch"})
 
@@ -100,53 +101,56 @@ class TmpStorageIn(_Part):
 
 
 class RequirementsIn(_Part):
-    """Resources that the task needs, and rules for where and when it runs."""
+    """Resources that the task needs, and conditions on where and when it runs."""
 
     model_config = _like({"cpu": 2, "ram": 4})
 
     cpu: Amount | None = Field(None, description="Cores; fractions are allowed, at least 0.01", examples=[1])
     ram: Amount | None = Field(None, description="Memory in GB (2^30 bytes), at least 0.006", examples=[2])
     gpus: Count | None = Field(None, description="Number of GPUs, at most 64")
-    array: ArrayIn | None = Field(None, description="Run the task once for each of many indices")
+    array: ArrayIn | None = Field(None, description="Array of tasks, one for each index")
     label: Labels | None = Field(
         None,
         description="Labels that the node must have (`storage==ssd`) or must not have (`storage!=ssd`)",
         examples=[["storage==ssd"]],
     )
-    tasks: Ids | None = Field(None, description="Ids of tasks that must be over first, in any way; see also `depends`")
-    depends: DependsIn | None = Field(None, description="Tasks that must be over first, by how they must have ended")
+    tasks: Ids | None = Field(None, description="Ids of tasks that must end first, in any way; see also `depends`")
+    depends: DependsIn | None = Field(None, description="Tasks that must end first, and how")
     ports: Ports | None = Field(
         None,
-        description="Ports of the container to publish on the node, at most 32; they switch on the network",
+        description="Ports of the container to publish on the node, at most 32; publishing connects it to the network",
         examples=[[8888]],
     )
     uris: Uris | None = Field(
         None,
-        description="Addresses that are written to the task's file `godocker-uris.txt`, one per line; nothing is downloaded",
+        description="Addresses for the task's file `godocker-uris.txt`, one per line; nothing is downloaded",
     )
     failure_policy: Count | None = Field(
         None,
-        description="Restarts after a failure of the node, at most; 0: none. A command that fails is not restarted. The "
-        "configuration sets the limit",
+        description="Maximum number of restarts after a failure of the node; 0: none. A command that fails is not restarted. "
+        "The configuration sets the limit",
     )
     network: ShortLine | None = Field(
         None, description="Network to join: `public`, `user` (your tasks only) or `project` (its tasks only)"
     )
-    tmpstorage: TmpStorageIn | None = Field(None, description="Temporary storage for this task alone")
+    tmpstorage: TmpStorageIn | None = Field(None, description="Temporary storage for this task only")
     executor: ShortLine | None = Field(None, description="Executor that must run the task; default: the configured one")
     maxlifespan: TextOrNumber | None = Field(
         None,
-        description="Time after which the task is stopped: seconds, or like `30m`, `12h`, `6d`. A value here also lets the "
-        "scheduler start it in gaps",
+        description="Lifespan, after which the task is stopped: seconds, or like `30m`, `12h`, `6d`. A task with a lifespan may "
+        "start earlier, by backfill",
         examples=["6h"],
     )
     ticket_share: Annotated[float, Field(allow_inf_nan=False), NoBool] | None = Field(
-        None, description="Handicap of the task in fair share, 0 to 1000000; the higher, the later it runs"
+        None, description="Handicap of the task in fair share, 0 to 1000000; a higher value runs later"
     )
 
 
+_NO_REQUIREMENTS = RequirementsIn()
+
+
 class TaskVolumeIn(_Part):
-    """A volume that the configuration or the project offers, to mount in the container."""
+    """A volume of the configuration or the project to mount in the container."""
 
     model_config = _like({"name": "home", "acl": "rw"})
 
@@ -155,7 +159,7 @@ class TaskVolumeIn(_Part):
 
 
 class ContainerIn(_Part):
-    """Image of the container, and its surroundings."""
+    """Image, volumes and network of the container."""
 
     model_config = _like({"image": "busybox:latest"})
 
@@ -174,13 +178,13 @@ class CommandIn(_Part):
     cmd: Annotated[
         Script,
         Field(
-            description="Shell script to run. A first line like `#!/bin/bash` names another interpreter of the image"
+            description="Shell script to run. A first line like `#!/bin/bash` selects another interpreter of the image"
         ),
     ]
 
 
 class StatusIn(_Part):
-    """State in which the task begins."""
+    """Initial state of the task."""
 
     model_config = _like({"primary": "created"})
 
@@ -190,7 +194,7 @@ class StatusIn(_Part):
 
 
 class TaskIn(_Part):
-    """A task to create. Fields that the system fills itself are ignored; null stands for the default."""
+    """A task to create. Fields that the system fills are ignored; null stands for the default."""
 
     model_config = _like(
         {
@@ -207,4 +211,13 @@ class TaskIn(_Part):
     requirements: RequirementsIn | None = Field(None, description="Resources; default: those of `GET /config`")
     container: ContainerIn = Field(description="Image, volumes, network")
     command: CommandIn = Field(description="Command to run")
-    status: StatusIn | None = Field(None, description="State in which the task begins; default: pending")
+    status: StatusIn | None = Field(None, description="Initial state of the task; default: pending")
+
+    @property
+    def needs(self) -> RequirementsIn:
+        """The requirements, which may be empty."""
+        return self.requirements or _NO_REQUIREMENTS
+
+    @property
+    def project_id(self) -> str:
+        return (self.user.project if self.user else None) or DEFAULT

@@ -1,4 +1,4 @@
-"""A stored task as the Web API shows it: the only place where its words are made from ours."""
+"""Show a stored task in the words of the Web API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from services.api.wire.fields import DIRECTORY_VOLUME
 from shared.executors import types
 from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.node import StoredReason, UnreachableNode
@@ -28,24 +29,23 @@ _ENDED = {
 _PRIMARY = {TaskStatus.STARTING: "pending"}
 _CONTAINER = {TaskStatus.STARTING: "initializing", TaskStatus.RUNNING: "ready", TaskStatus.OVER: "terminated"}
 
-DIRECTORY_VOLUME = "go-docker"  #: the task's directory among its volumes
 NODE_OF_ARRAYS = "array"
-_LISTED = 10_000  #: children whose ids are shown one by one; the others follow them
-_NAMED = 5  #: tasks that a reason names
-NOT_LOOKED_AT = "waiting for its turn"
+_MAX_LISTED = 10_000  #: children of an array whose ids are listed; the others follow without gaps
+_MAX_NAMED = 5  #: tasks that a reason names
+WAITING_FOR_TURN = "waiting for its turn"
 
 
 def shown(
     task: Task,
     *,
     directories: TaskDirectories,
-    verdict: StoredReason | None,
-    silence: UnreachableNode | None = None,
+    pending_reason: StoredReason | None,
+    unreachable: UnreachableNode | None = None,
     address: str | None = None,
 ) -> dict[str, Any]:
     """
-    The task object of the reference. `verdict` is the scheduler's on tasks of this shape, for one that is pending; `silence` and
-    the public `address` are those of its node, for one that is placed.
+    Return the task object. For a pending task, `pending_reason` is the scheduler's on tasks of its shape; for a placed one,
+    `unreachable` and the public `address` are those of its node.
     """
     spec = task.spec
     return {
@@ -62,17 +62,22 @@ def shown(
             "cmd": spec.cmd,
             "script": str(directories.path(task.place) / SCRIPT),
         },
-        "status": status(task, verdict=verdict, silence=silence),
+        "status": status(task, pending_reason=pending_reason, unreachable=unreachable),
     }
 
 
-def status(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> dict[str, Any]:
-    """The `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test that."""
+def status(
+    task: Task, *, pending_reason: StoredReason | None, unreachable: UnreachableNode | None = None
+) -> dict[str, Any]:
+    """
+    Return the `status` object. `date_running` is absent until the task runs, `date_over` always present: clients test
+    that.
+    """
     answer: dict[str, Any] = {
         "primary": primary(task),
-        "secondary": secondary(task, verdict=verdict, silence=silence),
+        "secondary": secondary(task, pending_reason=pending_reason, unreachable=unreachable),
         "exitcode": task.exit_code,
-        "reason": reason(task, verdict=verdict, silence=silence),
+        "reason": reason(task, pending_reason=pending_reason, unreachable=unreachable),
         "date_over": task.ended_at,
         "duration": _duration(task),
         "failure": task.failure.model_dump(),
@@ -82,23 +87,27 @@ def status(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode
     return answer
 
 
-def secondary(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> str | None:
+def secondary(
+    task: Task, *, pending_reason: StoredReason | None, unreachable: UnreachableNode | None = None
+) -> str | None:
     if task.status in ENDED:
         return _ENDED.get(task.ending) if task.ending else None
     if task.intent is not None and task.intent in _ASKED:
         return _ASKED[task.intent]
-    if silence is not None and task.status in PLACED:
+    if unreachable is not None and task.status in PLACED:
         return "unknown"
-    if task.status is TaskStatus.PENDING and _judged(task, verdict):
+    if task.status is TaskStatus.PENDING and _applies(task, pending_reason):
         return "rejected by scheduler"
     return task.remark
 
 
-def reason(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode | None = None) -> str | None:
-    """Why it waits or how it ended; a task that waits always has one."""
-    if silence is not None and task.status in PLACED:
-        since = datetime.fromtimestamp(silence.since, UTC)
-        return f"node {silence.node} has not responded since {since:%Y-%m-%d %H:%M:%S} UTC; the state of this task is unknown"
+def reason(
+    task: Task, *, pending_reason: StoredReason | None, unreachable: UnreachableNode | None = None
+) -> str | None:
+    """Return why the task waits or how it ended. A waiting task always has a reason."""
+    if unreachable is not None and task.status in PLACED:
+        since = datetime.fromtimestamp(unreachable.since, UTC)
+        return f"node {unreachable.node} has not responded since {since:%Y-%m-%d %H:%M:%S} UTC; the state of this task is unknown"
     if task.status is TaskStatus.PENDING:
         if task.waiting_on:
             return _waits_for(task.waiting_on)
@@ -106,9 +115,9 @@ def reason(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode
             return f"{task.array.over} of {task.array.count} children are over"
         if task.array is not None and arrays.is_suspended(task):
             return "suspended: none of its children is started"
-        if verdict is not None and _judged(task, verdict):
-            return verdict.reason
-        return task.reason or NOT_LOOKED_AT
+        if pending_reason is not None and _applies(task, pending_reason):
+            return pending_reason.reason
+        return task.reason or WAITING_FOR_TURN
     if task.status is TaskStatus.CREATED:
         return task.reason or "held back by its owner until it is made pending"
     if task.status is TaskStatus.STARTING:
@@ -118,23 +127,25 @@ def reason(task: Task, *, verdict: StoredReason | None, silence: UnreachableNode
 
 
 def primary(task: Task) -> str:
-    """`status.primary`."""
-    # The parent of an array is never placed itself: it runs while its children do.
+    """Return `status.primary`."""
+    # The parent of an array is never placed: it counts as running once a child has run.
     if task.array is not None and task.status is TaskStatus.PENDING and task.started_at is not None:
         return TaskStatus.RUNNING.value
     return _PRIMARY.get(task.status, task.status.value)
 
 
 def _waits_for(ids: Sequence[int]) -> str:
-    named = ", ".join(map(str, ids[:_NAMED])) + (f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else "")
+    named = ", ".join(map(str, ids[:_MAX_NAMED])) + (
+        f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else ""
+    )
     return f"waits for {'task' if len(ids) == 1 else 'tasks'} {named} to be over"
 
 
-def _judged(task: Task, verdict: StoredReason | None) -> bool:
-    # A verdict from before the task came is about others of its shape; one on children that wait is none on the rest.
-    if verdict is None or task.waiting_on or (task.array is not None and task.started_at is not None):
+def _applies(task: Task, pending_reason: StoredReason | None) -> bool:
+    # A stored reason older than the task is about others of its shape; one on waiting children says nothing of the others.
+    if pending_reason is None or task.waiting_on or (task.array is not None and task.started_at is not None):
         return False
-    return verdict.at >= task.status_at
+    return pending_reason.at >= task.status_at
 
 
 def _duration(task: Task) -> float | None:
@@ -172,7 +183,7 @@ def _requirements(task: Task) -> dict[str, Any]:
 def _array(task: Task) -> dict[str, Any]:
     array, member = task.array, task.member
     if array is not None:
-        children = range(array.first_id, array.first_id + min(array.count, _LISTED))
+        children = range(array.first_id, array.first_id + min(array.count, _MAX_LISTED))
         return {
             "values": array.values,
             "task_id": None,
@@ -220,7 +231,7 @@ def _meta(task: Task) -> dict[str, Any] | None:
     if task.started_at is not None and task.placement is not None:
         meta["Node"] = {"Name": task.placement.node}
     elif task.started_at is not None and task.array is not None:
-        # Clients count on a name for all that runs; an array is on as many nodes as its children.
+        # Clients expect a node name for every running task; an array runs on the nodes of its children.
         meta["Node"] = {"Name": NODE_OF_ARRAYS}
     if task.status in ENDED and task.exit_code is not None:
         meta["State"] = {"ExitCode": task.exit_code}
@@ -228,12 +239,12 @@ def _meta(task: Task) -> dict[str, Any] | None:
 
 
 def _urls(task: Task, address: str | None) -> list[str]:
-    # Once it is over its ports may be another task's.
+    # After its end, its ports may belong to another task.
     if address is None or task.placement is None or task.status not in PLACED:
         return []
     return [urls.http(address, port) for port in task.placement.ports]
 
 
 def _port_mapping(task: Task) -> list[dict[str, int]]:
-    given = task.placement.ports if task.placement else []
-    return [{"host": host, "container": container} for host, container in zip(given, task.spec.ports, strict=False)]
+    published = task.placement.ports if task.placement else []
+    return [{"host": host, "container": container} for host, container in zip(published, task.spec.ports, strict=False)]

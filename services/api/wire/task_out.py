@@ -1,4 +1,4 @@
-"""The task object of the Web API, as the OpenAPI document describes it; `wire.task` makes it."""
+"""Models of the task that the Web API shows; `wire.task` makes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.api.wire.fields import without_default
 
 
 class Primary(StrEnum):
-    """Where a task is."""
+    """Main status of a task."""
 
     CREATED = "created"
     PENDING = "pending"
@@ -22,7 +22,7 @@ class Primary(StrEnum):
 
 
 class Secondary(StrEnum):
-    """What is special about it."""
+    """Detail of the status of a task."""
 
     SUSPENDED = "suspended"
     SUSPEND_REQUESTED = "suspend requested"
@@ -40,7 +40,7 @@ class Secondary(StrEnum):
 
 
 class ContainerState(StrEnum):
-    """How far the container is."""
+    """State of the container."""
 
     INITIALIZING = "initializing"
     READY = "ready"
@@ -62,7 +62,7 @@ class MetaOut(BaseModel):
 
 
 class TaskUserOut(BaseModel):
-    """Owner of the task, and the project that its usage counts for."""
+    """Owner of the task, and the project that its usage is charged to."""
 
     id: str = Field(description="Login of the owner")
     uid: int = Field(description="User number that the task runs with")
@@ -73,20 +73,22 @@ class TaskUserOut(BaseModel):
 class ArrayOut(BaseModel):
     """The array of a parent task, or the place of a child in one."""
 
-    values: str | None = Field(description="Indices of the children, as they were sent; null for any other task")
+    values: str | None = Field(description="Indices of the children as they were sent; null for any other task")
     task_id: int | None = Field(description="Index of this child; null for any other task")
     nb_tasks: int = Field(description="Number of children")
     nb_tasks_over: int = Field(description="Number of children that are over")
     tasks: list[int] = Field(description="Ids of the first 10000 children")
     first_id: int | None = Field(description="Id of the first child; the others follow it without gaps")
-    max_concurrent: int | None = Field(description="Children that may run at the same time; null: any number")
+    max_concurrent: int | None = Field(
+        description="Maximum number of children that run at the same time; null: no limit"
+    )
 
 
 class DependsOut(BaseModel):
-    """Tasks that must be over before this one starts."""
+    """Tasks that must end before this one starts."""
 
     afterok: list[int] = Field(description="Ids of tasks that must end with exit code 0")
-    afterany: list[int] = Field(description="Ids of tasks that must end, in any way")
+    afterany: list[int] = Field(description="Ids of tasks that must end in any way")
     afternotok: list[int] = Field(description="Ids of tasks that must fail")
 
 
@@ -98,7 +100,7 @@ class TmpStorageOut(BaseModel):
 
 
 class RequirementsOut(BaseModel):
-    """Resources that the task asked for. Dynamic fields of the configuration stand beside these."""
+    """Resources that the task asked for, and the dynamic fields of the configuration."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -107,18 +109,16 @@ class RequirementsOut(BaseModel):
     gpus: int = Field(description="Number of GPUs")
     array: ArrayOut = Field(description="Array of the task, or its place in one")
     label: list[str] | None = Field(description="Labels that the node must or must not have")
-    tasks: list[int] = Field(
-        description="Ids of tasks that must be over first, in any way; the same as `depends.afterany`"
-    )
-    depends: DependsOut = Field(description="Tasks that must be over first")
+    tasks: list[int] = Field(description="Ids of tasks that must end first, in any way; the same as `depends.afterany`")
+    depends: DependsOut = Field(description="Tasks that must end first")
     ports: list[int] = Field(description="Ports of the container that are published")
     uris: list[str] = Field(description="Addresses in the task's file `godocker-uris.txt`")
-    failure_policy: int = Field(description="Restarts after a failure of the node, at most")
+    failure_policy: int = Field(description="Maximum number of restarts after a failure of the node")
     network: str | None = Field(description="Network of the container; null: none")
     tmpstorage: TmpStorageOut | None = Field(description="Temporary storage of the task")
     executor: str | None = Field(description="Executor that runs the task; null: not placed yet")
     maxlifespan: float | str | None = Field(
-        description="Seconds after which the task is stopped; null: no limit of its own"
+        description="Lifespan in seconds, after which the task is stopped; null: none of its own"
     )
     ticket_share: float | None = Field(description="Handicap of the task in fair share")
 
@@ -145,7 +145,7 @@ class ExitState(BaseModel):
 
 
 class ContainerMeta(BaseModel):
-    """Node and exit code, where clients of the original look for them."""
+    """Node and exit code, where clients of GO-Docker look for them."""
 
     Node: NodeName | None = Field(None, description="Node of the task, once it runs")
     State: ExitState | None = Field(None, description="End of the container, once it is over")
@@ -169,15 +169,15 @@ class ContainerOut(BaseModel):
     stats: None = Field(description="Always null; see `GET /task/{id}/monitor`")
     ports: list[str] = Field(description="Published ports of the node, as text")
     port_mapping: list[PortMapping] = Field(
-        description="Published ports of the node, and the container's port behind each"
+        description="Published ports of the node, with the port of the container behind each"
     )
     urls: list[str] = Field(
-        description="Address of each published port while the task is on its node, in the order of `ports`; empty where the "
-        "operator set no `public_address` for the node"
+        description="Address of each published port while the task is on its node, in the order of `ports`; empty if the node "
+        "has no `public_address`"
     )
     root: bool = Field(description="The command runs as root")
-    ip_address: str | None = Field(description="Address of the container, where it is known")
-    status: ContainerState | None = Field(description="State of the container; null: there is none")
+    ip_address: str | None = Field(description="Address of the container, if known")
+    status: ContainerState | None = Field(description="State of the container; null: there is no container")
 
 
 class CommandOut(BaseModel):
@@ -189,7 +189,7 @@ class CommandOut(BaseModel):
 
 
 class FailureOut(BaseModel):
-    """Failures of nodes that the task met."""
+    """Failures of nodes that ran the task."""
 
     reason: list[str] = Field(description="Reason of each failure")
     nodes: list[str] = Field(description="Nodes that failed")
@@ -197,16 +197,16 @@ class FailureOut(BaseModel):
 
 
 class Status(BaseModel):
-    """State of a task. `date_running` is absent until it runs."""
+    """Status of a task. `date_running` is absent until it runs."""
 
-    primary: Primary = Field(description="Where the task is")
+    primary: Primary = Field(description="Main status of the task")
     secondary: Secondary | None = Field(
-        description="Refines `primary`. A pending task that is `rejected by scheduler` still waits: it cannot be placed yet"
+        description="Detail of `primary`. A pending task that is `rejected by scheduler` still waits: it cannot be placed yet"
     )
     exitcode: int | None = Field(
         description="Exit code of the command, 137 if it was killed; null: not over, or never ran"
     )
-    reason: str | None = Field(description="Why the task waits, or how it ended, as a sentence")
+    reason: str | None = Field(description="Reason why the task waits, or how it ended, as a sentence")
     date_running: float | SkipJsonSchema[None] = Field(
         None,
         description="Start of the command, seconds since the epoch (UTC); absent before it runs",
@@ -214,7 +214,7 @@ class Status(BaseModel):
     )
     date_over: float | None = Field(description="End of the task, seconds since the epoch (UTC); null: not over")
     duration: float | None = Field(description="Seconds that the command ran; null: not over, or never ran")
-    failure: FailureOut = Field(description="Failures of nodes that the task met")
+    failure: FailureOut = Field(description="Failures of nodes that ran the task")
 
 
 class TaskOut(BaseModel):
@@ -224,21 +224,21 @@ class TaskOut(BaseModel):
 
     id: int = Field(description="Number of the task")
     parent_task_id: int | None = Field(description="Number of the array that the task is a child of")
-    date: float = Field(description="When the task was submitted, seconds since the epoch (UTC)")
+    date: float = Field(description="Submission of the task, seconds since the epoch (UTC)")
     notify: NotifyOut = Field(description="Mails about the task")
     meta: MetaOut = Field(description="Name, description and tags")
     user: TaskUserOut = Field(description="Owner and project")
     requirements: RequirementsOut = Field(description="Resources that the task asked for")
     container: ContainerOut = Field(description="Container of the task")
     command: CommandOut = Field(description="Command of the task")
-    status: Status = Field(description="State of the task, and why")
+    status: Status = Field(description="Status of the task, with its reason")
 
 
 class TaskStatusOut(BaseModel):
-    """State of one task."""
+    """Status of one task."""
 
     id: int = Field(description="Number of the task")
-    status: Status = Field(description="State of the task, and why")
+    status: Status = Field(description="Status of the task, with its reason")
 
 
 class TaskPage(BaseModel):

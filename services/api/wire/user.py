@@ -1,4 +1,4 @@
-"""A user as the Web API shows it, and what of it may be sent back."""
+"""Models of a user in the Web API, and the changes that a sender may make."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.models.user import User
 
 
 class _Part(BaseModel):
-    # Clients send the whole user back with one field changed: what nobody may change is not even looked at.
+    # Clients send the whole user back with one field changed: ignore fields that nobody may change.
     model_config = ConfigDict(extra="ignore")
 
 
@@ -58,7 +58,7 @@ class UserChange(_Part):
 
 
 class GuestStatus(_Part):
-    """A guest to activate or to shut out."""
+    """A guest to activate or deactivate."""
 
     id: Login = Field(description="Login of the guest")
     active: bool = Field(description="The guest may log in")
@@ -67,7 +67,7 @@ class GuestStatus(_Part):
 class CredentialsOut(BaseModel):
     """Keys of a user, as far as they can be shown."""
 
-    apikey: str = Field(description="First characters of the API key, and dots")
+    apikey: str = Field(description="First characters of the API key, followed by dots")
     public: str | None = Field(description="SSH public key")
     private: str = Field(description="Always empty")
 
@@ -91,7 +91,7 @@ class UserOut(BaseModel):
     uid: int = Field(description="User number that tasks run with")
     gid: int = Field(description="Group number that tasks run with")
     sgids: list[int] = Field(description="Further group numbers that tasks run with")
-    homeDirectory: str | None = Field(description="Home directory on the nodes, which the volume `home` mounts")
+    homeDirectory: str | None = Field(description="Home directory on the nodes, mounted by the volume `home`")
     email: str | None = Field(description="Address for mails about tasks")
     admin: bool = Field(description="The user may do everything")
     guest: bool = Field(description="The user is a guest")
@@ -102,11 +102,11 @@ class UserOut(BaseModel):
 
 
 class ApiKeyOut(BaseModel):
-    """A new API key, with a warning where other tokens of the user are still good."""
+    """A new API key, with a warning if other tokens of the user are still valid."""
 
-    apikey: str = Field(description="API key; it is shown only now")
+    apikey: str = Field(description="API key, shown only this once")
     warnings: list[str] | None = Field(
-        None, description="Tokens that were given out before and are still good; absent where there are none"
+        None, description="Earlier tokens that are still valid; absent if there are none"
     )
 
 
@@ -128,7 +128,7 @@ def shown(user: User) -> dict[str, Any]:
 
 
 def changes(sent: UserChange, *, by_admin: bool) -> dict[str, Any]:
-    """The fields of the stored user that `sent` sets, by dotted name; only those that the sender may change."""
+    """Return the stored fields that `sent` changes, by dotted name, restricted to those the sender may change."""
     fields: dict[str, Any] = {}
     if "email" in sent.model_fields_set:
         fields["email"] = sent.email or None
@@ -137,9 +137,9 @@ def changes(sent: UserChange, *, by_admin: bool) -> dict[str, Any]:
     if not by_admin:
         return fields
     if sent.usage is not None:
-        set_ones = sent.usage.model_dump(include=sent.usage.model_fields_set)
-        fields |= {f"usage.{name}": value for name, value in set_ones.items() if value is not None}
-        if "disk" in set_ones:
+        allowance = sent.usage.model_dump(include=sent.usage.model_fields_set)
+        fields |= {f"usage.{name}": value for name, value in allowance.items() if value is not None}
+        if "disk" in allowance:
             fields["usage.disk"] = sent.usage.disk or None
     for name in ("admin", "active"):
         if (value := getattr(sent, name)) is not None:

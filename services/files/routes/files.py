@@ -1,4 +1,4 @@
-"""`/files?path=…`: read, write and remove below the directory that the request's grant names; `/room?size=…` beside it."""
+"""Routes of the files service: read, write and remove below the granted directory, and check its room."""
 
 from __future__ import annotations
 
@@ -13,35 +13,33 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from services.files import parts
-from services.files.parts import Parts
+from services.files.context import ContextDep
 from shared import errors
 from shared.auth import grants
 from shared.auth.grants import Grant, Mode
 
 router = APIRouter()
 
-_ROOM = "/room"  #: is asked for with a grant to write
-_BODY_TIMEOUT = 60.0  #: seconds in which the next piece of a body must have arrived
+_ROOM = "/room"  #: needs a grant to write
+_BODY_TIMEOUT = 60.0  #: seconds within which the next piece of a body must arrive
 
 _bearer = HTTPBearer(auto_error=False)
-Here = Annotated[Parts, Depends(parts.of)]
 
 
 async def _granted(
-    request: Request, here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, context: ContextDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Grant:
-    """The request's grant, which must be one for what the method does."""
-    grant = grants.read(credentials.credentials if credentials else "", key=here.key)
+    """Return the request's grant, whose mode must be the one that the method needs."""
+    grant = grants.read(credentials.credentials if credentials else "", key=context.key)
     reads = request.method in ("GET", "HEAD") and request.url.path != _ROOM
     needed = Mode.READ if reads else Mode.WRITE
     if grant.mode is not needed:
-        raise errors.NotAllowed(f"the grant is not one to {needed}")
+        raise errors.NotAllowed(f"the grant does not allow to {needed}")
     return grant
 
 
 async def _path(request: Request) -> bytes:
-    # Not by the framework: it would make text of it, and the names of files are bytes.
+    # Not by the framework: it would decode the path, and file names are bytes.
     _, _, path = bytes(request.scope["query_string"]).partition(b"path=")
     return unquote_to_bytes(path)
 
@@ -52,35 +50,35 @@ FilePath = Annotated[bytes, Depends(_path)]
 
 @router.get("/files")
 @router.head("/files")
-async def read(request: Request, here: Here, grant: Granted, path: FilePath) -> Response:
-    found = await here.threads.look(here.places.find, grant, path)
+async def read(request: Request, context: ContextDep, grant: Granted, path: FilePath) -> Response:
+    found = await context.threads.lookup(context.places.find, grant, path)
     if found is None:
-        return here.downloads.nothing()
+        return context.downloads.empty()
     if found.is_directory:
-        return await here.downloads.directory(found)
-    return await here.downloads.file(found, path.rpartition(b"/")[2], request.headers)
+        return await context.downloads.directory(found)
+    return await context.downloads.file(found, path.rpartition(b"/")[2], request.headers)
 
 
 @router.put("/files")
-async def write(request: Request, here: Here, grant: Granted, path: FilePath) -> Response:
+async def write(request: Request, context: ContextDep, grant: Granted, path: FilePath) -> Response:
     declared = request.headers.get("content-length", "")
-    size = await here.uploads.receive(
+    size = await context.uploads.receive(
         grant, path, _body(request), declared=int(declared) if declared.isdecimal() else None
     )
-    return _said("File stored", size=size)
+    return _message("File stored", size=size)
 
 
 @router.get(_ROOM)
-async def room(here: Here, grant: Granted, size: Annotated[int, Query(ge=0)]) -> Response:
-    await here.uploads.check_room(grant, size)
-    return _said("There is room")
+async def room(context: ContextDep, grant: Granted, size: Annotated[int, Query(ge=0)]) -> Response:
+    await context.uploads.check_room(grant, size)
+    return _message("There is room")
 
 
 @router.delete("/files")
-async def remove(here: Here, grant: Granted, path: FilePath) -> Response:
-    await here.remover.remove(grant, path)
-    here.quotas.changed(grant.directory)
-    return _said("File removed")
+async def remove(context: ContextDep, grant: Granted, path: FilePath) -> Response:
+    await context.remover.remove(grant, path)
+    context.quotas.changed(grant.directory)
+    return _message("File removed")
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
@@ -92,10 +90,10 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except (TimeoutError, ClientDisconnect):
-            raise errors.BodyIncomplete("the file did not arrive to its end") from None
+            raise errors.BodyIncomplete("the file did not arrive completely") from None
         yield piece
 
 
-def _said(message: str, **fields: int) -> Response:
+def _message(message: str, **fields: int) -> Response:
     body = orjson.dumps({"msg": message, **fields})
     return Response(body, headers={"Content-Type": "application/json; charset=UTF-8"})

@@ -61,7 +61,7 @@ class Arrays:
 
     async def tell(self) -> None:
         """What a gateway's loop of hints does."""
-        await self.gateway.here.hints._send()
+        await self.gateway.context.hints._send()
 
     async def children(self, parent: int) -> list[Task]:
         cursor = self.stores.database["tasks"].find({"member.parent": parent}).sort("_id", 1)
@@ -327,7 +327,7 @@ async def test_archiving_and_deleting_an_array_takes_its_children_along(world: A
     other = await world.send("1:2", cmd="sleep 60")
     async with world.scene.running():
         await world.over(parent)
-        folder = world.gateway.here.directories.path((await world.scene.task(parent)).place)
+        folder = world.gateway.context.directories.path((await world.scene.task(parent)).place)
         assert sorted(path.name for path in folder.iterdir()) == ["1", "2", "3"]
         await world.refused("GET", f"/task/{other}/archive", 409)
         await waiting.until(lambda: len(world.scene.executor.alive) == 2, "both run")
@@ -398,7 +398,7 @@ async def test_numbers_of_children_are_not_given_again_when_the_counter_is_lost(
 
 
 async def test_children_count_against_the_limits_of_those_who_wait(world: Arrays) -> None:
-    submissions = world.gateway.here.submissions
+    submissions = world.gateway.context.submissions
     submissions._settings = world.gateway.settings.model_copy(update={"rate_limit": 10})
     await world.sent(**{"requirements.array.values": "1:7"})
     body = samples.submission(**{"requirements.array.values": "1:4"})

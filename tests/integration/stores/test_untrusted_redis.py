@@ -126,7 +126,7 @@ async def test_services_live_and_tasks_flow_while_junk_is_said_and_written(
 async def test_odd_samples_and_bills_are_no_error_of_the_gateway(gateway: Gateway, raw: redis.Redis) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(1, TaskStatus.RUNNING, placement=samples.placement(), started_at=samples.NOW, attempt=1)
-    named = gateway.here.broker._keys
+    named = gateway.context.broker._keys
     for content in (NOT_UTF8, b"{", b"[]", b"1", b'{"timestamp": "x"}', b"null"):
         await raw.rpush(named.samples(1), content)
         await raw.hset(named.billing("user", "alice"), "2020-01", content)

@@ -39,7 +39,7 @@ async def world(gateway: Gateway) -> Gateway:
         await gateway.add_user(name)
         for task_id in (10 * number + 1, 10 * number + 2):
             await gateway.add_task(task_id, TaskStatus.OVER, user=name, ended_at=samples.NOW)
-            directory = gateway.here.directories.path(Place(task_id))
+            directory = gateway.context.directories.path(Place(task_id))
             directory.mkdir(parents=True)
             (directory / "god.log").write_text("done")
         await gateway.add_task(10 * number + 3, user=name)
@@ -61,7 +61,7 @@ async def world(gateway: Gateway) -> Gateway:
 
 
 def retention(gateway: Gateway, holder: str = "one") -> UserDeletions:
-    return UserDeletions(gateway.stores, gateway.here.broker, gateway.settings, holder=holder)
+    return UserDeletions(gateway.stores, gateway.context.broker, gateway.settings, holder=holder)
 
 
 async def end_killed(gateway: Gateway) -> None:
@@ -75,7 +75,7 @@ async def end_killed(gateway: Gateway) -> None:
 async def purge(gateway: Gateway) -> None:
     """One pass of the purger."""
     stop = asyncio.Event()
-    purger = Purger(gateway.stores, gateway.here.directories, poll=0.01)
+    purger = Purger(gateway.stores, gateway.context.directories, poll=0.01)
     running = asyncio.create_task(purger.run(stop), name="purger")
 
     async def nothing_left() -> bool:
@@ -101,7 +101,7 @@ async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
     """What there is of a user in the stores and on the disk."""
     database = gateway.stores.database
     number = 0 if name == "alice" else 1
-    paths = [gateway.here.directories.path(Place(10 * number + task_id)) for task_id in (1, 2)]
+    paths = [gateway.context.directories.path(Place(10 * number + task_id)) for task_id in (1, 2)]
     paths.append(gateway.settings.shared_dir / "users" / name)
     return {
         "users": await database["users"].count_documents({"_id": name}),
@@ -224,7 +224,7 @@ async def test_no_link_leads_the_removal_out_of_what_is_removed(world: Gateway, 
     (outside / "sub").mkdir(parents=True)
     (outside / "keep").write_text("keep")
     storage = world.settings.shared_dir / "users" / "alice"
-    for place in (storage, storage / "deep", world.here.directories.path(Place(1))):
+    for place in (storage, storage / "deep", world.context.directories.path(Place(1))):
         (place / "file").symlink_to(outside / "keep")
         (place / "folder").symlink_to(outside)
         os.link(outside / "keep", place / "hard")
@@ -265,8 +265,8 @@ async def test_two_watchers_delete_together(world: Gateway, settings: Settings) 
     loops: dict[str, lifetime.Loop] = {
         "one": retention(world, "one").run,
         "two": retention(world, "two").run,
-        "purger": Purger(world.stores, world.here.directories, poll=0.05).run,
-        "other purger": Purger(world.stores, world.here.directories, poll=0.05).run,
+        "purger": Purger(world.stores, world.context.directories, poll=0.05).run,
+        "other purger": Purger(world.stores, world.context.directories, poll=0.05).run,
     }
     running = asyncio.create_task(lifetime.run_loops(loops, stop=stop), name="watchers")
 

@@ -33,11 +33,11 @@ JSON = "application/json; charset=UTF-8"
 class Gateway:
     """One gateway process, so to say. Its hints are collected and not sent."""
 
-    def __init__(self, here: context.Context) -> None:
-        self.here = here
-        self.settings = here.settings
-        self.stores = here.stores
-        transport = httpx.ASGITransport(app=app.build(here))
+    def __init__(self, parts: context.Context) -> None:
+        self.context = parts
+        self.settings = parts.settings
+        self.stores = parts.stores
+        transport = httpx.ASGITransport(app=app.build(parts))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
         self.keys: dict[str, str] = {}
 
@@ -106,8 +106,8 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
         store = await stack.enter_async_context(stores.connect(settings))
         hints = await stack.enter_async_context(broker.connect(settings))
         gateway = Gateway(context.build(settings, store, hints, frozenset(Feature)))
-        stack.push_async_callback(gateway.here.files.close)
-        stack.push_async_callback(gateway.here.scheduler.close)
+        stack.push_async_callback(gateway.context.files.close)
+        stack.push_async_callback(gateway.context.scheduler.close)
         await stack.enter_async_context(gateway.http)
         yield gateway
 
@@ -136,7 +136,7 @@ async def listening(gateway: Gateway) -> AsyncIterator[int]:
     stop = asyncio.Event()
     bound = serving.bind("127.0.0.1", 0)
     port = int(bound.getsockname()[1])
-    serve = serving.serve(app.build(gateway.here), stop, host="127.0.0.1", port=port, listening=bound)
+    serve = serving.serve(app.build(gateway.context), stop, host="127.0.0.1", port=port, listening=bound)
     server = asyncio.create_task(serve, name="gateway")
     try:
         yield port

@@ -119,7 +119,7 @@ class Stepped:
         dispatcher = self.scheduler._dispatcher
         while dispatcher.under_way:
             await asyncio.wait(dispatcher._under_way.values())
-        await self.gateway.here.hints._send()
+        await self.gateway.context.hints._send()
 
     async def quiet(self) -> None:
         """Go on until nothing moves any more."""

@@ -234,7 +234,7 @@ def test_an_operation_says_what_it_does_by_a_verb(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.startswith("archive")])
 def test_what_deletes_files_says_so_in_its_title(name: str) -> None:
-    assert "deletes" in dict(operations())[name]["summary"]
+    assert "delete" in dict(operations())[name]["summary"]
 
 
 def test_every_field_and_every_parameter_is_described() -> None:
@@ -301,7 +301,7 @@ def shown() -> Iterator[dict[str, Any]]:
         samples.task(7, TaskStatus.OVER, spec=spec, **over),
         samples.task(7, TaskStatus.ARCHIVED, **over),
     ):
-        yield wire.shown(task, directories=directories, verdict=None)
+        yield wire.shown(task, directories=directories, pending_reason=None)
 
 
 def unknown_fields(model: type[BaseModel], value: Any, path: str = "") -> Iterator[str]:

@@ -42,7 +42,7 @@ async def limited(settings: Settings, **changes: Any) -> AsyncIterator[Gateway]:
 
 
 async def log_in(gateway: Gateway, user: str, secret: str, *, address: str = HERE) -> int:
-    transport = httpx.ASGITransport(app.build(gateway.here), client=(address, 1))
+    transport = httpx.ASGITransport(app.build(gateway.context), client=(address, 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway", timeout=60) as http:
         answer = await http.post("/api/1.0/authenticate", json={"user": user, "apikey": secret})
     return answer.status_code
@@ -176,7 +176,9 @@ async def _answers(gateway: Gateway, proxies: list[str], forwarded: Callable[[in
     """What a client of this machine is told who says to speak for somebody else each time."""
     stop, bound = asyncio.Event(), serving.bind("127.0.0.1", 0)
     port = int(bound.getsockname()[1])
-    serve = serving.serve(app.build(gateway.here), stop, host="127.0.0.1", port=port, listening=bound, proxies=proxies)
+    serve = serving.serve(
+        app.build(gateway.context), stop, host="127.0.0.1", port=port, listening=bound, proxies=proxies
+    )
     server = asyncio.create_task(serve, name="gateway")
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:

@@ -138,7 +138,7 @@ async def test_who_is_shut_out_gets_no_mail(gateway: Gateway, root: User) -> Non
     over = {"ending": Ending.EXITED, "ended_at": samples.NOW, "exit_code": 0, "told": -1}
     await gateway.add_task(1, TaskStatus.OVER, **over)
     await shut_out(gateway, root, "disabled")
-    notifier = OutboxWriter(gateway.stores, gateway.here.directories, poll=1)
+    notifier = OutboxWriter(gateway.stores, gateway.context.directories, poll=1)
     await notifier._write_some()
     assert await gateway.stores.database["outbox"].count_documents({}) == 0
     assert (await gateway.task(1)).told is None

@@ -276,7 +276,7 @@ async def test_a_past_month_is_remembered_until_it_is_counted_anew(gateway: Gate
 
 async def test_a_month_that_an_earlier_version_remembered_is_counted_anew(gateway: Gateway, alice: User) -> None:
     row = {"_id": {"user": "alice", "project": "default"}, "cpu": 2.0, "ram": 3.0, "gpus": 0, "totaltime": 10.0}
-    await gateway.here.broker.remember_billing("user", "alice", "2023-11", [row])
+    await gateway.context.broker.remember_billing("user", "alice", "2023-11", [row])
     await gateway.add_usage(1, user="alice", at=NOVEMBER)
     answer = await gateway.ask("GET", "/user/alice/billing/2023/11", alice)
     assert answer.json() == [row | products(20, 30, 0)]

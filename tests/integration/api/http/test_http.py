@@ -386,12 +386,12 @@ async def test_curl_is_served_whatever_it_speaks(gateway: Gateway, alice: User, 
 async def test_stores_are_not_asked_twice_for_who_it_is(gateway: Gateway, alice: User) -> None:
     """What looks before the body is there for those who wait for it, and costs the others nothing."""
     asked = []
-    ask_users = gateway.here.users.ask
+    ask_users = gateway.context.users.ask
 
     async def counted(user_id: str) -> User | None:
         asked.append(user_id)
         return await ask_users(user_id)
 
-    gateway.here.users.ask = counted  # type: ignore[method-assign]
+    gateway.context.users.ask = counted  # type: ignore[method-assign]
     assert (await gateway.ask("POST", "/task", alice, json=samples.submission())).status_code == 200
     assert len(asked) <= 2

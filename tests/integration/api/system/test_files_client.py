@@ -47,7 +47,7 @@ async def gateway_with(settings: Settings, handler: Handler) -> AsyncIterator[Ga
         gateways.opened(settings.model_copy(update={"files_url": url})) as gateway,
     ):
         yield gateway
-        await gateway.here.files.close()
+        await gateway.context.files.close()
 
 
 def answered(head: str, body: bytes = b"") -> bytes:

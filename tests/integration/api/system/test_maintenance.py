@@ -88,7 +88,7 @@ async def test_pending_tasks_wait_while_the_scheduler_knows_of_maintenance(
     target = name if name == "all" else node
     await gateway.stores.maintenance.put(target, on=True, by="admin", at=1.0)
     await gateway.add_task(1, ram=0.5)
-    service = SchedulerService(gateway.settings, gateway.stores, gateway.here.broker, executor)
+    service = SchedulerService(gateway.settings, gateway.stores, gateway.context.broker, executor)
     stop = asyncio.Event()
     running = asyncio.create_task(service.run(stop), name="scheduler")
     try:
@@ -107,7 +107,7 @@ async def test_pending_tasks_wait_while_the_scheduler_knows_of_maintenance(
         await waiting.until(started, "the task runs")
         await switch(gateway, admin, "all", "on")
         await gateway.add_task(2, ram=0.5)
-        await gateway.here.broker.enqueue([2])
+        await gateway.context.broker.enqueue([2])
 
         async def waits() -> bool:
             status = (await gateway.ask("GET", "/task/2/status", admin)).json()["status"]

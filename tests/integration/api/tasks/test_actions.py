@@ -128,7 +128,7 @@ async def test_a_share_token_opens_one_task_until_it_is_taken_back(gateway: Gate
     assert good(await gateway.ask("GET", f"/task/1?share={token}"))["id"] == 1
     assert good(await gateway.ask("GET", "/task/1", headers={"X-GODOCKER-SHARE": token}))["id"] == 1
     assert refused(await gateway.ask("GET", f"/task/2?share={token}"), 404)
-    assert good(await gateway.ask("GET", "/task/1/unshare", alice)) == {"msg": "Task is not shared any more"}
+    assert good(await gateway.ask("GET", "/task/1/unshare", alice)) == {"msg": "Task is no longer shared"}
     assert refused(await gateway.ask("GET", f"/task/1?share={token}"), 404)
 
 
@@ -192,7 +192,7 @@ async def test_samples_of_a_task_are_shown_oldest_first(gateway: Gateway, alice:
     rest = {"cpu_percent": 50.0, "memory": 1, "memory_limit": 2, "network_rx": 3, "network_tx": 4, "pids": 5}
     taken = [{"timestamp": samples.NOW + second, **rest} for second in range(3)]
     for sample in taken:
-        await gateway.here.broker.add_samples({1: sample})
+        await gateway.context.broker.add_samples({1: sample})
     assert good(await gateway.ask("GET", "/task/1/monitor", alice)) == taken
     assert refused(await gateway.ask("GET", "/task/2/monitor", alice), 404) == "not_found"
 

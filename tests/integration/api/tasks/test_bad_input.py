@@ -405,7 +405,7 @@ async def test_what_is_no_request_is_refused_on_the_socket_and_the_next_is_serve
     stop = asyncio.Event()
     listening = serving.bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    serve = serving.serve(app.build(gateway.here), stop, host="127.0.0.1", port=port, listening=listening)
+    serve = serving.serve(app.build(gateway.context), stop, host="127.0.0.1", port=port, listening=listening)
     server = asyncio.create_task(serve)
     try:
         for request_text, statuses in RAW:

@@ -503,7 +503,7 @@ async def test_a_batch_that_names_more_than_can_be_looked_up_in_time_is_told_so(
         return await get(project_id)
 
     monkeypatch.setattr(gateway.stores.projects, "get", slow)
-    monkeypatch.setattr(lookup, "_LOOKUPS", 0.05)
+    monkeypatch.setattr(lookup, "_SLOW_OPERATIONS", 0.05)
     tasks = [samples.submission(**{"user.project": f"p{number}"}) for number in range(100)]
     refused(await post_batch(gateway, alice, tasks, "k"), 503, "store_unavailable")
     assert await count(gateway) + await count(gateway, "receipts") == 0
@@ -522,7 +522,7 @@ async def test_what_waits_to_be_sent_to_the_scheduler_is_each_task_once(gateway:
     held = samples.submission(**{"status.primary": "created"})
     for _ in range(2):
         ids = good(await post_batch(gateway, alice, [held, *named(2)], "k"))["ids"]
-    assert gateway.here.hints._pending == ids[1:]
+    assert gateway.context.hints._pending == ids[1:]
     assert (await gateway.task(ids[0])).status == "created"
 
 

@@ -59,7 +59,7 @@ async def add_active(gateway: Gateway, count: int) -> list[Task]:
 
 async def pieces_of(gateway: Gateway, tasks: Stream) -> tuple[list[bytes], bool]:
     """The pieces in which a list is sent, one at a time, and whether it came to its end."""
-    answer = await task_answers.streamed(gateway.here, tasks)
+    answer = await task_answers.streamed(gateway.context, tasks)
     pieces: list[bytes] = []
     ended = False
 
@@ -87,7 +87,7 @@ async def test_a_long_list_is_what_the_tasks_are_newest_first_with_their_verdict
     verdict = StoredReason(id=tasks[0].shape, reason="needs more than there is", at=clock.now())
     await gateway.stores.pending_reasons.put([verdict], placed=[])
     everybody = good(await gateway.ask("GET", "/task/active/all", admin))
-    assert everybody == await task_answers.documents(gateway.here, tasks)
+    assert everybody == await task_answers.documents(gateway.context, tasks)
     assert [task["status"]["reason"] for task in everybody if task["status"]["primary"] == "pending"] == [
         verdict.reason
     ] * 225
@@ -135,7 +135,7 @@ async def test_a_list_whose_store_is_away_from_the_start_is_no_list(gateway: Gat
         yield samples.task()
 
     with pytest.raises(errors.StoreUnavailable):
-        await task_answers.streamed(gateway.here, none())
+        await task_answers.streamed(gateway.context, none())
 
 
 # --- pages ------------------------------------------------------------------------------------

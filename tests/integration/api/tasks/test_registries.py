@@ -50,7 +50,7 @@ NAMES = {
 async def test_a_name_is_as_good_as_the_addresses_it_leads_to(image: str, refused: bool) -> None:
     problem = await Registries(Settings(), Names(**NAMES).resolve).problem_of(image)
     assert (problem is not None) is refused
-    assert problem is None or "whose name leads to the internal address" in problem
+    assert problem is None or "which resolves to the internal address" in problem
 
 
 async def test_names_that_an_admin_wrote_down_are_not_looked_up() -> None:
@@ -78,7 +78,7 @@ async def test_a_task_from_such_a_registry_is_refused_by_each_way_in(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = await gateway.add_user("alice")
-    monkeypatch.setattr(gateway.here.registries, "_resolve", Names(**NAMES).resolve)
+    monkeypatch.setattr(gateway.context.registries, "_resolve", Names(**NAMES).resolve)
     sent = samples.submission(**{"container.image": "bad.example.org/x"})
     for path, body in (("/task", sent), ("/task?dry_run=true", sent), ("/task/batch", [sent])):
         answer = await gateway.ask("POST", path, by=alice, json=body)

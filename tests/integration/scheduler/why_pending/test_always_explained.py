@@ -44,7 +44,7 @@ from tests.support.harness.stepped import Stepped
 pytestmark = pytest.mark.stores
 
 T = TypeVar("T")
-NOT_LOOKED_AT = wire.NOT_LOOKED_AT
+WAITING_FOR_TURN = wire.WAITING_FOR_TURN
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 EXAMPLES, STEPS = (300, 30) if LONG else (6, 12)
@@ -213,7 +213,7 @@ class Story:
             await self.system.quiet()
             await self._check_kept(promised)
         if (
-            NOT_LOOKED_AT in (await self._shown()).values()
+            WAITING_FOR_TURN in (await self._shown()).values()
         ):  # a reason that was found before it came may be kept for as long
             self.system.time.go_on(AGE)
             await self.system.quiet()
@@ -245,7 +245,7 @@ class Story:
                     self.seen.update(reason.code.value for reason in found.reasons)
                     problems += [f"task {waiting.id}: {said}" for said in reasons.problems(waiting, found, room)]
         for task_id, reason in (await self._shown()).items():
-            if reason in (None, "", NOT_LOOKED_AT):
+            if reason in (None, "", WAITING_FOR_TURN):
                 problems.append(f"task {task_id} is shown without a reason: {reason}")
         if turns := self._counts()[PendingReason.TURN].tasks:
             problems.append(f"{turns} tasks are counted as those that were not offered yet")
@@ -264,7 +264,7 @@ class Story:
         )
 
     async def _explained(self, task: Task) -> Explanation:
-        return Explanation.model_validate(await explanations.of_task(self.system.gateway.here, task))
+        return Explanation.model_validate(await explanations.of_task(self.system.gateway.context, task))
 
     async def _told(self, task: Task) -> str:
         reasons = [reason.text for reason in (await self._explained(task)).reasons]
@@ -280,8 +280,8 @@ class Story:
     async def _shown(self) -> dict[int, str | None]:
         """What the tasks that wait say themselves."""
         waiting = [task for task in await self.system.tasks() if task.status in WAITING]
-        verdicts = await self.system.gateway.here.verdicts(waiting)
-        return {task.id: wire.reason(task, verdict=verdicts.get(task.id)) for task in waiting}
+        verdicts = await self.system.gateway.context.verdicts(waiting)
+        return {task.id: wire.reason(task, pending_reason=verdicts.get(task.id)) for task in waiting}
 
     # --- the end
 

@@ -379,5 +379,5 @@ async def test_a_scheduler_answers_nobody_but_a_gateway(world: World) -> None:
     url = await world.stores.leases.url_of("scheduler")
     token = world.gateway.token(world.alice)
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {token}"}):
-        answer = await world.gateway.here.scheduler._client.get(f"{url}/explain/{TASK}", headers=headers)
+        answer = await world.gateway.context.scheduler._client.get(f"{url}/explain/{TASK}", headers=headers)
         assert answer.status_code == 401

@@ -37,7 +37,7 @@ async def _ended(gateway: Gateway, task_id: int = TASK, *, written: bytes | None
         "attempt": 1,
     }
     task = await gateway.add_task(task_id, fields.pop("status", TaskStatus.OVER), **{**values, **fields})
-    directory = gateway.here.directories.path(task.place)
+    directory = gateway.context.directories.path(task.place)
     directory.mkdir(parents=True)
     if written is not None:
         (directory / "god.err").write_bytes(written)

@@ -22,7 +22,7 @@ NOW = samples.NOW
 
 
 def made(values: Any, **fields: Any) -> Array | None:
-    return asked.wanted(sent(values, **fields))
+    return asked.array(sent(values, **fields), Settings(max_array=10_000_000))[0]
 
 
 def sent(values: Any, **fields: Any) -> TaskIn:
@@ -30,7 +30,7 @@ def sent(values: Any, **fields: Any) -> TaskIn:
 
 
 def refusals(values: Any, *, most: int = 100_000) -> list[str]:
-    return [found.rule for found in asked.problems(sent(values), Settings(max_array=most))]
+    return [problem.rule for problem in asked.array(sent(values), Settings(max_array=most))[1]]
 
 
 def parent(values: str = "1:10:1", **fields: Any) -> Task:

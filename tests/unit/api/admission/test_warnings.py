@@ -1,4 +1,4 @@
-"""What is odd about a task is told in sentences, and what is not is never spoken of."""
+"""Oddities of a task are named in warnings; a normal task gets none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NODES = [node(gpus=["0"], labels={"storage": "ssd"}), node("n2", cpus=32, gb=8)]
 
 def told(document: dict[str, Any], nodes: list[Node] = NODES) -> list[str]:
     sent = TaskIn.model_validate(document)
-    return warnings.sentences(warnings.found(sent, document, settings=SETTINGS, nodes=nodes))
+    return warnings.sentences(warnings.find(sent, document, settings=SETTINGS, nodes=nodes))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def told(document: dict[str, Any], nodes: list[Node] = NODES) -> list[str]:
         (
             "requirements.label",
             ["storage==tape"],
-            "requirements.label.0 is storage==tape: no node is so; the task cannot run here as the nodes are",
+            "requirements.label.0 is storage==tape: no node matches; the task cannot run here as the nodes are",
         ),
         (
             "requirements.maxlifespan",
@@ -114,22 +114,22 @@ def test_nothing_is_said_of_what_is_as_usual(changes: dict[str, Any]) -> None:
 def test_a_whole_task_that_is_sent_again_has_no_unknown_field(status: TaskStatus) -> None:
     fields = {"placement": samples.placement(), "started_at": 1.0, "ended_at": 2.0, "exit_code": 3}
     task = samples.task(7, status, **fields if status is TaskStatus.OVER else {})
-    shown = wire.shown(task, directories=TaskDirectories(Path("/shared")), verdict=None)
-    assert [*unknown_fields.found(shown)] == []
+    shown = wire.shown(task, directories=TaskDirectories(Path("/shared")), pending_reason=None)
+    assert [*unknown_fields.find(shown)] == []
 
 
 def test_many_unknown_fields_are_named_up_to_a_bound() -> None:
-    assert len([*unknown_fields.found({f"x{number}": 1 for number in range(100_000)})]) == unknown_fields.MOST
-    many = [*unknown_fields.found({"x": 1})] * (warnings.MOST + 5)
+    assert len([*unknown_fields.find({f"x{number}": 1 for number in range(100_000)})]) == unknown_fields.MAX_NAMED
+    many = [*unknown_fields.find({"x": 1})] * (warnings.MAX_SENTENCES + 5)
     assert warnings.sentences(many)[-1] == "there are more warnings"
-    assert len(warnings.sentences(many)) == warnings.MOST + 1
+    assert len(warnings.sentences(many)) == warnings.MAX_SENTENCES + 1
 
 
 def test_who_wants_none_is_refused_with_path_and_rule() -> None:
     document = samples.submission(**{"requirements.cpus": 2})
-    odd = warnings.found(TaskIn.model_validate(document), document, settings=SETTINGS, nodes=NODES)
+    oddities = warnings.find(TaskIn.model_validate(document), document, settings=SETTINGS, nodes=NODES)
     with pytest.raises(errors.InvalidInput) as caught:
-        warnings.check(warnings.numbered(3, odd))
+        warnings.check(warnings.numbered(3, oddities))
     assert str(caught.value) == "3.requirements.cpus: is not known and is ignored; did you mean cpu?"
     warnings.check([])
 

@@ -27,7 +27,7 @@ C, P, S, R, O, A = TaskStatus  # noqa: E741
 
 
 def shown(task: Task, verdict: StoredReason | None = None) -> dict[str, Any]:
-    return wire.shown(task, directories=DIRECTORIES, verdict=verdict)
+    return wire.shown(task, directories=DIRECTORIES, pending_reason=verdict)
 
 
 def of(status: TaskStatus, **fields: Any) -> Task:
@@ -199,7 +199,7 @@ PORTS = {"placement": samples.placement().model_copy(update={"ports": [10001, 10
 def test_ports_have_urls_while_the_task_is_on_a_node_with_a_public_address(
     task: Task, address: str | None, urls: list[str]
 ) -> None:
-    container = wire.shown(task, directories=DIRECTORIES, verdict=None, address=address)["container"]
+    container = wire.shown(task, directories=DIRECTORIES, pending_reason=None, address=address)["container"]
     assert container["urls"] == urls
 
 
@@ -222,7 +222,7 @@ def test_a_pending_task_that_could_not_be_placed_shows_the_verdict_on_its_shape(
 
 def test_a_verdict_from_before_the_task_came_is_about_others() -> None:
     answer = shown(of(P), verdict(NOW - 1))["status"]
-    assert (answer["secondary"], answer["reason"]) == (None, wire.NOT_LOOKED_AT)
+    assert (answer["secondary"], answer["reason"]) == (None, wire.WAITING_FOR_TURN)
 
 
 @pytest.mark.parametrize("status", [C, S, R, O])
@@ -243,12 +243,12 @@ NOT_KNOWN = f"node {samples.NODE} has not responded since 2023-11-14 22:13:20 UT
         (of(R), "unknown", NOT_KNOWN),
         (of(R, remark=IntentResult.SUSPENDED), "unknown", NOT_KNOWN),
         (of(R, intent=Intent.KILL), "kill requested", NOT_KNOWN),
-        (of(P), None, wire.NOT_LOOKED_AT),
+        (of(P), None, wire.WAITING_FOR_TURN),
         (of(O), None, None),
     ],
 )
 def test_a_task_on_a_node_that_does_not_answer_is_unknown(task: Task, secondary: str | None, reason: str) -> None:
-    status = wire.status(task, verdict=None, silence=SILENCE)
+    status = wire.status(task, pending_reason=None, unreachable=SILENCE)
     assert (status["secondary"], status["reason"]) == (secondary, reason)
 
 

@@ -113,6 +113,6 @@ def test_the_version_of_a_service_is_shown_by_each() -> None:
 
 def test_an_error_is_spelt_in_labels_as_in_answers() -> None:
     assert errors.word_of(errors.ImageNotFound()) == "image_not_found"
-    with pytest.raises(errors.InMaintenance), lookup.refusals_counted():
+    with pytest.raises(errors.InMaintenance), lookup.count_refusals():
         raise errors.InMaintenance()
     assert b'godocker_tasks_refused_total{code="in_maintenance"}' in exposition.text("api")

@@ -1,10 +1,11 @@
-"""What the routes of one process of the files service share, made once at its start."""
+"""The state that the routes of one process of the files service share, made once at its start."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from services.files.downloads import Downloads
 from services.files.places import Places
@@ -17,10 +18,10 @@ from shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """`key` is what grants are signed with."""
+class Context:
+    """The parts of the files service."""
 
-    key: str
+    key: str  #: signs grants
     places: Places
     threads: Threads
     quotas: Quotas
@@ -29,10 +30,10 @@ class Parts:
     remover: Remover
 
 
-def build(settings: Settings) -> Parts:
+def build(settings: Settings) -> Context:
     threads, quotas = Threads(), Quotas()
     places = Places(settings.shared_dir)
-    return Parts(
+    return Context(
         key=grants.key(settings.secret_passphrase.get_secret_value()),
         places=places,
         threads=threads,
@@ -43,7 +44,10 @@ def build(settings: Settings) -> Parts:
     )
 
 
-async def of(request: Request) -> Parts:
-    """The parts of the process that serves `request`."""
-    parts: Parts = request.app.state.parts
-    return parts
+async def of(request: Request) -> Context:
+    """Return the context of the process that serves `request`."""
+    context: Context = request.app.state.context
+    return context
+
+
+ContextDep = Annotated[Context, Depends(of)]
