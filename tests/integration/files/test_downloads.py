@@ -39,7 +39,7 @@ def digits(server: FileServer) -> Path:
 # --- lists ----------------------------------------------------------------------------
 
 
-def test_a_directory_is_a_list_sorted_by_name_of_the_very_content_type(server: FileServer) -> None:
+def test_a_directory_is_a_sorted_list_with_the_exact_content_type(server: FileServer) -> None:
     folder = server.task / "folder"
     for name in ("b", "a", "C", "é", "a b"):
         folder.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def test_a_personal_storage_that_was_never_used_is_an_empty_list(server: FileSer
     assert not (server.shared / "users" / "bob").exists()
 
 
-def test_the_files_of_a_task_that_never_ran_are_not_there(server: FileServer) -> None:
+def test_the_files_of_a_task_that_never_ran_are_not_found(server: FileServer) -> None:
     assert server.get("", "tasks/0/2").status_code == 404
 
 
@@ -108,7 +108,7 @@ def test_a_file_is_an_attachment_that_does_no_harm(server: FileServer, digits: P
 
 
 @pytest.mark.parametrize("name", ["page.html", "image.svg", "feed.xml", "page.xhtml", "script.js"])
-def test_t09_what_a_browser_would_run_is_not_called_by_its_type(server: FileServer, name: str) -> None:
+def test_t09_a_browser_never_gets_a_type_that_it_would_run(server: FileServer, name: str) -> None:
     (server.task / name).write_text("<script>alert(1)</script>")
     headers = server.get(name).headers
     assert headers["content-type"] == "application/octet-stream"
@@ -149,7 +149,7 @@ def test_a_range_is_that_part(server: FileServer, digits: Path, wanted: str, con
     assert answer.headers["content-length"] == str(len(content))
 
 
-def test_a_range_behind_the_end_is_refused_with_the_size(server: FileServer, digits: Path) -> None:
+def test_a_range_past_the_end_is_refused_with_the_size(server: FileServer, digits: Path) -> None:
     answer = server.get("digits", Range="bytes=10-")
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */10")
     assert answer.json()["code"] == "range_not_satisfiable"
@@ -198,7 +198,7 @@ def test_a_download_is_resumed_only_of_the_same_file(server: FileServer, digits:
     assert server.get("digits", If_Match=first.headers["etag"]).status_code == 200
 
 
-def test_a_file_that_was_only_just_changed_is_never_resumed(server: FileServer) -> None:
+def test_a_download_of_a_file_that_has_just_changed_is_never_resumed(server: FileServer) -> None:
     (server.task / "fresh").write_bytes(TEXT)
     first = server.get("fresh")
     assert first.headers["etag"].startswith("W/")
@@ -245,14 +245,14 @@ def raw(entry: dict[str, str]) -> bytes:
 # --- grants ---------------------------------------------------------------------------
 
 
-def test_without_a_grant_nothing_is_said(server: FileServer) -> None:
+def test_a_request_without_a_grant_is_refused(server: FileServer) -> None:
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {server.grant(at=SETTLED)}"}):
         answer = server.http.get("/files?path=", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_grant_to_read_is_none_to_write(server: FileServer) -> None:
+def test_a_grant_to_read_does_not_allow_to_write(server: FileServer) -> None:
     headers = server.headers(ALICE)
     assert server.http.put("/files?path=x", content=b"x", headers=headers).status_code == 403
     assert server.http.delete("/files?path=x", headers=headers).status_code == 403

@@ -96,7 +96,7 @@ def test_many_uploads_of_one_name_leave_one_of_them_whole(server: FileServer) ->
 # --- room -------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_refused_and_what_does_comes_in(server: FileServer) -> None:
+def test_an_upload_that_does_not_fit_is_refused(server: FileServer) -> None:
     assert server.put("a", b"x" * MB, quota=3 * MB).status_code == 200
     answer = server.put("b", b"x" * (2 * MB + 1), quota=3 * MB)
     assert (answer.status_code, answer.json()["code"]) == (413, "quota_exceeded")
@@ -139,7 +139,7 @@ def size(path: Path) -> int:
         return 0
 
 
-def test_many_at_once_do_not_pass_the_quota_together(server: FileServer) -> None:
+def test_concurrent_uploads_stay_within_the_quota(server: FileServer) -> None:
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda n: server.put(f"f{n}", b"x" * MB, quota=4 * MB).status_code, range(12)))
     assert sorted(answers) == [200] * 4 + [413] * 8
@@ -204,7 +204,7 @@ def make_deep(folder: Path, depth: int) -> None:
     os.close(here)
 
 
-def test_what_a_dead_process_left_is_removed_by_the_next(server: FileServer) -> None:
+def test_leftovers_of_a_dead_process_are_removed_by_the_next(server: FileServer) -> None:
     staging = server.staging
     server.put("x", b"x")
     (staging / "removed-1" / "sub").mkdir(parents=True)
@@ -222,7 +222,7 @@ def test_what_a_dead_process_left_is_removed_by_the_next(server: FileServer) -> 
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])
-def test_an_upload_is_not_written_through_what_is_there(server: FileServer, tmp_path: Path, kind: str) -> None:
+def test_an_upload_is_not_written_through_an_existing_link(server: FileServer, tmp_path: Path, kind: str) -> None:
     server.put("x", b"x")
     outside, target = tmp_path / "outside", server.folder / "target"
     if kind == "pipe":
@@ -245,7 +245,7 @@ def test_an_upload_does_not_go_through_a_directory_that_is_a_link(server: FileSe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_storage_that_is_a_link_is_not_one(server: FileServer, tmp_path: Path) -> None:
+def test_a_storage_that_is_a_link_is_refused(server: FileServer, tmp_path: Path) -> None:
     server.put("x", b"x")
     os.rename(server.folder, server.folder.with_name("moved"))
     server.folder.symlink_to(tmp_path)
@@ -257,7 +257,7 @@ def test_a_storage_that_is_a_link_is_not_one(server: FileServer, tmp_path: Path)
 
 
 @pytest.mark.parametrize("path", [b"../x", b"a/../../x", b"./x", b"a//x", b"/x", b"a\0b", b"..", b"x" * 300])
-def test_a_path_that_is_not_plain_is_none(server: FileServer, path: bytes) -> None:
+def test_a_path_that_is_not_plain_is_not_found(server: FileServer, path: bytes) -> None:
     assert server.put(path, b"x").status_code == 404
     assert server.delete(path).status_code == 404
     assert not server.folder.exists() or os.listdir(server.folder) == []
@@ -265,7 +265,7 @@ def test_a_path_that_is_not_plain_is_none(server: FileServer, path: bytes) -> No
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can make files for others")
-def test_a_file_is_nobody_elses_at_any_moment(server: FileServer) -> None:
+def test_a_file_belongs_to_its_user_at_every_moment(server: FileServer) -> None:
     modes = set()
     done = threading.Event()
 

@@ -131,7 +131,7 @@ def swapping(folder: Path, one: str, other: str) -> Iterator[None]:
 
 
 @pytest.mark.timeout(180)
-def test_t02_whatever_is_swapped_while_it_is_asked_for_the_answer_is_the_tasks_own_or_none(server: FileServer) -> None:
+def test_t02_a_file_swapped_during_a_request_is_never_served_from_outside(server: FileServer) -> None:
     race, outside = server.task / "race", server.shared / "outside"
     (race / "folder").mkdir(parents=True)
     outside.mkdir()
@@ -186,7 +186,7 @@ def test_t03_a_hard_link_is_neither_listed_nor_served(server: FileServer) -> Non
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("kind", ["pipe", "socket", "block device", "character device"])
-def test_t04_what_is_no_file_is_not_opened(server: FileServer, kind: str) -> None:
+def test_t04_only_regular_files_are_opened(server: FileServer, kind: str) -> None:
     path = server.task / "special"
     with contextlib.ExitStack() as stack:
         if kind == "pipe":
@@ -309,5 +309,5 @@ def test_a_file_that_shrinks_while_it_is_read_ends_the_connection(server: FileSe
     assert "ASGI" not in server.log()
 
 
-def test_the_system_call_that_keeps_us_inside_is_there() -> None:
+def test_openat2_is_available() -> None:
     assert openat2.is_available()

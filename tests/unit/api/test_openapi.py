@@ -225,7 +225,7 @@ def test_operations_keep_their_names() -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_an_operation_says_what_it_does_by_a_verb(name: str) -> None:
+def test_a_summary_begins_with_a_verb(name: str) -> None:
     summary = dict(operations())[name]["summary"]
     assert summary.split()[0] in VERBS
     assert not re.search(r"`|\.$", summary), "Markdown is not rendered in a summary"
@@ -233,7 +233,7 @@ def test_an_operation_says_what_it_does_by_a_verb(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.startswith("archive")])
-def test_what_deletes_files_says_so_in_its_title(name: str) -> None:
+def test_archiving_names_the_deletion_in_its_summary(name: str) -> None:
     assert "delete" in dict(operations())[name]["summary"]
 
 

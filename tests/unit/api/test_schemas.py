@@ -6,6 +6,6 @@ from services.api import schemas
 
 
 @pytest.mark.parametrize("name", ["task.json", "openapi.json"])
-def test_a_document_is_as_its_models_make_it(name: str) -> None:
+def test_a_document_matches_its_models(name: str) -> None:
     kept = (schemas.FOLDER / name).read_text()
     assert kept == schemas.text(schemas.documents()[name]), "run: python -m services.api.schemas"

@@ -35,6 +35,6 @@ def test_only_what_would_be_served_is_listed(place: int) -> None:
     assert content == (b'[{"name":"file","type":"file","size":4},{"name":"sub","type":"dir","size":0}]')
 
 
-def test_a_list_longer_than_wanted_is_not_made(place: int) -> None:
+def test_a_list_over_the_limit_is_not_made(place: int) -> None:
     with pytest.raises(listing.TooLong):
         listing.write(place, limit=5)

@@ -60,11 +60,11 @@ def test_conditions(headers: dict[str, str], known: Validators, outcome: Outcome
         ({"if-range": AT}, WEAK, False),
     ],
 )
-def test_a_range_counts_of_the_state_it_was_asked_of(headers: dict[str, str], known: Validators, wanted: bool) -> None:
+def test_a_range_applies_only_to_the_named_state(headers: dict[str, str], known: Validators, wanted: bool) -> None:
     assert preconditions.range_applies(headers, known) is wanted
 
 
-def test_what_tells_states_apart_changes_with_the_file_and_is_weak_while_it_is_fresh(tmp_path: Path) -> None:
+def test_validators_change_with_the_file_and_are_weak_just_after_a_change(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"one")
     os.utime(file, (1000, 1000))

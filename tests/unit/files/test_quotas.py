@@ -25,7 +25,7 @@ def test_claims_take_and_give_back() -> None:
     assert (account.settled, account.pending) == (4096, 0)
 
 
-def test_what_is_taken_is_counted_in_blocks_and_not_through_links(tmp_path: Path) -> None:
+def test_usage_is_counted_in_blocks_without_following_links(tmp_path: Path) -> None:
     folder, outside = tmp_path / "folder", tmp_path / "outside"
     (folder / "sub").mkdir(parents=True)
     outside.mkdir()

@@ -48,7 +48,7 @@ def test_ranges_of_ten_bytes(header: str | None, found: list[tuple[int, int]] | 
 @pytest.mark.parametrize(
     ("header", "size"), [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=20-,30-", 10)]
 )
-def test_ranges_that_no_byte_is_in(header: str, size: int) -> None:
+def test_ranges_outside_of_the_file_are_refused(header: str, size: int) -> None:
     with pytest.raises(errors.RangeNotSatisfiable) as caught:
         ranges.parse(header, size)
     assert caught.value.size == size
@@ -64,7 +64,7 @@ def test_whatever_the_header_ranges_are_within_the_file(header: str, size: int) 
         assert 0 <= one.start < one.end <= size
 
 
-def test_parts_say_where_they_are_from() -> None:
+def test_parts_name_their_ranges() -> None:
     parts = ranges.multipart([Range(0, 2), Range(5, 6)], 10, boundary="B")
     assert parts == [
         b"\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-Range: bytes 0-1/10\r\n\r\n",

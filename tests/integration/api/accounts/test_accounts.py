@@ -54,7 +54,7 @@ async def test_a_name_is_given_once(settings: Settings, opened: Stores) -> None:
 
 
 @pytest.mark.parametrize("unasked", [False, True])
-async def test_the_uid_of_another_user_is_taken_only_where_that_is_said(
+async def test_the_uid_of_another_user_is_used_only_on_request(
     settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, unasked: bool
 ) -> None:
     """`unasked`: it is that of the system account of the same name."""
@@ -70,7 +70,7 @@ async def test_the_uid_of_another_user_is_taken_only_where_that_is_said(
 
 
 @pytest.mark.parametrize("number", [1, 33, 999, 65534, 65535])
-async def test_numbers_of_the_system_are_never_taken_unasked(
+async def test_numbers_of_system_accounts_are_used_only_on_request(
     settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     account(monkeypatch, "service", number, number)
@@ -91,7 +91,7 @@ async def test_a_person_of_this_machine_keeps_uid_group_and_home(
     assert (made.uid, made.gid, made.home) == (1234, 100, "/home/carol")
 
 
-async def test_whoever_is_nobody_does_not_push_the_numbers_up(settings: Settings, opened: Stores) -> None:
+async def test_the_account_nobody_does_not_raise_the_next_number(settings: Settings, opened: Stores) -> None:
     await accounts.add(settings, accounts.NewUser("nobody", uid=65534))
     await accounts.add(settings, accounts.NewUser("former", uid=65535))
     await accounts.add(settings, accounts.NewUser("alice"))

@@ -76,7 +76,7 @@ async def test_a_bearer_that_was_not_made_for_the_token_is_refused(gateway: Gate
         assert answer.status_code == 401, why
 
 
-async def test_a_token_that_is_not_there_is_not_found(gateway: Gateway, alice: User) -> None:
+async def test_an_unknown_token_is_not_found(gateway: Gateway, alice: User) -> None:
     made = await make(gateway, alice)
     credentials = bearer(gateway, made["token"])
     assert (await who(gateway, "unknown", bearer(gateway, "unknown"))).status_code == 404
@@ -87,13 +87,13 @@ async def test_a_token_that_is_not_there_is_not_found(gateway: Gateway, alice: U
     assert (await gateway.ask("DELETE", f"/app/token/{made['id']}", alice)).status_code == 404
 
 
-async def test_a_token_of_a_user_who_is_shut_out_opens_nothing(gateway: Gateway, alice: User) -> None:
+async def test_a_token_of_an_inactive_user_is_void(gateway: Gateway, alice: User) -> None:
     token = (await make(gateway, alice))["token"]
     await gateway.stores.users.change("alice", {"active": False})
     assert (await who(gateway, token, bearer(gateway, token))).status_code == 404
 
 
-async def test_tokens_are_their_users_own(gateway: Gateway, alice: User) -> None:
+async def test_users_see_only_their_own_tokens(gateway: Gateway, alice: User) -> None:
     made = await make(gateway, alice)
     bob = await gateway.add_user("bob")
     assert (await gateway.ask("GET", "/app/token", bob)).json() == []
@@ -108,7 +108,7 @@ async def test_an_application_token_is_no_session(gateway: Gateway, alice: User)
         assert (await gateway.ask("GET", "/user/alice", headers=headers)).status_code == 401
 
 
-async def test_there_is_an_end_to_how_many_one_has(
+async def test_the_number_of_tokens_per_user_is_limited(
     gateway: Gateway, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_tokens, "MOST", 2)
@@ -117,6 +117,6 @@ async def test_there_is_an_end_to_how_many_one_has(
     assert (await gateway.ask("POST", "/app/token", alice, json={"name": "third"})).status_code == 409
 
 
-async def test_what_is_no_name_is_refused(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_name_is_refused(gateway: Gateway, alice: User) -> None:
     for document in ({}, {"name": ""}, {"name": {"$gt": ""}}, {"name": "a\nb"}, {"name": "x" * 101}, {"name": 7}):
         assert (await gateway.ask("POST", "/app/token", alice, json=document)).status_code == 422, document

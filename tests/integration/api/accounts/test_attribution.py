@@ -30,9 +30,7 @@ def of(lines: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
-async def test_a_task_that_an_admin_kills_says_so_and_keeps_the_name_of_the_first_who_asked(
-    gateway: Gateway, lines: list[dict[str, Any]]
-) -> None:
+async def test_a_killed_task_names_the_admin_who_asked_first(gateway: Gateway, lines: list[dict[str, Any]]) -> None:
     root, alice = await gateway.add_user("root", admin=True), await gateway.add_user("alice")
     await gateway.add_task(1, RUNNING, attempt=1, placement=samples.placement())
     await gateway.ask("DELETE", "/task/1", by=root)
@@ -43,9 +41,7 @@ async def test_a_task_that_an_admin_kills_says_so_and_keeps_the_name_of_the_firs
 
 
 @pytest.mark.parametrize("path", ["suspend", "resume", "reschedule"])
-async def test_every_other_wish_carries_the_name_of_who_asked(
-    gateway: Gateway, lines: list[dict[str, Any]], path: str
-) -> None:
+async def test_every_intent_names_its_sender(gateway: Gateway, lines: list[dict[str, Any]], path: str) -> None:
     root = await gateway.add_user("root", admin=True)
     await gateway.add_task(1, RUNNING, attempt=1, placement=samples.placement())
     await gateway.ask("GET", f"/task/1/{path}", by=root)
@@ -53,9 +49,7 @@ async def test_every_other_wish_carries_the_name_of_who_asked(
     assert [line["by"] for line in of(lines, f"task.{path}_asked")] == ["root"]
 
 
-async def test_killing_all_tasks_of_a_user_is_one_line_however_many_they_are(
-    gateway: Gateway, lines: list[dict[str, Any]]
-) -> None:
+async def test_killing_all_tasks_of_a_user_is_one_log_event(gateway: Gateway, lines: list[dict[str, Any]]) -> None:
     root = await gateway.add_user("root", admin=True)
     await gateway.add_user("alice")
     for number in range(1, 6):
@@ -66,7 +60,7 @@ async def test_killing_all_tasks_of_a_user_is_one_line_however_many_they_are(
     assert (line["user"], line["by"], line["tasks"]) == ("alice", "root", 5)
 
 
-async def test_a_part_of_an_array_that_is_killed_keeps_the_name_for_the_children_to_come(gateway: Gateway) -> None:
+async def test_later_children_of_a_killed_range_name_its_sender(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     array = Array(start=1, end=9, step=1, count=9, first_id=2)
     await gateway.add_task(1, array=array)
@@ -76,7 +70,7 @@ async def test_a_part_of_an_array_that_is_killed_keeps_the_name_for_the_children
     assert [stored.killer_of(index) for index in (2, 3, 5, 6)] == [None, "alice", "alice", None]
 
 
-async def test_what_is_sent_and_for_whom_is_logged_with_its_own_request(
+async def test_a_submission_is_logged_with_its_sender_owner_and_request(
     gateway: Gateway, lines: list[dict[str, Any]]
 ) -> None:
     root, alice = await gateway.add_user("root", admin=True), await gateway.add_user("alice")
@@ -91,9 +85,7 @@ async def test_what_is_sent_and_for_whom_is_logged_with_its_own_request(
     assert [line["task_id"] for line in sent] == [1, 2]
 
 
-async def test_a_run_that_was_killed_ends_with_the_name_in_its_reason(
-    scene: Scene, lines: list[dict[str, Any]]
-) -> None:
+async def test_a_killed_run_names_the_sender_in_its_reason(scene: Scene, lines: list[dict[str, Any]]) -> None:
     await scene.add(1, cmd="sleep 60", request="r-1")
     async with scene.running():
         await scene.until(RUNNING)
@@ -107,7 +99,7 @@ async def test_a_run_that_was_killed_ends_with_the_name_in_its_reason(
     assert over.items() >= {**about, "ending": "killed", "exit_code": 137, "reason": "killed by bob"}.items()
 
 
-async def test_a_task_that_was_killed_while_it_waited_says_by_whom(scene: Scene, lines: list[dict[str, Any]]) -> None:
+async def test_a_pending_task_that_was_killed_names_the_sender(scene: Scene, lines: list[dict[str, Any]]) -> None:
     await scene.add(1)
     await scene.stores.tasks.ask(1, Intent.KILL, at=clock.now(), statuses=[PENDING], by="bob")
     async with scene.running(scene.watcher()):
@@ -116,7 +108,7 @@ async def test_a_task_that_was_killed_while_it_waited_says_by_whom(scene: Scene,
     assert [line["reason"] for line in of(lines, "task.over")] == [task.reason]
 
 
-async def test_a_task_that_begins_again_says_who_wanted_that(scene: Scene) -> None:
+async def test_a_rescheduled_task_names_the_sender(scene: Scene) -> None:
     await scene.add(1, cmd="sleep 60")
     async with scene.running():
         await scene.until(RUNNING)

@@ -64,17 +64,17 @@ async def test_a_guest_is_root_only_where_guests_may_be(house: Gateway, guest: U
         assert (await send(generous, guest, **{"container.root": True})).status_code == 200
 
 
-async def test_where_there_are_no_guests_they_send_nothing(gateway: Gateway) -> None:
+async def test_guests_submit_nothing_if_they_are_not_allowed(gateway: Gateway) -> None:
     guest = await gateway.add_user("gast", guest=True)
     assert (await send(gateway, guest)).status_code == 403
 
 
-async def test_without_the_user_to_run_as_a_guest_runs_as_nobody(house: Gateway, guest: User) -> None:
+async def test_a_guest_is_refused_if_the_user_to_run_as_does_not_exist(house: Gateway, guest: User) -> None:
     await house.stores.database["users"].delete_one({"_id": "visitor"})
     assert (await send(house, guest)).status_code == 403
 
 
-async def test_a_guest_is_let_in_and_shut_out_by_an_admin(house: Gateway) -> None:
+async def test_an_admin_activates_and_deactivates_a_guest(house: Gateway) -> None:
     admin = await house.add_user("admin", admin=True)
     guest = await house.add_user("gast", guest=True, active=False)
     assert (await house.ask("GET", "/user/gast", guest)).status_code == 401
@@ -86,7 +86,7 @@ async def test_a_guest_is_let_in_and_shut_out_by_an_admin(house: Gateway) -> Non
     assert (await house.ask("GET", "/user/gast", guest)).status_code == 401
 
 
-async def test_only_guests_are_let_in_this_way(house: Gateway) -> None:
+async def test_only_guests_are_activated_this_way(house: Gateway) -> None:
     admin = await house.add_user("admin", admin=True)
     for wrong in ("admin", "nobody"):
         assert (await house.ask("POST", "/guest/status", admin, json={"id": wrong, "active": False})).status_code == 404

@@ -122,9 +122,7 @@ async def test_a_later_login_refreshes_groups_home_and_mail_and_keeps_the_number
     assert after.apikey == before.apikey, "sessions from before go on"
 
 
-async def test_who_is_admin_is_said_by_the_settings_at_each_login(
-    serve: Serve, directory_server: DirectoryServer
-) -> None:
+async def test_the_settings_name_the_admins_at_each_login(serve: Serve, directory_server: DirectoryServer) -> None:
     directory_server.add_person("carol", RIGHT, uidNumber=30123)
     directory_server.add_person("dave", RIGHT, uidNumber=30124)
     directory_server.add_person("erin", RIGHT, uidNumber=30125)
@@ -181,7 +179,7 @@ async def test_an_api_key_fits_its_owner_however_the_name_is_spelt(serve: Serve)
         assert (await gateway.log_in("Bobby", key)).status_code == 401
 
 
-async def test_who_is_another_but_for_capitals_does_not_get_in_as_the_one_who_is_known(
+async def test_a_name_that_differs_in_case_does_not_log_in_as_a_known_user(
     serve: Serve, directory_server: DirectoryServer
 ) -> None:
     directory_server.add_person("bob", RIGHT, uidNumber=30123)
@@ -231,7 +229,7 @@ async def test_the_bytes_of_a_password_are_taken_as_they_are(serve: Serve, direc
 
 
 @pytest.mark.parametrize(("field", "name"), [("uidNumber", "uid"), ("gidNumber", "gid")])
-async def test_a_number_that_no_engine_takes_is_told_at_login(
+async def test_a_number_that_no_engine_accepts_is_refused_at_login(
     serve: Serve, directory_server: DirectoryServer, field: str, name: str
 ) -> None:
     directory_server.add_person("carol", RIGHT, **{field: 2**31})
@@ -309,7 +307,7 @@ def test_a_name_of_two_people_is_nobodys(settings: Settings, directory_server: D
     assert directory.person("carol", RIGHT) is None
 
 
-async def test_people_whom_the_filter_leaves_out_stay_out(serve: Serve, directory_server: DirectoryServer) -> None:
+async def test_people_outside_of_the_filter_cannot_log_in(serve: Serve, directory_server: DirectoryServer) -> None:
     directory_server.add_person("carol", RIGHT, employeeType="staff")
     directory_server.add_person("dave", RIGHT, employeeType="visitor", uidNumber=30002)
     async with serve(**directory_server.settings(ldap_filter="(employeeType=staff)")) as gateway:
@@ -317,7 +315,9 @@ async def test_people_whom_the_filter_leaves_out_stay_out(serve: Serve, director
         assert (await gateway.log_in("dave", RIGHT)).status_code == 401
 
 
-async def test_a_user_who_was_disabled_here_stays_out(serve: Serve, directory_server: DirectoryServer) -> None:
+async def test_a_disabled_user_cannot_log_in_through_the_directory(
+    serve: Serve, directory_server: DirectoryServer
+) -> None:
     directory_server.add_person("carol", RIGHT)
     async with serve(**directory_server.settings()) as gateway:
         await gateway.log_in("carol", RIGHT)
@@ -328,7 +328,7 @@ async def test_a_user_who_was_disabled_here_stays_out(serve: Serve, directory_se
         assert not (await gateway.user("carol")).active
 
 
-async def test_a_user_who_was_made_here_does_not_fall_to_a_namesake_in_the_directory(
+async def test_a_local_user_is_not_taken_over_by_a_namesake_in_the_directory(
     serve: Serve, directory_server: DirectoryServer
 ) -> None:
     directory_server.add_person("admin", RIGHT)
@@ -373,7 +373,7 @@ async def test_people_log_in_over_each_kind_of_connection(
 
 
 @pytest.mark.parametrize("way", ["starttls", "ldaps"])
-async def test_a_directory_with_a_certificate_of_somebody_else_is_not_spoken_to(
+async def test_a_directory_with_a_foreign_certificate_is_refused(
     serve: Serve, directory_server: DirectoryServer, way: str
 ) -> None:
     directory_server.add_person("carol", RIGHT)
@@ -382,7 +382,7 @@ async def test_a_directory_with_a_certificate_of_somebody_else_is_not_spoken_to(
         assert (await gateway.log_in("carol", RIGHT)).status_code == 503
 
 
-async def test_a_directory_under_another_name_than_its_certificate_is_not_spoken_to(
+async def test_a_directory_whose_name_differs_from_its_certificate_is_refused(
     serve: Serve, directory_server: DirectoryServer
 ) -> None:
     directory_server.add_person("carol", RIGHT)
@@ -411,7 +411,7 @@ async def test_a_directory_that_cannot_be_searched_is_unavailable_and_the_passwo
 
 
 @pytest.mark.parametrize("how", ["stop", "freeze"])
-async def test_without_the_directory_people_wait_and_api_keys_go_on(
+async def test_without_the_directory_only_api_keys_work(
     serve: Serve, directory_server: DirectoryServer, how: str
 ) -> None:
     directory_server.add_person("carol", RIGHT)

@@ -48,7 +48,7 @@ async def log_in(gateway: Gateway, user: str, secret: str, *, address: str = HER
     return answer.status_code
 
 
-async def test_any_number_of_successes_is_let_in(settings: Settings) -> None:
+async def test_successes_are_not_limited(settings: Settings) -> None:
     async with limited(settings) as gateway:
         await gateway.add_user("alice")
         answers = [await log_in(gateway, "alice", gateway.keys["alice"]) for _ in range(50)]
@@ -57,16 +57,14 @@ async def test_any_number_of_successes_is_let_in(settings: Settings) -> None:
         assert at_once == [200] * 50
 
 
-async def test_any_number_of_successes_by_password_is_let_in(
-    settings: Settings, directory_server: DirectoryServer
-) -> None:
+async def test_successes_by_password_are_not_limited(settings: Settings, directory_server: DirectoryServer) -> None:
     directory_server.add_person("carol", RIGHT)
     async with limited(settings, **directory_server.settings(ldap_timeout=30.0)) as gateway:
         at_once = await asyncio.gather(*(log_in(gateway, "carol", RIGHT) for _ in range(6 * LIMIT)))
         assert at_once == [200] * 6 * LIMIT
 
 
-async def test_successes_between_failures_are_neither_counted_nor_do_they_wipe_these_out(settings: Settings) -> None:
+async def test_successes_between_failures_neither_count_nor_reset_the_count(settings: Settings) -> None:
     async with limited(settings) as gateway:
         await gateway.add_user("alice")
         for _ in range(LIMIT):
@@ -84,14 +82,14 @@ async def test_the_failures_of_another_address_do_not_lock_the_owner_out(setting
         assert await log_in(gateway, "alice", gateway.keys["alice"]) == 200
 
 
-async def test_one_address_meets_a_limit_over_all_names(settings: Settings) -> None:
+async def test_one_address_is_limited_over_all_names(settings: Settings) -> None:
     async with limited(settings) as gateway:
         answers = [await log_in(gateway, f"user{number}", "wrong") for number in range(60)]
         assert answers == [401] * LIMIT + [429] * (60 - LIMIT)
         assert await log_in(gateway, "user1", "wrong", address=THERE) == 401
 
 
-async def test_tries_that_come_together_meet_it_too(settings: Settings) -> None:
+async def test_concurrent_attempts_are_limited_too(settings: Settings) -> None:
     async with limited(settings) as gateway:
         tries = [log_in(gateway, f"user{number}", "wrong") for number in range(100)]
         answers = await asyncio.gather(*tries)
@@ -100,7 +98,7 @@ async def test_tries_that_come_together_meet_it_too(settings: Settings) -> None:
         assert set(answers) == {401, 429}
 
 
-async def test_a_network_that_one_person_has_is_one_address(settings: Settings) -> None:
+async def test_the_network_of_one_person_counts_as_one_address(settings: Settings) -> None:
     async with limited(settings) as gateway:
         answers = [
             await log_in(gateway, "alice", "wrong", address=f"2001:db8::{number:x}") for number in range(LIMIT + 3)
@@ -109,7 +107,7 @@ async def test_a_network_that_one_person_has_is_one_address(settings: Settings) 
         assert await log_in(gateway, "alice", "wrong", address="2001:db8:0:1::1") == 401
 
 
-async def test_a_name_meets_a_slow_limit_over_all_addresses(
+async def test_a_name_is_limited_over_all_addresses(
     settings: Settings, directory_server: DirectoryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory_server.add_person("carol", RIGHT)
@@ -125,7 +123,7 @@ async def test_a_name_meets_a_slow_limit_over_all_addresses(
         assert await log_in(gateway, "carol", RIGHT, address=THERE) == 200
 
 
-async def test_where_somebody_was_good_before_the_failures_of_others_there_do_not_lock_them_out(
+async def test_failures_of_others_do_not_lock_a_user_out_where_they_logged_in_before(
     settings: Settings, directory_server: DirectoryServer
 ) -> None:
     """All who come by one proxy have its address."""
@@ -138,7 +136,7 @@ async def test_where_somebody_was_good_before_the_failures_of_others_there_do_no
         assert await log_in(gateway, "carol", RIGHT) == 200
 
 
-async def test_a_key_is_let_in_however_many_others_fail_there(settings: Settings) -> None:
+async def test_a_key_works_however_many_others_fail_at_its_address(settings: Settings) -> None:
     async with limited(settings) as gateway:
         await gateway.add_user("alice")
         for number in range(2 * LIMIT):
@@ -154,7 +152,7 @@ async def test_an_account_that_cannot_be_used_is_no_failure(
         assert [await log_in(gateway, "carol", RIGHT) for _ in range(LIMIT + 2)] == [403] * (LIMIT + 2)
 
 
-async def test_a_failure_is_a_line_of_the_log_and_the_limit_one_more(settings: Settings) -> None:
+async def test_failures_and_the_limit_are_logged(settings: Settings) -> None:
     async with limited(settings) as gateway:
         with structlog.testing.capture_logs() as lines:
             await log_in(gateway, "my secret pass phrase", "wrong")
@@ -200,13 +198,13 @@ def _another(number: int) -> str:
     return f"203.0.113.{number}"
 
 
-async def test_nobody_is_believed_for_whom_they_speak(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forwarded_address_is_ignored_by_default(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "FORWARDED_ALLOW_IPS", "*")
     async with limited(settings) as gateway:
         assert await _answers(gateway, [], _another, LIMIT + 2) == [401] * LIMIT + [429] * 2
 
 
-async def test_a_proxy_that_is_configured_is_believed_and_nobody_before_it(settings: Settings) -> None:
+async def test_only_the_forwarded_address_of_a_trusted_proxy_counts(settings: Settings) -> None:
     async with limited(settings) as gateway:
         told = await _answers(gateway, ["127.0.0.0/8"], _another, LIMIT + 2)
         assert told == [401] * (LIMIT + 2)

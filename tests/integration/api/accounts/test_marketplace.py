@@ -53,7 +53,7 @@ async def test_a_recipe_keeps_what_its_task_was_made_from(gateway: Gateway, alic
     assert (await gateway.task(again)).spec == (await gateway.task(task)).spec
 
 
-async def test_a_recipe_says_nothing_of_the_hosts(gateway: Gateway, alice: User) -> None:
+async def test_a_recipe_reveals_nothing_about_the_hosts(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1, placement=samples.placement("secret-node"), attempt=1, started_at=samples.NOW)
     text = (await make(gateway, alice, "align", public=True)).text
     for word in ("secret-node", str(gateway.settings.shared_dir), "20001", "cmd.sh"):
@@ -123,7 +123,7 @@ async def test_a_name_that_is_taken_is_a_conflict(gateway: Gateway, alice: User,
     assert (await make(gateway, bob, "align", task=2)).json()["code"] == "conflict"
 
 
-async def test_what_is_no_recipe_is_refused(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_recipe_is_refused(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1)
     wrong: list[dict[str, Any]] = [
         {"task": {"$gt": 0}},
@@ -141,6 +141,6 @@ async def test_what_is_no_recipe_is_refused(gateway: Gateway, alice: User) -> No
     assert await ids(gateway, alice) == []
 
 
-async def test_a_session_that_is_void_is_told_so_even_where_none_is_needed(gateway: Gateway) -> None:
+async def test_a_void_token_is_refused_even_where_none_is_needed(gateway: Gateway) -> None:
     headers = {"Authorization": "Bearer nonsense"}
     assert (await gateway.ask("GET", "/marketplace/recipe", headers=headers)).status_code == 401

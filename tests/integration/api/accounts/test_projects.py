@@ -68,7 +68,7 @@ async def test_an_admin_creates_a_project_as_it_was_sent(gateway: Gateway, users
     assert (await gateway.ask("POST", "/project", users["olga"], json={"id": "mine"})).status_code == 403
 
 
-async def test_no_project_is_made_of_what_breaks_a_rule(gateway: Gateway, users: dict[str, User]) -> None:
+async def test_an_invalid_project_is_refused(gateway: Gateway, users: dict[str, User]) -> None:
     wrong: list[dict[str, Any]] = [
         {},
         {"id": "../x"},
@@ -106,9 +106,7 @@ async def test_an_admin_sees_all_projects_others_those_they_own(
     assert await seen("mia") == []
 
 
-async def test_who_is_not_in_a_project_does_not_learn_of_it(
-    gateway: Gateway, users: dict[str, User], lab: Project
-) -> None:
+async def test_a_project_is_hidden_from_non_members(gateway: Gateway, users: dict[str, User], lab: Project) -> None:
     for path in ("/project/{}", "/project/{}/usage", "/project/{}/billing/2023/11"):
         there = await gateway.ask("GET", path.format("lab"), users["otto"])
         not_there = await gateway.ask("GET", path.format("bal"), users["otto"])
@@ -166,7 +164,7 @@ async def test_a_project_is_deleted_once_nothing_of_it_runs(
 # --- usage ----------------------------------------------------------------------------------------------
 
 
-async def test_members_see_what_their_project_used_and_an_admin_lets_it_begin_anew(
+async def test_members_see_the_usage_of_their_project_and_an_admin_resets_it(
     gateway: Gateway, users: dict[str, User], lab: Project
 ) -> None:
     now = clock.now()
@@ -180,7 +178,7 @@ async def test_members_see_what_their_project_used_and_an_admin_lets_it_begin_an
     assert (await gateway.ask("GET", "/project/lab/usage", users["mia"])).json() == []
 
 
-async def test_a_bill_of_a_project_is_its_owners_user_by_user(
+async def test_the_owner_of_a_project_sees_its_bill_by_user(
     gateway: Gateway, users: dict[str, User], lab: Project
 ) -> None:
     november = 1_699_963_200.0
@@ -237,7 +235,7 @@ async def test_the_volumes_of_a_project_are_its_tasks_alone(
     assert (await send("lab", "rw")).status_code == 422
 
 
-async def test_a_volume_of_the_configuration_stands_above_a_projects(
+async def test_a_configured_volume_wins_over_one_of_a_project(
     users: dict[str, User], gateway: Gateway, settings: Settings
 ) -> None:
     await gateway.ask("POST", "/project", users["admin"], json=WHOLE)

@@ -55,9 +55,7 @@ async def root(gateway: Gateway) -> User:
 
 
 @pytest.mark.parametrize("way", WAYS[:2])
-async def test_a_session_from_before_stays_void_when_its_user_is_let_in_again(
-    gateway: Gateway, root: User, way: str
-) -> None:
+async def test_an_old_token_stays_void_when_its_user_is_activated_again(gateway: Gateway, root: User, way: str) -> None:
     before = await session(gateway)
     assert await status(gateway, "/task/active", before) == 200
     await shut_out(gateway, root, way)
@@ -71,14 +69,14 @@ async def test_a_session_from_before_stays_void_when_its_user_is_let_in_again(
     assert {await status(gateway, "/task/active", each) for each in (before, after)} == {401}
 
 
-async def test_a_session_goes_on_through_changes_that_shut_nobody_out(gateway: Gateway, root: User) -> None:
+async def test_a_token_survives_other_changes_of_its_user(gateway: Gateway, root: User) -> None:
     before = await session(gateway)
     for fields in ({"active": True}, {"email": "a@lab.test"}, {"usage": {"prio": 60}}):
         await gateway.ask("PUT", "/user/alice", by=root, json=fields)
     assert await status(gateway, "/task/active", before) == 200
 
 
-async def test_a_guest_who_is_shut_out_and_let_in_again_has_to_log_in(gateway: Gateway, root: User) -> None:
+async def test_a_guest_who_is_activated_again_must_log_in(gateway: Gateway, root: User) -> None:
     await gateway.add_user("gast", guest=True)
     before = await session(gateway, "gast")
     for active in (False, True):
@@ -87,7 +85,7 @@ async def test_a_guest_who_is_shut_out_and_let_in_again_has_to_log_in(gateway: G
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_share_token_of_a_user_who_is_shut_out_opens_nothing(gateway: Gateway, root: User, way: str) -> None:
+async def test_a_share_token_of_an_inactive_user_is_void(gateway: Gateway, root: User, way: str) -> None:
     await gateway.add_task(1)
     answer = await gateway.ask("GET", "/task/1/share", headers=await session(gateway))
     token = answer.json()["token"]
@@ -97,7 +95,7 @@ async def test_a_share_token_of_a_user_who_is_shut_out_opens_nothing(gateway: Ga
     assert [await status(gateway, path, {}) for path in paths] == [404, 404, 404]
 
 
-async def test_a_share_token_of_a_user_who_is_gone_opens_nothing(gateway: Gateway, root: User) -> None:
+async def test_a_share_token_of_a_deleted_user_is_void(gateway: Gateway, root: User) -> None:
     await gateway.add_task(1)
     token = (await gateway.ask("GET", "/task/1/share", headers=await session(gateway))).json()["token"]
     await gateway.stores.users.shut_out("alice")
@@ -106,9 +104,7 @@ async def test_a_share_token_of_a_user_who_is_gone_opens_nothing(gateway: Gatewa
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_application_token_of_a_user_who_is_shut_out_names_nobody(
-    gateway: Gateway, root: User, way: str
-) -> None:
+async def test_an_application_token_of_an_inactive_user_is_void(gateway: Gateway, root: User, way: str) -> None:
     made = await gateway.ask("POST", "/app/token", headers=await session(gateway), json={"name": "x"})
     token = made.json()["token"]
     secret = gateway.settings.shared_secret_passphrase.get_secret_value()
@@ -119,7 +115,7 @@ async def test_an_application_token_of_a_user_who_is_shut_out_names_nobody(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_public_recipe_of_a_user_who_is_shut_out_is_shown_to_admins_alone(
+async def test_a_public_recipe_of_an_inactive_user_is_shown_only_to_admins(
     gateway: Gateway, root: User, way: str
 ) -> None:
     await gateway.add_task(1)
@@ -134,7 +130,7 @@ async def test_a_public_recipe_of_a_user_who_is_shut_out_is_shown_to_admins_alon
     assert (await gateway.ask("GET", "/marketplace/recipe/mine", by=root)).status_code == 200
 
 
-async def test_who_is_shut_out_gets_no_mail(gateway: Gateway, root: User) -> None:
+async def test_an_inactive_user_gets_no_mail(gateway: Gateway, root: User) -> None:
     over = {"ending": Ending.EXITED, "ended_at": samples.NOW, "exit_code": 0, "told": -1}
     await gateway.add_task(1, TaskStatus.OVER, **over)
     await shut_out(gateway, root, "disabled")
@@ -145,7 +141,7 @@ async def test_who_is_shut_out_gets_no_mail(gateway: Gateway, root: User) -> Non
 
 
 @pytest.mark.parametrize("route", documented(), ids=" ".join)
-async def test_no_route_lets_a_user_in_who_was_shut_out(world: World, route: tuple[str, str]) -> None:
+async def test_no_route_serves_an_inactive_user(world: World, route: tuple[str, str]) -> None:
     """As `test_a_route_answers_each_caller_as_its_row_says`, with everybody's accounts disabled but the admin's."""
     row = ROWS[route]
     here = world._sharing
@@ -183,7 +179,7 @@ async def app_answer(gateway: Gateway, token: str) -> int:
     return await status(gateway, f"/app/token/{token}/user", bearer)
 
 
-async def test_a_new_key_says_what_stays_good(gateway: Gateway, root: User) -> None:
+async def test_a_new_key_comes_with_a_warning_about_tokens_that_stay_valid(gateway: Gateway, root: User) -> None:
     share, app = await handed_on(gateway)
     before = await session(gateway)
     answer = (await gateway.ask("DELETE", "/user/alice/apikey", headers=before)).json()
@@ -195,7 +191,7 @@ async def test_a_new_key_says_what_stays_good(gateway: Gateway, root: User) -> N
 
 
 @pytest.mark.parametrize("way", ["by request", "by command"])
-async def test_a_new_key_ends_shares_and_application_tokens_where_that_is_asked_for(
+async def test_a_new_key_revokes_shares_and_application_tokens_on_request(
     gateway: Gateway, root: User, way: str
 ) -> None:
     share, app = await handed_on(gateway)
@@ -215,7 +211,7 @@ async def recipe(gateway: Gateway, method: str, by: User, body: dict[str, Any], 
     return (await gateway.ask(method, f"/marketplace/recipe/{name}", by=by, json=body)).status_code
 
 
-async def test_a_task_of_another_member_is_no_public_recipe_by_any_way(gateway: Gateway) -> None:
+async def test_a_task_of_another_member_never_becomes_a_public_recipe(gateway: Gateway) -> None:
     alice, bob = await gateway.add_user("alice"), await gateway.add_user("bob")
     root = await gateway.add_user("root", admin=True)
     await gateway.add_project("lab", members=["alice", "bob"])
@@ -248,7 +244,7 @@ async def test_a_recipe_of_an_earlier_version_is_made_public_by_the_owner_of_its
 # --- a bill ------------------------------------------------------------------------------------------------
 
 
-async def test_a_project_that_is_made_anew_does_not_show_the_bill_of_the_one_before(gateway: Gateway) -> None:
+async def test_a_new_project_does_not_show_the_bill_of_an_old_one_of_its_name(gateway: Gateway) -> None:
     root = await gateway.add_user("root", admin=True)
     now = clock.now()
     year, month = time.gmtime(now)[:2]
@@ -273,7 +269,7 @@ async def test_a_project_that_is_made_anew_does_not_show_the_bill_of_the_one_bef
 # --- what the configuration closes -----------------------------------------------------------------------------
 
 
-async def test_the_list_of_images_can_be_closed_to_those_without_a_session(gateway: Gateway) -> None:
+async def test_the_list_of_images_can_require_a_token(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     for path in ("/image", "/image/busybox"):
         assert await status(gateway, path, {}) == 200
@@ -288,7 +284,7 @@ async def test_the_list_of_images_can_be_closed_to_those_without_a_session(gatew
 
 @pytest.mark.parametrize("claim", ["sub", "key", "exp", "iat", "aud", "iss"])
 @pytest.mark.parametrize("value", ["ключ", "\ud800", "", 0, -1, 1e400, float("nan"), None, [], {}, True, "9" * 5000])
-async def test_whatever_a_claim_is_it_is_401_and_no_error(gateway: Gateway, claim: str, value: Any) -> None:
+async def test_any_odd_claim_answers_401(gateway: Gateway, claim: str, value: Any) -> None:
     alice = await gateway.add_user("alice")
     secret = gateway.settings.secret_passphrase.get_secret_value()
     if claim == "iat" and isinstance(value, int):

@@ -55,7 +55,7 @@ async def test_only_an_admin_lists_the_users(gateway: Gateway, alice: User, admi
     assert (await gateway.ask("GET", "/user")).status_code == 401
 
 
-async def test_who_may_not_see_a_user_does_not_learn_whether_there_is_one(
+async def test_a_caller_without_the_right_does_not_learn_whether_a_user_exists(
     gateway: Gateway, alice: User, admin: User
 ) -> None:
     await gateway.add_user("bob")
@@ -102,14 +102,16 @@ OF_ADMINS: dict[str, Any] = {
 }
 
 
-async def test_what_a_user_may_not_change_is_ignored(gateway: Gateway, alice: User) -> None:
+async def test_fields_that_a_user_may_not_change_are_ignored(gateway: Gateway, alice: User) -> None:
     for field, value in {**FORBIDDEN, **OF_ADMINS}.items():
         answer = await gateway.ask("PUT", "/user/alice", alice, json={field: value})
         assert answer.status_code == 200, field
         assert await gateway.user("alice") == alice, field
 
 
-async def test_what_nobody_may_change_is_ignored_from_an_admin_too(gateway: Gateway, alice: User, admin: User) -> None:
+async def test_fields_that_nobody_may_change_are_ignored_from_an_admin_too(
+    gateway: Gateway, alice: User, admin: User
+) -> None:
     for field, value in FORBIDDEN.items():
         answer = await gateway.ask("PUT", "/user/alice", admin, json={field: value})
         assert answer.status_code == 200, field
@@ -260,7 +262,7 @@ async def test_a_bill_is_a_months_sums_per_project(gateway: Gateway, alice: User
     assert (await gateway.ask("GET", "/user/bob/billing/2023/11", alice)).status_code == 403
 
 
-async def test_a_past_month_is_remembered_until_it_is_counted_anew(gateway: Gateway, alice: User) -> None:
+async def test_a_past_month_is_cached_until_it_is_summed_again(gateway: Gateway, alice: User) -> None:
     async def seconds(query: str = "") -> float:
         answer = await gateway.ask("GET", f"/user/alice/billing/2023/11{query}", alice)
         return sum(row["totaltime"] for row in answer.json())
@@ -274,7 +276,7 @@ async def test_a_past_month_is_remembered_until_it_is_counted_anew(gateway: Gate
     assert await seconds() == 20
 
 
-async def test_a_month_that_an_earlier_version_remembered_is_counted_anew(gateway: Gateway, alice: User) -> None:
+async def test_a_month_cached_by_an_earlier_version_is_summed_again(gateway: Gateway, alice: User) -> None:
     row = {"_id": {"user": "alice", "project": "default"}, "cpu": 2.0, "ram": 3.0, "gpus": 0, "totaltime": 10.0}
     await gateway.context.broker.remember_billing("user", "alice", "2023-11", [row])
     await gateway.add_usage(1, user="alice", at=NOVEMBER)
@@ -282,7 +284,7 @@ async def test_a_month_that_an_earlier_version_remembered_is_counted_anew(gatewa
     assert answer.json() == [row | products(20, 30, 0)]
 
 
-async def test_the_month_that_runs_is_counted_every_time(gateway: Gateway, alice: User) -> None:
+async def test_the_current_month_is_summed_every_time(gateway: Gateway, alice: User) -> None:
     year, month, _ = clock.day(clock.now()).split("_")
     for number in (1, 2):
         await gateway.add_usage(number, user="alice", at=clock.now())
@@ -297,7 +299,7 @@ async def test_bills_are_made_without_redis(gateway: Gateway, alice: User, redis
     assert (answer.status_code, len(answer.json())) == (200, 1)
 
 
-async def test_what_is_no_month_is_refused(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_month_is_refused(gateway: Gateway, alice: User) -> None:
     for month in ("2023/13", "2023/0", "0/1", "2023/x", "99999/1", "2023/-1", "-5/1"):
         assert (await gateway.ask("GET", f"/user/alice/billing/{month}", alice)).status_code == 422, month
 
@@ -329,7 +331,7 @@ async def test_with_a_tag_only_its_tasks_are_killed(gateway: Gateway, alice: Use
     assert (await gateway.ask("DELETE", "/user/alice/task?tag=none", alice)).json() == []
 
 
-async def test_a_query_that_is_not_understood_kills_nothing(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_query_kills_nothing(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1)
     for query in ("tag[$ne]=x", "tag[]=x", "$where=1", "tag=", "a.b=1"):
         assert (await gateway.ask("DELETE", f"/user/alice/task?{query}", alice)).status_code == 422, query
@@ -346,7 +348,7 @@ async def test_nobody_kills_the_tasks_of_another(gateway: Gateway, alice: User) 
 # --- deletion: what the request does; the rest is in test_user_deletion --------------------------------------
 
 
-async def test_a_user_who_is_to_be_deleted_is_shut_out_at_once_and_for_good(
+async def test_a_user_deletion_locks_the_user_out_at_once_and_for_good(
     gateway: Gateway, alice: User, admin: User
 ) -> None:
     answer = await gateway.ask("DELETE", "/user/alice", admin)
@@ -371,7 +373,7 @@ async def test_only_an_admin_deletes_users_and_not_themselves(gateway: Gateway, 
 # --- empty bodies, odd names ---------------------------------------------------------------------------------
 
 
-async def test_an_empty_body_that_calls_itself_json_is_a_missing_one(gateway: Gateway, alice: User) -> None:
+async def test_an_empty_json_body_counts_as_missing(gateway: Gateway, alice: User) -> None:
     headers = {"Content-Type": "application/json"}
     answer = await gateway.ask("DELETE", "/user/alice/task", alice, headers=headers, content=b"")
     assert answer.status_code == 200
@@ -379,6 +381,6 @@ async def test_an_empty_body_that_calls_itself_json_is_a_missing_one(gateway: Ga
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
 
 
-async def test_an_odd_name_is_nobody(gateway: Gateway, admin: User) -> None:
+async def test_an_odd_name_is_not_found(gateway: Gateway, admin: User) -> None:
     for name in ("%24gt", "%2e%2e", "a%00b", "%0d%0aX", "A" * 65, "%ff", "{}", "%F0%9F%8E%89"):
         assert (await gateway.ask("GET", f"/user/{name}", admin)).status_code in (404, 422), name

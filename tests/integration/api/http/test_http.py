@@ -136,7 +136,7 @@ async def test_a_get_that_writes_is_marked_as_one_that_changes_something(setting
 
 
 @pytest.mark.parametrize("slashes", ["//", "///", "/%2F", "//%2f/"])
-async def test_slashes_too_many_in_front_are_one(gateway: Gateway, alice: User, slashes: str) -> None:
+async def test_extra_leading_slashes_are_ignored(gateway: Gateway, alice: User, slashes: str) -> None:
     await gateway.add_task(1)
     async with listening(gateway) as port:
         for path in ("api/1.0/task/active", "api/1.0/task/1", "health"):
@@ -149,7 +149,7 @@ async def test_slashes_too_many_in_front_are_one(gateway: Gateway, alice: User, 
 @pytest.mark.parametrize(
     "path", ["/docs/", f"{API}/ping/", f"{API}/task/", "/static-offline-docs", "//evil.example//docs/"]
 )
-async def test_a_redirect_never_believes_the_host(gateway: Gateway, alice: User, path: str) -> None:
+async def test_a_redirect_ignores_the_host_header(gateway: Gateway, alice: User, path: str) -> None:
     answer = await ask(gateway, "GET", path + "?a=b", alice, headers={"Host": "evil.example"})
     assert answer.status_code in (307, 404)
     if answer.status_code == 307:
@@ -176,7 +176,7 @@ async def state(gateway: Gateway) -> list[Any]:
 
 
 @pytest.mark.parametrize("route", CHANGING, ids=lambda route: f"{sorted(route.methods)[0]} {route.path}")
-async def test_what_changes_something_refuses_parameters_that_it_does_not_know(
+async def test_a_request_that_changes_something_refuses_unknown_parameters(
     gateway: Gateway, admin: User, route: APIRoute
 ) -> None:
     await gateway.add_user("alice")
@@ -215,7 +215,7 @@ async def test_the_parameter_and_the_nearest_known_one_are_named(
     assert await state(gateway) == before
 
 
-async def test_what_only_reads_takes_no_offence(gateway: Gateway, alice: User) -> None:
+async def test_a_request_that_only_reads_ignores_unknown_parameters(gateway: Gateway, alice: User) -> None:
     assert (await gateway.ask("GET", "/task/active?_=1732&columns=x", alice)).status_code == 200
 
 
@@ -238,7 +238,7 @@ async def expired(gateway: Gateway, alice: User) -> str:
     return tokens.make_session(alice.id, alice.apikey.hash, secret=secret, now=clock.now() - 100, seconds=10)
 
 
-async def test_who_waits_for_leave_to_send_is_refused_by_the_head_alone(
+async def test_a_client_that_expects_100_continue_is_refused_before_its_body(
     gateway: Gateway, alice: User, expired: str
 ) -> None:
     async with listening(gateway) as port:
@@ -254,7 +254,7 @@ async def test_who_waits_for_leave_to_send_is_refused_by_the_head_alone(
             assert b"connection: close" in told
 
 
-async def test_who_waits_for_leave_to_send_gets_it_and_is_served(gateway: Gateway, alice: User) -> None:
+async def test_a_client_that_expects_100_continue_gets_it_and_is_served(gateway: Gateway, alice: User) -> None:
     async with listening(gateway) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         body = b'{"container": {"image": "busybox"}, "command": {"cmd": "true"}}'
@@ -273,7 +273,7 @@ async def stored(settings: Settings, tmp_path: Any) -> AsyncIterator[Gateway]:
         yield made
 
 
-async def test_a_file_that_has_no_room_is_refused_before_it_is_sent(stored: Gateway) -> None:
+async def test_a_file_that_does_not_fit_is_refused_before_it_is_sent(stored: Gateway) -> None:
     alice = await stored.add_user("alice")
     async with listening(stored) as port:
 
@@ -311,7 +311,7 @@ DOCUMENT = '{"container": {"image": "busybox"}}'
         (b"\x1f\x8b\x08\0\0\0\0\0", ("gzip", "line 1, column 1")),
     ],
 )
-async def test_a_body_that_is_no_json_is_told_where_and_why(
+async def test_an_invalid_json_body_is_refused_with_place_and_reason(
     gateway: Gateway, alice: User, body: bytes, words: tuple[str, ...]
 ) -> None:
     for path in ("/task", "/task/batch", "/authenticate"):
@@ -333,7 +333,7 @@ async def test_a_token_that_has_expired_says_so_and_what_to_do(gateway: Gateway,
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "e30.e30.e30", "x" * 5000])
-async def test_a_token_that_is_none_says_nothing_of_our_libraries(gateway: Gateway, token: str) -> None:
+async def test_an_invalid_token_reveals_nothing_about_our_libraries(gateway: Gateway, token: str) -> None:
     answer = await gateway.http.get(f"{API}/task/active", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
     assert "Error" not in answer.json()["detail"]
@@ -383,7 +383,7 @@ async def test_curl_is_served_whatever_it_speaks(gateway: Gateway, alice: User, 
         assert '"busybox' in listed
 
 
-async def test_stores_are_not_asked_twice_for_who_it_is(gateway: Gateway, alice: User) -> None:
+async def test_the_caller_is_looked_up_once_per_request(gateway: Gateway, alice: User) -> None:
     """What looks before the body is there for those who wait for it, and costs the others nothing."""
     asked = []
     ask_users = gateway.context.users.ask

@@ -238,12 +238,12 @@ async def test_an_older_client_gets_no_chunks_and_the_end_by_closing(client: Cli
     assert body == b"piece 0\npiece 1\npiece 2\n"
 
 
-async def test_an_older_client_is_not_told_to_go_on(client: Client) -> None:
+async def test_an_http_1_0_client_gets_no_100_continue(client: Client) -> None:
     await client.send(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", b"hello")
     assert (await client.told()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_that_waits_for_leave_is_answered_without_its_body(client: Client) -> None:
+async def test_a_client_that_expects_100_continue_is_answered_without_its_body(client: Client) -> None:
     head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     await client.send(head)
     told = await client.answer(b"too much\n")
@@ -251,7 +251,7 @@ async def test_a_client_that_waits_for_leave_is_answered_without_its_body(client
     assert b"connection: close" in told
 
 
-async def test_a_client_that_waits_for_leave_gets_it_where_its_body_is_wanted(client: Client) -> None:
+async def test_a_client_that_expects_100_continue_gets_it_if_its_body_is_read(client: Client) -> None:
     await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     assert await client.answer(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await client.send(b"hello")
@@ -259,7 +259,7 @@ async def test_a_client_that_waits_for_leave_gets_it_where_its_body_is_wanted(cl
 
 
 @pytest.mark.parametrize("size", [MB + MB // 10, 6 * MB])
-async def test_whoever_sends_on_after_the_answer_comes_to_see_it(port: int, size: int) -> None:
+async def test_a_client_that_keeps_sending_after_the_answer_can_read_it(port: int, size: int) -> None:
     """Thirty times: a connection that is closed under what still comes is reset, most of the time before it was read."""
     head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
 
@@ -280,7 +280,7 @@ async def test_whoever_sends_on_after_the_answer_comes_to_see_it(port: int, size
         assert told.endswith(b"too much\n")
 
 
-async def test_whoever_sends_without_end_after_the_answer_is_cut_off(client: Client) -> None:
+async def test_a_client_that_sends_without_end_after_the_answer_is_cut_off(client: Client) -> None:
     sent = 0
 
     async def send_on() -> None:
@@ -295,7 +295,7 @@ async def test_whoever_sends_without_end_after_the_answer_is_cut_off(client: Cli
     assert sent * MB < 4 * protocol.REST_LIMIT
 
 
-async def test_whoever_sends_nothing_after_the_answer_is_not_waited_for(
+async def test_a_client_that_sends_nothing_after_the_answer_is_closed_at_once(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "REST_TIMEOUT", 0.3)

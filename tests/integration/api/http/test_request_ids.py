@@ -24,12 +24,12 @@ async def alice(gateway: Gateway) -> User:
 
 
 @pytest.mark.parametrize("path", ["/ping", "/task/active", "/nothing"])
-async def test_every_answer_says_the_id_that_was_sent(gateway: Gateway, path: str) -> None:
+async def test_every_answer_has_the_id_that_was_sent(gateway: Gateway, path: str) -> None:
     answer = await gateway.ask("GET", path, headers={HEADER: "lab-42.a_B"})
     assert answer.headers.get_list(HEADER) == ["lab-42.a_B"]
 
 
-async def test_what_is_refused_before_it_is_read_has_its_id(gateway: Gateway, alice: User) -> None:
+async def test_a_request_that_is_refused_early_has_its_id(gateway: Gateway, alice: User) -> None:
     answer = await gateway.ask("POST", "/task", alice, content=b"x" * 2**21, headers={HEADER: "large"})
     assert (answer.status_code, answer.headers[HEADER]) == (413, "large")
 
@@ -42,7 +42,7 @@ async def test_an_id_that_is_missing_too_long_or_not_plain_is_replaced(gateway: 
     assert re.fullmatch(r"[0-9a-f]{16}", first)
 
 
-async def test_the_id_stands_in_the_log_lines_of_its_request(gateway: Gateway) -> None:
+async def test_the_log_events_of_a_request_have_its_id(gateway: Gateway) -> None:
     admin = await gateway.add_user("admin", admin=True)
     # They hold what is bound where the line is written, as the processors of `shared.observe.logs` do.
     capture = structlog.testing.LogCapture()

@@ -101,7 +101,7 @@ async def test_a_head_without_end_is_cut_off(client: Client) -> None:
     assert sent < 20 * MB
 
 
-async def test_whoever_sends_too_large_a_head_is_told(client: Client) -> None:
+async def test_too_large_a_head_is_refused(client: Client) -> None:
     await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
     await asyncio.sleep(0.05)
     await client.send(b"x-long: " + b"a" * (protocol.HEAD_LIMIT - 1000))
@@ -111,14 +111,14 @@ async def test_whoever_sends_too_large_a_head_is_told(client: Client) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n"])
-async def test_a_head_that_does_not_come_is_not_waited_for(client: Client, begun: bytes) -> None:
+async def test_a_missing_head_times_out(client: Client, begun: bytes) -> None:
     await client.send(begun)
     began = time.monotonic()
     assert (await client.told())[:13] == (b"HTTP/1.1 408 " if begun else b"")
     assert time.monotonic() - began < TIMEOUT + SLACK
 
 
-async def test_a_head_in_drops_is_not_waited_for_either(client: Client) -> None:
+async def test_a_slow_head_times_out(client: Client) -> None:
     async def drip() -> None:
         await client.send(b"GET / HTTP/1.1\r\n")
         while True:
@@ -129,12 +129,12 @@ async def test_a_head_in_drops_is_not_waited_for_either(client: Client) -> None:
         await asyncio.wait_for(drip(), SLACK)
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(client: Client) -> None:
+async def test_a_missing_body_times_out(client: Client) -> None:
     await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345")
     assert (await client.told()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_in_drops_is_taken(client: Client) -> None:
+async def test_a_slow_body_is_accepted(client: Client) -> None:
     await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\n")
     for _ in range(8):
         await asyncio.sleep(TIMEOUT / 3)
@@ -142,12 +142,12 @@ async def test_a_body_in_drops_is_taken(client: Client) -> None:
     assert (await client.answer(b"8 bytes\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_whoever_waits_for_us_is_not_slow(client: Client) -> None:
+async def test_a_client_that_waits_for_its_answer_is_not_cut_off(client: Client) -> None:
     await client.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
     assert (await client.answer(b"at last\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_whose_body_we_do_not_read_is_not_slow(client: Client) -> None:
+async def test_a_client_whose_body_is_not_read_is_not_cut_off(client: Client) -> None:
     size = 64 * MB  # more than the kernel takes
     client.writer.write(b"POST /sip HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
     assert (await client.answer(b"enough\n")).startswith(b"HTTP/1.1 200 ")
@@ -182,7 +182,7 @@ async def test_others_are_served_beside_many_who_send_nothing(port: int, client:
             one.close()
 
 
-async def test_a_head_that_we_do_not_read_on_is_not_slow(client: Client) -> None:
+async def test_a_client_whose_head_is_not_read_is_not_cut_off(client: Client) -> None:
     """Two requests are under way, and of the third the first bytes have come: more is read once the second is answered."""
     request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
     await client.send(request * 2 + request[:10])

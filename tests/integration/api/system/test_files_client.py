@@ -54,7 +54,7 @@ def answered(head: str, body: bytes = b"") -> bytes:
     return f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
-async def test_where_nobody_answers_it_is_503_with_a_time_to_try_again(gateway: Gateway) -> None:
+async def test_without_a_files_service_the_answer_is_503_with_retry_after(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(1)
     for method, path in (("GET", "/task/1/files/"), ("GET", "/user/alice/files/x"), ("PUT", "/user/alice/files/x")):
@@ -109,7 +109,7 @@ async def test_only_known_headers_go_either_way(settings: Settings) -> None:
         ("PUT", "/user/dave/files/x", Grant("users/dave", Mode.WRITE, (20001, 20002), None)),
     ],
 )
-async def test_a_grant_is_for_what_was_asked_for(settings: Settings, method: str, path: str, grant: Grant) -> None:
+async def test_a_grant_allows_only_what_was_requested(settings: Settings, method: str, path: str, grant: Grant) -> None:
     heads: list[bytes] = []
 
     def handler(head: bytes) -> bytes:
@@ -127,7 +127,7 @@ async def test_a_grant_is_for_what_was_asked_for(settings: Settings, method: str
     assert grants.read(token, key=grants.key(settings.secret_passphrase.get_secret_value())) == grant
 
 
-async def test_what_is_larger_than_the_whole_storage_is_refused_while_it_comes(settings: Settings) -> None:
+async def test_an_upload_larger_than_the_storage_is_cut_off(settings: Settings) -> None:
     taken = 0
 
     async def pieces() -> AsyncIterator[bytes]:

@@ -61,7 +61,9 @@ async def test_in_maintenance_new_tasks_are_refused_until_it_ends(gateway: Gatew
     assert (await gateway.ask("POST", "/task", alice, json=samples.submission())).status_code == 200
 
 
-async def test_only_an_admin_switches_and_only_what_there_is(gateway: Gateway, admin: User, nodes: None) -> None:
+async def test_only_an_admin_switches_the_maintenance_of_existing_nodes(
+    gateway: Gateway, admin: User, nodes: None
+) -> None:
     alice = await gateway.add_user("alice")
     assert (await switch(gateway, alice, "all", "on")).status_code == 403
     assert (await switch(gateway, None, "all", "on")).status_code == 401

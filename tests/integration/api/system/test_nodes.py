@@ -59,9 +59,7 @@ async def test_a_node_is_drained_once_nothing_is_left_there(gateway: Gateway, ad
     assert (rows["n1"]["state"], rows["n2"]["state"]) == ("draining", "drained")
 
 
-async def test_a_node_that_does_not_answer_says_so_and_one_that_is_new_was_not_seen(
-    gateway: Gateway, admin: User
-) -> None:
+async def test_a_node_is_listed_as_silent_or_not_seen_yet(gateway: Gateway, admin: User) -> None:
     await add(gateway, "n1")
     await gateway.stores.unreachable_nodes.note("n1", "no answer", unheard=3600.0, gap=3600.0)
     await gateway.stores.hosts.add(Host(name="new", url="tcp://new.test:2376"), by="admin", at=1.0)

@@ -36,7 +36,7 @@ async def metrics(where: Gateway) -> str:
     return (await where.http.get("/metrics")).text
 
 
-async def test_what_is_pushed_is_found_by_prometheus(pushable: Gateway) -> None:
+async def test_pushed_measurements_are_exposed_to_prometheus(pushable: Gateway) -> None:
     answer = await push(pushable, stat(), stat(name="god_watcher", value="3", host="head2"))
     assert (answer.status_code, answer.json()) == (200, {"msg": "Metrics recorded"})
     text = await metrics(pushable)
@@ -46,7 +46,7 @@ async def test_what_is_pushed_is_found_by_prometheus(pushable: Gateway) -> None:
     assert 'godocker_pushed{host="head1.example.org",name="god_scheduler"} 0.5' in await metrics(pushable)
 
 
-async def test_without_the_whole_key_nothing_is_taken(pushable: Gateway) -> None:
+async def test_a_push_without_the_right_key_is_refused(pushable: Gateway) -> None:
     for key in ("", KEY[:-1], KEY + "x", KEY.upper(), "x", "é"):
         answer = await push(pushable, stat(host="intruder"), key=key)
         assert answer.status_code == 401, key
@@ -55,14 +55,14 @@ async def test_without_the_whole_key_nothing_is_taken(pushable: Gateway) -> None
     assert "intruder" not in await metrics(pushable)
 
 
-async def test_where_no_key_is_configured_there_is_nothing_to_push_to(gateway: Gateway, settings: Settings) -> None:
+async def test_without_a_configured_key_a_push_is_not_found(gateway: Gateway, settings: Settings) -> None:
     for key in ("", "x"):
         assert (await push(gateway, stat(), key=key)).status_code == 404
     async with gateways.opened(settings.model_copy(update={"prometheus_key": SecretStr("")})) as empty:
         assert (await push(empty, stat(), key="")).status_code == 404
 
 
-async def test_what_is_not_known_is_refused_as_a_whole(pushable: Gateway) -> None:
+async def test_a_push_with_an_unknown_name_is_refused_as_a_whole(pushable: Gateway) -> None:
     wrong = [
         stat(name="anything"),
         stat(name='god_scheduler"} 1\nevil'),

@@ -63,7 +63,7 @@ async def add_over(gateway: Gateway, number: int, *, days: float = 1, user: str 
 
 
 @pytest.mark.parametrize("action", ["suspend", "resume", "reschedule"])
-async def test_what_is_wanted_of_a_running_task_is_recorded(gateway: Gateway, alice: User, action: str) -> None:
+async def test_an_intent_for_a_running_task_is_recorded(gateway: Gateway, alice: User, action: str) -> None:
     await add_running(gateway)
     shown = good(await gateway.ask("GET", f"/task/1/{action}", alice))
     assert (shown["id"], shown["status"]["secondary"]) == (1, f"{action} requested")
@@ -73,7 +73,7 @@ async def test_what_is_wanted_of_a_running_task_is_recorded(gateway: Gateway, al
 @pytest.mark.parametrize(
     ("action", "secondary"), [("suspend", "suspend rejected"), ("resume", "resume rejected"), ("reschedule", None)]
 )
-async def test_a_task_that_waits_cannot_be_steered(
+async def test_an_intent_for_a_waiting_task_is_rejected(
     gateway: Gateway, alice: User, action: str, secondary: str | None
 ) -> None:
     await gateway.add_task(1)
@@ -82,7 +82,7 @@ async def test_a_task_that_waits_cannot_be_steered(
 
 
 @pytest.mark.parametrize("action", ["suspend", "resume", "reschedule"])
-async def test_a_wish_for_a_task_that_is_over_is_refused_with_what_to_do_instead(
+async def test_an_intent_for_a_finished_task_is_refused_with_an_alternative(
     gateway: Gateway, alice: User, action: str
 ) -> None:
     await add_over(gateway, 7)
@@ -99,7 +99,7 @@ async def test_a_wish_for_a_task_that_is_over_is_refused_with_what_to_do_instead
 # --- changed ----------------------------------------------------------------------------------
 
 
-async def test_only_what_is_dynamic_is_changed_and_by_whom_it_may_be(settings: Settings) -> None:
+async def test_only_dynamic_fields_are_changed_and_by_those_who_may(settings: Settings) -> None:
     fields = [DynamicField(name="site"), DynamicField(name="ticket", admin_only=True)]
     async with gateways.opened(settings.model_copy(update={"dynamic_fields": fields})) as gateway:
         alice, admin = await gateway.add_user("alice"), await gateway.add_user("admin", admin=True)
@@ -120,7 +120,7 @@ async def test_only_what_is_dynamic_is_changed_and_by_whom_it_may_be(settings: S
 # --- shown to others --------------------------------------------------------------------------
 
 
-async def test_a_share_token_opens_one_task_until_it_is_taken_back(gateway: Gateway, alice: User, bob: User) -> None:
+async def test_a_share_token_opens_one_task_until_it_is_revoked(gateway: Gateway, alice: User, bob: User) -> None:
     await gateway.add_task(1)
     await gateway.add_task(2)
     assert refused(await gateway.ask("GET", "/task/1/share", bob), 404)
@@ -132,7 +132,7 @@ async def test_a_share_token_opens_one_task_until_it_is_taken_back(gateway: Gate
     assert refused(await gateway.ask("GET", f"/task/1?share={token}"), 404)
 
 
-async def test_a_share_token_stays_the_same_until_a_new_one_is_wanted(gateway: Gateway, alice: User) -> None:
+async def test_a_share_token_stays_the_same_until_a_new_one_is_requested(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1)
     first, again = [good(await gateway.ask("GET", "/task/1/share", alice)) for _ in range(2)]
     assert again == first
@@ -147,7 +147,7 @@ async def test_a_share_token_stays_the_same_until_a_new_one_is_wanted(gateway: G
     assert new["token"] not in str(stored)
 
 
-async def test_two_who_share_a_task_at_once_are_given_one_token(gateway: Gateway, alice: User) -> None:
+async def test_concurrent_shares_of_a_task_get_one_token(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1)
     answers = await asyncio.gather(*(gateway.ask("GET", "/task/1/share", alice) for _ in range(3)))
     (token,) = {good(answer)["token"] for answer in answers}
@@ -155,7 +155,7 @@ async def test_two_who_share_a_task_at_once_are_given_one_token(gateway: Gateway
 
 
 @pytest.mark.parametrize("share", [{"nonce": None}, {"until": 5.0}, {"nonce": "made with another secret"}])
-async def test_a_token_that_cannot_be_made_again_gives_way_to_a_new_one(
+async def test_a_token_that_cannot_be_recreated_is_replaced(
     gateway: Gateway, alice: User, share: dict[str, Any]
 ) -> None:
     await gateway.add_task(1)
@@ -225,7 +225,7 @@ async def test_old_tasks_are_archived_and_deleted_the_caller_s_own(gateway: Gate
     assert [task["id"] for task in good(await gateway.ask("GET", "/task/over", bob))] == [3]
 
 
-async def test_as_many_of_those_that_are_over_as_are_wanted(gateway: Gateway, alice: User, admin: User) -> None:
+async def test_finished_tasks_are_listed_up_to_the_requested_number(gateway: Gateway, alice: User, admin: User) -> None:
     for number in range(1, 7):
         await add_over(gateway, number, days=number, user=["alice", "bob"][number % 2])
 

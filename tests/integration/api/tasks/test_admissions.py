@@ -44,7 +44,7 @@ async def count(opened: Stores) -> int:
         (PendingLimits(user=30, everybody=10), 10),
     ],
 )
-async def test_of_forty_at_once_through_two_gateways_exactly_the_limit_is_admitted(
+async def test_forty_concurrent_tasks_on_two_gateways_are_admitted_exactly_up_to_the_limit(
     opened: Stores, settings: Settings, limits: PendingLimits, expected: int
 ) -> None:
     async with stores.connect(settings) as other:
@@ -65,7 +65,7 @@ async def test_a_batch_is_admitted_in_its_order_up_to_the_limit(opened: Stores) 
     assert "5 tasks are waiting" in str(answers[1])
 
 
-async def test_only_tasks_that_wait_count(opened: Stores) -> None:
+async def test_only_pending_tasks_count(opened: Stores) -> None:
     statuses = [*TaskStatus]
     await opened.tasks.insert([samples.task(number, status) for number, status in enumerate(statuses, start=1)])
     limits = PendingLimits(user=3, everybody=None)  # created and pending wait already

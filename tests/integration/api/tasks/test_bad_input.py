@@ -162,7 +162,7 @@ async def test_a_part_that_is_no_object_is_refused(gateway: Gateway, alice: User
     assert await count(gateway) == 0
 
 
-async def test_fields_that_are_ours_change_nothing_whatever_is_sent_in_them(gateway: Gateway, alice: User) -> None:
+async def test_fields_that_the_system_fills_are_ignored_whatever_is_sent(gateway: Gateway, alice: User) -> None:
     evil = {
         **{"id": 7, "_id": 7, "date": 1, "attempt": 9, "intent": "kill", "ending": "exited", "settled": False},
         **{"queued_at": 0, "status_at": 0, "shape": "x", "submission": "x", "history": [1], "project": "other"},
@@ -234,7 +234,7 @@ async def test_a_task_that_breaks_a_rule_is_refused_with_its_field(gateway: Gate
     assert await count(gateway) == 0
 
 
-async def test_a_user_id_with_shell_characters_is_nobody(gateway: Gateway, alice: User) -> None:
+async def test_a_user_id_with_shell_characters_is_unknown(gateway: Gateway, alice: User) -> None:
     admin = await gateway.add_user("admin", admin=True)
     for user_id in ("$(id)", "`id`", "a;b", "a\nb", "../alice", "a\0", "\u202ealice", "a" * 65, "-rf"):
         body = json.dumps(samples.submission(**{"user.id": user_id})).encode()
@@ -276,7 +276,7 @@ BROKEN = {
 }
 
 
-async def test_a_body_that_is_no_task_is_refused(gateway: Gateway, alice: User) -> None:
+async def test_a_body_that_is_not_a_task_is_refused(gateway: Gateway, alice: User) -> None:
     answers = {}
     for name, body in BROKEN.items():
         for answer in (await post(gateway, alice, body), await gateway.ask("POST", "/authenticate", content=body)):
@@ -285,7 +285,7 @@ async def test_a_body_that_is_no_task_is_refused(gateway: Gateway, alice: User) 
     assert await count(gateway) == 0
 
 
-async def test_of_a_name_that_comes_twice_one_counts_and_no_rule_is_passed_by(gateway: Gateway, alice: User) -> None:
+async def test_a_repeated_name_counts_once_and_bypasses_no_rule(gateway: Gateway, alice: User) -> None:
     for twice, status in (('"cpu": -1, "cpu": 1', 200), ('"cpu": 1, "cpu": -1', 422)):
         answer = await post(gateway, alice, GOOD.replace('"cpu": 1', twice).encode())
         assert answer.status_code == status
@@ -325,7 +325,7 @@ NOT_NUMBERS = [
 ]
 
 
-async def test_a_number_that_is_none_is_refused(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_number_is_refused(gateway: Gateway, alice: User) -> None:
     asked = [("GET", ""), ("DELETE", ""), ("GET", "/status"), ("GET", "/pending")]
     for number, (method, end) in itertools.product(NOT_NUMBERS, asked):
         answer = await gateway.ask(method, f"/task/{number}{end}", alice)
@@ -401,7 +401,7 @@ RAW: list[tuple[bytes, set[bytes]]] = [
 PING = b"GET /api/1.0/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
-async def test_what_is_no_request_is_refused_on_the_socket_and_the_next_is_served(gateway: Gateway) -> None:
+async def test_an_invalid_request_is_refused_on_the_socket_and_the_next_is_served(gateway: Gateway) -> None:
     stop = asyncio.Event()
     listening = serving.bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
@@ -447,7 +447,7 @@ async def _ask_raw(port: int, request_text: bytes) -> bytes:
         ({"command": {}}, "command.cmd", "is missing"),
     ],
 )
-async def test_a_wrong_type_is_told_in_words_of_ours(
+async def test_a_wrong_type_is_reported_in_our_own_words(
     gateway: Gateway, alice: User, part: dict[str, Any], path: str, rule: str
 ) -> None:
     answer = await gateway.ask("POST", "/task", alice, json=samples.submission() | part)
@@ -459,7 +459,7 @@ async def test_a_wrong_type_is_told_in_words_of_ours(
     assert of_many.json()["errors"] == [{"path": f"1.{path}", "rule": field["rule"]}]
 
 
-async def test_a_parameter_outside_of_the_body_has_its_place_before_its_name(gateway: Gateway, alice: User) -> None:
+async def test_the_path_of_a_parameter_begins_with_its_place(gateway: Gateway, alice: User) -> None:
     headers = {"Idempotency-Key": "tab\tin it"}
     answer = await gateway.ask("POST", "/task?dry_run=perhaps", alice, json=samples.submission(), headers=headers)
     assert {one["path"]: one["rule"] for one in answer.json()["errors"]} == {

@@ -127,7 +127,7 @@ async def test_any_printable_text_is_a_key(gateway: Gateway, alice: User, key: s
 
 
 @pytest.mark.parametrize("path", [TASK, BATCH])
-async def test_what_is_no_key_is_refused_by_name(gateway: Gateway, alice: User, path: str) -> None:
+async def test_an_invalid_key_is_refused_by_name(gateway: Gateway, alice: User, path: str) -> None:
     body = orjson.dumps(samples.submission() if path == TASK else [samples.submission()])
     bad = [
         [b""],
@@ -170,11 +170,11 @@ DIFFERENT = [
 ]
 
 
-def test_a_text_says_the_same_however_it_is_spelt() -> None:
+def test_spellings_of_one_document_have_one_digest() -> None:
     assert len({idempotency.digest(text.encode()) for text in SAME}) == 1
 
 
-def test_texts_that_say_something_else_differ() -> None:
+def test_different_documents_have_different_digests() -> None:
     assert len({idempotency.digest(text.encode()) for text in [*SAME[:1], *DIFFERENT]}) == 1 + len(DIFFERENT)
 
 
@@ -183,7 +183,7 @@ def test_a_text_that_is_nested_too_deeply_is_refused() -> None:
         idempotency.digest(b"[" * 500 + b"]" * 500)
 
 
-async def test_a_body_that_is_no_request_under_a_key_is_refused_like_any(gateway: Gateway, alice: User) -> None:
+async def test_an_invalid_body_with_a_key_is_refused_like_any(gateway: Gateway, alice: User) -> None:
     deep = orjson.dumps(samples.submission())[:-1] + b',"x":' + b"[" * 300 + b"]" * 300 + b"}"
     for path in (TASK, BATCH):
         for body in (b"", b"{", b"[", b"1", b"null", b"\xff", b"[" * 10_000, b"NaN", deep, b"[" + deep + b"]"):
@@ -197,7 +197,7 @@ async def test_a_body_that_is_no_request_under_a_key_is_refused_like_any(gateway
 
 
 @pytest.mark.parametrize("path", [TASK, BATCH])
-async def test_what_was_refused_can_be_sent_again_corrected(gateway: Gateway, alice: User, path: str) -> None:
+async def test_a_refused_request_can_be_corrected_under_the_same_key(gateway: Gateway, alice: User, path: str) -> None:
     for changes in ({"requirements.cpu": -1}, {"requirements.cpu": 10**5}):  # a type, and a rule
         body: Any = samples.submission(**changes)
         refused(await post(gateway, alice, "k", [body] if path == BATCH else body, path=path), 422, "invalid_input")
@@ -206,7 +206,7 @@ async def test_what_was_refused_can_be_sent_again_corrected(gateway: Gateway, al
     assert await count(gateway) == 1
 
 
-async def test_what_found_no_room_creates_its_task_once_there_is_some(settings: Settings) -> None:
+async def test_a_request_over_the_limit_creates_its_task_once_there_is_room(settings: Settings) -> None:
     async with gateways.opened(settings.model_copy(update={"rate_limit": 1})) as gateway:
         alice = await gateway.add_user("alice")
         first = good(await post(gateway, alice, "first"))
@@ -268,7 +268,7 @@ async def test_fifty_at_once_on_two_gateways_create_one_task(settings: Settings,
         assert await count(one) == 1
 
 
-async def test_of_two_requests_at_once_under_one_key_one_is_refused(
+async def test_one_of_two_concurrent_requests_with_one_key_is_refused(
     gateway: Gateway, other: Gateway, alice: User
 ) -> None:
     bodies = [samples.submission(**{"command.cmd": f"exit {number}"}) for number in range(10)]
@@ -337,7 +337,7 @@ def _gateways_killed(settings: Settings, request: str) -> int:
     return int(ended.stdout.splitlines()[-1])  # before it, what the gateway logged
 
 
-async def test_a_gateway_that_died_while_it_counted_shuts_nobody_out(settings: Settings) -> None:
+async def test_a_gateway_that_died_while_counting_blocks_nobody(settings: Settings) -> None:
     async with gateways.opened(settings.model_copy(update={"rate_limit": 5})) as gateway:
         alice = await gateway.add_user("alice")
         good(await post(gateway, alice, None))
@@ -359,7 +359,7 @@ async def left_open(gateway: Gateway) -> AsyncIterator[None]:
         yield
 
 
-async def test_a_gateway_that_slept_with_the_task_in_its_hands_answers_what_the_other_did(
+async def test_a_gateway_that_was_paused_answers_what_the_other_one_did(
     gateway: Gateway, other: Gateway, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asleep, awake = asyncio.Event(), asyncio.Event()
@@ -381,7 +381,7 @@ async def test_a_gateway_that_slept_with_the_task_in_its_hands_answers_what_the_
 
 
 @pytest.mark.parametrize(("key", "created"), [("k", 1), (None, 2)])
-async def test_a_client_whose_answer_was_swallowed_sends_again(
+async def test_a_client_that_lost_its_answer_can_retry(
     gateway: Gateway, alice: User, tmp_path: Path, key: str | None, created: int
 ) -> None:
     """With a key it is the task that is there already; without one it is another: at least once is all that is promised."""
@@ -437,7 +437,7 @@ async def test_a_batch_of_a_thousand_is_created_in_its_order(gateway: Gateway, a
     assert await count(gateway) == 1000
 
 
-async def test_of_a_batch_every_broken_rule_of_every_task_is_named_and_nothing_is_created(
+async def test_a_bad_batch_creates_nothing_and_names_every_broken_rule(
     settings: Settings,
 ) -> None:
     offering = settings.model_copy(update={"volumes": [Volume(name="data", path="/srv/data")], "max_cpu": 8})
@@ -470,7 +470,7 @@ async def test_a_batch_is_a_list_of_at_least_one_task_and_not_too_many(settings:
         assert len(good(await post_batch(gateway, alice, named(3)))["ids"]) == 3
 
 
-async def test_a_batch_that_a_limit_does_not_hold_is_refused_as_a_whole(settings: Settings) -> None:
+async def test_a_batch_over_a_limit_is_refused_as_a_whole(settings: Settings) -> None:
     async with gateways.opened(settings.model_copy(update={"rate_limit": 5})) as gateway:
         alice = await gateway.add_user("alice")
         assert good(await post_batch(gateway, alice, named(3), "first"))
@@ -483,7 +483,7 @@ async def test_a_batch_that_a_limit_does_not_hold_is_refused_as_a_whole(settings
         assert await count(gateway) == 5
 
 
-async def test_batches_at_once_pass_no_limit_and_none_is_torn(settings: Settings) -> None:
+async def test_concurrent_batches_stay_within_the_limit_and_whole(settings: Settings) -> None:
     limited = settings.model_copy(update={"rate_limit": 10})
     async with gateways.opened(limited) as one, gateways.opened(limited) as two:
         alice = await one.add_user("alice")
@@ -493,7 +493,7 @@ async def test_batches_at_once_pass_no_limit_and_none_is_torn(settings: Settings
         assert await count(one) == 9
 
 
-async def test_a_batch_that_names_more_than_can_be_looked_up_in_time_is_told_so(
+async def test_a_batch_whose_lookups_take_too_long_is_refused(
     gateway: Gateway, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get = gateway.stores.projects.get
@@ -518,7 +518,7 @@ async def test_an_admin_s_batch_may_have_tasks_of_several_users(gateway: Gateway
     assert [(await gateway.task(number)).user.id for number in ids] == ["bob", "alice", "bob", "admin"]
 
 
-async def test_what_waits_to_be_sent_to_the_scheduler_is_each_task_once(gateway: Gateway, alice: User) -> None:
+async def test_each_task_is_hinted_once(gateway: Gateway, alice: User) -> None:
     held = samples.submission(**{"status.primary": "created"})
     for _ in range(2):
         ids = good(await post_batch(gateway, alice, [held, *named(2)], "k"))["ids"]
@@ -526,7 +526,7 @@ async def test_what_waits_to_be_sent_to_the_scheduler_is_each_task_once(gateway:
     assert (await gateway.task(ids[0])).status == "created"
 
 
-async def test_a_store_that_does_not_answer_is_told_and_the_key_is_free(
+async def test_a_store_that_does_not_answer_leaves_the_key_free(
     gateway: Gateway, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def silent(*_: Any, **__: Any) -> None:

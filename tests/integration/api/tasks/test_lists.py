@@ -80,7 +80,7 @@ async def pieces_of(gateway: Gateway, tasks: Stream) -> tuple[list[bytes], bool]
 # --- any number of them -----------------------------------------------------------------------
 
 
-async def test_a_long_list_is_what_the_tasks_are_newest_first_with_their_verdicts(
+async def test_a_long_list_has_all_tasks_newest_first_with_their_verdicts(
     gateway: Gateway, alice: User, admin: User
 ) -> None:
     tasks = await add_active(gateway, 450)
@@ -129,7 +129,7 @@ async def test_a_list_whose_store_goes_away_breaks_off_and_does_not_look_whole(g
     assert not ended
 
 
-async def test_a_list_whose_store_is_away_from_the_start_is_no_list(gateway: Gateway) -> None:
+async def test_a_list_without_a_store_is_an_error(gateway: Gateway) -> None:
     async def none() -> Stream:
         raise errors.StoreUnavailable("MongoDB does not answer")
         yield samples.task()
@@ -199,7 +199,7 @@ async def test_a_page_is_sorted_searched_and_counted(
 
 
 @pytest.mark.parametrize("text", ["%00", "a%0Ab"])
-async def test_what_no_name_can_hold_is_not_looked_for(gateway: Gateway, alice: User, text: str) -> None:
+async def test_a_search_text_that_no_name_can_contain_is_refused(gateway: Gateway, alice: User, text: str) -> None:
     answer = await gateway.ask("GET", f"/task/over?draw=1&regex={text}", alice)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["path"] == "query.regex"

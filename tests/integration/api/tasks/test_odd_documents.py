@@ -99,7 +99,7 @@ async def test_an_odd_document_is_answered_and_changes_nothing(
     assert after == before
 
 
-async def test_of_a_field_that_is_sent_twice_one_counts(gateway: Gateway, admin: User) -> None:
+async def test_a_repeated_field_counts_once(gateway: Gateway, admin: User) -> None:
     sent = b'{"email": "a@example.org", "email": {"$ne": ""}}'
     answer = await gateway.ask("PUT", "/user/alice", admin, content=sent, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422

@@ -47,13 +47,13 @@ NAMES = {
         ("unknown.example.org/x", False),  # nothing is known against it
     ],
 )
-async def test_a_name_is_as_good_as_the_addresses_it_leads_to(image: str, refused: bool) -> None:
+async def test_a_registry_is_refused_if_its_name_resolves_to_an_internal_address(image: str, refused: bool) -> None:
     problem = await Registries(Settings(), Names(**NAMES).resolve).problem_of(image)
     assert (problem is not None) is refused
     assert problem is None or "which resolves to the internal address" in problem
 
 
-async def test_names_that_an_admin_wrote_down_are_not_looked_up() -> None:
+async def test_configured_names_are_not_resolved() -> None:
     names = Names(**NAMES)
     named = Settings(allowed_registries=["bad.example.org"])
     offered = Settings(default_images=[Image(name="ours", url="bad.example.org/ours")])
@@ -64,7 +64,7 @@ async def test_names_that_an_admin_wrote_down_are_not_looked_up() -> None:
     assert await Registries(offered, names.resolve).problem_of("bad.example.org/other") is not None
 
 
-async def test_an_answer_is_good_for_a_while() -> None:
+async def test_an_answer_is_cached_for_a_while() -> None:
     names = Names(**NAMES)
     registries = Registries(Settings(), names.resolve)
     for _ in range(3):

@@ -88,7 +88,7 @@ async def test_an_unknown_user_and_a_wrong_key_get_one_and_the_same_answer(gatew
     assert (await log_in(gateway, inactive.id, gateway.keys["gone"])).status_code in (401, 403)
 
 
-async def test_too_many_tries_wait_and_lock_out_nobody_else(gateway: Gateway, alice: User, bob: User) -> None:
+async def test_too_many_failures_lock_out_nobody_else(gateway: Gateway, alice: User, bob: User) -> None:
     limit = gateway.settings.authenticate_limit
     answers = [await log_in(gateway, "alice", "wrong") for _ in range(limit + 1)]
     if answers[-1].status_code == 401:  # a new minute began meanwhile
@@ -127,7 +127,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE)
-async def test_without_a_good_token_nothing_private_is_told(gateway: Gateway, method: str, path: str) -> None:
+async def test_without_a_valid_token_nothing_private_is_shown(gateway: Gateway, method: str, path: str) -> None:
     await gateway.add_user("alice")
     await gateway.add_task(1)
     forged = tokens.make_session("alice", "0" * 64, secret="x" * 64, now=clock.now(), seconds=60)
@@ -173,14 +173,14 @@ async def test_a_task_is_created_and_shown_as_it_was_sent(gateway: Gateway, alic
     assert good(await gateway.ask("GET", f"/task/{number}/status", alice)) == {"id": number, "status": task["status"]}
 
 
-async def test_many_at_once_get_numbers_of_their_own(gateway: Gateway, alice: User) -> None:
+async def test_concurrent_tasks_get_different_numbers(gateway: Gateway, alice: User) -> None:
     numbers = await asyncio.gather(*(submit(gateway, alice, **{"meta.name": f"task{n}"}) for n in range(50)))
     assert len(set(numbers)) == 50
     for place, number in enumerate(numbers):
         assert (await gateway.task(number)).spec.name == f"task{place}"
 
 
-async def test_a_task_that_was_created_waits_to_be_made_pending(gateway: Gateway, alice: User) -> None:
+async def test_a_held_task_waits_for_its_release(gateway: Gateway, alice: User) -> None:
     number = await submit(gateway, alice, **{"status.primary": "created"})
     assert good(await gateway.ask("GET", f"/task/{number}/status", alice))["status"]["primary"] == "created"
     first = await gateway.task(number)
@@ -191,7 +191,7 @@ async def test_a_task_that_was_created_waits_to_be_made_pending(gateway: Gateway
     assert len(task.history) == 2
 
 
-async def test_making_pending_moves_no_task_that_is_further(gateway: Gateway, alice: User) -> None:
+async def test_releasing_a_task_that_is_not_held_changes_nothing(gateway: Gateway, alice: User) -> None:
     await gateway.add_task(1, TaskStatus.RUNNING, attempt=1, started_at=NOW, placement=samples.placement())
     assert good(await gateway.ask("GET", "/task/1/pending", alice))["status"]["primary"] == "running"
     await gateway.add_task(2, TaskStatus.CREATED, intent=Intent.KILL)
@@ -301,7 +301,7 @@ async def test_a_limit_on_pending_tasks_answers_when_to_come_again(settings: Set
         assert await gateway.stores.database["tasks"].count_documents({}) == 3
 
 
-async def test_who_has_too_many_waiting_is_told_which_of_them_can_never_run(settings: Settings) -> None:
+async def test_the_error_over_the_pending_limit_names_infeasible_tasks(settings: Settings) -> None:
     async with gateways.opened(settings.model_copy(update={"rate_limit": 2})) as gateway:
         alice = await gateway.add_user("alice")
         ids = [(await submit(gateway, alice)) for _ in range(2)]
@@ -345,7 +345,7 @@ async def test_images_are_counted_also_those_with_slashes(gateway: Gateway) -> N
     assert good(await gateway.ask("GET", "/image/never/used")) == {"never/used": 0}
 
 
-async def test_what_is_used_of_the_nodes_is_what_their_tasks_asked_for(gateway: Gateway) -> None:
+async def test_the_use_of_a_node_is_the_sum_of_its_tasks_requests(gateway: Gateway) -> None:
     node = Node(
         id="node1", executor="fake", ready=True, cpus=8, memory=16 * GB, disk_used=5, disk_total=9, checked_at=NOW
     )
@@ -393,7 +393,9 @@ async def test_health_says_what_it_depends_on_and_that_it_answers(gateway: Gatew
         ("GET", "/api/1.0/authenticate", 405),
     ],
 )
-async def test_what_is_not_a_route_is_a_problem_too(gateway: Gateway, method: str, path: str, status: int) -> None:
+async def test_an_unknown_route_answers_a_problem_document(
+    gateway: Gateway, method: str, path: str, status: int
+) -> None:
     answer = await gateway.http.request(method, path)
     assert answer.status_code == status
     assert answer.headers["content-type"] == PROBLEM

@@ -33,16 +33,14 @@ def odd(**changes: Any) -> dict[str, Any]:
     return samples.submission(**{"requirements.cpus": 2, "requirements.ram": 4096, **changes})
 
 
-async def test_a_misspelt_field_and_an_amount_that_no_node_has_are_told_beside_the_number(
-    gateway: Gateway, alice: User
-) -> None:
+async def test_a_misspelt_field_and_an_infeasible_amount_are_in_the_warnings(gateway: Gateway, alice: User) -> None:
     answer = await gateway.ask("POST", "/task", alice, json=odd())
     assert (answer.status_code, answer.headers["content-type"]) == (200, JSON)
     assert answer.json() == {"msg": "Task added", "id": 1, "warnings": [TYPO, TOO_MUCH]}
     assert await stored(gateway) == 1
 
 
-async def test_where_nothing_is_odd_the_answer_is_the_one_that_old_clients_know(gateway: Gateway, alice: User) -> None:
+async def test_without_warnings_the_answer_is_the_one_that_old_clients_know(gateway: Gateway, alice: User) -> None:
     assert (await gateway.ask("POST", "/task", alice, json=samples.submission())).json() == {
         "msg": "Task added",
         "id": 1,
@@ -57,13 +55,13 @@ async def test_a_task_that_is_read_and_sent_again_brings_no_warning(gateway: Gat
     assert (await gateway.ask("POST", "/task", alice, json=shown)).json() == {"msg": "Task added", "id": 2}
 
 
-async def test_of_several_tasks_each_warning_begins_with_the_place_of_its_task(gateway: Gateway, alice: User) -> None:
+async def test_each_warning_of_a_batch_begins_with_the_place_of_its_task(gateway: Gateway, alice: User) -> None:
     answer = await gateway.ask("POST", "/task/batch", alice, json=[samples.submission(), odd()])
     assert answer.json() == {"msg": "Tasks added", "ids": [1, 2], "warnings": [f"1.{TYPO}", f"1.{TOO_MUCH}"]}
 
 
 @pytest.mark.parametrize(("path", "wrap", "lead"), [("/task", False, ""), ("/task/batch", True, "0.")])
-async def test_strictly_asked_it_is_refused_and_nothing_is_stored(
+async def test_a_strict_request_with_warnings_is_refused_and_stores_nothing(
     gateway: Gateway, alice: User, path: str, wrap: bool, lead: str
 ) -> None:
     body: Any = [odd()] if wrap else odd()
@@ -78,7 +76,7 @@ async def test_strictly_asked_it_is_refused_and_nothing_is_stored(
     assert (await gateway.ask("POST", f"{path}?strict=true", alice, json=plain)).status_code == 200
 
 
-async def test_a_broken_rule_is_told_before_any_warning(gateway: Gateway, alice: User) -> None:
+async def test_a_broken_rule_is_reported_before_any_warning(gateway: Gateway, alice: User) -> None:
     answer = await gateway.ask("POST", "/task?strict=true", alice, json=odd(**{"requirements.failure_policy": 5}))
     assert answer.json()["errors"] == [
         {"path": "requirements.failure_policy", "rule": "must be 0: restarts after a failure of the node are off here"}

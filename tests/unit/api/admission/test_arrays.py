@@ -104,7 +104,7 @@ _FORM = "must be start:end:step, start:end, how many, or a list like 3,7-9,20:40
         ),
     ],
 )
-def test_an_array_that_cannot_be_is_refused_with_its_rule(values: Any, rule: str) -> None:
+def test_an_invalid_array_is_refused_with_its_rule(values: Any, rule: str) -> None:
     assert refusals(values) == [rule]
 
 
@@ -128,7 +128,7 @@ def test_the_limit_of_an_array(value: str, limit: int | None) -> None:
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "many", "9" * 10, "١", " 1"])
-def test_what_is_no_limit_is_refused(value: str) -> None:
+def test_an_invalid_limit_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="must be a number of tasks"):
         asked.parse_limit(value)
 
@@ -149,7 +149,7 @@ def test_parts_of_an_array(text: str, ranges: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "7-3", "a", "1-", "-1", "1--2", "1,,2", "1-2-3", ",".join(["1"] * 1001)])
-def test_what_is_no_part_of_an_array_is_refused(text: str) -> None:
+def test_an_invalid_part_of_an_array_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be"):
         asked.parse_ranges(text)
 
@@ -170,7 +170,7 @@ def test_children_have_ids_and_indices_in_order_and_all_else_from_their_parent()
         assert (child.array, child.told, child.intent) == (None, None, None)
 
 
-def test_children_that_are_to_be_killed_are_made_so() -> None:
+def test_children_of_a_killed_range_are_made_killed() -> None:
     part = arrays.documents(parent(killed=[(3, 4)]), range(5), now=NOW)
     assert [document["intent"] for document in part] == [None, None, Intent.KILL, Intent.KILL, None]
     whole = arrays.documents(parent(intent=Intent.KILL), range(2), now=NOW)
@@ -193,7 +193,9 @@ def test_children_that_are_to_be_killed_are_made_so() -> None:
         ),
     ],
 )
-def test_a_child_that_is_not_made_is_shown_as_its_parent_says(fields: dict[str, Any], shown: tuple[Any, ...]) -> None:
+def test_a_child_that_does_not_exist_yet_is_shown_from_its_parent(
+    fields: dict[str, Any], shown: tuple[Any, ...]
+) -> None:
     child = arrays.unmade(parent(**fields), 4)
     assert (child.id, child.status, child.intent, child.ending, child.exit_code, child.reason) == (12, *shown)
 
@@ -219,7 +221,7 @@ def test_a_child_has_a_directory_below_its_parents(tmp_path: Any) -> None:
     assert directories.path(samples.task(7).place) == tmp_path / "tasks" / "0" / "7"
 
 
-def test_a_child_is_told_which_one_it_is() -> None:
+def test_a_child_gets_its_index_in_its_environment() -> None:
     child = arrays.child(parent("2:20:3"), 1, now=NOW)
     run = run_spec.run_of(child, node="n1", directory="/x", settings=Settings())
     told = {"ID": "5", "FIRST": "2", "LAST": "20", "STEP": "3"}
@@ -234,7 +236,7 @@ def test_a_child_is_told_which_one_it_is() -> None:
 @pytest.mark.parametrize(
     ("asked", "count"), [("1:3", 3), ("0:10:4", 3), ("5:5", 1), ("2:20:3", 7), ("3,7-9,20:40:5", 9)]
 )
-def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -> None:
+def test_exactly_one_child_sees_itself_as_the_last(asked: str, count: int) -> None:
     whole = parent(asked)
     told = [
         run_spec.run_of(
@@ -265,7 +267,7 @@ def test_exactly_one_child_is_told_that_it_is_the_last(asked: str, count: int) -
         (",".join(map(str, range(2000))), "must be at most 1000 indices and ranges"),
     ],
 )
-def test_a_list_that_cannot_be_is_refused_with_its_rule(values: str, rule: str) -> None:
+def test_an_invalid_list_is_refused_with_its_rule(values: str, rule: str) -> None:
     assert refusals(values) == [rule]
 
 

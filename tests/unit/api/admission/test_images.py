@@ -106,7 +106,7 @@ def test_a_good_reference_is_accepted(reference: str) -> None:
 
 
 @pytest.mark.parametrize("reference", BAD)
-def test_what_is_not_a_reference_is_refused(reference: str) -> None:
+def test_an_invalid_reference_is_refused(reference: str) -> None:
     problem = images.problem_of(reference, allowed_registries=None)
     assert problem is not None
     assert "image reference" in problem
@@ -160,7 +160,7 @@ def test_a_registry_that_is_not_on_the_list_is_refused(reference: str, allowed: 
 
 
 @given(st.text(max_size=300))
-def test_any_text_gets_an_answer_in_no_time(text: str) -> None:
+def test_any_text_is_checked_quickly(text: str) -> None:
     images.problem_of(text, allowed_registries=None)
 
 
@@ -189,7 +189,7 @@ def test_a_name_that_spells_an_internal_address_is_one(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8.nip.io", "08080808.nip.io", "v1.2.3.example.org", "1.20.300.4.example.org"])
-def test_a_name_that_spells_another_address_or_none_is_as_good_as_any(host: str) -> None:
+def test_a_name_that_spells_a_public_address_or_none_is_accepted(host: str) -> None:
     assert images.problem_of(f"{host}/x", allowed_registries=None) is None
 
 
@@ -210,5 +210,5 @@ def test_a_name_that_spells_another_address_or_none_is_as_good_as_any(host: str)
         ("example.org", False),
     ],
 )
-def test_addresses_of_networks_that_a_stranger_does_not_reach_are_internal(address: str, internal: bool) -> None:
+def test_addresses_of_private_networks_are_internal(address: str, internal: bool) -> None:
     assert images.is_internal_address(address) is internal

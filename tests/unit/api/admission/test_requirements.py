@@ -40,18 +40,18 @@ def refused(features: frozenset[Feature] = ALL, settings: Settings | None = None
 
 
 @pytest.mark.parametrize("label", ["storage==ssd", "storage!=ssd", "a.b/c-d==1.0", "x_y==Z"])
-def test_a_label_names_what_it_has_or_has_not_to_be(label: str) -> None:
+def test_a_label_requires_or_excludes_a_value(label: str) -> None:
     assert admitted(**{"requirements.label": [label]}).spec.labels == [label]
 
 
 @pytest.mark.parametrize(
     "label", ["", "storage", "storage=ssd", "==ssd", "storage==", "a==b==c", "a== b", "$where==1", "a==b\n", "a" * 200]
 )
-def test_what_is_no_label_is_refused(label: str) -> None:
+def test_an_invalid_label_is_refused(label: str) -> None:
     assert list(refused(**{"requirements.label": [label]})) == ["requirements.label.0"]
 
 
-def test_ports_bring_the_network_that_they_are_reached_by() -> None:
+def test_ports_switch_on_the_public_network() -> None:
     spec = admitted(**{"requirements.ports": ["8080", 22]}).spec
     assert (spec.ports, spec.network) == ([8080, 22], Network.PUBLIC)
 
@@ -81,7 +81,7 @@ def test_the_default_project_has_no_network() -> None:
     assert "requirements.network" in refused(**{"requirements.network": "project"})
 
 
-def test_room_that_goes_with_the_container_has_a_size_and_a_place() -> None:
+def test_temporary_storage_has_a_size_and_a_path() -> None:
     sent = {"size": "1g", "path": "/scratch/run"}
     assert admitted(**{"requirements.tmpstorage": sent}).spec.tmpstorage == TmpStorage(
         size=1024**3, path="/scratch/run"
@@ -103,7 +103,7 @@ def test_room_that_goes_with_the_container_has_a_size_and_a_place() -> None:
         ({"path": "/scratch"}, "size"),
     ],
 )
-def test_room_without_either_or_in_the_wrong_place_is_refused(sent: dict[str, Any], path: str) -> None:
+def test_invalid_temporary_storage_is_refused(sent: dict[str, Any], path: str) -> None:
     assert list(refused(**{"requirements.tmpstorage": sent})) == [f"requirements.tmpstorage.{path}"]
 
 
@@ -116,17 +116,17 @@ def test_room_without_either_or_in_the_wrong_place_is_refused(sent: dict[str, An
         ("requirements.tmpstorage", {"size": "1g", "path": "/scratch"}, Feature.TMPSTORAGE),
     ],
 )
-def test_what_the_executor_cannot_do_is_refused(path: str, value: Any, feature: Feature) -> None:
+def test_a_feature_that_the_executor_lacks_is_refused(path: str, value: Any, feature: Feature) -> None:
     admitted(**{path: value})
     assert list(refused(ALL - {feature}, **{path: value})) == [path]
 
 
-def test_a_port_is_asked_for_once_and_not_too_many_are() -> None:
+def test_ports_are_distinct_and_limited_in_number() -> None:
     assert list(refused(**{"requirements.ports": [80, 80]})) == ["requirements.ports"]
     assert list(refused(**{"requirements.ports": list(range(1, 40))})) == ["requirements.ports"]
 
 
-def test_restarts_are_those_of_the_configuration_at_most() -> None:
+def test_restarts_are_limited_by_the_configuration() -> None:
     settings = Settings(failure_policy=FailurePolicy(strategy=2))
     assert admitted(settings=settings, **{"requirements.failure_policy": "2"}).spec.restarts == 2
     assert refused(settings=settings, **{"requirements.failure_policy": 3}) == {
@@ -140,7 +140,7 @@ def test_a_lifespan_may_be_written_in_units(value: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("value", ["forever", "-1s", "11w1", "99999w", "1 d d"])
-def test_what_is_no_lifespan_is_refused(value: Any) -> None:
+def test_an_invalid_lifespan_is_refused(value: Any) -> None:
     assert list(refused(**{"requirements.maxlifespan": value})) == ["requirements.maxlifespan"]
 
 

@@ -62,7 +62,7 @@ def refused(document: dict[str, Any], **how: Any) -> dict[str, str]:
 # --- what is stored -----------------------------------------------------------------------
 
 
-def test_the_sample_of_the_reference_becomes_a_pending_task() -> None:
+def test_the_sample_of_the_documentation_becomes_a_pending_task() -> None:
     task = admitted(samples.submission())
     assert (task.status, task.attempt, task.intent, task.settled) == (TaskStatus.PENDING, 0, None, True)
     assert task.submitted_at == task.queued_at == task.status_at == samples.NOW
@@ -79,7 +79,7 @@ def test_the_least_that_can_be_sent_gets_the_defaults() -> None:
     assert (task.spec.name, task.spec.description, task.spec.tags, task.spec.volumes) == ("", "", [], [])
 
 
-def test_a_task_can_be_created_to_be_held_back() -> None:
+def test_a_task_can_be_created_held() -> None:
     assert admitted(samples.submission(**{"status.primary": "created"})).status is TaskStatus.CREATED
 
 
@@ -129,7 +129,7 @@ def test_the_status_of_a_copied_task_means_run_it(primary: str | None) -> None:
         ("parent_task_id", 1),
     ],
 )
-def test_a_field_that_is_ours_to_fill_changes_nothing(path: str, value: Any) -> None:
+def test_a_field_that_the_system_fills_is_ignored(path: str, value: Any) -> None:
     assert admitted(samples.submission(**{path: value})) == admitted(samples.submission())
 
 
@@ -157,11 +157,11 @@ NOT_AMOUNTS: list[Any] = [
 
 @pytest.mark.parametrize("name", ["cpu", "ram"])
 @pytest.mark.parametrize("value", NOT_AMOUNTS, ids=lambda value: repr(value)[:20])
-def test_what_is_no_amount_is_refused(name: str, value: Any) -> None:
+def test_an_invalid_amount_is_refused(name: str, value: Any) -> None:
     assert f"requirements.{name}" in refused(samples.submission(**{f"requirements.{name}": value}))
 
 
-def test_more_than_is_configured_is_refused_with_the_number() -> None:
+def test_an_amount_over_the_configured_limit_is_refused_with_the_limit() -> None:
     found = refused(
         samples.submission(**{"requirements.cpu": 5, "requirements.ram": 9}),
         settings=configured(max_cpu=4, max_ram=8),
@@ -183,12 +183,12 @@ LATER: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, (good, _) in LATER.items() for value in good])
-def test_an_empty_value_of_what_is_not_carried_out_is_fine(path: str, value: Any) -> None:
+def test_an_empty_value_of_an_unsupported_field_is_accepted(path: str, value: Any) -> None:
     assert admitted(samples.submission(**{path: value})) == admitted(samples.submission())
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, (_, bad) in LATER.items() for value in bad])
-def test_what_is_not_carried_out_is_refused_and_never_dropped(path: str, value: Any) -> None:
+def test_a_value_of_an_unsupported_field_is_refused(path: str, value: Any) -> None:
     assert list(refused(samples.submission(**{path: value}))) == [path]
 
 
@@ -196,13 +196,13 @@ MAIL = {"smtp_host": "mail.lab.test", "mail_from": "godocker@lab.test"}
 
 
 @pytest.mark.parametrize("value", [None, False, 0])
-def test_a_task_without_a_wish_for_mail_owes_none(value: Any) -> None:
+def test_a_task_asks_for_no_mail_by_default(value: Any) -> None:
     task = admitted(samples.submission(**{"notify.email": value}))
     assert (task.spec.notify_email, task.told) == (False, None)
 
 
 @pytest.mark.parametrize("value", [True, "yes", 1])
-def test_a_wish_for_mail_is_kept_with_the_task(value: Any) -> None:
+def test_a_request_for_mail_is_stored_with_the_task(value: Any) -> None:
     owner = samples.user(email="alice@lab.test")
     task = admitted(samples.submission(**{"notify.email": value}), owner=owner, settings=configured(**MAIL))
     assert (task.spec.notify_email, task.told) == (True, -1)
@@ -240,7 +240,7 @@ def test_a_bad_image_is_refused(image: str) -> None:
     assert list(refused(samples.submission(**{"container.image": image}))) == ["container.image"]
 
 
-def test_only_offered_images_where_users_may_not_bring_their_own() -> None:
+def test_only_offered_images_are_accepted_if_users_may_not_bring_their_own() -> None:
     limited = configured(allow_user_images=False, default_images=[Image(name="Debian", url="debian:12")])
     assert admitted(samples.submission(**{"container.image": "debian:12"}), settings=limited).spec.image == "debian:12"
     assert "debian:12" in refused(samples.submission(), settings=limited)["container.image"]
@@ -256,7 +256,7 @@ def test_a_volume_is_resolved_when_the_task_is_admitted() -> None:
     ]
 
 
-def test_what_a_volume_is_does_not_depend_on_what_was_sent() -> None:
+def test_path_and_mount_of_a_volume_come_from_the_configuration() -> None:
     evil = {"name": "data", "path": "/etc", "mount": "/mnt/go-docker", "acl": "ro", "propagation": "shared"}
     plain = {"name": "data", "acl": "ro"}
     assert admitted(samples.submission(**{"container.volumes": [evil]})) == admitted(
@@ -286,12 +286,12 @@ def test_what_a_volume_is_does_not_depend_on_what_was_sent() -> None:
         ([{"name": "home"}] * 101, "container.volumes"),
     ],
 )
-def test_a_volume_that_is_not_offered_so_is_refused(volumes: Any, path: str) -> None:
+def test_a_volume_that_is_not_offered_is_refused(volumes: Any, path: str) -> None:
     assert path in refused(samples.submission(**{"container.volumes": volumes}))
 
 
 @pytest.mark.parametrize("home", [None, "", "relative"])
-def test_a_home_that_is_nowhere_cannot_be_mounted(home: str | None) -> None:
+def test_a_missing_home_cannot_be_mounted(home: str | None) -> None:
     document = samples.submission(**{"container.volumes": [{"name": "home"}]})
     assert refused(document, owner=samples.user(home=home)) == {
         "container.volumes.0.name": "alice has no home directory"
@@ -305,7 +305,7 @@ def test_an_executor_without_volumes_has_only_the_home() -> None:
     assert "no volumes but home" in refused(document, features=plain)["container.volumes.0.name"]
 
 
-def test_root_needs_the_configuration_and_an_executor_that_can() -> None:
+def test_root_needs_the_setting_and_an_executor_with_the_feature() -> None:
     document = samples.submission(**{"container.root": True})
     assert refused(document) == {"container.root": "is not allowed here"}
     allowed = configured(allow_root=True)
@@ -349,7 +349,7 @@ def test_a_command_is_kept_as_it_is(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "a\0b", "\ud800", None, 1, ["ls"], {"$ne": None}])
-def test_what_is_no_command_is_refused(command: Any) -> None:
+def test_an_invalid_command_is_refused(command: Any) -> None:
     assert "command.cmd" in refused(samples.submission(**{"command.cmd": command}))
 
 
@@ -455,7 +455,7 @@ def _check_admitted(task: Task) -> None:
 
 
 @pytest.mark.parametrize("field", ["uid", "gid"])
-def test_a_number_that_no_engine_takes_is_told_when_the_task_is_sent(field: str) -> None:
+def test_a_number_that_no_engine_accepts_is_refused_at_submission(field: str) -> None:
     owner = samples.user(**{field: 2**31})
     docker, process = configured(executor="docker"), configured(executor="process")
     found = refused(samples.submission(), owner=owner, settings=docker)

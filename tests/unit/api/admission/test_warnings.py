@@ -84,13 +84,13 @@ def test_an_oddity_is_one_sentence(path: str, value: Any, sentence: str) -> None
     ) == [sentence]
 
 
-def test_what_no_single_node_has_together_is_told() -> None:
+def test_a_combination_that_no_single_node_has_is_warned_of() -> None:
     (sentence,) = told(samples.submission(**{"requirements.cpu": 32, "requirements.ram": 16}))
     assert "no single node has all of this" in sentence
 
 
 @pytest.mark.parametrize("nodes", [[], [node(cpus=0, gb=0)], [*NODES, node("n3", cpus=0, gb=0)]])
-def test_of_nodes_that_were_never_seen_nothing_is_said(nodes: list[Node]) -> None:
+def test_nodes_that_were_never_seen_cause_no_warning(nodes: list[Node]) -> None:
     assert told(samples.submission(**{"requirements.ram": 4096}), nodes) == []
 
 
@@ -106,7 +106,7 @@ def test_of_nodes_that_were_never_seen_nothing_is_said(nodes: list[Node]) -> Non
         {"requirements.array.values": "1:10"},
     ],
 )
-def test_nothing_is_said_of_what_is_as_usual(changes: dict[str, Any]) -> None:
+def test_a_usual_task_causes_no_warning(changes: dict[str, Any]) -> None:
     assert told(samples.submission(**changes)) == []
 
 
@@ -125,7 +125,7 @@ def test_many_unknown_fields_are_named_up_to_a_bound() -> None:
     assert len(warnings.sentences(many)) == warnings.MAX_SENTENCES + 1
 
 
-def test_who_wants_none_is_refused_with_path_and_rule() -> None:
+def test_a_strict_sender_is_refused_with_path_and_rule() -> None:
     document = samples.submission(**{"requirements.cpus": 2})
     oddities = warnings.find(TaskIn.model_validate(document), document, settings=SETTINGS, nodes=NODES)
     with pytest.raises(errors.InvalidInput) as caught:
@@ -134,7 +134,7 @@ def test_who_wants_none_is_refused_with_path_and_rule() -> None:
     warnings.check([])
 
 
-def test_a_verdict_of_the_scheduler_counts_where_it_is_never() -> None:
+def test_an_infeasible_verdict_of_the_scheduler_is_a_warning() -> None:
     reasons = [{"code": "quota", "text": "alice has used all of their quota"}]
     (found,) = warnings.of_verdict({"verdict": "never", "reasons": reasons})
     assert "alice has used all" in found.rule

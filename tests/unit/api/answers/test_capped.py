@@ -27,6 +27,6 @@ GB = 1024**3
         ),
     ],
 )
-def test_only_limits_below_what_was_asked_for_are_told(has: dict[str, Any], said: str | None) -> None:
+def test_only_lowered_limits_are_reported(has: dict[str, Any], said: str | None) -> None:
     node = Node(id="n1", executor="docker", ready=True, cpus=64, memory=64 * GB, checked_at=0, **has)
     assert capped.sentence(samples.task(cpu=4, ram=8), node) == said

@@ -6,7 +6,7 @@ from services.api.wire import recipe as recipe_wire
 from tests.support import samples
 
 
-def test_a_specification_leaves_behind_what_the_system_gave() -> None:
+def test_a_specification_omits_what_the_system_filled() -> None:
     task = samples.submission()
     task["container"]["volumes"] = [
         {"name": "home", "acl": "rw", "path": "/home/alice", "mount": "/mnt/home"},

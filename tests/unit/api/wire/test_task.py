@@ -140,7 +140,7 @@ def test_the_task_directory_is_a_volume_of_every_task_that_was_placed() -> None:
     assert shown(of(P))["container"]["volumes"] == []
 
 
-def test_a_task_has_every_field_of_the_reference() -> None:
+def test_a_task_has_every_documented_field() -> None:
     answer = shown(of(O, failure=Failure(reason=["gone"], nodes=["n2"], count=1)))
     assert answer["status"]["failure"] == {"reason": ["gone"], "nodes": ["n2"], "count": 1}
     assert set(answer) == {
@@ -220,7 +220,7 @@ def test_a_pending_task_that_could_not_be_placed_shows_the_verdict_on_its_shape(
     assert (answer["secondary"], answer["reason"]) == ("rejected by scheduler", "needs 1 cpu: n1 has 0 free")
 
 
-def test_a_verdict_from_before_the_task_came_is_about_others() -> None:
+def test_a_verdict_older_than_the_task_is_about_others() -> None:
     answer = shown(of(P), verdict(NOW - 1))["status"]
     assert (answer["secondary"], answer["reason"]) == (None, wire.WAITING_FOR_TURN)
 
@@ -252,7 +252,7 @@ def test_a_task_on_a_node_that_does_not_answer_is_unknown(task: Task, secondary:
     assert (status["secondary"], status["reason"]) == (secondary, reason)
 
 
-def test_to_be_killed_counts_more_than_not_to_be_placed() -> None:
+def test_a_kill_request_is_shown_before_a_rejection() -> None:
     assert shown(of(P, intent=Intent.KILL), verdict(NOW + 1))["status"]["secondary"] == "kill requested"
 
 
@@ -260,7 +260,7 @@ def test_a_start_that_was_undone_says_why() -> None:
     assert shown(of(P, reason="n1 refused"))["status"]["reason"] == "n1 refused"
 
 
-def test_how_it_ended_is_shown() -> None:
+def test_the_end_of_a_task_is_shown() -> None:
     task = of(O, ending=Ending.OUT_OF_MEMORY, reason="out of memory")
     assert shown(task)["status"]["reason"] == "out of memory"
 

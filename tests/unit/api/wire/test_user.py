@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.api.wire import user as user_wire
 
 
-def test_only_an_admins_change_of_a_user_holds_rights_and_quotas() -> None:
+def test_only_a_change_by_an_admin_has_rights_and_quotas() -> None:
     sent = user_wire.UserChange.model_validate(
         {"email": "", "admin": True, "active": False, "usage": {"prio": 1, "disk": None, "quota_cpu": None}}
     )
@@ -19,5 +19,5 @@ def test_only_an_admins_change_of_a_user_holds_rights_and_quotas() -> None:
     }
 
 
-def test_what_is_not_sent_is_not_changed() -> None:
+def test_a_field_that_is_not_sent_is_not_changed() -> None:
     assert user_wire.changes(user_wire.UserChange(), by_admin=True) == {}
