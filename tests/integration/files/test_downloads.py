@@ -1,4 +1,4 @@
-"""Lists and downloads of the files service: what clients rely on, header for header."""
+"""Listings and downloads of the files service, as clients rely on them header for header."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def server() -> Iterator[FileServer]:
 
 @pytest.fixture(scope="module")
 def digits(server: FileServer) -> Path:
-    """A file that has not been changed for a while, so that what tells its states apart is strong."""
+    """A file that has not changed for a while, so that its ETag is strong."""
     path = server.task / "digits"
     path.write_bytes(TEXT)
     os.utime(path, (SETTLED, SETTLED))

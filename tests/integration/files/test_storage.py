@@ -1,4 +1,4 @@
-"""Personal storage: what is put there, what is removed, and that no more of it comes in than there is room for."""
+"""Personal storage: uploads, removals and quotas."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_an_upload_of_unknown_length_is_stopped_at_the_quota(server: FileServer)
     most = 0
 
     def look() -> int:
-        """What stands in staging now, in bytes; remembers the most that was ever seen."""
+        """Record the largest size of the staging directory."""
         nonlocal most
         names = os.listdir(server.staging) if server.staging.exists() else []
         now = sum(size(server.staging / name) for name in names)
@@ -193,7 +193,7 @@ def test_a_tree_ten_thousand_deep_is_removed(server: FileServer) -> None:
 
 
 def make_deep(folder: Path, depth: int) -> None:
-    """A directory in a directory in a directory, and a file in the last one."""
+    """Make a deep chain of directories with a file in the last one."""
     here = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     for _ in range(depth):
         os.mkdir("d", dir_fd=here)

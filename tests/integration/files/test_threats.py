@@ -1,4 +1,4 @@
-"""What a task may plant in its directory, against the files service: nothing of anybody else's is ever served."""
+"""Traps that a task may plant in its directory: the files service never serves data of others."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ while True:
 
 @contextlib.contextmanager
 def swapping(folder: Path, one: str, other: str) -> Iterator[None]:
-    """Two names that are exchanged (renameat2, RENAME_EXCHANGE) as fast as it goes."""
+    """Exchange two names (renameat2, RENAME_EXCHANGE) as fast as possible."""
     process = subprocess.Popen([sys.executable, "-c", _SWAP, folder, one, other], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -281,7 +281,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(server: Fil
 
 
 def read_all(connection: socket.socket, head: bytes, size: int) -> bytes:
-    """The rest of an answer whose body has `size` bytes."""
+    """Read the rest of an answer whose body has `size` bytes."""
     parts = [head]
     while b"\r\n\r\n" not in b"".join(parts[:50]):
         parts.append(connection.recv(2**16))

@@ -173,7 +173,7 @@ def operations() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def schemas_within(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema in this one, with where it is; values of examples and defaults are none."""
+    """Yield every nested schema with its path, except in examples and defaults."""
     if isinstance(schema, list):
         for number, one in enumerate(schema):
             yield from schemas_within(one, f"{path}/{number}")
@@ -285,7 +285,7 @@ def test_the_two_kinds_of_tokens_are_told_apart() -> None:
 
 
 def shown() -> Iterator[dict[str, Any]]:
-    """Tasks in many situations, as the gateway shows them."""
+    """Tasks in many states, as the gateway shows them."""
     directories = TaskDirectories(Path("/shared"))
     spec = samples.task().spec.model_copy(
         update={"ports": [80], "network": Network.PUBLIC, "tmpstorage": TmpStorage(size=1, path="/x"), "lifespan": 60.0}
@@ -330,5 +330,5 @@ def test_the_examples_have_the_fields_that_tasks_have() -> None:
 
 
 def keys(value: dict[str, Any]) -> dict[str, Any]:
-    """The names of a task's parts, and of theirs."""
+    """Return the field names of a task and of its parts."""
     return {f"{part}.{name}": None for part, one in value.items() if isinstance(one, dict) for name in one}

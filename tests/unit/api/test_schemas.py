@@ -1,4 +1,4 @@
-"""The documents in `schemas/` are those that the models make."""
+"""The documents in `schemas/` match the models."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Users made by command, on a real MongoDB: each has a number of their own, whoever else is made or deleted meanwhile."""
+"""Users created by command on a real MongoDB: each has a number of their own, even under concurrency."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_a_name_is_given_once(settings: Settings, opened: Stores) -> None:
 async def test_the_uid_of_another_user_is_used_only_on_request(
     settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, unasked: bool
 ) -> None:
-    """`unasked`: it is that of the system account of the same name."""
+    """`unasked`: the uid is that of the system account of the same name."""
     await accounts.add(settings, accounts.NewUser("alice", uid=20500))
     if unasked:
         account(monkeypatch, "bob", 20500, 20500)

@@ -1,4 +1,4 @@
-"""Application tokens through HTTP: made once, never shown again, good for one question with the right bearer."""
+"""Application tokens through HTTP: shown once, valid for one question with the right bearer token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The name of whoever asked for something goes with it: into the task, its reason, and the log."""
+"""The sender of a request is recorded in the task, its reason and the log."""
 
 from __future__ import annotations
 

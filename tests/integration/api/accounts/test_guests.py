@@ -1,4 +1,4 @@
-"""Guests through HTTP: let in by an admin, running as somebody else."""
+"""Guests through HTTP: activated by an admin, running as the bound user."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPEN: dict[str, Any] = {
 
 @pytest.fixture
 async def house(settings: Settings) -> AsyncIterator[Gateway]:
-    """A gateway that lets guests in; `visitor` is whom they run as."""
+    """A gateway that allows guests, who run as `visitor`."""
     async with gateways.opened(settings.model_copy(update=OPEN)) as made:
         await made.add_user("visitor", uid=31000, gid=31001, sgids=[1, 2])
         yield made

@@ -40,7 +40,7 @@ class Gateway:
         return await self.http.post("/api/1.0/authenticate", json={"user": user, "apikey": secret})
 
     async def add(self, user_id: str, **fields: Any) -> str:
-        """A user who was made here; returns the API key."""
+        """Add a local user and return the API key."""
         key = apikeys.generate()
         await self.stores.users.add(samples.user(user_id, apikey=key.stored, **fields))
         return key.secret
@@ -293,7 +293,7 @@ async def test_nobody_gets_in_without_the_right_name_and_password(
 def test_a_filter_holds_no_more_than_the_name_that_was_given(
     settings: Settings, directory_server: DirectoryServer, login: str
 ) -> None:
-    """Below the check of the name's form, which would stop these already."""
+    """Tested below the check of the name's form, which would refuse these names."""
     directory_server.add_person("carol", RIGHT)
     directory = Directory(Settings(**{**settings.model_dump(), **directory_server.settings()}))
     assert directory.person("carol", RIGHT) is not None

@@ -1,4 +1,4 @@
-"""Failed logins are limited, successes are not, and nobody is locked out by what others do."""
+"""Failed logins are limited, successes are not, and nobody is locked out by others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LogIn = Callable[..., Awaitable[httpx.Response]]
 
 @pytest.fixture(autouse=True)
 def _one_hour(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No minute ends while a test counts."""
+    """Freeze the window: no minute ends while a test counts."""
     monkeypatch.setattr(clock, "now", lambda: 1_700_000_000.0)
 
 
@@ -126,7 +126,7 @@ async def test_a_name_is_limited_over_all_addresses(
 async def test_failures_of_others_do_not_lock_a_user_out_where_they_logged_in_before(
     settings: Settings, directory_server: DirectoryServer
 ) -> None:
-    """All who come by one proxy have its address."""
+    """All clients behind one proxy have its address."""
     directory_server.add_person("carol", RIGHT)
     async with limited(settings, **directory_server.settings()) as gateway:
         assert await log_in(gateway, "carol", RIGHT) == 200
@@ -171,7 +171,7 @@ async def test_failures_and_the_limit_are_logged(settings: Settings) -> None:
 
 
 async def _answers(gateway: Gateway, proxies: list[str], forwarded: Callable[[int], str], tries: int) -> list[int]:
-    """What a client of this machine is told who says to speak for somebody else each time."""
+    """Return the answers to a client that forges a different forwarded address in each request."""
     stop, bound = asyncio.Event(), serving.bind("127.0.0.1", 0)
     port = int(bound.getsockname()[1])
     serve = serving.serve(

@@ -1,4 +1,4 @@
-"""The marketplace through HTTP: recipes that are public or one's own, with the specification of a task."""
+"""The marketplace through HTTP: public and own recipes, with the specification of a task."""
 
 from __future__ import annotations
 

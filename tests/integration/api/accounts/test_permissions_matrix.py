@@ -1,7 +1,8 @@
 """
 Every route for every kind of caller, with the routes taken from the OpenAPI document: a new route without a row fails.
 
-What a route gives a role is written twice, as a status here and as an action in `shared/auth/permissions.py`: both must agree.
+What a route gives a role is written twice, as a status here and as an action in `shared/auth/permissions.py`: both must
+agree.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.stores
 
 
 class Caller(StrEnum):
-    """Who asks: a role, and for a member whether members share their tasks."""
+    """A caller: a role, and for a member whether members share their tasks."""
 
     ANONYMOUS = "anonymous"
     SHARED = "holder of a share token"
@@ -45,8 +46,8 @@ class Caller(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    What a route answers each caller. `statuses` in the order of `Caller`. `path` has other words in the places where `{…}`
-    stand, `body` is sent. `ok` is what tells that it was allowed, where that is not 200.
+    What a route answers each caller. `statuses` in the order of `Caller`. `path` has other words in the places where
+    `{…}` stand, `body` is sent. `ok` is what tells that it was allowed, where that is not 200.
     """
 
     action: Action
@@ -267,7 +268,7 @@ class World:
         return (await where.ask(method, path, by, headers=headers, **options)).status_code
 
     async def _make(self) -> dict[str, str]:
-        """Fresh things for one request, whatever the last one did to them."""
+        """Make fresh objects for one request."""
         number, here = next(self._serial), self._sharing
         task_id = await here.stores.tasks.reserve_ids(2)
         ran_id = task_id + 1

@@ -1,4 +1,4 @@
-"""Projects through HTTP on real stores: who sees and changes them, tasks in them, what their members share."""
+"""Projects through HTTP on real stores: access, changes, tasks, sharing among members."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def lab(gateway: Gateway) -> Project:
 
 @pytest.fixture
 async def users(gateway: Gateway) -> dict[str, User]:
-    """An admin, the owner, a member, and somebody else."""
+    """An admin, the owner, a member, and another user."""
     return {
         "admin": await gateway.add_user("admin", admin=True),
         **{name: await gateway.add_user(name) for name in ("olga", "mia", "otto")},

@@ -1,4 +1,4 @@
-"""Nothing of a user who was shut out, or is being deleted, is served: sessions, shares, application tokens, recipes, mails."""
+"""Nothing of an inactive or deleted user is served: sessions, shares, application tokens, recipes, mails."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ async def test_no_route_serves_an_inactive_user(world: World, route: tuple[str, 
 
 
 async def handed_on(gateway: Gateway) -> tuple[str, str]:
-    """A share and an application token of alice's."""
+    """A share token and an application token of alice."""
     await gateway.add_task(1)
     await gateway.add_task(2)
     headers = await session(gateway)
@@ -298,7 +298,7 @@ async def test_any_odd_claim_answers_401(gateway: Gateway, claim: str, value: An
 
 
 def signed(claims: dict[str, Any], secret: str) -> str:
-    """A token with whatever claims, which a library that makes tokens would refuse."""
+    """A token with any claims, including those that a JWT library would refuse to sign."""
 
     def part(data: bytes) -> bytes:
         return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -1,4 +1,4 @@
-"""Users through HTTP on real stores: who sees them, who changes what of them, keys, usage, bills, kills."""
+"""Users through HTTP on real stores: access, changes, keys, usage, bills, kills."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ async def test_the_projects_of_a_user_begin_with_default(gateway: Gateway, alice
 
 
 def products(core: float, gb: float, gpu: float) -> dict[str, float]:
-    """Amounts × times, summed task by task: no product of the sums beside them."""
+    """Sums of amount × time of each task, not products of sums."""
     return {"core_seconds": core, "gb_seconds": gb, "gpu_seconds": gpu}
 
 

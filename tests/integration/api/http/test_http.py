@@ -1,4 +1,4 @@
-"""The gateway's side of HTTP, with real stores: HEAD, slashes, parameters, early refusals, bodies that are no JSON."""
+"""HTTP of the gateway on real stores: HEAD, slashes, parameters, early refusals, invalid bodies."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_head_changes_nothing_where_get_would(gateway: Gateway, alice: Use
 
 
 class Writes(monitoring.CommandListener):
-    """What is written to the store."""
+    """Writes to the store."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -223,7 +223,7 @@ async def test_a_request_that_only_reads_ignores_unknown_parameters(gateway: Gat
 
 
 async def sent(port: int, data: bytes) -> bytes:
-    """All that is answered to these bytes until the server closes."""
+    """Send these bytes and return everything until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
@@ -268,7 +268,7 @@ async def test_a_client_that_expects_100_continue_gets_it_and_is_served(gateway:
 
 @pytest.fixture
 async def stored(settings: Settings, tmp_path: Any) -> AsyncIterator[Gateway]:
-    """A gateway with a files service behind it, for 100 kB a user."""
+    """A gateway with a files service and 100 kB per user."""
     async with gateways.with_files(settings, tmp_path, disk_default_quota=100_000) as made:
         yield made
 
@@ -384,7 +384,7 @@ async def test_curl_is_served_whatever_it_speaks(gateway: Gateway, alice: User, 
 
 
 async def test_the_caller_is_looked_up_once_per_request(gateway: Gateway, alice: User) -> None:
-    """What looks before the body is there for those who wait for it, and costs the others nothing."""
+    """The check before the body is only for clients that wait for it."""
     asked = []
     ask_users = gateway.context.users.ask
 

@@ -1,4 +1,4 @@
-"""HTTP as clients of every age speak it, byte by byte, on a real server."""
+"""HTTP as old and new clients speak it, byte by byte, on a real server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def pieces(_: Request) -> StreamingResponse:
 
 
 async def refuse(_: Request) -> PlainTextResponse:
-    """Answers without a look at the body."""
+    """Answer without reading the body."""
     return PlainTextResponse("too much\n", 413)
 
 
@@ -79,7 +79,7 @@ class Client:
         self.writer = writer
 
     async def send(self, *parts: bytes) -> None:
-        """Each part in a segment of its own."""
+        """Send each part in a segment of its own."""
         for part in parts:
             self.writer.write(part)
             await self.writer.drain()
@@ -87,7 +87,7 @@ class Client:
                 await asyncio.sleep(0.05)
 
     async def told(self) -> bytes:
-        """All that is answered until the server closes."""
+        """Return everything that the server sends until it closes."""
         return await asyncio.wait_for(self.reader.read(), SLACK)
 
     async def answer(self, ending: bytes) -> bytes:
@@ -260,7 +260,7 @@ async def test_a_client_that_expects_100_continue_gets_it_if_its_body_is_read(cl
 
 @pytest.mark.parametrize("size", [MB + MB // 10, 6 * MB])
 async def test_a_client_that_keeps_sending_after_the_answer_can_read_it(port: int, size: int) -> None:
-    """Thirty times: a connection that is closed under what still comes is reset, most of the time before it was read."""
+    """Thirty times: closing a connection with unread data resets it, usually before the client has read the answer."""
     head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
 
     def post() -> bytes:

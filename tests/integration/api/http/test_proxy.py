@@ -1,4 +1,7 @@
-"""Requests through the proxy that comes with us, over connections that were idle for about as long as both sides keep them."""
+"""
+Requests through the proxy that comes with us, over connections that were idle for about as long as both sides keep
+them.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ async def proxy(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 @pytest.fixture
 def closed_by_gateway(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Collect the idle connections that the gateway closes first: a request on its way would be lost on each of them."""
+    """
+    Collect the idle connections that the gateway closes first: a request on its way would be lost on each of them.
+    """
     closed: list[object] = []
     close = protocol.BoundedProtocol.timeout_keep_alive_handler
 

@@ -1,4 +1,4 @@
-"""A request's id, from the client to the task's record and what runs of it."""
+"""The id of a request, from the client to the task and its container."""
 
 from __future__ import annotations
 

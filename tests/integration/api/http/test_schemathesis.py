@@ -1,6 +1,6 @@
 """
-Every operation of the OpenAPI document with values that schemathesis makes up, valid and not, as nobody, a user and an admin, on
-real stores: no answer but those that are documented. GODOCKER_LONG_TESTS makes it longer.
+Every operation of the OpenAPI document with values that schemathesis makes up, valid and not, as nobody, a user and an
+admin, on real stores: no answer but those that are documented. GODOCKER_LONG_TESTS makes it longer.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def operations() -> Iterator[Any]:
 
 
 class Caller:
-    """One of the three who ask. Whatever they did to themselves before, they are there for the next request."""
+    """One of the three callers, restored before each request."""
 
     def __init__(self, made: Gateway, role: str) -> None:
         self._gateway = made
@@ -82,13 +82,13 @@ def check(case: schemathesis.Case, answer: httpx.Response) -> None:
 
 
 def _is_absent_service(answer: httpx.Response) -> bool:
-    """There is no files service in this test."""
+    """Whether the answer is due to the missing files service."""
     said = answer.json()
     return answer.status_code == 503 and (said.get("code") == "files_unavailable" or said.get("status") == "degraded")
 
 
 def try_operation(operation: Any, caller: Caller, mode: GenerationMode, loop: asyncio.AbstractEventLoop) -> None:
-    """Blocking: for a thread beside the loop that serves."""
+    """Try one operation; blocks, so run it in a thread."""
 
     @hypothesis_settings(
         max_examples=EXAMPLES[mode],

@@ -1,4 +1,4 @@
-"""Clients that send without end, slowly, or nothing at all, on a real server: they are cut off, and others are served."""
+"""Clients that send endlessly, slowly or nothing, on a real server: they are cut off, others are served."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def echo(request: Request) -> PlainTextResponse:
 
 
 async def sip(request: Request) -> PlainTextResponse:
-    """Reads no further for longer than a client may be silent."""
+    """Pause reading for longer than a client may be silent."""
     size = 0
     async for piece in request.stream():
         size += len(piece)
@@ -69,7 +69,7 @@ class Client:
         await self.writer.drain()
 
     async def told(self) -> bytes:
-        """All that is answered until the server closes."""
+        """Return everything that the server sends until it closes."""
         try:
             return await asyncio.wait_for(self._reader.read(), SLACK)
         except ConnectionError:
@@ -183,7 +183,7 @@ async def test_others_are_served_beside_many_who_send_nothing(port: int, client:
 
 
 async def test_a_client_whose_head_is_not_read_is_not_cut_off(client: Client) -> None:
-    """Two requests are under way, and of the third the first bytes have come: more is read once the second is answered."""
+    """Two requests are in progress, and the first bytes of a third have come: reading continues after the second."""
     request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
     await client.send(request * 2 + request[:10])
     for _ in range(2):

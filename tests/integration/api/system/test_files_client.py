@@ -1,4 +1,4 @@
-"""The gateway's side of files: what it asks of the files service, and what it says where that does not answer."""
+"""The gateway's client of the files service: its requests, and its answers if the service does not respond."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Handler = Callable[[bytes], bytes | None]
 
 @asynccontextmanager
 async def files_service(handler: Handler) -> AsyncIterator[str]:
-    """The address of somebody who answers each request's head with what `handler` makes of it, and closes."""
+    """Yield the address of a server that answers each request head with `handler`, then closes."""
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

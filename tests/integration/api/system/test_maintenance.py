@@ -1,4 +1,4 @@
-"""Maintenance through HTTP and in the scheduler: nothing new, and what runs goes on."""
+"""Maintenance through HTTP and in the scheduler: nothing new starts, running tasks continue."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_maintenance_of_a_node_that_is_gone_can_be_ended(gateway: Gateway,
 async def test_pending_tasks_wait_while_the_scheduler_knows_of_maintenance(
     gateway: Gateway, admin: User, name: str
 ) -> None:
-    """On a real scheduler: what waits says why, what was running goes on, and all go on when it ends."""
+    """On a real scheduler: pending tasks have a reason, running ones continue, and all proceed afterwards."""
     executor = FakeExecutor()
     await gateway.stores.ensure_indexes()
     node = executor.node_names()[0]

@@ -1,4 +1,4 @@
-"""The nodes through HTTP: where each comes from, how it is, and what is in use."""
+"""Nodes through HTTP: origin, state and resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measurements pushed through HTTP: with the key alone, of what is known, by as many hosts as are taken."""
+"""Measurements pushed through HTTP: with the key, from a fixed list, for a bounded number of hosts."""
 
 from __future__ import annotations
 

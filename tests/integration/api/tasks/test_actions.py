@@ -1,4 +1,4 @@
-"""What is done with a task that is there, through HTTP on real stores: steered, changed, shared, watched, archived, deleted."""
+"""Actions on tasks through HTTP on real stores: intents, changes, shares, samples, archive, deletion."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def add_running(gateway: Gateway, number: int = 1) -> None:
 
 
 async def add_over(gateway: Gateway, number: int, *, days: float = 1, user: str = "alice", **fields: Any) -> None:
-    """One that ended some days ago."""
+    """Add a task that ended some days ago."""
     ended = clock.now() - days * DAY
     await gateway.add_task(
         number, TaskStatus.OVER, user=user, started_at=ended - 9, ended_at=ended, ending=Ending.EXITED, **fields

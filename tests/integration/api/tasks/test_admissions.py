@@ -1,4 +1,4 @@
-"""The limits on waiting tasks hold exactly, whoever submits at the same moment through whichever gateway."""
+"""The limits on pending tasks hold exactly, for concurrent submissions through several gateways."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_without_limits_everything_is_admitted(opened: Stores) -> None:
 async def test_numbers_that_are_taken_are_skipped_also_under_limits(
     opened: Stores, hints: Broker, settings: Settings
 ) -> None:
-    """The counter was lost: what is submitted next finds its numbers taken, and gets others."""
+    """After the loss of the counter, submissions find their numbers taken and get others."""
     await opened.tasks.insert([samples.task(number, TaskStatus.OVER) for number in (1, 2, 3)])
     for limit in (None, 100):
         limited = settings.model_copy(update={"rate_limit": limit})

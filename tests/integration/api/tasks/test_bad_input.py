@@ -1,4 +1,4 @@
-"""Bad input, each kind tried: the contract's status, nothing stored that should not be, and no error in any log."""
+"""Bad input of every kind: the right status, nothing stored, no error in the log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.stores
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """A gateway that offers a few things to ask for wrongly."""
+    """A gateway that offers volumes, images and labels to ask for wrongly."""
     volumes = [Volume(name="home", acl="rw"), Volume(name="data", path="/srv/data")]
     async with gateways.opened(settings.model_copy(update={"volumes": volumes})) as made:
         yield made
@@ -43,7 +43,7 @@ async def alice(gateway: Gateway) -> User:
 
 @pytest.fixture(autouse=True)
 def _no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Bad input is nothing that an operator should be woken for."""
+    """Bad input must not log errors, which would wake an operator."""
     with structlog.testing.capture_logs() as events:
         yield
     assert [event for event in events if event["log_level"] in ("error", "critical")] == []
@@ -55,7 +55,7 @@ async def count(gateway: Gateway) -> int:
 
 
 async def post(gateway: Gateway, by: User, content: bytes | AsyncIterator[bytes], **headers: str) -> httpx.Response:
-    """A body as it is, whatever it is."""
+    """Send a body as it is."""
     return await gateway.ask(
         "POST", "/task", by, content=content, headers={"Content-Type": "application/json", **headers}
     )
@@ -119,7 +119,7 @@ def replaced(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 
 
 def is_fine(name: str, value: Any) -> bool:
-    """Whether a value that was meant to be wrong happens to be right there."""
+    """Whether a wrong value happens to be valid for this field."""
     empty_list = value == [] and name in (
         *("requirements.label", "requirements.tasks", "requirements.ports", "requirements.uris"),
         *("container.volumes", "meta.tags"),

@@ -1,4 +1,6 @@
-"""A request that comes again under its key creates nothing more, whatever happened to the first; a batch comes whole or not."""
+"""
+A repeated request with its key creates nothing more, whatever happened to the first; a batch is stored whole or not.
+"""
 
 from __future__ import annotations
 
@@ -316,7 +318,7 @@ async def test_a_gateway_that_is_killed_anywhere_in_between_leaves_all_or_nothin
 
 
 async def forget_the_dead(gateway: Gateway) -> None:
-    """End what the dead left open and nobody met: the database could not be dropped for a minute."""
+    """Abort transactions that dead gateways left open; otherwise the database cannot be dropped for a minute."""
     await gateway.stores.database.client.admin.command("killAllSessions", [])
 
 
@@ -348,7 +350,7 @@ async def test_a_gateway_that_died_while_counting_blocks_nobody(settings: Settin
 
 @asynccontextmanager
 async def left_open(gateway: Gateway) -> AsyncIterator[None]:
-    """A transaction of somebody who touched the gate and says no more."""
+    """A transaction that locked the gate and is never finished."""
     database = gateway.stores.database
     async with await database.client.start_session() as session:
         session.start_transaction()
@@ -384,7 +386,7 @@ async def test_a_gateway_that_was_paused_answers_what_the_other_one_did(
 async def test_a_client_that_lost_its_answer_can_retry(
     gateway: Gateway, alice: User, tmp_path: Path, key: str | None, created: int
 ) -> None:
-    """With a key it is the task that is there already; without one it is another: at least once is all that is promised."""
+    """With a key it gets the existing task, without one another: only at-least-once is promised."""
     headers = {"Authorization": f"Bearer {gateway.token(alice)}", **({KEY: key} if key else {})}
     async with gateways.listening(gateway) as port, proxy.between(tmp_path, port) as between:
         transport = httpx.AsyncHTTPTransport(uds=between.url.removeprefix("unix://"))

@@ -1,4 +1,4 @@
-"""Lists of tasks through HTTP on real stores: any number of them in pieces, and pages that are sorted and searched."""
+"""Lists of tasks through HTTP on real stores: streamed in pieces, or in sorted and filtered pages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def good(answer: httpx.Response) -> Any:
 
 
 async def add_active(gateway: Gateway, count: int) -> list[Task]:
-    """Tasks of three users; every other one is pending. The newest first."""
+    """Add tasks of three users, every other one pending; return them newest first."""
     tasks = [
         samples.task(
             number,
@@ -58,7 +58,7 @@ async def add_active(gateway: Gateway, count: int) -> list[Task]:
 
 
 async def pieces_of(gateway: Gateway, tasks: Stream) -> tuple[list[bytes], bool]:
-    """The pieces in which a list is sent, one at a time, and whether it came to its end."""
+    """Return the pieces of a streamed list, and whether it is complete."""
     answer = await task_answers.streamed(gateway.context, tasks)
     pieces: list[bytes] = []
     ended = False
@@ -142,7 +142,7 @@ async def test_a_list_without_a_store_is_an_error(gateway: Gateway) -> None:
 
 
 async def add_ended(gateway: Gateway) -> None:
-    """Twelve of alice's, of which every third is called `sort`, and one of bob's."""
+    """Add twelve tasks of alice, every third one named `sort`, and one of bob."""
     for number in range(1, 13):
         name, image = ["sort", "Align", "call"][number % 3], f"lab/tool{number % 2}"
         task = samples.task(

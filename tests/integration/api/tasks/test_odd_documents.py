@@ -1,4 +1,4 @@
-"""Documents that no client would send, to every route of users, projects and the rest that takes one: an answer, no change."""
+"""Odd documents for every route of users, projects and the rest that takes one: an answer, no change."""
 
 from __future__ import annotations
 

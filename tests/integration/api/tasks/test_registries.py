@@ -1,4 +1,4 @@
-"""A registry whose name leads into a network is refused when a task is sent, wherever the name comes from."""
+"""A registry whose name resolves to an internal address is refused at submission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.harness.gateway import Gateway
 
 
 class Names:
-    """A server of names, and what it was asked."""
+    """A name server that records its queries."""
 
     def __init__(self, **addresses: Sequence[str]) -> None:
         self._addresses = {name.replace("_", "."): found for name, found in addresses.items()}

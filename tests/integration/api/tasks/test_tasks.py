@@ -1,4 +1,4 @@
-"""The main job's routes through HTTP on real stores: what clients rely on, letter for letter."""
+"""Routes of tasks through HTTP on real stores, as clients rely on them letter for letter."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def admin(gateway: Gateway) -> User:
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """A problem document with everything that the contract says of one."""
+    """Check a problem document in full."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM), answer.text
     document: dict[str, Any] = answer.json()
     assert set(document) - {"errors"} == {"type", "title", "status", "detail", "code"}

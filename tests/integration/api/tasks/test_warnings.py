@@ -1,4 +1,4 @@
-"""Warnings beside the answer to a submission, through HTTP on real stores: they stop nothing, unless the sender wants none."""
+"""Warnings in the answer to a submission, through HTTP on real stores: they stop nothing unless `strict` is set."""
 
 from __future__ import annotations
 

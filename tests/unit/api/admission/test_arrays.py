@@ -1,4 +1,4 @@
-"""What an array may be, and what its children are made of."""
+"""Arrays: their rules, and the children made from them."""
 
 from __future__ import annotations
 

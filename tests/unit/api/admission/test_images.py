@@ -1,4 +1,4 @@
-"""Image references: their grammar, and which registries an engine may be sent to on behalf of a stranger."""
+"""Image references: their grammar and the registries that are allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tasks may need of a node beyond cores and memory, and what of it is refused."""
+"""Requirements of tasks beyond cores and memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def admitted(features: frozenset[Feature] = ALL, settings: Settings | None = Non
 
 
 def refused(features: frozenset[Feature] = ALL, settings: Settings | None = None, **fields: Any) -> dict[str, str]:
-    """The rules that are broken, by the path of their field, whoever found them."""
+    """Return the broken rules by the path of their field."""
     try:
         admitted(features, settings, **fields)
     except ValidationError as error:

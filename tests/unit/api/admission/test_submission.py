@@ -1,4 +1,4 @@
-"""What may enter, and what is stored of it: every rule with the field that it names."""
+"""Admission of tasks: every rule with its field, and the task that is stored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def admitted(
 
 
 def refused(document: dict[str, Any], **how: Any) -> dict[str, str]:
-    """The rules that the document breaks, by the path of their field, whoever found them."""
+    """Return the broken rules by the path of their field."""
     try:
         admitted(document, **how)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Limits that an engine lowers are told in one sentence."""
+"""Limits that an engine lowers are reported in one sentence."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def shown(task: Task, verdict: StoredReason | None = None) -> dict[str, Any]:
 
 
 def of(status: TaskStatus, **fields: Any) -> Task:
-    """A task as it would be stored in that status."""
+    """Make a task as it is stored in this status."""
     if status in (S, R, O, A):
         fields = {"placement": samples.placement(), "attempt": 1, **fields}
     if status in (R, O, A):
