@@ -68,8 +68,8 @@ async def _set_intent(context: ContextDep, task: Task, intent: Intent, rejected:
 def _over(task: Task) -> errors.Conflict:
     """Return the error for an intent that comes too late, with an alternative."""
     return errors.Conflict(
-        f"task {task.id} is over: to run it again, POST the document that GET /api/1.0/task/{task.id} answers "
-        "to /api/1.0/task"
+        f"task {task.id} is over: to run it again, POST to /api/1.0/task the document that "
+        f"GET /api/1.0/task/{task.id} answers"
     )
 
 

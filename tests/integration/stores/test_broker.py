@@ -142,7 +142,7 @@ async def test_hints_that_cannot_be_sent_hold_nobody_up_and_the_next_are_sent(
     running = asyncio.create_task(sender.run(stop))
     redis_server.stop()
     sender.pending([1])
-    sender.asked()
+    sender.intent_written()
     redis_server.start()
 
     async def sent() -> bool:

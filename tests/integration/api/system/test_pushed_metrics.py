@@ -82,7 +82,7 @@ async def test_a_push_with_an_unknown_name_is_refused_as_a_whole(pushable: Gatew
 
 
 async def test_hosts_do_not_grow_without_end(pushable: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pushed_metrics, "HOSTS", 3)
+    monkeypatch.setattr(pushed_metrics, "MAX_HOSTS", 3)
     assert (await push(pushable, *(stat(host=f"many{number}") for number in range(3)))).status_code == 200
     assert (await push(pushable, stat(host="many4"))).status_code == 422
     assert (await push(pushable, stat(host="many1"))).status_code == 200
