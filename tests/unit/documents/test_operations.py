@@ -24,7 +24,14 @@ from shared.config.live import LIVE
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 OPERATIONS, PREPARING = DOCS / "operations.md", DOCS / "preparing-a-host.md"
-PAGES = [OPERATIONS, PREPARING, *sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+PAGES = [
+    OPERATIONS,
+    PREPARING,
+    *sorted(DOCS.glob("*.md")),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests/README.md",
+]
 
 _BLOCK = re.compile(r"^ *```console\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
