@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks [--quick] [names…]`, or `compare REV` for two commits by turns."""
+"""Run the benchmarks: `python -m benchmarks [--quick] [names…]`, or `compare REV` for two commits alternately."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _say_what_is_run(options: argparse.Namespace, load: float) -> None:
 
 
 def _measure(name: str, *, quick: bool, left: float) -> Result:
-    """One figure in the `left` seconds of the run; one that fails leaves the others their turn."""
+    """Measure one figure within the `left` seconds of the run. A failure does not stop the other figures."""
     figure = figures.ALL[name]
     here = bench.Bench(name, quick=quick)
     failure = None

@@ -1,4 +1,4 @@
-"""Send a batch of short tasks at once and see when all of it is over."""
+"""Batches of short tasks, from submission until all are over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Seconds from the first submission until all were over."""
+    """A batch. `seconds` is the time from the first submission until all tasks were over."""
 
     count: int
     seconds: float
@@ -24,7 +24,7 @@ class Batch:
 
 
 def through_gateway(gateway: Gateway, count: int) -> Batch:
-    """Raises `gateway.NotDone`."""
+    """Run a batch and wait for its end. Raises `gateway.NotDone`."""
     order = submits.Order(gateway.url, gateway.token, _CONNECTIONS, count=count, task=tasks.typical("/bin/true"))
     sent = submits.run(order)
     seconds = gateway.wait_all_over(timeout=_TIMEOUT) - sent.began
@@ -33,7 +33,7 @@ def through_gateway(gateway: Gateway, count: int) -> Batch:
 
 
 def add_rates(bench: Bench, what: str, rates: list[float], known: float, whose: str, target: Target) -> None:
-    """A row for rates of equal batches, beside a rate that the handbook has."""
+    """Add a row for the rates of equal batches, compared with a published rate."""
     rate = samples.median(rates)
     bench.add(
         Row(
@@ -41,7 +41,7 @@ def add_rates(bench: Bench, what: str, rates: list[float], known: float, whose: 
             round(rate, 1),
             "tasks/s",
             spread=f"{min(rates):.1f}–{max(rates):.1f}, {len(rates)} batches",
-            compared=f"{rate / known:.1f} times {whose} {known}/s (handbook)",
+            compared=f"{rate / known:.1f} times {whose} {known}/s (published)",
             target=target,
             measured=rate / known,
             details={"rates": [round(value, 2) for value in rates]},

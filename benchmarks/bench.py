@@ -1,4 +1,4 @@
-"""What every figure is given: how long it may take, how it says what it does, and where it puts what it found."""
+"""Context of a figure: time limit, progress output, and results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmarks.results import Row
 
 
 class TooSlow(Exception):
-    """A figure took longer than it may."""
+    """A figure exceeded its time limit."""
 
 
 class Bench:
-    """One figure under way."""
+    """A figure in progress."""
 
     def __init__(self, name: str, *, quick: bool) -> None:
         self.quick = quick
@@ -34,7 +34,7 @@ class Bench:
         return quick if self.quick else full
 
     def say(self, what: str) -> None:
-        """Show progress."""
+        """Print progress."""
         print(f"  {self.seconds:6.1f} s  {self._name}: {what}", flush=True)
 
     def add(self, row: Row) -> None:
@@ -47,10 +47,10 @@ class Bench:
         self.say(text)
 
     def surroundings(self) -> dict[str, float]:
-        """Load average before and after, and in percent of the machine what was idle, waited for disks, or was stolen."""
+        """Return load averages before and after, and the machine's percentages of idle, disk-wait and stolen time."""
         now = psutil.cpu_times()
         spent = {name: getattr(now, name) - getattr(self._times, name) for name in now._fields}
-        # Guests are counted among the users, too.
+        # The time of guests is included in that of users.
         whole = sum(spent.values()) - spent.get("guest", 0) - spent.get("guest_nice", 0) or 1
         shares = {f"{name}_percent": round(100 * spent.get(name, 0) / whole, 1) for name in ("idle", "iowait", "steal")}
         return {"load_before": round(self._load, 2), "load_after": round(os.getloadavg()[0], 2), **shares}
@@ -62,7 +62,7 @@ class Bench:
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Raise `TooSlow` in the main thread after `seconds`; what is taken down on the way out is not cut short."""
+    """Raise `TooSlow` in the main thread after `seconds`, without interrupting the cleanup."""
 
     def on_alarm(_: int, __: FrameType | None) -> None:
         raise TooSlow(f"not done after {seconds:g} s")

@@ -14,7 +14,7 @@ TICKS = 6  #: of the x axis
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One without a label is not named in the legend."""
+    """A line. Without a label it is not in the legend."""
 
     label: str
     xs: Sequence[float]
@@ -25,7 +25,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`ticks` are the marks of the y axis, of which the first and the last are its ends; `log`: by their logarithm."""
+    """A panel. `ticks` are the marks of the y axis, the first and last its ends; `log` selects a logarithmic axis."""
 
     title: str
     ticks: Sequence[float]
@@ -35,7 +35,7 @@ class Panel:
 
 
 def svg(panels: Sequence[Panel], *, x_label: str, x_range: tuple[float, float]) -> str:
-    """The panels below each other, over the same x axis. What lies outside of a range is cut off."""
+    """Draw the panels below each other, with one x axis. Values outside the range are cut off."""
     height = HEIGHT * len(panels)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',

@@ -1,9 +1,9 @@
 """
-Run the benchmarks of two commits by turns on this machine and print their ratios: `python -m benchmarks compare REV`.
+Run the benchmarks of two commits alternately on this machine and print their ratios: `python -m benchmarks compare REV`.
 
 Each commit is checked out beside the repository and runs its own figures with its own code, so that renamed modules do not
 matter: rows are matched by figure and name. Both use this interpreter's packages. The order alternates from pair to pair (old,
-new, new, old, …), so that a machine that becomes slower or faster meanwhile favours neither.
+new, new, old, …), so that a change in the machine's speed favours neither.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _WRITTEN = re.compile(r"^written to benchmarks/results/(\S+)\.md and \.json$", r
 
 
 class CompareError(Exception):
-    """The commits could not be compared."""
+    """The commits cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One commit: its name and its checkout."""
+    """A commit with its name and checkout."""
 
     commit: str
     folder: Path
@@ -45,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One row of both commits: the pairs in the order they were measured, the value of the old commit first."""
+    """A row of both commits. Pairs are in order of measurement, with the old commit's value first."""
 
     figure: str
     what: str
@@ -54,7 +54,7 @@ class Compared:
 
     @property
     def ratios(self) -> list[float]:
-        """New by old, of each pair in which the old value is not 0."""
+        """Ratios new/old of all pairs with a nonzero old value."""
         return [new / old for old, new in self.pairs if old]
 
 
@@ -98,10 +98,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def checkout(revision: str) -> Iterator[Side]:
-    """A clean checkout of a commit, gone at the end. Raises `CompareError` where there is no such commit."""
+    """Create a checkout of a commit and remove it at the end. Raises `CompareError` for an unknown commit."""
     commit = _git("rev-parse", "--short", "--verify", f"{revision}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="god-compare-", ignore_cleanup_errors=True) as parent:
-        # Task directories of the figures are entered by other users.
+        # Other users must be able to enter the task directories of the figures.
         os.chmod(parent, 0o711)
         folder = Path(parent) / "checkout"
         _git("worktree", "add", "--detach", "--force", str(folder), commit)
@@ -124,7 +124,7 @@ def _measure(old: Side, new: Side, options: argparse.Namespace) -> list[Compared
 
 
 def run(side: Side, names: Sequence[str], *, full: bool) -> Values:
-    """The figures of one commit, by its own code. Raises `CompareError`."""
+    """Measure the figures of one commit with its own code. Raises `CompareError`."""
     argv = [sys.executable, "-m", "benchmarks", *([] if full else ["--quick"]), *names]
     environment = {**os.environ, "PYTHONPATH": str(side.folder)}
     done = subprocess.run(
@@ -144,7 +144,7 @@ def run(side: Side, names: Sequence[str], *, full: bool) -> Values:
 
 
 def paired(measured: Sequence[tuple[Values, Values]]) -> list[Compared]:
-    """The rows that both commits have, with every pair that has both values."""
+    """Return the rows that both commits have, with every complete pair."""
     keys = [key for old, new in measured[:1] for key in old if key in new]
     return [
         Compared(
@@ -160,7 +160,7 @@ def paired(measured: Sequence[tuple[Values, Values]]) -> list[Compared]:
 def document(
     rows: Sequence[Compared], *, old: str, new: str, described: Mapping[str, str], load: float, quick: bool
 ) -> str:
-    """A table of ratios, new by old, for people."""
+    """Return a table of ratios new/old, for people."""
     lines = [
         f"# {new} compared with {old}",
         "",

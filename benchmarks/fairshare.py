@@ -1,8 +1,8 @@
 """
 Simulate 200 users for a month under fair share, and write docs/fairshare.svg: `python -m benchmarks.fairshare`.
 
-Users have priorities from 20 to 80, as have their projects, and queues of different lengths that never run dry. What is due
-to each is computed from the weights alone (`virtual.due`), then compared with what each took.
+Users and projects have priorities from 20 to 80; queues have different lengths and never become empty. Each user's due is
+computed from the weights alone (`virtual.due`), then compared with the usage.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ BACKLOGS = (2, 4, 16)
 LOOK = 12  #: steps between two looks: two hours
 SEED = 3
 
-#: Of the configuration's defaults, without the one part that is no share: who waits longer gains by it, whoever it is.
+#: Default weights without waiting time, which favours older tasks whatever their users' usage.
 WEIGHTS = replace(Weights.of(Settings()), waiting_time=0.0)
 DEFAULTS = Weights.of(Settings())
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At one moment: each user's share, by what is due to them."""
+    """Usage of each user at one moment, relative to the due."""
 
     day: float
     ratios: dict[str, float]
@@ -55,7 +55,7 @@ class Look:
 def population(
     users: int, projects: int, *, hours: float = 2.0, seed: int = SEED
 ) -> tuple[list[VirtualUser], dict[str, float]]:
-    """Users of mixed priorities and habits, and the priorities of their projects."""
+    """Return users with different priorities and habits, and the priorities of their projects."""
     dice = random.Random(seed)
     prios = {f"project{number}": float(dice.choice(RANKS)) for number in range(projects)}
     made = [
@@ -80,7 +80,7 @@ def simulate(
     days: float,
     say: Callable[[Look], None] = lambda look: None,
 ) -> list[Look]:
-    """Let `days` go by, and look every `LOOK` steps."""
+    """Simulate `days`, with a measurement every `LOOK` steps."""
     cluster = VirtualCluster(policy, users, nodes=nodes, project_prios=prios, days=WINDOW)
     due = virtual.due(users, prios, WEIGHTS)
     looks = []

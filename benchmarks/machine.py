@@ -1,4 +1,4 @@
-"""Describe the machine and what it runs, so that a figure can be held against another."""
+"""Description of the machine and its software, so that figures can be compared."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 
 
 def description() -> dict[str, str]:
-    """What there is, by name."""
+    """Return the properties of the machine, by name."""
     return {
         "cores": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 1024**3:.1f} GB",
@@ -35,12 +35,12 @@ def description() -> dict[str, str]:
 
 
 def load_average() -> float:
-    """Of the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def commit() -> str:
-    """The commit, with a `+` where files differ from it; `unknown` outside a repository."""
+    """Return the commit, with a `+` if files differ from it; `unknown` outside a repository."""
     short = _git("rev-parse", "--short", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "godocker", "services", "shared")
     return f"{short}{'+' if changed else ''}" if short else "unknown"

@@ -1,4 +1,4 @@
-"""Write what a run found: a table for people, JSON for programs."""
+"""Report of a benchmark run: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARK = {True: "yes", False: "**no**", None: ""}
 
 
 def write(results: Sequence[Result], *, described: Mapping[str, str], load: float, quick: bool) -> Path:
-    """Write both files and return the path of the table's."""
+    """Write both files and return the path of the table."""
     FOLDER.mkdir(exist_ok=True)
     now = datetime.now(UTC)
     path = FOLDER / f"{now:%Y-%m-%d}-{machine.commit()}.md"

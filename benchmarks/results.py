@@ -1,4 +1,4 @@
-"""What a figure hands back: rows with a value, what it was compared with, and whether its target is reached."""
+"""Results of a figure: rows with a value, a comparison, and whether the target is reached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A line of the table in the architecture. `at_least` False: the value must be at most `value`."""
+    """A target for a value. If `at_least` is False, the measured value must be at most `value`."""
 
     value: float
     at_least: bool
@@ -24,8 +24,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    One measurement. `measured` is what the target speaks of where that is not `value` itself, a ratio for instance; `details` are
-    numbers for the JSON file, `spread` and `compared` sentences for the table.
+    One measurement. `measured` is compared with the target if that is not `value` itself, for example a ratio. `details` are
+    numbers for the JSON file; `spread` and `compared` are texts for the table.
     """
 
     what: str
@@ -39,7 +39,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """None: there is no target for it."""
+        """Whether the target is reached; None without a target."""
         if self.target is None:
             return None
         return self.target.is_reached(self.value if self.measured is None else self.measured)
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A figure's rows and remarks; `failure` says why there are no more of them, `surroundings` what the machine was like."""
+    """Rows and remarks of a figure. `failure` says why rows are missing; `surroundings` describes the machine."""
 
     name: str
     title: str

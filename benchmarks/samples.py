@@ -1,4 +1,4 @@
-"""What is said of a set of measurements."""
+"""Summary statistics of measurements."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least `percent` of all are not above (nearest rank)."""
+    """Return the smallest value that at least `percent` of all values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def milliseconds(values: Sequence[float]) -> dict[str, float]:
-    """Of durations in seconds: median, p99, least and most, in milliseconds, and how many there are."""
+    """Return median, p99, minimum and maximum of durations in seconds, as text in milliseconds, with their number."""
     if not values:
         return {"samples": 0}
     return {

@@ -1,4 +1,4 @@
-"""The tasks that are sent."""
+"""Tasks that the benchmarks submit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ IMAGE = "busybox:latest"
 
 
 def typical(command: str = "/bin/true", *, cpu: float = 1, ram: float = 0.1) -> dict[str, object]:
-    """A task as the clients send it, with the fields they leave empty."""
+    """Return a task as clients submit it, including fields that they leave empty."""
     return {
         "meta": {"name": "benchmark", "description": "one of many", "tags": ["benchmark"]},
         "requirements": {"cpu": cpu, "ram": ram, "array": {"values": None}, "label": None, "tasks": []},

@@ -1,4 +1,4 @@
-"""The figures, in the order they are measured. Each module has `TITLE`, `LIMIT` (seconds) and `run(bench)`."""
+"""All figures, in order of measurement. Each module has `TITLE`, `LIMIT` (seconds) and `run(bench)`."""
 
 from __future__ import annotations
 

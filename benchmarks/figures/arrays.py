@@ -1,4 +1,4 @@
-"""How long an array takes to be accepted, and how many children a second go from submit to over."""
+"""Time to accept an array, and children per second from submission to over."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.support.harness.system import System
 TITLE = "Arrays: accepted, and submit to over on the simulated executor"
 LIMIT = 150.0
 
-_ORIGINAL = 119  #: tasks/s of the original on such a machine, as the handbook has it
+_ORIGINAL = 119  #: tasks/s of the original, a published figure for a similar machine
 _ACCEPTED = Target(1.0, at_least=False, words="an array of 10,000 is accepted within a second")
 _RATE = Target(10.0, at_least=True, words="10 times the original's 119 tasks/s")
-#: No child fits: what is measured is taking the array in.
+#: No child fits, so only the submission of the array is measured.
 _TOO_SMALL = {"GODOCKER_NODES": json.dumps([{"name": "small", "cpus": 0.5, "memory": 1}])}
 
 
@@ -79,7 +79,7 @@ def _go_all_the_way(bench: Bench, system: System, gateway: Gateway, count: int) 
             round(rate, 1),
             "children/s",
             spread=f"{seconds:.1f} s",
-            compared=f"{rate / _ORIGINAL:.1f} times the original's {_ORIGINAL}/s (handbook)",
+            compared=f"{rate / _ORIGINAL:.1f} times the original's {_ORIGINAL}/s (published)",
             target=_RATE,
             measured=rate / _ORIGINAL,
             details={"children": count, "seconds": round(seconds, 2), "cores": shares},

@@ -1,4 +1,4 @@
-"""How many tasks a second go from submit to over beside very many that wait for room, against an empty queue."""
+"""Tasks per second from submission to over with a large backlog, compared with an empty queue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 200.0
 
 _CONNECTIONS = 64
 _LOOK = 0.05  #: seconds between two looks at what is left
-#: One node that all of the backlog waits for, and is taken; others with room for tasks that need little memory alone.
+#: One occupied node that the whole backlog waits for, and others with capacity only for tasks with little memory.
 _NODES = [
     {"name": "taken", "cpus": 8, "memory": 64},
     *({"name": f"small{number}", "cpus": 1024, "memory": 1.9} for number in range(20)),
@@ -46,12 +46,12 @@ def run(bench: Bench) -> None:
 
 
 def _rate(bench: Bench, count: int, backlog: int) -> float:
-    """Tasks/s, beside so many that wait."""
+    """Return tasks per second with `backlog` pending tasks."""
     with simulated.running(environment=_ENVIRONMENT) as system, Gateway(system) as gateway:
         settings = system.settings()
         if backlog:
             bench.say(f"storing {backlog:,} tasks")
-            # Sent a while ago: what became pending just now is found by the scheduler that runs, and it would place some of it.
+            # Submitted a while ago: the running scheduler would find recent tasks and place some of them.
             sent_at = time.time() - 60
             stock.fill(stock.Order(settings.mongo_url, settings.mongo_db, backlog, backlog, sent_at, running=0.0))
         last = gateway.submit(tasks.typical("sleep 100000", cpu=8, ram=60))
@@ -75,8 +75,8 @@ def _rate(bench: Bench, count: int, backlog: int) -> float:
 
 def _wait_over(system: System, last: int, *, timeout: float) -> float:
     """
-    When (seconds since the epoch) all tasks after `last` were over. Asked of the store by number: to count all that waits again
-    and again would cost more than what is measured. Raises `NotDone`.
+    Return when (seconds since the epoch) all tasks after `last` were over. The store is queried by number, since counting the
+    backlog repeatedly would cost more than the measured work. Raises `NotDone`.
     """
     settings = system.settings()
     left = {"_id": {"$gt": last}, "status": {"$nin": sorted(ENDED)}}
@@ -91,7 +91,7 @@ def _wait_over(system: System, last: int, *, timeout: float) -> float:
 
 
 def _check_backlog(gateway: Gateway, backlog: int) -> None:
-    """Raises `NotDone` unless all of it waits, and nothing else."""
+    """Raise `NotDone` unless the backlog, and nothing else, is pending."""
     pending = int(gateway.ask("GET", "/task/status/pending/count")["total"])
     if pending != backlog:
         raise NotDone(f"{pending} tasks are pending, not {backlog}")

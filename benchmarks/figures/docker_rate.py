@@ -1,4 +1,4 @@
-"""How many tasks a second run on Docker, beside the bare engine."""
+"""Tasks per second on Docker, compared with the bare engine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def run(bench: Bench) -> None:
 
 
 def _through_gateway(engine: LocalEngine, gateway: Gateway, count: int) -> tuple[float, float]:
-    """Tasks a second until the last container is removed, and until the last task is over."""
+    """Return tasks per second until the last container is removed, and until the last task is over."""
     batch = batches.through_gateway(gateway, count)
     deadline = time.monotonic() + _REMOVED
     while docker_engine.containers_left(engine):

@@ -1,4 +1,4 @@
-"""How fast one large file is handed out: through the gateway, by the files service alone, and by nginx."""
+"""Throughput of one large file: through the gateway, from the files service alone, and from nginx."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run(bench: Bench) -> None:
 
 
 def _write(path: Path, size: int) -> None:
-    """Bytes that are there, in the file and in the page cache; the owner stays."""
+    """Fill the file with real bytes, which stay in the page cache; the owner does not change."""
     with path.open("r+b", buffering=0) as file:
         for _ in range(size // _BLOCK):
             file.write(os.urandom(_BLOCK))

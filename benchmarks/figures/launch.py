@@ -1,4 +1,4 @@
-"""How soon a task runs after it was sent, and is over after it exited, on Docker with nothing else to do."""
+"""Latency of start and end of a task on an idle Docker Engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LIMIT = 100.0
 
 _POLL = 0.005  #: seconds between two looks of the client
 _REST = 0.2  #: seconds: what is removed meanwhile is not the next one's burden
-#: The last thing it does is to make a file, whose time tells when: busybox's `date` knows no fractions.
+#: Its last step creates a file whose time shows the end, since busybox's `date` has no fractions.
 _COMMAND = "sleep 0.4; : > exited"
 _LAUNCH = Target(50.0, at_least=False, words="at most 50 ms above bare create+start")
 _END = Target(250.0, at_least=False, words="at most 250 ms")
@@ -29,7 +29,7 @@ _END = Target(250.0, at_least=False, words="at most 250 ms")
 
 @dataclass(slots=True)
 class _Times:
-    """Seconds, one entry per task."""
+    """Latencies in seconds, one entry per task."""
 
     launch: list[float] = field(default_factory=list)
     end: list[float] = field(default_factory=list)
@@ -55,7 +55,7 @@ def run(bench: Bench) -> None:
 def _sample(
     bench: Bench, runner: asyncio.Runner, bare: BareEngine, system: System, gateway: Gateway, count: int
 ) -> tuple[_Times, _Times]:
-    """By turns one of ours and one bare, so that both meet the same machine; the first of each only warms up."""
+    """Run one task of ours and one bare container alternately, so that both see the same machine. The first pair is a warm-up."""
     ours, theirs = _Times(), _Times()
     for number in range(count + 1):
         if number % 5 == 0:
@@ -71,7 +71,7 @@ def _sample(
 
 
 def _through_gateway(system: System, gateway: Gateway) -> tuple[int, float, float]:
-    """Its number, and seconds from submit to running and from exit to over."""
+    """Return the task's number, and the seconds from submission to running and from exit to over."""
     began = time.time()
     task_id = gateway.submit(tasks.typical(_COMMAND))
     running = gateway.wait_status(task_id, "running", poll=_POLL)
@@ -81,7 +81,7 @@ def _through_gateway(system: System, gateway: Gateway) -> tuple[int, float, floa
 
 
 def _on_engine(runner: asyncio.Runner, bare: BareEngine, gateway: Gateway, task_id: int) -> tuple[float, float]:
-    """Beside the same questions to the gateway: what looking costs on two cores is no difference between the two."""
+    """Run bare containers with the same polling of the gateway, so that its cost on two cores affects both alike."""
     with gateway.asking(f"/task/{task_id}/status", every=_POLL):
         done = runner.run(bare.run(_COMMAND))
     return done.started - done.began, done.ended - _exited(done.directory)

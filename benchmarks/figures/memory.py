@@ -1,4 +1,4 @@
-"""Memory of each service at rest, and after 10,000 tasks went through."""
+"""Memory of each service at rest, and after 10,000 tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon the gateway answers questions about tasks when a million of them are stored."""
+"""Latency of the gateway's answers about tasks with a million tasks stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WARM = 3  #: answers of each question that are not counted
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """`path` is made anew each time; `times` is how often it is asked."""
+    """A request. `path` is computed for each repetition; `times` is the number of repetitions."""
 
     what: str
     gateway: Gateway

@@ -1,4 +1,4 @@
-"""Planning passes over books and clusters of all sizes, under both policies, and what a pending task takes in memory."""
+"""Planning passes over books and clusters of all sizes, under both policies, and memory per pending task."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ def run(bench: Bench) -> None:
             for policy in _POLICIES:
                 _measure(bench, policy, book, nodes)
         del book
-    # Nobody is kept from asking for 1.001 GB, 1.002 GB and so on: a shape costs a reason of its own, and nearly each task has
-    # a lane to itself.
+    # Users may request 1.001 GB, 1.002 GB and so on: each shape has its own reason, and almost each task its own lane.
     odd = _book(100_000, [(1, 1 + number / 1000) for number in range(5_000)])
     odd.add([Pending(100_001, 0, "user0", "project0", "all of a node", _CPUS, _MEMORY, _NOW - 1000 * 86400.0)])
     for policy in _POLICIES:
@@ -79,7 +78,7 @@ def _measure_odd(bench: Bench, policy: str, odd: Book, cluster: Cluster, what: s
 
 
 def _weighed(bench: Bench, pending: int) -> Book:
-    """A book, with a row that says what it takes."""
+    """Return a book, and a row with its memory."""
     before = psutil.Process().memory_info().rss
     began = time.perf_counter()
     book = _book(pending, _USUAL)
@@ -119,7 +118,7 @@ def _spread(details: dict[str, float]) -> str:
 
 @dataclass(slots=True)
 class _Times:
-    """What each pass took, in seconds, on the clock and of the processor: of a busy machine only the latter can be trusted."""
+    """Duration of each pass in seconds, elapsed and processor time; on a busy machine only the latter is reliable."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -131,7 +130,7 @@ class _Times:
 
 
 def _passes(bench: Bench, name: str, book: Book, cluster: Cluster) -> tuple[_Times, Plan]:
-    """What passes take, reasons and all, each with the reservation of the one before; and the last plan."""
+    """Return the durations of passes including reasons, each with the previous reservation, and the last plan."""
     policy, used = registry.build(Settings(scheduler_policy=name)), _used()
     times, plan = _Times(), Plan()
     for _ in range(bench.size(11, 5)):
@@ -161,7 +160,7 @@ def _book(pending: int, shapes: Sequence[tuple[float, float]]) -> Book:
 
 
 def _used() -> usage_view.Snapshot:
-    """What users took in a month, and run now, each a little more than the last."""
+    """Return users' usage of a month and their running tasks, each a little more than the one before."""
     users = [(f"user{number}", f"project{number % _PROJECTS}", 1 + number / _USERS) for number in range(_USERS)]
     hours = 3600.0 * 720
     return usage_view.Snapshot(
@@ -182,7 +181,7 @@ def _empty(nodes: int) -> Cluster:
 
 
 def _full(nodes: int, *, spared: int = 0) -> Cluster:
-    """Nothing is free, but on so many of the nodes all but an eighth."""
+    """Return nodes without free capacity, except that some have seven eighths free."""
     cluster = _empty(nodes)
     for number in range(nodes * 8):
         if number < nodes or number % nodes >= spared:

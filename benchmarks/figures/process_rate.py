@@ -1,4 +1,4 @@
-"""How many tasks a second run as processes of this machine."""
+"""Tasks per second as processes of this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.harness.system import running_system
 TITLE = "Tasks as processes"
 LIMIT = 60.0
 
-_SLURM = 19  #: batch jobs/s on such a machine, as the handbook has it
+_SLURM = 19  #: batch jobs/s, a published figure for a similar machine
 _TARGET = Target(5.0, at_least=True, words="5 times Slurm's 19 jobs/s")
 _ENVIRONMENT = {"GODOCKER_PROCESS_CPUS": "32"}
 

@@ -1,4 +1,4 @@
-"""Durable submissions a second through the Web API, beside bare inserts into the same MongoDB."""
+"""Durable submissions per second through the Web API, compared with bare inserts into the same MongoDB."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.support.harness.system import System
 TITLE = "Durable submissions through the Web API"
 LIMIT = 150.0
 
-_SLURMRESTD = 341  #: job submissions/s on such a machine, as the handbook has it
+_SLURMRESTD = 341  #: job submissions/s, a published figure for a similar machine
 _TARGET = Target(3.0, at_least=True, words="3 times slurmrestd's 341/s")
 _CONNECTIONS = (1, 16, 64)
-#: No task fits: what is measured is taking them in, with a scheduler that enters each into its book.
+#: No task fits, so only submission is measured, with a scheduler that enters each task into its book.
 _TOO_SMALL = {"GODOCKER_NODES": json.dumps([{"name": "small", "cpus": 0.5, "memory": 1}])}
 _ASLEEP = ("scheduler", "watcher")
 
@@ -43,11 +43,11 @@ def run(bench: Bench) -> None:
     bench.remark(
         "every 200 is a document on disk: write concern majority with journal, in the gateway and in the bare inserts"
     )
-    bench.remark("slurmrestd's figure is the handbook's for this kind of machine, not of this run")
+    bench.remark("slurmrestd's figure is a published one for a similar machine, not from this run")
 
 
 def _bare(bench: Bench, system: System, seconds: float) -> dict[int, float]:
-    """Inserts/s of documents like the stored tasks, one by one, by number of connections."""
+    """Return inserts per second of task-like documents, one by one, by number of connections."""
     bench.say("bare inserts")
     rates = {}
     for connections in _CONNECTIONS:
@@ -83,7 +83,7 @@ def _measure(
                 f"{sent.rate / bare[connections]:.2f} of {bare[connections]:.0f} bare inserts/s; "
                 f"{ratio:.1f} times slurmrestd"
             ),
-            # The target speaks of throughput: one connection measures latency.
+            # The target is for throughput; one connection measures latency.
             target=_TARGET if connections > 1 else None,
             measured=ratio,
             details={

@@ -1,4 +1,4 @@
-"""Take one large answer as fast as it comes, from a process of its own: `python -m benchmarks.loads.downloads`."""
+"""Load generator that reads one large answer as fast as possible, in its own process: `python -m benchmarks.loads.downloads`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUFFER = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to ask for: a URL, as it is sent."""
+    """The request: a URL, as it is sent."""
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Bytes of content, seconds from the question to the last of them, and the share of one core that taking them took."""
+    """Result: bytes of content, seconds from the request to the last byte, and the reader's share of one core."""
 
     size: int
     seconds: float
@@ -33,12 +33,12 @@ class Taken:
 
     @property
     def rate(self) -> float:
-        """MB/s."""
+        """Throughput in MB/s."""
         return self.size / self.seconds / 1e6
 
 
 def take(order: Order) -> Taken:
-    """Take it in a new process and wait for it. Raises `subprocess.SubprocessError`."""
+    """Download in a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.loads.downloads"],
         input=json.dumps(asdict(order)),

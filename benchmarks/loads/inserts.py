@@ -1,4 +1,7 @@
-"""Insert documents one by one as fast as MongoDB takes them, from a process of its own: `python -m benchmarks.loads.inserts`."""
+"""
+Load generator that inserts documents one by one as fast as MongoDB accepts them, in its own process:
+`python -m benchmarks.loads.inserts`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ def run(order: Order) -> Inserted:
 
 
 def _document(number: int) -> dict[str, Any]:
-    """As large as a stored task."""
+    """Return a document as large as a stored task."""
     spec = Spec(name="benchmark", cpu=1, ram=0.1, image=tasks.IMAGE, cmd="/bin/true")
     return Task(
         id=number,

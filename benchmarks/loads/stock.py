@@ -1,4 +1,4 @@
-"""Fill a store with very many tasks, from a process of its own: `python -m benchmarks.loads.stock`."""
+"""Generator that fills a store with very many tasks, in its own process: `python -m benchmarks.loads.stock`."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _IMAGES = tuple(f"lab/tool{number}:1.{number % 7}" for number in range(40))
 @dataclass(frozen=True, slots=True)
 class Order:
     """
-    `active` of the `count` tasks are not over, and a share of these is `running`; `now` is the end of the days in which they
-    were submitted.
+    The tasks to store: `active` of `count` are not over, and a fraction `running` of these is running. They were submitted in the
+    days before `now`.
     """
 
     url: str
@@ -49,7 +49,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What is stored, in bytes: documents as they are, the same on the disk, indexes on the disk."""
+    """Stored data in bytes: documents, documents on the disk, indexes on the disk."""
 
     seconds: float
     documents: int
@@ -71,13 +71,13 @@ def fill(order: Order) -> Stock:
 
 
 def empty(order: Order) -> None:
-    """Take the tasks out again: nobody is to find runs missing, or start what waits."""
+    """Remove the tasks, so that no service misses their runs or starts pending ones."""
     with pymongo.MongoClient[dict[str, Any]](order.url) as client:
         client[order.database]["tasks"].drop()
 
 
 class _Documents:
-    """Makes the documents: one true task for each status, of which the fields that differ are changed."""
+    """Creates the documents: one real task per status as a template, with the differing fields changed."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -170,7 +170,7 @@ def _template(status: TaskStatus) -> Task:
 
 
 def _fill(order: Order) -> Stock:
-    # Nobody waits for the disk here: what is measured later is reading.
+    # Without waiting for the disk, since only later reads are measured.
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(order.url, w=1, journal=False)
     database = client[order.database]
     documents = _Documents(order)

@@ -1,8 +1,8 @@
 """
-Send submissions as fast as they are answered, from a process of its own: `python -m benchmarks.loads.submits`.
+Load generator that submits tasks as fast as they are answered, in its own process: `python -m benchmarks.loads.submits`.
 
-Each connection is a closed loop on bare sockets: the next request leaves when the answer is there. Nothing is parsed but status
-and length, so the process takes little from the machine it measures; how much, it says itself.
+Each connection is a closed loop on plain sockets: the next request is sent after the answer. Only status and length are parsed,
+so the process takes little from the measured machine, and it reports how much.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMEOUT = 60.0  #: seconds after which a load is given up
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to send. The load ends after `seconds` or `count` submissions, whichever is given."""
+    """The load to generate. It ends after `seconds` or `count` submissions, whichever is given."""
 
     url: str
     token: str
@@ -37,7 +37,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it. Times are seconds; `cpu` is the share of one core that the generator itself took."""
+    """Result of a load. Times are in seconds; `cpu` is the generator's own share of one core."""
 
     began: float
     seconds: float
@@ -51,7 +51,7 @@ class Load:
 
 
 def run(order: Order) -> Load:
-    """Send the load from a new process and wait for it. Raises `subprocess.SubprocessError`."""
+    """Generate the load in a new process and wait for it. Raises `subprocess.SubprocessError`."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.loads.submits"],
         input=json.dumps(asdict(order)),

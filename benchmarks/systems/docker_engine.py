@@ -1,4 +1,4 @@
-"""A Docker Engine for a figure, and runs on it without GoDocker: the ceiling that GoDocker is held against."""
+"""A Docker Engine for figures, and runs on it without GoDocker as an upper bound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CPUS = 16  #: of the node as configured, whatever the machine has: starts are th
 
 @contextlib.contextmanager
 def running_engine() -> Iterator[local_engine.LocalEngine]:
-    """An engine with the image of the tasks, taken down at the end with all it holds."""
+    """Start an engine with the image of the tasks, and remove it at the end with its data."""
     local_engine.install()
     local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-bench-")))
     try:
@@ -40,13 +40,13 @@ def running_engine() -> Iterator[local_engine.LocalEngine]:
 
 
 def environment(local: local_engine.LocalEngine) -> Mapping[str, str]:
-    """What tells a system to run its tasks there."""
+    """Return the variables that make a system use this engine."""
     return {"GODOCKER_NODES": json.dumps([{"name": NODE, "url": local.url, "cpus": CPUS}])}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one bare run took: seconds since the epoch."""
+    """Times of one bare run, in seconds since the epoch."""
 
     began: float
     started: float
@@ -56,8 +56,7 @@ class Run:
 
 class BareEngine:
     """
-    Runs on the engine through aiodocker, with the same container that GoDocker makes and one call after the other: create, start,
-    wait, remove.
+    Runs on the engine through aiodocker, with the same container as GoDocker's and sequential calls: create, start, wait, remove.
     """
 
     def __init__(self, local: local_engine.LocalEngine, directory: Path) -> None:
@@ -71,7 +70,7 @@ class BareEngine:
         await self._docker.close()
 
     async def run(self, command: str) -> Run:
-        """One container, from its directory to its removal."""
+        """Run one container, from creating its directory to its removal."""
         self._number = number = self._number + 1
         directory = await self._directories.prepare(Place(number), uid=0, gid=0, script=command)
         content = body.create_body(_run(number, directory), instance="bench", network="bridge", pids_limit=4096)
@@ -85,7 +84,7 @@ class BareEngine:
         return Run(began, started, ended, directory)
 
     async def rate(self, count: int, *, concurrency: int) -> float:
-        """Runs of /bin/true a second, `concurrency` at a time, removals included."""
+        """Return runs of /bin/true per second, `concurrency` at a time, including removals."""
         numbers = iter(range(count))
 
         async def work() -> None:
@@ -98,12 +97,12 @@ class BareEngine:
 
 
 async def bare(local: local_engine.LocalEngine, directory: Path) -> BareEngine:
-    """A client of the engine in the loop that runs this, with its task directories below `directory`."""
+    """Return a client of the engine for the running event loop, with task directories below `directory`."""
     return BareEngine(local, directory)
 
 
 def containers_left(local: local_engine.LocalEngine) -> int:
-    """How many containers there are on the engine, running or not."""
+    """Return the number of containers on the engine, running or not."""
     with local.client() as client:
         found: list[Any] = orjson.loads(client.get("/containers/json", params={"all": "1"}).content)
     return len(found)

@@ -1,4 +1,4 @@
-"""Ask the gateway, at little cost: one connection that is kept open."""
+"""A cheap client of the gateway with one persistent connection."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LOOK = 0.05  #: seconds between two looks at the counts
 
 
 class NotDone(Exception):
-    """What was waited for did not come."""
+    """An awaited state was not reached."""
 
 
 class Gateway:
-    """A session of the administrator, or of the user whose token is given."""
+    """A session of the administrator, or of the user with the given token."""
 
     def __init__(self, system: System, token: str | None = None) -> None:
         self.url = system.base_url
@@ -38,16 +38,16 @@ class Gateway:
         self._connection.close()
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The answer's content. Raises `NotDone` for any status but 200."""
+        """Return the parsed answer. Raises `NotDone` for a status other than 200."""
         return json.loads(self.fetch(method, path, body))
 
     def fetch(self, method: str, path: str, body: object = None) -> bytes:
-        """The same, as it was sent."""
+        """Return the answer's bytes. Raises `NotDone` for a status other than 200."""
         content = json.dumps(body).encode() if body is not None else None
         return self._sent(method, path, content, "application/json")
 
     def put_file(self, path: str, content: bytes) -> None:
-        """Raises `NotDone` for any status but 200."""
+        """Send a request with a body. Raises `NotDone` for a status other than 200."""
         self._sent("PUT", path, content, "application/octet-stream")
 
     def _sent(self, method: str, path: str, content: bytes | None, kind: str) -> bytes:
@@ -68,7 +68,7 @@ class Gateway:
 
     @contextlib.contextmanager
     def asking(self, path: str, *, every: float) -> Iterator[None]:
-        """Ask the same question `every` seconds meanwhile, whatever is answered, from a thread with a connection of its own."""
+        """Repeat a request every `every` seconds during the block, in a thread with its own connection, ignoring the answers."""
         stop = threading.Event()
 
         def ask() -> None:
@@ -87,7 +87,7 @@ class Gateway:
             asker.join()
 
     def wait_status(self, task_id: int, primary: str, *, poll: float, timeout: float = 30.0) -> float:
-        """When (seconds since the epoch) the task was first seen there, or past it."""
+        """Return when (seconds since the epoch) the task was first seen in a state, or beyond it."""
         past = ("over",) if primary == "over" else (primary, "over")
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
@@ -97,9 +97,9 @@ class Gateway:
         raise NotDone(f"task {task_id} is not {primary} after {timeout:g} s: {self.status(task_id)}")
 
     def wait_all_over(self, *, timeout: float) -> float:
-        """When (seconds since the epoch) no task of anybody was waiting or running any more."""
+        """Return when (seconds since the epoch) no task was pending or running."""
         deadline = time.monotonic() + timeout
-        # In this order: a task that moves on between the two questions is seen by the second.
+        # In this order, a task that changes state between the two requests is seen by the second.
         while left := self._count("pending") + self._count("running"):
             if time.monotonic() > deadline:
                 raise NotDone(f"{left} tasks are not over after {timeout:g} s")
@@ -107,7 +107,7 @@ class Gateway:
         return time.time()
 
     def check_ended_well(self, count: int) -> None:
-        """Raises `NotDone` unless the last `count` tasks really ran, to exit code 0: one that is refused is over soon, too."""
+        """Raise `NotDone` unless the last `count` tasks ran and exited with 0, since a refused task is over soon too."""
         ended = [task["status"] for task in self.ask("GET", f"/task/over?limit={count}")]
         bad = [status["reason"] for status in ended if status["exitcode"] != 0]
         if bad or len(ended) != count:

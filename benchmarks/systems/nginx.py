@@ -1,4 +1,4 @@
-"""nginx with one directory to give away: what a download is held against."""
+"""An nginx that serves one directory, as a baseline for downloads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from godocker.local import ports
 
 START_TIMEOUT = 20.0
 
-#: As its packages configure it for files: `sendfile`, one worker.
+#: As packages configure it for files: `sendfile`, one worker.
 _CONFIGURATION = """
 daemon off;
 {user}worker_processes 1;
@@ -52,7 +52,7 @@ def is_there() -> bool:
 
 @contextlib.contextmanager
 def running(root: Path) -> Iterator[Nginx]:
-    """It serves what is below `root`, ready; gone at the end."""
+    """Run nginx for the files below `root`, and stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="god-bench-") as folder:
         port = ports.reserve(Path(folder) / "ports.json", ["nginx"])["nginx"]
         user = "user root;\n" if os.geteuid() == 0 else ""  # the files are their owner's alone

@@ -1,4 +1,4 @@
-"""What the processes of a system use: cpu and memory, by service."""
+"""CPU and memory use of a system's processes, by service."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _MB = 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes. `pss` counts pages shared with other processes in part, so that it can be added up."""
+    """Memory in MB. `pss` divides shared pages among their processes, so it can be summed."""
 
     rss: float
     pss: float
 
 
 def cpu_seconds(system: System) -> dict[str, float]:
-    """Used so far, by service and store."""
+    """Return the processor time so far, in seconds, by service and store."""
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in system.pids().items()}
 
 
 def cpu_shares(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
-    """Cores used in between, by service and store, the largest first."""
+    """Return the cores used between two readings, by service and store, largest first."""
     shares = {name: round((after[name] - before.get(name, 0.0)) / seconds, 2) for name in after}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def memory(system: System) -> dict[str, Memory]:
-    """Of each service and store now."""
+    """Return the current memory of each service and store."""
     found = {}
     for name, pid in sorted(system.pids().items()):
         info = psutil.Process(pid).memory_full_info()
@@ -44,7 +44,7 @@ def memory(system: System) -> dict[str, Memory]:
 
 @contextlib.contextmanager
 def held_still(system: System, services: Sequence[str]) -> Iterator[None]:
-    """Stop services in their tracks, so that they neither consume nor compete."""
+    """Pause services with SIGSTOP, so that they use no processor time."""
     for name in services:
         system.kill(name, signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""A system with the simulated executor whose pretended runs cost as little as can be."""
+"""A system with the simulated executor, whose runs cost as little as possible."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from tests.support.harness.system import System
 
-#: Where files are in memory. The links that stand for runs are no part of what is measured; task directories stay on disk.
+#: A directory in memory. The links that represent runs are not measured; task directories stay on disk.
 _MEMORY = Path("/dev/shm")
 REMARK = "the simulated runs are links in memory; stores and task directories are on disk"
 
 
 @contextmanager
 def running(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[System]:
-    """A system of its own, ready; gone at the end with all it made. `arguments` go to `godocker up`."""
+    """Start a temporary system, and remove it at the end with its data. `arguments` are passed to `godocker up`."""
     with (
         tempfile.TemporaryDirectory(prefix="god-bench-", ignore_cleanup_errors=True) as folder,
         tempfile.TemporaryDirectory(

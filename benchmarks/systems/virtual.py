@@ -1,4 +1,4 @@
-"""A cluster in virtual time: the real book, policy and plan, with users who always have something waiting."""
+"""A cluster in virtual time, with the real book, policy and plan, and users who always have pending tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NODE_CPUS, NODE_GB = 16.0, 64
 
 @dataclass(frozen=True, slots=True)
 class VirtualUser:
-    """Somebody with `backlog` tasks waiting at any time. `hours` is what their tasks take on the average."""
+    """A user who always has `backlog` pending tasks with an average duration of `hours`."""
 
     name: str
     project: str
@@ -53,7 +53,7 @@ class Run:
 
 
 class VirtualCluster:
-    """Nodes of 16 cores, always full: whoever is given less is so by the policy alone."""
+    """Nodes of 16 cores that are always full, so that differences in usage come from the policy alone."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class VirtualCluster:
         days: int,
         seed: int = 1,
     ) -> None:
-        """`days`: the window of usage."""
+        """Create the cluster. `days` is the window of usage."""
         self.users = list(users)
         self._policy = policy
         self._days = days
@@ -88,13 +88,13 @@ class VirtualCluster:
         self.passes = 0
 
     def join(self, user: VirtualUser) -> None:
-        """Somebody new begins to send tasks."""
+        """Add a user who begins to submit tasks."""
         self.users.append(user)
         self._prios.users[user.name] = user.prio
         self._hours[user.name] = user.hours
 
     def step(self, seconds: float) -> None:
-        """Let time pass, then plan."""
+        """Advance the time, then plan."""
         self.now += seconds
         self._end()
         for user in self.users:
@@ -110,7 +110,7 @@ class VirtualCluster:
         self.passes += 1
 
     def usage(self) -> dict[str, Usage]:
-        """What each user took within the window, with what runs until now."""
+        """Return each user's usage within the window, including running tasks so far."""
         total = {user.name: Usage() for user in self.users}
         for taken in [*self._sums.values(), *self._held()]:
             total[taken.user] += Usage(taken.time, taken.cpu, taken.ram)
@@ -171,7 +171,7 @@ class VirtualCluster:
 
 def due(users: Sequence[VirtualUser], project_prios: dict[str, float], weights: Weights) -> dict[str, float]:
     """
-    The share of each user, 1 being the average one's, at which the tickets of all are level: the solution of
+    Return the usage of each user, relative to the average, at which all tickets are equal: the solution of
     `W·r + G·(usage of the project / mean) = c − user_weight·(1 − prio) − group_weight·(1 − prio)`, without waiting.
     """
     of_user = weights.user_time + weights.user_cpu + weights.user_ram
@@ -185,7 +185,7 @@ def due(users: Sequence[VirtualUser], project_prios: dict[str, float], weights: 
         project = project_prios.get(user.project, 50.0)
         return weights.user * (1 - user.prio / 100) + weights.group * (1 - project / 100)
 
-    # Of a project's n users: sum = (n·c − their handicaps) / (W + scale·n), and all sums together are the number of users.
+    # For a project's n users: sum = (n·c − their handicaps) / (W + scale·n). All sums together equal the number of users.
     parts = {
         name: (len(group) / (of_user + scale * len(group)), sum(map(handicap, group)) / (of_user + scale * len(group)))
         for name, group in members.items()
@@ -196,7 +196,7 @@ def due(users: Sequence[VirtualUser], project_prios: dict[str, float], weights: 
 
 
 def shares(cluster: VirtualCluster, weights: Weights) -> dict[str, float]:
-    """What each user took as the ticket weighs it, 1 being the average."""
+    """Return each user's usage as weighted by the ticket, relative to the average."""
     usage = cluster.usage()
     total = sum(usage.values(), Usage())
     count = len(usage)
