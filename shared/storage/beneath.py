@@ -34,15 +34,22 @@ def write_new(parent: int, name: str, content: bytes, *, mode: int, owner: tuple
     link, a pipe or a file (a directory is refused). The new file is made by O_EXCL, so nothing planted is written through.
     """
     _check_component(name)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(name, flags, mode, dir_fd=parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    try:
+        descriptor = os.open(name, flags, mode, dir_fd=parent)
+    except FileExistsError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)
+        descriptor = os.open(name, flags, mode, dir_fd=parent)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(descriptor, left) :]
         os.fchmod(descriptor, mode)
         if owner is not None:
             os.fchown(descriptor, *owner)
+    finally:
+        os.close(descriptor)
 
 
 def read_small(parent: int, name: str, *, limit: int) -> tuple[bytes, float] | None:

@@ -47,12 +47,11 @@ class TaskDirectories:
 
     def path(self, place: Place) -> Path:
         """`<shared_dir>/tasks/<id // 1000>/<id>`; for a child of an array `<that of its parent>/<index>`."""
-        own = self._root / str(place.task // _PER_FOLDER) / str(place.task)
-        return own if place.index is None else own / str(place.index)
+        return _below(self._root, place)
 
     def state(self, place: Place) -> Path:
         """The directory of the task's wrappers, made like its own."""
-        return self._attempts / self.path(place).relative_to(self._root)
+        return _below(self._attempts, place)
 
     async def prepare(
         self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
@@ -107,14 +106,14 @@ class TaskDirectories:
         `prepare` in this thread, which waits for the disk. `submission` tells the task from all others that ever had its number:
         a directory that says another one is set aside.
         """
-        path = self.path(place)
+        path, state_path = self.path(place), self.state(place)
         owner = self._owner(uid, gid)
         try:
-            self._make_both(place)
-            if submission is not None and _is_anothers(self.state(place), submission):
+            is_new = self._make_both(path, state_path)
+            if submission is not None and not is_new and _is_anothers(state_path, submission):
                 _set_aside(path)
-                _set_aside(self.state(place))
-                self._make_both(place)
+                _set_aside(state_path)
+                is_new = self._make_both(path, state_path)
         except OSError as error:
             raise installation_errors.of_storage(error, "the task's directory could not be made") from error
         try:
@@ -123,11 +122,11 @@ class TaskDirectories:
                 outputs.open_to_owner(directory)
                 states = [outputs.folder(directory, attempt_files.STATE)]
                 try:
-                    states.append(beneath.open_directory(str(self.state(place))))
+                    states.append(beneath.open_directory(str(state_path)))
                     if owner:
                         for state in states:
                             os.fchown(state, *owner)
-                    if submission is not None and beneath.read_small(states[-1], _TASK, limit=1) is None:
+                    if submission is not None and (is_new or not beneath.read_small(states[-1], _TASK, limit=1)):
                         beneath.write_new(states[-1], _TASK, submission.encode(), mode=0o400, owner=None)
                     outputs.keep(directory, states, attempt=attempt)
                 finally:
@@ -165,16 +164,19 @@ class TaskDirectories:
         except OSError as error:
             raise installation_errors.of_storage(error, "nothing can be written") from error
 
-    def _make_both(self, place: Place) -> None:
-        self._make(self._attempts, self.state(place))
-        self._make(self._root, self.path(place))
+    def _make_both(self, path: Path, state: Path) -> bool:
+        """Make the task's directory and that of its wrappers. False if the latter was there."""
+        is_new = self._make(self._attempts, state)
+        self._make(self._root, path)
+        return is_new
 
     @staticmethod
-    def _make(root: Path, path: Path) -> None:
+    def _make(root: Path, path: Path) -> bool:
         # The task's own directory first: asking again and again for the folders above locks them for those beside us.
         try:
-            with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            return False
         except FileNotFoundError:
             # Others may pass through the folders above, for the user's own directory, but not list them. That of an array is
             # one of these, and ours: what stands in it is mounted, so nobody may put anything else there.
@@ -182,7 +184,10 @@ class TaskDirectories:
             for folder in (root, *between):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
-                path.mkdir(mode=0o700)
+                os.mkdir(path, 0o700)
+                return True
+            return False
+        return True
 
     @staticmethod
     def _owner(uid: int, gid: int) -> tuple[int, int] | None:
@@ -194,6 +199,11 @@ class TaskDirectories:
         raise errors.StorageError(
             f"the task's directory cannot be given to uid {uid}: GoDocker runs as uid {os.geteuid()}, not as root"
         )
+
+
+def _below(root: Path, place: Place) -> Path:
+    own = f"{place.task // _PER_FOLDER}/{place.task}"
+    return root / (own if place.index is None else f"{own}/{place.index}")
 
 
 def _is_anothers(path: Path, submission: str) -> bool:
