@@ -1,8 +1,9 @@
 """
-The only place that asks what time it is.
+The only place that reads the time.
 
-A service that works with MongoDB counts from the time of that server, on a clock that never jumps (`timekeeping`): what
-one writes and another compares is on one clock, whatever the clocks of their machines say.
+A service that works with MongoDB counts from the time of that server, on a clock that never jumps
+(`shared.system.timekeeping`). Times that one service writes and another compares are thus on one clock, whatever the clocks
+of their machines show.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class _Kept:
-    """What this process knows of time: `anchor` is a time since the epoch and the reading of `monotonic` that belongs to it."""
+    """State of the clock: `anchor` is a time since the epoch and the reading of `monotonic` at that time."""
 
     anchor: tuple[float, float] | None = None
     files_ahead: float = 0.0  #: seconds
@@ -26,7 +27,7 @@ _kept = _Kept()
 
 
 def now() -> float:
-    """Seconds since the epoch, UTC: for what is stored, compared and shown."""
+    """Return seconds since the epoch, UTC, for times that are stored, compared and shown."""
     if _kept.anchor is None:
         return time.time()
     at, reading = _kept.anchor
@@ -34,30 +35,30 @@ def now() -> float:
 
 
 def monotonic() -> float:
-    """Seconds from an arbitrary start that never jump: for deadlines and durations."""
+    """Return seconds from an arbitrary start that never jump, for deadlines and durations."""
     return time.monotonic()
 
 
 def of_machine() -> float:
-    """What the clock of this machine says, which may jump: to be compared with others, not to be stored."""
+    """Return the time of this machine's clock, which may jump: compare it with others, do not store it."""
     return time.time()
 
 
 def anchor(at: float | None) -> None:
-    """From here on count from `at`, seconds since the epoch; None: go by the clock of this machine."""
+    """Count from `at`, seconds since the epoch, from now on; None: follow the clock of this machine."""
     _kept.anchor = None if at is None else (at, time.monotonic())
 
 
 def note_files_ahead(seconds: float) -> None:
-    """The times of files on `shared_dir` are ahead of ours by so much."""
+    """Record by how many seconds file times on `shared_dir` are ahead of ours."""
     _kept.files_ahead = seconds
 
 
 def of_file(at: float) -> float:
-    """The time of a file on `shared_dir`, in ours."""
+    """Convert the time of a file on `shared_dir` to our clock."""
     return at - _kept.files_ahead
 
 
 def day(timestamp: float) -> str:
-    """The UTC day of a timestamp as the Web API writes it, `2026_11_24`."""
+    """Return the UTC day of a timestamp in the Web API's format, `2026_11_24`."""
     return time.strftime("%Y_%m_%d", time.gmtime(timestamp))

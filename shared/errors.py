@@ -2,9 +2,9 @@
 The tree of errors that GoDocker raises on purpose.
 
     GoDockerError
-    ├── ConfigurationError          the start is refused
-    │   └── SchemaTooNew            what is stored is of a later version
-    ├── RequestError                what a caller asked for cannot be done
+    ├── ConfigurationError          refuses the start
+    │   └── SchemaTooNew            the database has a later version
+    ├── RequestError                a request cannot be carried out
     │   ├── InvalidInput            a field breaks a rule
     │   ├── BodyTooLarge
     │   ├── BodyIncomplete          it did not arrive, or not in time
@@ -17,38 +17,38 @@ The tree of errors that GoDocker raises on purpose.
     │   ├── NotFound
     │   │   └── TaskNotFound
     │   ├── Conflict
-    │   ├── KeyReused               an Idempotency-Key that came with another body before
+    │   ├── KeyReused               an Idempotency-Key was used with another body before
     │   ├── TooManyRequests         with the seconds to wait
     │   └── InMaintenance
-    ├── InvalidTransition           the lifecycle table has no such edge
-    ├── Unavailable                 something outside does not answer
+    ├── InvalidTransition           the lifecycle table has no such transition
+    ├── Unavailable                 another part does not answer
     │   ├── StoreUnavailable        MongoDB
     │   ├── BrokerUnavailable       Redis
     │   ├── FilesUnavailable        the files service
-    │   ├── SchedulerUnavailable    the scheduler that leads
-    │   ├── StorageUnavailable      shared_dir, with what is wrong with it
+    │   ├── SchedulerUnavailable    the leading scheduler
+    │   ├── StorageUnavailable      shared_dir, with the reason
     │   │   └── StorageFull         its disk
     │   ├── DirectoryUnavailable    the LDAP directory of users
     │   ├── MailUnavailable         the mail server; it may have taken the mail
-    │   └── NodeUnavailable         a Docker host; what it was asked may or may not have happened
-    ├── StartFailed                 a node answered that an attempt cannot be started: nothing runs
+    │   └── NodeUnavailable         a Docker host; the request may or may not have been carried out
+    ├── StartFailed                 an attempt cannot be started; nothing of it runs
     │   ├── ImageNotFound
     │   ├── ImageNotAllowed
     │   ├── ImageUnreachable        the registry does not answer, or not in time
-    │   ├── ImageThrottled          the registry wants fewer pulls, with the seconds to wait
-    │   ├── PortTaken               of the node, by somebody who is not a task
-    │   ├── NodeFull                the node has no disk or no addresses left for it
-    │   ├── NodeUnwell              something is wrong with the node
-    │   └── StartRefused            the engine or the system refused, with its words
+    │   ├── ImageThrottled          the registry limits pulls, with the seconds to wait
+    │   ├── PortTaken               by something on the node that is not a task
+    │   ├── NodeFull                the node has no disk space or no addresses left
+    │   ├── NodeUnwell              the node has a fault
+    │   └── StartRefused            the engine or the system refused, in its words
     ├── BackupFailed                a backup could not be made or loaded
-    │   └── BackupUnusable          it is not whole, or none of ours
-    ├── LoopBroken                  a service's loop, which is begun again
-    ├── TransferBroken              a file could not be sent to its end
+    │   └── BackupUnusable          it is incomplete, or not a backup
+    ├── LoopBroken                  a loop of a service failed and was restarted
+    ├── TransferBroken              a file could not be sent completely
     ├── MailRefused                 the mail server will never take this mail
     └── StorageError                a task's directory could not be made or read
 
-The docstring of a class is the sentence a user could read. Adapters translate their driver's errors into these; the
-gateway has one table from error to HTTP status (`services/api/http/errors.py`).
+The docstring of a class is a sentence for users. Adapters translate their driver's errors into these; the gateway has one table
+from error to HTTP status (`services/api/http/errors.py`).
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ from dataclasses import dataclass
 
 
 class GoDockerError(Exception):
-    """Something went wrong that GoDocker knows about."""
+    """Base of all errors that GoDocker raises on purpose."""
 
 
 def word_of(error: Exception) -> str:
-    """The name of an error as metrics and logs spell it, `image_not_found`."""
+    """Return the name of an error as in metrics and logs, `image_not_found`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
 
 
@@ -72,12 +72,12 @@ class ConfigurationError(GoDockerError):
 
 
 class SchemaTooNew(ConfigurationError):
-    """What is stored is of a version that is newer than this one by more than one."""
+    """The database has a schema version that is too new for this GoDocker."""
 
     def __init__(self, stored: int, known: int) -> None:
         super().__init__(
-            f"the database has schema version {stored}, and this is a GoDocker of version {known}, which works with "
-            f"{known + 1} at most: start one that is newer"
+            f"the database has schema version {stored}, but this GoDocker has version {known} and works with "
+            f"{known + 1} at most: start a newer one"
         )
         self.stored = stored
         self.known = known
@@ -88,7 +88,7 @@ class SchemaTooNew(ConfigurationError):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One field that broke one rule: `path` is dotted (`requirements.cpu`), `rule` a sentence."""
+    """A broken rule of one field: `path` is dotted (`requirements.cpu`), `rule` a sentence."""
 
     path: str
     rule: str
@@ -107,28 +107,28 @@ class InvalidInput(RequestError):
 
     @classmethod
     def of(cls, path: str, rule: str) -> InvalidInput:
-        """The usual case: one field, one rule."""
+        """Return the error for one field and one rule."""
         return cls([FieldError(path, rule)])
 
 
 class BodyTooLarge(RequestError):
-    """The request's body is larger than is accepted."""
+    """The request's body is too large."""
 
 
 class BodyIncomplete(RequestError):
-    """The request's body did not arrive to its end, or not in time."""
+    """The request's body did not arrive completely, or not in time."""
 
 
 class QuotaExceeded(RequestError):
-    """The file does not fit into what is left of the personal storage."""
+    """The file does not fit into the personal storage."""
 
 
 class PreconditionFailed(RequestError):
-    """The file is not the one that the request was made for."""
+    """The file is not the one that the request is about."""
 
 
 class RangeNotSatisfiable(RequestError):
-    """The file has none of the bytes that were asked for."""
+    """The file has none of the requested bytes."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the file has {size} bytes")
@@ -136,7 +136,7 @@ class RangeNotSatisfiable(RequestError):
 
 
 class NotAuthenticated(RequestError):
-    """Who is asking could not be established."""
+    """The caller could not be authenticated."""
 
 
 class TokenExpired(NotAuthenticated):
@@ -144,7 +144,7 @@ class TokenExpired(NotAuthenticated):
 
 
 class NotAllowed(RequestError):
-    """The caller is known but has no right to this."""
+    """The caller has no right to this."""
 
 
 class NotFound(RequestError):
@@ -159,11 +159,11 @@ class TaskNotFound(NotFound):
 
 
 class Conflict(RequestError):
-    """The thing exists already, or is not in a state that allows this."""
+    """The thing exists already, or its state does not allow this."""
 
 
 class KeyReused(RequestError):
-    """The Idempotency-Key came with another body before: a new request needs a new key."""
+    """The Idempotency-Key was used with another body before: a new request needs a new key."""
 
 
 class TooManyRequests(RequestError):
@@ -175,7 +175,7 @@ class TooManyRequests(RequestError):
 
 
 class InMaintenance(RequestError):
-    """The system is in maintenance and takes no new tasks for the moment."""
+    """The system is in maintenance and takes no new tasks at the moment."""
 
     retry_after = 60.0  #: seconds
 
@@ -184,7 +184,7 @@ class InMaintenance(RequestError):
 
 
 class InvalidTransition(GoDockerError):
-    """The lifecycle table has no edge between the two statuses."""
+    """The lifecycle table has no transition between the two statuses."""
 
     def __init__(self, old: str, new: str) -> None:
         super().__init__(f"no transition from {old} to {new}")
@@ -196,7 +196,7 @@ class InvalidTransition(GoDockerError):
 
 
 class Unavailable(GoDockerError):
-    """A part that this depends on does not answer."""
+    """A required part does not answer."""
 
 
 class StoreUnavailable(Unavailable):
@@ -228,7 +228,7 @@ class StorageFull(StorageUnavailable):
 
 
 class DirectoryUnavailable(Unavailable):
-    """The directory of users does not answer; API keys work all the same."""
+    """The directory of users does not answer; API keys still work."""
 
 
 class MailUnavailable(Unavailable):
@@ -236,7 +236,7 @@ class MailUnavailable(Unavailable):
 
 
 class NodeUnavailable(Unavailable):
-    """The node does not answer; whether it did what it was asked is not known."""
+    """The node does not answer; the request may or may not have been carried out."""
 
     def __init__(self, node: str, reason: str) -> None:
         super().__init__(f"node {node} does not answer: {reason}")
@@ -245,23 +245,23 @@ class NodeUnavailable(Unavailable):
 
 
 class StartFailed(GoDockerError):
-    """The attempt could not be started, and nothing of it runs."""
+    """The attempt could not be started; nothing of it runs."""
 
 
 class ImageNotFound(StartFailed):
-    """The image does not exist, neither on the node nor in its registry."""
+    """The image exists neither on the node nor in its registry."""
 
 
 class ImageNotAllowed(StartFailed):
-    """The registry did not allow the image to be pulled."""
+    """The registry did not allow the pull of the image."""
 
 
 class ImageUnreachable(StartFailed):
-    """The image is not on the node and its registry could not be reached, or not in time."""
+    """The image is not on the node, and its registry did not answer in time."""
 
 
 class ImageThrottled(StartFailed):
-    """The registry has had too many requests from the node; the pull may be tried again later."""
+    """The registry limits pulls from the node; the pull may be retried later."""
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
@@ -269,27 +269,27 @@ class ImageThrottled(StartFailed):
 
 
 class PortTaken(StartFailed):
-    """A port of the node that the attempt was given is in use by somebody else there."""
+    """A port of the node that the attempt was given is used by something else there."""
 
     def __init__(self, message: str, *, port: int | None) -> None:
         super().__init__(message)
-        self.port = port  #: of the node; None where the engine did not say which
+        self.port = port  #: port of the node; None if the engine did not say which
 
 
 class NodeFull(StartFailed):
-    """The node has no room left for what the attempt needs; another node may, or this one later."""
+    """The node has no room for the attempt; another node may, or this one later."""
 
     def __init__(self, message: str, *, trouble: str | None = None) -> None:
         super().__init__(message)
-        self.trouble = trouble  #: in a few words, where no other attempt would have room either
+        self.trouble = trouble  #: in a few words, if no other attempt would have room either
 
 
 class NodeUnwell(StartFailed):
-    """Something is wrong with the node, such as a lack of descriptors or a disk with errors; the attempt may be made later."""
+    """The node has a fault, such as a lack of descriptors or disk errors; the attempt may be retried later."""
 
     def __init__(self, message: str, *, trouble: str | None = None) -> None:
         super().__init__(message)
-        self.trouble = trouble  #: in a few words, where no other attempt could be started either
+        self.trouble = trouble  #: in a few words, if no other attempt could be started either
 
 
 class StartRefused(StartFailed):
@@ -297,22 +297,22 @@ class StartRefused(StartFailed):
 
 
 class BackupFailed(GoDockerError):
-    """The backup could not be made, or not be loaded."""
+    """The backup could not be made or loaded."""
 
 
 class BackupUnusable(BackupFailed):
-    """The backup is not whole, or not one of ours."""
+    """The backup is incomplete, or not a backup of GoDocker."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the backup cannot be used: {reason}")
 
 
 class LoopBroken(GoDockerError):
-    """A part of the service broke, and was begun again."""
+    """A loop of the service failed and was restarted."""
 
 
 class TransferBroken(GoDockerError):
-    """A file could not be sent to its end."""
+    """A file could not be sent completely."""
 
 
 class MailRefused(GoDockerError):

@@ -1,5 +1,5 @@
 """
-Where a task can be, and which edges lead from there: the only place that knows them.
+Statuses of a task and the transitions between them: the only place that knows them.
 
     created ──► pending ──► starting ──► running ──► over ──► archived
        │           │  ▲         │           │          ▲
@@ -16,18 +16,18 @@ from shared import errors
 
 
 class TaskStatus(StrEnum):
-    """Where a task is. What its owner *wants* is another field, `Intent`."""
+    """Current status of a task. The owner's request is a separate field, `Intent`."""
 
     CREATED = "created"  #: admitted, held back by its owner
     PENDING = "pending"  #: admitted, waiting for placement
-    STARTING = "starting"  #: placed on a node; written before the executor is asked
+    STARTING = "starting"  #: placed on a node; written before the executor is called
     RUNNING = "running"  #: the executor reported it alive (or paused)
     OVER = "over"  #: ended; `Ending` says how, and never changes again
     ARCHIVED = "archived"  #: over, and its files are gone
 
 
 class Intent(StrEnum):
-    """What the owner of a task wants. A request writes it; the watcher makes it true and clears it."""
+    """The owner's request for a task. The API writes it; the watcher carries it out and clears it."""
 
     RUN = "run"
     KILL = "kill"
@@ -37,7 +37,7 @@ class Intent(StrEnum):
 
 
 class IntentResult(StrEnum):
-    """What came of the owner's last wish, until the task moves on."""
+    """Result of the last intent, until the next transition."""
 
     SUSPENDED = "suspended"
     SUSPEND_REJECTED = "suspend rejected"
@@ -46,22 +46,22 @@ class IntentResult(StrEnum):
     RESCHEDULED = "rescheduled"
 
 
-#: Reason of a running task while its node shows it paused and its owner did not ask for that.
+#: Reason of a running task that its node shows as paused without a request of its owner.
 PAUSED_BY_OTHERS = "paused on its node by somebody else"
 
 
 class Ending(StrEnum):
-    """How a task that is over came to its end."""
+    """The way a task ended."""
 
     EXITED = "exited"  #: the command ended by itself, whatever its exit code
     KILLED = "killed"  #: by its owner or an admin
-    START_FAILED = "start_failed"  #: it could never start: image, shell, directory
+    START_FAILED = "start_failed"  #: it could not start: image, shell, directory
     OUT_OF_MEMORY = "out_of_memory"  #: the kernel killed it at its memory limit
     LOST = "lost"  #: its container disappeared without leaving an exit code
-    NODE_FAILED = "node_failed"  #: its node failed it, and it may not be restarted (any more)
-    QUOTA_REACHED = "quota_reached"  #: its user or project has used what they may
-    LIFESPAN_REACHED = "lifespan_reached"  #: it ran for as long as it may
-    DEPENDENCY_FAILED = "dependency_failed"  #: what it had to wait for can no longer happen
+    NODE_FAILED = "node_failed"  #: its node failed it, and no restart is left
+    QUOTA_REACHED = "quota_reached"  #: its user or project has used up a quota
+    LIFESPAN_REACHED = "lifespan_reached"  #: it reached its maximum lifespan
+    DEPENDENCY_FAILED = "dependency_failed"  #: a dependency can no longer be met
 
 
 TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
@@ -78,7 +78,7 @@ PLACED = frozenset({TaskStatus.STARTING, TaskStatus.RUNNING})  #: holds resource
 ACTIVE = WAITING | PLACED
 ENDED = frozenset({TaskStatus.OVER, TaskStatus.ARCHIVED})
 
-STOPPING = frozenset({Intent.KILL, Intent.RESCHEDULE})  #: the run is being stopped, from the time of the wish on
+STOPPING = frozenset({Intent.KILL, Intent.RESCHEDULE})  #: intents that stop the run
 
 
 def check_transition(old: TaskStatus, new: TaskStatus) -> None:

@@ -1,8 +1,8 @@
 """
-Grants: what the gateway gives the files service to say that one request may read, or write, below one directory.
+Grants: signed permissions from the gateway to the files service for one request to read or write below one directory.
 
-A grant is a JWT (RFC 7519) signed with a key that is derived from `secret_passphrase` for this purpose alone, with an audience of
-its own, and good for seconds: no grant can be used as a session, and no session as a grant.
+A grant is a JWT (RFC 7519) with its own audience, signed with a key derived from `secret_passphrase` for this purpose
+alone, and valid for seconds: no grant can serve as a session, and no session as a grant.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from shared.auth import moments
 ALGORITHM = "HS256"
 ISSUER = "godocker"
 FILES = "files"  #: audience
-SECONDS = 30  #: a grant is good for; it is asked for when a transfer begins, however long that takes
-MOST_SECONDS = 60  #: one that says more is refused
+SECONDS = 30  #: lifetime of a grant; it is checked when a transfer begins, however long that takes
+MOST_SECONDS = 60  #: longest accepted lifetime
 MAX_LENGTH = 4096
 
 _LABEL = b"godocker files grant 1"
@@ -38,8 +38,8 @@ class Mode(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Grant:
     """
-    `directory` is below `shared_dir`. `owner` (uid, gid) is whom new files are given to; where there is one, a directory that
-    does not exist yet counts as empty, and a write makes it. `quota` is bytes that all files in it may take together.
+    `directory` is below `shared_dir`. `owner` (uid, gid) owns new files; if it is given, a missing directory counts as
+    empty and a write creates it. `quota` is the most bytes of all its files together.
     """
 
     directory: str
@@ -49,12 +49,12 @@ class Grant:
 
 
 def key(secret: str) -> str:
-    """The signing key, made from `secret_passphrase` by HMAC with a label (RFC 5869 calls it expanding)."""
+    """Return the signing key, derived from `secret_passphrase` by HMAC with a label (the expand step of RFC 5869)."""
     return hmac.new(secret.encode(), _LABEL, hashlib.sha256).hexdigest()
 
 
 def make(grant: Grant, *, key: str, now: float) -> str:
-    """The grant as it is sent, good for `SECONDS` from `now`."""
+    """Return a signed grant, valid for `SECONDS` from `now`."""
     claims = {
         "iss": ISSUER,
         "aud": FILES,
@@ -69,11 +69,11 @@ def make(grant: Grant, *, key: str, now: float) -> str:
 
 
 def read(token: str, *, key: str) -> Grant:
-    """What is granted. Raises `errors.NotAuthenticated`, whatever is wrong with it."""
+    """Return the grant in a token. Raises `errors.NotAuthenticated` for any fault in it."""
     if not token or len(token) > MAX_LENGTH:
         raise errors.NotAuthenticated("a grant is needed")
     try:
-        # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+        # The list of algorithms keeps a token from choosing its own (RFC 8725, 3.1).
         claims: dict[str, Any] = jwt.decode(
             token, key, algorithms=[ALGORITHM], audience=FILES, issuer=ISSUER, options={**_REQUIRED, **moments.NOT_HERE}
         )

@@ -1,4 +1,4 @@
-"""When a signed thing that one service makes for another is good: with a leeway, since clocks differ, and told in seconds."""
+"""Validity times of tokens between services, in seconds, with a leeway for differing clocks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from shared import errors
 
-LEEWAY = 30  #: seconds that the clocks of two services may differ beside what the thing is good for
+LEEWAY = 30  #: seconds that the clocks of two services may differ
 
-#: For python-jose: it would ask this machine's clock. The end of what it reads has to be checked by whoever reads it.
+#: Options for python-jose, which would use this machine's clock: readers check the expiry themselves.
 NOT_HERE: Mapping[str, int] = {"leeway": 10**10}
 
 
 def check(made_at: int, good_until: int, *, now: float, what: str) -> None:
-    """Raises `errors.NotAuthenticated` where it is over, or from the future, by more than the leeway."""
+    """Raise `errors.NotAuthenticated` if a token has expired or is from the future, by more than the leeway."""
     if made_at - LEEWAY <= now <= good_until + LEEWAY:
         return
     seconds = round(now - made_at)

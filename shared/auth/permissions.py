@@ -1,4 +1,4 @@
-"""Who may do what to whose: one table, asked by every route. Pure."""
+"""The table of permissions that every route checks. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from shared.models.user import User
 
 
 class Role(StrEnum):
-    """What a caller is to the thing they ask for. The first that fits, from the last to the first, counts."""
+    """Relation of a caller to an object. Of several, the strongest (last) counts."""
 
     ANONYMOUS = "anonymous"  #: no session
     SHARED = "shared"  #: holds a share token of this task
-    OTHER = "other"  #: a user to whom it does not belong
-    MEMBER = "member"  #: of the project it belongs to, where members share
+    OTHER = "other"  #: a user without a relation to it
+    MEMBER = "member"  #: member of its project, where members share
     OWNER = "owner"
     ADMIN = "admin"
 
 
 class Action(StrEnum):
-    """What is asked for, in kinds that have the same answer."""
+    """Kinds of requests that have the same permission."""
 
     SEE_PUBLIC = "see_public"  #: configuration, images, usage of the nodes, counts, ping
-    ACT_FOR_ONESELF = "act_for_oneself"  #: what any user does in their own name: submit, list one's own
-    SUBMIT_AS = "submit_as"  #: create a task that runs as that user
+    ACT_FOR_ONESELF = "act_for_oneself"  #: requests of any user in their own name: submit, list one's own
+    SUBMIT_AS = "submit_as"  #: submit a task that runs as that user
     SEE_TASK = "see_task"  #: with its files
-    MANAGE_TASK = "manage_task"  #: kill, suspend, let go, change, archive
+    MANAGE_TASK = "manage_task"  #: kill, suspend, release, change, archive
     SHARE_TASK = "share_task"
     SEE_ALL_TASKS = "see_all_tasks"
     SEE_USER = "see_user"  #: with usage, billing, personal files
@@ -68,12 +68,15 @@ ALLOWED: Mapping[Action, frozenset[Role]] = {
 
 
 def allows(role: Role, action: Action) -> bool:
-    """Whether somebody in `role` may do `action`."""
+    """Return whether `role` may perform `action`."""
     return role in ALLOWED[action]
 
 
 def role_towards_task(caller: User, task: Task, *, shares_project: bool = False) -> Role:
-    """`shares_project`: the caller is a member of the task's project, and its members share their tasks."""
+    """
+    Return the role of a caller towards a task. `shares_project`: the caller is in the task's project, whose members share
+    tasks.
+    """
     if caller.admin:
         return Role.ADMIN
     if task.user.id == caller.id:

@@ -1,8 +1,8 @@
 """
-Service tokens: how a scheduler knows that it is the gateway that asks.
+Service tokens, by which a scheduler recognizes requests of the gateway.
 
-A JWT (RFC 7519) signed with a key that is derived from `secret_passphrase` for this purpose alone, with an audience of its own,
-and good for seconds: none of them can be used as a session, and no session as one of them.
+A service token is a JWT (RFC 7519) with its own audience, signed with a key derived from `secret_passphrase` for this
+purpose alone, and valid for seconds: none can serve as a session, and no session as one of them.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "aud", "iss")}
 
 
 def key(secret: str) -> str:
-    """The signing key, made from `secret_passphrase` by HMAC with a label (RFC 5869 calls it expanding)."""
+    """Return the signing key, derived from `secret_passphrase` by HMAC with a label (the expand step of RFC 5869)."""
     return hmac.new(secret.encode(), _LABEL, hashlib.sha256).hexdigest()
 
 
 def make(*, key: str, now: float, audience: str = SCHEDULER) -> str:
-    """A token as it is sent, good for `SECONDS` from `now`."""
+    """Return a signed token, valid for `SECONDS` from `now`."""
     claims = {"iss": ISSUER, "aud": audience, "iat": int(now), "exp": int(now) + SECONDS}
     return str(jwt.encode(claims, key, algorithm=ALGORITHM))
 
 
 def check(token: str, *, key: str, audience: str = SCHEDULER) -> None:
-    """Raises `errors.NotAuthenticated`, whatever is wrong with it."""
+    """Raise `errors.NotAuthenticated` for any fault in a token."""
     if not token or len(token) > MAX_LENGTH:
         raise errors.NotAuthenticated("a service token is needed")
     try:
-        # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+        # The list of algorithms keeps a token from choosing its own (RFC 8725, 3.1).
         options = {**_REQUIRED, **moments.NOT_HERE}
         claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=audience, issuer=ISSUER, options=options)
         moment = int(claims["iat"]), int(claims["exp"])

@@ -1,9 +1,9 @@
 """
-Share tokens: let anybody who holds one see one task and its files, and nothing else.
+Share tokens: access for any holder to one task and its files.
 
-They are opaque and cannot be guessed, so they cannot be taken for a session's token or the other way round; the task keeps the
-hash of its one token, so making a new one or none at all ends the old one at once. A token is made of a random nonce, which is
-stored, and a secret, which is not: who asks again is given the same one, and who reads the database learns none.
+They are opaque and unguessable, so none can be mistaken for a session token. A task stores the hash of its one token, so a
+new token, or none, ends the old one at once. A token is made of a stored random nonce and a secret that is not stored:
+repeated requests return the same token, and the database reveals none.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from shared.lifecycle import TaskStatus
 from shared.models.task import Share, Task
 
 _BYTES = 32
-_LABEL = b"godocker share token 1 "  #: a key for this purpose alone (RFC 5869 calls it expanding)
+_LABEL = b"godocker share token 1 "  #: label of the key for this purpose (the expand step of RFC 5869)
 
 
 @dataclass(frozen=True, slots=True)
 class ShareToken:
-    """A token: `secret` is given out, `stored` is what the task keeps."""
+    """A token: `secret` is given out, `stored` is stored with the task."""
 
     secret: str
     stored: Share
 
 
 def generate(*, key: str, now: float, seconds: float) -> ShareToken:
-    """A new token, good for `seconds` from `now`. `key` is `secret_passphrase`."""
+    """Return a new token, valid for `seconds` from `now`. `key` is `secret_passphrase`."""
     nonce = secrets.token_urlsafe(_BYTES)
     secret = _made_of(nonce, key)
     return ShareToken(secret, Share(hash=_digest(secret), until=now + seconds, nonce=nonce))
 
 
 def living(share: Share | None, *, key: str, now: float) -> ShareToken | None:
-    """The token of a task that is still good, made again; None where there is none, or its secret is another by now."""
+    """Return the task's valid token, made again; None if there is none or the secret has changed."""
     if share is None or share.nonce is None or now > share.until:
         return None
     secret = _made_of(share.nonce, key)
@@ -45,7 +45,7 @@ def living(share: Share | None, *, key: str, now: float) -> ShareToken | None:
 
 
 def opens(secret: str, task: Task, *, now: float) -> bool:
-    """Whether `secret` lets its holder see `task` at `now`. Of an archived task there is nothing left to share."""
+    """Return whether `secret` gives access to `task` at `now`. Archived tasks are not shared."""
     if task.share is None or task.status is TaskStatus.ARCHIVED or now > task.share.until:
         return False
     return hmac.compare_digest(_digest(secret), task.share.hash)

@@ -1,8 +1,8 @@
 """
-Session tokens, and tasks as tokens for others: made and checked in this module alone, so that there is one place to get wrong.
+Session tokens, and tasks as tokens for others: made and checked in this module alone.
 
-A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for, and to how
-often the user had been shut out by then: replacing the key, or shutting the user out, ends every session from before for good.
+A token is a JWT (RFC 7519) signed with HS256 and `secret_passphrase`. It is bound to the API key it was given for and to
+the count of the user's shut-outs: replacing the key or disabling the user ends every earlier session for good.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from shared.auth import moments
 
 ALGORITHM = "HS256"
 ISSUER = "godocker"
-SESSION = "session"  #: audience: a token made for anything else is not a session
-MAX_LENGTH = 4096  #: characters; a longer one is not looked at
+SESSION = "session"  #: audience, which no other token has
+MAX_LENGTH = 4096  #: characters; longer tokens are rejected unread
 _EXPIRED = "the token has expired: get a new one by POST /api/1.0/authenticate"
 _NOT_OURS = "the token is not one of ours: get one by POST /api/1.0/authenticate"
-_REMEMBERED = 4096  #: tokens in use at a time whose signature is checked once
+_REMEMBERED = 4096  #: tokens whose checked signatures are cached
 
 _REQUIRED = {f"require_{claim}": True for claim in ("exp", "iat", "sub", "aud", "iss")}
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who is asking. `key` is the fingerprint of the API key the session was given for."""
+    """An authenticated caller. `key` is the fingerprint of the API key the session was given for."""
 
     user: str
     key: str
@@ -38,14 +38,14 @@ class Session:
 
 def fingerprint(apikey_hash: str, shut_outs: int = 0) -> str:
     """
-    What a session keeps of the key it was given for, and of `shut_outs`, how often its user had been shut out: enough to see
-    that they changed, useless otherwise. A count and no time: it is the same whatever clock one looks at.
+    Return a hash of the API key's hash and of `shut_outs`, the number of times the user was disabled: enough to notice a
+    change, useless otherwise. A count, unlike a time, does not depend on a clock.
     """
     return f"{apikey_hash[:16]}.{shut_outs}" if shut_outs else apikey_hash[:16]
 
 
 def make_session(user: str, apikey_hash: str, *, secret: str, now: float, seconds: int, shut_outs: int = 0) -> str:
-    """A token that is good for `seconds` from `now`. `shut_outs`: see `fingerprint`."""
+    """Return a token that is valid for `seconds` from `now`. `shut_outs`: see `fingerprint`."""
     claims = {
         "iss": ISSUER,
         "aud": SESSION,
@@ -58,7 +58,7 @@ def make_session(user: str, apikey_hash: str, *, secret: str, now: float, second
 
 
 def read_session(token: str, *, secret: str) -> Session:
-    """Who a token speaks for. Raises `errors.NotAuthenticated`, whatever is wrong with it."""
+    """Return the session of a token. Raises `errors.NotAuthenticated` for any fault in it."""
     if not token or len(token) > MAX_LENGTH:
         raise errors.NotAuthenticated(_NOT_OURS)
     try:
@@ -75,10 +75,10 @@ def read_session(token: str, *, secret: str) -> Session:
 @functools.lru_cache(maxsize=_REMEMBERED)
 def _read(token: str, secret: str) -> tuple[Session, int]:
     """
-    What a token says and when it ends. Remembered, since it costs more than all else that a request needs: of what was
-    checked, only the end can come later. A token that is refused raises, and is not remembered.
+    Return a token's session and expiry. Cached, since the check costs more than the rest of a request: of what was checked,
+    only the expiry can change. Rejected tokens raise and are not cached.
     """
-    # The list of algorithms is what keeps a token from choosing its own (RFC 8725, 3.1).
+    # The list of algorithms keeps a token from choosing its own (RFC 8725, 3.1).
     claims: dict[str, Any] = jwt.decode(
         token,
         secret,
@@ -88,7 +88,7 @@ def _read(token: str, secret: str) -> tuple[Session, int]:
         options={**_REQUIRED, **moments.NOT_HERE},
     )
     user, key = claims.get("sub"), claims.get("key")
-    # None of ours says from when on it is good.
+    # Our tokens have no start of validity.
     if not isinstance(user, str) or not isinstance(key, str) or "nbf" in claims:
         raise ValueError("claims")
     return Session(user, key), int(claims["exp"])
@@ -96,8 +96,8 @@ def _read(token: str, secret: str) -> tuple[Session, int]:
 
 def make_task(document: dict[str, Any], *, secret: str, now: float, seconds: int) -> str:
     """
-    A task as a JWT for services that know `shared_secret_passphrase`. It is nothing that we ever accept: it is signed
-    with another secret and has another audience than a session.
+    Return a task as a JWT for services that know `shared_secret_passphrase`. We never accept it: it is signed with another
+    secret and has another audience than a session.
     """
     claims = {"iss": ISSUER, "aud": "task", "task": document, "iat": int(now), "exp": int(now) + seconds}
     return str(jwt.encode(claims, secret, algorithm=ALGORITHM))

@@ -1,4 +1,4 @@
-"""Hints between the services, and the count of failed logins."""
+"""Hints between the services, samples, bills, and counts of failed logins in Redis."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-MAINTENANCE = "maintenance"  #: a hint to the scheduler
-RESYNC = "resync"  #: no service's hint: those that came before it may be missing
-_OTHER_KIND = ("WRONGTYPE", "not an integer")  #: in what Redis says of a key that holds something else
-RECONNECT = 0.5  #: seconds between two tries to subscribe
-LISTEN = 1.0  #: seconds of silence after which it is looked whether to stop
+MAINTENANCE = "maintenance"  #: hint to the scheduler
+RESYNC = "resync"  #: made by the listener: earlier hints may be missing
+_OTHER_KIND = ("WRONGTYPE", "not an integer")  #: texts of Redis errors about a key of another type
+RECONNECT = 0.5  #: seconds between attempts to subscribe
+LISTEN = 1.0  #: seconds without a message after which `stop` is checked
 
 
 class Broker:
     """
-    What the services tell each other through Redis. Every method raises `errors.BrokerUnavailable` where Redis does not
-    answer; nothing is lost by it but time, since a poll stands behind every hint.
+    Messages between services through Redis. Every method raises `errors.BrokerUnavailable` if Redis does not answer; that
+    costs only time, since a poll backs up every hint.
     """
 
     def __init__(self, client: redis.Redis, prefix: str) -> None:
@@ -44,7 +44,7 @@ class Broker:
 
     @connection.translated
     async def faults(self) -> list[known_faults.Found]:
-        """The known faults of the Redis server."""
+        """Return the known faults of the Redis server."""
         version = str((await self._redis.info("server"))["redis_version"])
         try:
             await self._redis.eval("return 1", 0)
@@ -69,7 +69,7 @@ class Broker:
 
     @connection.translated
     async def dequeue(self, count: int) -> list[int]:
-        """Take up to `count` ids from the queue. What is not a number is dropped: it cannot be one of ours."""
+        """Take up to `count` ids from the queue, dropping entries that are not numbers."""
 
         async def pop() -> Any:
             return await self._redis.lpop(self._keys.queue, count)
@@ -85,35 +85,35 @@ class Broker:
 
     @connection.translated
     async def tell_scheduler_ended(self, attempts: Sequence[tuple[int, int]]) -> None:
-        """These (task, attempt) hold no resources any more."""
+        """Hint that these (task, attempt) no longer hold resources."""
         text = " ".join(f"{task_id}:{attempt}" for task_id, attempt in attempts)
         await self._redis.publish(self._keys.scheduler, f"ended {text}")
 
     @connection.translated
     async def tell_scheduler_gone(self, task_ids: Sequence[int]) -> None:
-        """These tasks wait no longer, and were not placed."""
+        """Hint that these tasks are no longer pending and were not placed."""
         await self._redis.publish(self._keys.scheduler, f"gone {' '.join(map(str, task_ids))}")
 
     @connection.translated
     async def tell_scheduler_maintenance(self) -> None:
-        """Maintenance began or ended somewhere."""
+        """Hint that maintenance began or ended somewhere."""
         await self._redis.publish(self._keys.scheduler, MAINTENANCE)
 
     @connection.translated
     async def tell_watcher_asked(self) -> None:
-        """An owner wrote an intent."""
+        """Hint that an owner wrote an intent."""
         await self._redis.publish(self._keys.watcher, "asked")
 
     def scheduler_hints(self, stop: asyncio.Event) -> AsyncIterator[str]:
-        """What is said on the scheduler's channel until `stop`; see `keys.Keys.scheduler`."""
+        """Yield hints to the scheduler until `stop`; see `keys.Keys.scheduler`."""
         return self._listen(self._keys.scheduler, stop)
 
     def watcher_hints(self, stop: asyncio.Event) -> AsyncIterator[str]:
-        """What is said on the watcher's channel until `stop`; see `keys.Keys.watcher`."""
+        """Yield hints to the watcher until `stop`; see `keys.Keys.watcher`."""
         return self._listen(self._keys.watcher, stop)
 
     async def _listen(self, channel: str, stop: asyncio.Event) -> AsyncIterator[str]:
-        """Messages until `stop`, subscribing again after every loss; `RESYNC` first, and after each."""
+        """Yield messages until `stop`, subscribing again after every loss; `RESYNC` comes first and after each loss."""
         while not stop.is_set():
             try:
                 async with self._redis.pubsub() as subscription:
@@ -122,7 +122,7 @@ class Broker:
                         message = await subscription.get_message(timeout=LISTEN)
                         if message is None:
                             continue
-                        # The client subscribes again by itself after a loss, which this message is the only sign of.
+                        # After a loss the client subscribes again by itself; this message is the only sign of it.
                         yield RESYNC if message["type"] == "subscribe" else str(message["data"])
             except (driver_errors.RedisError, OSError) as error:
                 log.warning("broker.subscription_lost", channel=channel, error=type(error).__name__)
@@ -132,7 +132,7 @@ class Broker:
 
     @connection.translated
     async def add_samples(self, samples: Mapping[int, Mapping[str, float | int]]) -> None:
-        """Keep a sample of each of these tasks."""
+        """Store one sample for each of these tasks."""
 
         async def push() -> None:
             pipeline = self._redis.pipeline(transaction=False)
@@ -147,7 +147,7 @@ class Broker:
 
     @connection.translated
     async def samples(self, task_id: int) -> list[dict[str, float | int]]:
-        """The last samples of a task, oldest first; empty where there are none, or no more."""
+        """Return the last samples of a task, oldest first."""
         key = self._keys.samples(task_id)
 
         async def read() -> Any:
@@ -163,7 +163,7 @@ class Broker:
 
     @connection.translated
     async def billing(self, subject: str, name: str, month: str) -> list[dict[str, Any]] | None:
-        """The remembered bill of a past month (`2026-10`); None where there is none."""
+        """Return the cached bill of a past month (`2026-10`), or None."""
         key = self._keys.billing(subject, name)
 
         async def read() -> Any:
@@ -190,14 +190,14 @@ class Broker:
 
     @connection.translated
     async def forget_billing(self, subject: str, name: str) -> None:
-        """Forget the bills of somebody who is deleted."""
+        """Remove the bills of a deleted user or project."""
         await self._redis.delete(self._keys.billing(subject, name))
 
     # --- failed logins ----------------------------------------------------------------------
 
     @connection.translated
     async def count_failures(self, of: Sequence[tuple[keys.Failures, int]]) -> dict[keys.Failures, int]:
-        """Count one failed login in each of these windows, given with their seconds, and return how many there are now."""
+        """Count one failed login in each of these windows, given with their seconds, and return the new counts."""
 
         async def count() -> list[Any]:
             pipeline = self._redis.pipeline(transaction=True)
@@ -211,24 +211,24 @@ class Broker:
 
     @connection.translated
     async def failures(self, of: Sequence[keys.Failures]) -> dict[keys.Failures, int]:
-        """How many logins failed in each of these windows. What is no number was not written by us, and counts as none."""
+        """Return the number of failed logins in each of these windows. Malformed values count as none."""
         found = await self._redis.mget([self._keys.failures(one) for one in of])
         return {one: junk.number(text or 0) or 0 for one, text in zip(of, found, strict=True)}
 
     @connection.translated
     async def note_good(self, user: str, origin: str) -> None:
-        """Remember that somebody has logged in from there."""
+        """Record a successful login from an origin."""
         await self._redis.set(self._keys.good(user, origin), 1, ex=keys.GOOD_TTL)
 
     @connection.translated
     async def was_good(self, user: str, origin: str) -> bool:
-        """Whether somebody has logged in from there."""
+        """Return whether the user has logged in from an origin before."""
         return bool(await self._redis.exists(self._keys.good(user, origin)))
 
     async def _healed(self, where: str, at: Sequence[str], call: Callable[[], Awaitable[T]]) -> T:
         """
-        What `call` gives. Where one of its keys holds something of another kind, it is put away first: nobody of ours wrote it,
-        and what belongs there would be refused for ever.
+        Return the result of `call`. A key that holds another type is removed first: no service wrote it, and it would make
+        every later call fail.
         """
         try:
             return await call()
@@ -242,13 +242,13 @@ class Broker:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Broker]:
-    """Open the broker of `settings`. Nothing is asked of the server before the first call."""
+    """Open the broker of `settings`. The first call connects to the server."""
     async with connection.client(settings) as client:
         yield Broker(client, settings.redis_prefix)
 
 
 def parse_ended(hint: str) -> list[tuple[int, int]]:
-    """The (task, attempt) pairs of an `ended` hint; empty for any other or for a malformed one."""
+    """Return the (task, attempt) pairs of an `ended` hint; none for other or malformed hints."""
     words = hint.split(" ")
     if words[0] != "ended":
         return []
@@ -262,7 +262,7 @@ def parse_ended(hint: str) -> list[tuple[int, int]]:
 
 
 def parse_gone(hint: str) -> list[int]:
-    """The ids of a `gone` hint; empty for any other. What is no number is left out."""
+    """Return the ids of a `gone` hint, without malformed ones; none for other hints."""
     words = hint.split(" ")
     numbers = map(junk.number, words[1:]) if words[0] == "gone" else ()
     return [number for number in numbers if number is not None]

@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 class _SocketConnection(UnixDomainSocketConnection):
     """
-    A connection over a socket of this machine. The driver prepares one twice, and the first time within its tries to connect:
-    with each of them, a server that hangs would take all tries anew, and with the look after its health there would be no end.
+    A connection over a socket of this machine. The driver prepares a connection twice, first within its tries to connect: a
+    hung server would multiply the tries, and with health checks without end.
     """
 
     async def on_connect(self) -> None:
-        """Nothing: `connect_check_health` prepares the connection, as any other."""
+        """Do nothing: `connect_check_health` prepares the connection, as any other."""
 
 
 @asynccontextmanager
 async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
     """
-    A client of this installation's Redis. Every call has `redis_timeout` per try and is tried three times: what it carries are
-    hints, and a caller must not wait long for one.
+    Return a client of this installation's Redis. Every call has `redis_timeout` per try and three tries: calls carry hints,
+    and a caller must not wait long for one.
     """
     connection = redis.Redis(
         host=settings.redis_host,
@@ -49,7 +49,7 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
         retry_on_error=[driver_errors.ConnectionError, driver_errors.TimeoutError],
         health_check_interval=15,
         decode_responses=True,
-        encoding_errors="replace",  # what anybody put there is told from what is ours by its words, and ends nobody
+        encoding_errors="replace",  # foreign values are recognized by their content and must not raise here
         protocol=2,
     )
     if settings.redis_socket:
@@ -61,9 +61,7 @@ async def client(settings: Settings) -> AsyncIterator[redis.Redis]:
 
 
 def translated(call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
-    """
-    The call, timed. It raises `errors.BrokerUnavailable` whatever the driver's reason: to a caller it is all "the hint was lost".
-    """
+    """Time a call and raise `errors.BrokerUnavailable` for any driver error: to a caller, each means that the hint was lost."""
     operation = getattr(call, "__name__", "call")
 
     @functools.wraps(call)

@@ -1,4 +1,4 @@
-"""Read what is in Redis, where anybody may have put anything: what is not of ours is passed over, counted, told of at times."""
+"""Check values read from Redis, which anybody may have written: skip, count and occasionally report foreign ones."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 
-_AGAIN = 60.0  #: seconds after which junk in the same place is told of again
+_AGAIN = 60.0  #: seconds until junk in the same place is reported again
 _told: dict[str, float] = {}
 
 _SAMPLE = frozenset({"timestamp", "cpu_percent", "memory", "memory_limit", "network_rx", "network_tx", "pids"})
 _BILL = frozenset({"_id", "cpu", "ram", "gpus", "totaltime"})
-_PRODUCTS = frozenset({"core_seconds", "gb_seconds", "gpu_seconds"})  #: not in what an earlier version remembered
+_PRODUCTS = frozenset({"core_seconds", "gb_seconds", "gpu_seconds"})  #: missing in bills of an earlier version
 _OF = frozenset({"user", "project"})
 _WHOLE = _SAMPLE - {"timestamp", "cpu_percent"}
 
 
 def note(where: str, count: int = 1) -> None:
-    """Count what was passed over."""
+    """Count skipped values."""
     metrics.REDIS_JUNK.labels(where).inc(count)
     now = clock.monotonic()
     if now >= _told.get(where, now):
@@ -34,14 +34,14 @@ def note(where: str, count: int = 1) -> None:
 
 
 def number(word: object) -> int | None:
-    """The id that a word spells; None for one that spells none."""
+    """Return the id that a word spells, or None."""
     text = str(word)
-    # `isdigit` alone is also true of digits that `int` does not read, and `int` refuses very many of them.
+    # `isdigit` alone also accepts digits that `int` rejects, and `int` rejects very long numbers.
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def parsed(text: object) -> Any:
-    """What a text holds as JSON; None where it is none."""
+    """Return a text parsed as JSON, or None."""
     try:
         return orjson.loads(str(text))
     except orjson.JSONDecodeError:
@@ -49,14 +49,14 @@ def parsed(text: object) -> Any:
 
 
 def is_sample(found: object) -> bool:
-    """Whether it is what a watcher writes of a task."""
+    """Return whether a value has the form of a watcher's sample."""
     if not isinstance(found, Mapping) or found.keys() != _SAMPLE:
         return False
     return all(_is_number(value) for value in found.values()) and all(type(found[name]) is int for name in _WHOLE)
 
 
 def is_bill(found: object) -> bool:
-    """Whether it is what a gateway writes of a month."""
+    """Return whether a value has the form of a gateway's monthly bill."""
     return isinstance(found, list) and all(_is_row(row) for row in found)
 
 

@@ -1,8 +1,8 @@
 """
-Every key and channel in Redis: its type, what it holds, its time to live. All begin with `redis_prefix`.
+Every key and channel in Redis: type, content, time to live. All names begin with `redis_prefix`.
 
-Redis holds hints and counters that may vanish: whatever is lost here is found again in MongoDB by a poll, or
-(the count of failed logins, the places where people were good before) begins again.
+Redis holds hints and counters that may vanish: a poll finds lost hints in MongoDB, and the counts of failed logins and the
+known origins of users start over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failed logins as `name` (None: any) from `origin` (None: any) in one window of time, by its number."""
+    """Failed logins as `name` (None: any) from `origin` (None: any) in one numbered window of time."""
 
     name: str | None
     origin: str | None
@@ -27,14 +27,14 @@ class Keys:
 
     @property
     def queue(self) -> str:
-        """List of task ids, oldest first, that became pending. At most `QUEUE_LENGTH`; no TTL. Popped by the leader."""
+        """List of ids of tasks that became pending, oldest first. At most `QUEUE_LENGTH`; no TTL. Popped by the leader."""
         return f"{self.prefix}:queue"
 
     @property
     def scheduler(self) -> str:
         """
-        Channel. `queue`: something is in the queue; `ended <id>:<attempt> …`: these attempts hold no
-        resources any more; `gone <id> …`: these wait no longer, and were not placed; `maintenance`: it began or ended somewhere.
+        Channel. `queue`: the queue has entries; `ended <id>:<attempt> …`: these attempts hold no resources any more; `gone
+        <id> …`: these tasks are no longer pending and were not placed; `maintenance`: it began or ended somewhere.
         """
         return f"{self.prefix}:wakeup:scheduler"
 
@@ -44,9 +44,9 @@ class Keys:
         return f"{self.prefix}:wakeup:watcher"
 
     def failures(self, of: Failures) -> str:
-        """String, a number: logins that failed in one window. TTL two windows."""
+        """String, a number: failed logins in one window. TTL two windows."""
         name, origin = of.name or "", of.origin or ""
-        # With its length, no name can be chosen so that it is counted as another's.
+        # The length prevents names that count as another's.
         return f"{self.prefix}:failures:{_kind(of)}:{len(name)}:{name}:{origin}:{of.window}"
 
     def good(self, user: str, origin: str) -> str:
@@ -54,11 +54,11 @@ class Keys:
         return f"{self.prefix}:good:{len(user)}:{user}:{origin}"
 
     def samples(self, task_id: int) -> str:
-        """List of JSON objects, newest first: what a task used. At most `SAMPLES`; TTL `SAMPLES_TTL` after the last."""
+        """List of JSON objects, newest first: resource usage of a task. At most `SAMPLES`; TTL `SAMPLES_TTL` after the last."""
         return f"{self.prefix}:samples:{task_id}"
 
     def billing(self, subject: str, name: str) -> str:
-        """Hash, `2026-10` to a JSON list: the bills of past months of a `user` or `project`. TTL `BILLING_TTL` after the last."""
+        """Hash, `2026-10` to a JSON list: bills of past months of a `user` or `project`. TTL `BILLING_TTL` after the last."""
         return f"{self.prefix}:billing:{subject}:{name}"
 
 
@@ -70,4 +70,4 @@ GOOD_TTL = 90 * 86400  #: seconds
 BILLING_TTL = 7 * 86400  #: seconds
 SAMPLES = 60  #: samples of a task that are kept
 SAMPLES_TTL = 900  #: seconds
-QUEUE_LENGTH = 100_000  #: ids kept when no scheduler takes them; the rest is found by its poll
+QUEUE_LENGTH = 100_000  #: ids kept when no scheduler takes them; its poll finds the rest

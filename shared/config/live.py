@@ -1,4 +1,4 @@
-"""Change the settings that may change while a service runs (SIGHUP)."""
+"""Change live settings while a service runs (SIGHUP)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: Read where they are used, each time. Whoever adds one here has seen to that.
+#: Settings that may change: every use reads them again. Check that before you add one.
 LIVE = frozenset(
     {
         "log_level",
-        # what may enter
+        # admission
         *("rate_limit", "rate_limit_all", "max_batch", "max_array"),
         *("authenticate_limit", "authenticate_limit_address", "authenticate_limit_user"),
         *("max_cpu", "max_ram", "defaults_cpu", "defaults_ram", "allow_root", "share_project_tasks"),
         *("default_images", "allow_user_images", "allowed_registries", "volumes", "constraints"),
-        # what may be used
+        # running tasks
         *("maxlifespan", "failure_policy", "task_disk_quota", "disk_default_quota"),
-        # whose turn it is, and where
+        # scheduling
         *("placement", "reserve_after", "unplaceable_after", "nodes"),
         *(name for name in Settings.model_fields if name.startswith("fairshare_") and name.endswith("_weight")),
     }
@@ -38,14 +38,14 @@ class Live:
     """The settings of one running service."""
 
     def __init__(self, settings: Settings, read: Callable[[], Settings] = loading.load) -> None:
-        """`settings` is what every part of the service holds; `read` reads them anew."""
+        """`settings` is the object that every part of the service holds; `read` loads the new ones."""
         self._settings = settings
         self._read = read
 
     def reload(self) -> list[str]:
         """
-        Read the settings anew and return the names of those that changed. Raises `errors.ConfigurationError`, and changes
-        nothing, where they break a rule or where one has changed that needs a restart.
+        Load the settings again and return the names of those that changed. Raises `errors.ConfigurationError`, without any
+        change, if one breaks a rule or needs a restart.
         """
         new = self._read()
         changed = [name for name in Settings.model_fields if getattr(new, name) != getattr(self._settings, name)]
@@ -53,7 +53,8 @@ class Live:
             raise errors.ConfigurationError(
                 f"{', '.join(fixed)} cannot change while the service runs: nothing was changed, restart it instead"
             )
-        # They are frozen for everybody else. Here they change in one step, between two of the loop's: nobody sees a half.
+        # The object is frozen for all others. This is one step between two of the loop's, so no reader sees half of a
+        # change.
         self._settings.__dict__.update({name: getattr(new, name) for name in changed})
         fields_set = self._settings.model_fields_set
         fields_set.clear()
@@ -64,7 +65,7 @@ class Live:
 
 
 def listen(settings: Settings, stop: asyncio.Event) -> None:
-    """Reload `settings` on SIGHUP. One that comes because our terminal went away sets `stop`."""
+    """Reload `settings` on SIGHUP. A SIGHUP because our terminal went away sets `stop` instead."""
     live, had_terminal = Live(settings), has_terminal()
 
     def on_hangup() -> None:
@@ -77,19 +78,19 @@ def listen(settings: Settings, stop: asyncio.Event) -> None:
             log.error("settings.not_reloaded", error=str(error))
             outcome = reloads.Outcome(error=str(error))
         else:
-            # Whoever sent the signal waits for its answer, at whatever level the service logs.
+            # The sender of the signal waits for this answer, at whatever level the service logs.
             with logs.at_level("info"):
                 log.info("settings.reloaded", changed=changed)
             outcome = reloads.Outcome(changed=changed)
         reloads.report(settings.data_dir, outcome)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_hangup)
-    # Whoever started us may have let it wait until now.
+    # Our parent may have blocked it until now.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal, see tty(4)."""
+    """Return whether this process has a controlling terminal, see tty(4)."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

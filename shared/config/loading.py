@@ -29,7 +29,7 @@ from shared.settings import Settings
 
 
 class _Sourced(Settings, BaseSettings):
-    """Settings that fill fields which are not given from the sources."""
+    """Settings whose missing fields are filled from the sources."""
 
     model_config = SettingsConfigDict(env_prefix=sources.PREFIX)
 
@@ -50,10 +50,11 @@ class _Sourced(Settings, BaseSettings):
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:
     """
-    Read the settings. `config` names the YAML file (default: `GODOCKER_CONFIG`); `overrides` stand above everything.
+    Load the settings. `config` names the YAML file (default: `GODOCKER_CONFIG`); `overrides` take precedence over every
+    source.
 
-    Raises `errors.ConfigurationError` with one line per setting that breaks a rule: its name, the rule, the value unless it may
-    be a secret, and where it comes from.
+    Raises `errors.ConfigurationError` with one line per setting that breaks a rule: name, rule, value unless it may be a
+    secret, and origin.
     """
     if config is not None:
         os.environ[CONFIG_VARIABLE] = str(config)
@@ -67,7 +68,7 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     except ValidationError as error:
         made, found = None, error.errors()
     except SettingsError as error:
-        # What a source of ours raised is its cause.
+        # The cause is the error of one of our sources.
         raise errors.ConfigurationError(f"the configuration cannot be used: {error.__cause__ or error}") from None
     if made is not None and not document.problems:
         return made

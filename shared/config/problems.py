@@ -1,4 +1,4 @@
-"""Say which settings break a rule: the name, the rule, the value unless it may be a secret, and where it comes from."""
+"""Describe settings that break a rule: name, rule, value unless it may be a secret, and origin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.config import sources
 from shared.config.yaml_file import Document, Place
 from shared.wording import model_paths, texts, validation
 
-_LONGEST = 60  #: characters of a value that is shown
+_LONGEST = 60  #: most characters of a shown value
 _UNSHOWN = ("password", "passphrase", "secret", "key", "token", "url")  #: parts of names whose values may be secrets
 _TEXT = frozenset({"string_type"})
 _COMPOUND = frozenset({"list_type", "dict_type", "model_type", "model_attributes_type"})
@@ -21,7 +21,7 @@ _COMPOUND = frozenset({"list_type", "dict_type", "model_type", "model_attributes
 def lines(
     document: Document, found: Iterable[Mapping[str, Any]], within: type[BaseModel], environment: Mapping[str, str]
 ) -> list[str]:
-    """One line for each: of the file as such, and of `found` (what `ValidationError.errors()` gives)."""
+    """Return one line per problem: those of the file itself, and `found` (from `ValidationError.errors()`)."""
     problems = {problem.path: (_place(problem.path), problem.rule) for problem in document.problems}
     for name, ones in _by_path(found, within).items():
         if name not in problems:
@@ -30,11 +30,11 @@ def lines(
 
 
 def _by_path(found: Iterable[Mapping[str, Any]], within: type[BaseModel]) -> dict[str, list[Mapping[str, Any]]]:
-    """The errors of each value; those of the branches of a union are of one value."""
+    """Group errors by value; branches of a union have one value."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, one in enumerate(found):
         (problem,) = validation.problems([one], within)
-        # Rules for several settings at once have no path: each stays one of its own.
+        # Rules about several settings have no path and stay separate.
         grouped.setdefault(problem.path or f"\0{number}", []).append(one)
     return grouped
 
@@ -54,7 +54,7 @@ def _rule(name: str, ones: Sequence[Mapping[str, Any]], within: type[BaseModel],
 
 
 def _not(name: str, value: Any, within: type[BaseModel]) -> str:
-    """The value, as the end of a sentence; empty where it may be a secret, or is long."""
+    """Return the value as the end of a sentence; empty if it is long or may be a secret."""
     last = name.rpartition(".")[2]
     top = within.model_fields.get(name.partition(".")[0])
     secret = top is None or model_paths.takes(top.annotation, SecretStr) or any(part in last for part in _UNSHOWN)

@@ -1,4 +1,4 @@
-"""The outcome of a reload in each process of a system, as one small file for each below its data directory."""
+"""Results of a reload, as one small file per process below the data directory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Outcome:
 
 
 def report(data_dir: Path, outcome: Outcome) -> None:
-    """Leave the outcome where `godocker reload` looks for it; nowhere where no `godocker up` keeps such a directory."""
+    """Write the outcome for `godocker reload`, if `godocker up` keeps such a directory."""
     run = data_dir / "run"
     if not data_dir.is_absolute() or not run.is_dir():
         return
     file = _file(data_dir, os.getpid())
     draft = file.with_suffix(".new")
-    # A full disk must not end a service that has read its settings well.
+    # A full disk must not end a service after a successful reload.
     with contextlib.suppress(OSError):
         file.parent.mkdir(mode=0o700, exist_ok=True)
         draft.write_text(json.dumps(asdict(outcome)))
@@ -33,7 +33,7 @@ def report(data_dir: Path, outcome: Outcome) -> None:
 
 
 def take(data_dir: Path, pid: int) -> Outcome | None:
-    """The outcome in one process, which is forgotten with that; None where it has not reported yet."""
+    """Return and remove the outcome of one process; None if it has not reported yet."""
     file = _file(data_dir, pid)
     try:
         outcome = Outcome(**json.loads(file.read_text()))

@@ -1,4 +1,4 @@
-"""Sources of settings besides the file, and the origin of each value: variables of the environment, files of secrets."""
+"""Sources of settings besides the file (environment, secrets files), and the origin of each value."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PREFIX = "GODOCKER_"
 CONFIG_VARIABLE = "GODOCKER_CONFIG"
 SECRETS_VARIABLE = "GODOCKER_SECRETS_DIR"
 
-#: Set by Docker's links and Kubernetes' services for containers beside one that is called `godocker` or `godocker-redis`.
+#: Variables that Docker links and Kubernetes services set for containers named `godocker` or `godocker-redis`.
 _LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$|_ENV_\w+$|^GODOCKER_(\w+_)?NAME$")
 _ADDRESS = re.compile(r"^(tcp|udp|sctp)://")
 _OF_TESTS = re.compile(r"^GODOCKER_(TEST_\w+|LONG_TESTS)$")
-_IN_A_TASK = "GODOCKER_JID"  #: set for every task, beside others that are no settings
+_IN_A_TASK = "GODOCKER_JID"  #: set for every task, with others that are not settings
 
 
 class Environment(EnvSettingsSource):
-    """Variables of the environment. A number that is given as an address is one of a link, and no setting."""
+    """Environment variables. An address as the value of a number comes from a container link and is not a setting."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         value, key, is_complex = super().get_field_value(field, field_name)
@@ -38,7 +38,7 @@ class Environment(EnvSettingsSource):
 
 
 class Secrets(SecretsSettingsSource):
-    """Files called `godocker_<name>`. Line ends at the end are no part of a secret; spaces are."""
+    """Files called `godocker_<name>`. Trailing line ends are not part of a secret; spaces are."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         for key, name, is_complex in self._extract_field_info(field, field_name):
@@ -62,8 +62,8 @@ def is_link(field: FieldInfo, value: object) -> bool:
 
 def warnings(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> list[str]:
     """
-    One sentence for each variable and file of secrets that is ours by its name and is not used. They are no reason to refuse the
-    start: the environment belongs to others, too.
+    Return one sentence for each unused variable and secrets file with our prefix. They do not prevent a start: the
+    environment belongs to others too.
     """
     names = [name.lower() for name in _variables(fields)]
     return [
@@ -84,7 +84,7 @@ def warnings(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) ->
 
 
 def unused(fields: Mapping[str, FieldInfo], environment: Mapping[str, str]) -> list[str]:
-    """The variables that `warnings` names."""
+    """Return the variables that `warnings` names."""
     links = [
         name
         for name, value in environment.items()
@@ -110,7 +110,7 @@ def unknown_variables(fields: Mapping[str, FieldInfo], environment: Mapping[str,
 def origin(
     path: tuple[str | int, ...], environment: Mapping[str, str], lines: Mapping[yaml_file.Place, int]
 ) -> str | None:
-    """The variable, the file or the line that a value comes from; None for one that was not read from any."""
+    """Return the variable, file or line of a value; None if it was read from none."""
     if not path:
         return None
     name = f"{PREFIX}{path[0]}".upper()
@@ -154,7 +154,7 @@ def _content(file: Path) -> str:
 
 
 def _decoded(decode: Any, field_name: str, field: FieldInfo, value: Any) -> Any:
-    """A list or an object; where it is not JSON the text as it is, which then breaks a rule with a name."""
+    """Return a list or an object; text that is not JSON stays text, which then breaks a named rule."""
     try:
         return decode(field_name, field, value)
     except ValueError:

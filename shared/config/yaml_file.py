@@ -1,8 +1,8 @@
 """
 Read a YAML file of settings, with the line of each.
 
-Values are read by the core schema of YAML 1.2: `yes`, `12:30:00` and `2024-01-01` are text, where YAML 1.1 makes a truth value, a
-number in base 60 and a date of them. What a reader of either version would take for another number is refused.
+Values follow the core schema of YAML 1.2: `yes`, `12:30:00` and `2024-01-01` are text, where YAML 1.1 reads a truth value,
+a number in base 60 and a date. Values that the two versions read as different numbers are rejected.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says, where it says it, and what is wrong with it as a file of settings."""
+    """The values of a file, their lines, and problems of the file itself."""
 
     values: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[Place, int] = field(default_factory=dict)
@@ -54,8 +54,8 @@ class Document:
 
 def read(path: Path, within: Any = None) -> Document:
     """
-    The settings of a file; none of an empty one. `within` is the model that they are for. Raises `errors.ConfigurationError`
-    where it cannot be read or is not a mapping.
+    Read the settings of a file; an empty one has none. `within` is their model. Raises `errors.ConfigurationError` if the
+    file cannot be read or is not a mapping.
     """
     loader = _Loader(_content(path))
     try:
@@ -95,13 +95,13 @@ def _first_of(error: yaml.YAMLError) -> str:
 
 
 class _Walk:
-    """One look at all nodes of a file."""
+    """One pass over all nodes of a file."""
 
     def __init__(self, within: Any) -> None:
         self.lines: dict[Place, int] = {}
         self.problems: list[FieldError] = []
         self._within = within
-        self._open: set[int] = set()  #: nodes we are inside of: an alias may lead back to one
+        self._open: set[int] = set()  #: nodes on the current path: an alias may lead back to one
 
     def mapping(self, node: yaml.MappingNode, path: Place) -> None:
         for key, value in node.value:

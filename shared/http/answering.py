@@ -1,4 +1,4 @@
-"""Answers as HTTP wants them where the server library leaves something open: to old clients, early, and broken off."""
+"""Completion of responses where the server library leaves a gap: for old clients, early responses and broken ones."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _WITHOUT_CHUNKS = ("1.0", "0.9")
 
 
 class Connection(Protocol):
-    """What an answer needs of its connection."""
+    """The connection, as a response needs it."""
 
     def end(self) -> None:
-        """Close it, once what was written is sent."""
+        """Close the connection once everything written is sent."""
 
     def expect_rest(self) -> None:
-        """The client is still sending when this answer ends: read on for a moment, so that it comes to see the answer."""
+        """Continue reading for a moment after an early response, so that a client that is still sending sees it."""
 
 
 class Answer:
-    """An application around another one, for one request."""
+    """Wraps an application for one request."""
 
     def __init__(self, app: ASGIApp, cycle: RequestResponseCycle, connection: Connection) -> None:
         self._app = app
@@ -41,14 +41,14 @@ class Answer:
         await self._app(scope, receive, send_by_rules)
         cycle = self._cycle
         if cycle.response_started and not cycle.response_complete and not cycle.disconnected:
-            # Broken off on purpose, and told of where that was: the end before the promised length says so to the client.
+            # Aborted on purpose and logged there: an end before the announced length tells the client.
             cycle.disconnected = True
             self._connection.end()
 
     def _begin(self, message: Message) -> None:
         cycle = self._cycle
         if cycle.more_body:
-            # What is left of the body may never come, so nothing that follows could be told from it.
+            # The rest of the body may never come, so the next request could not be found.
             self._is_early = True
             cycle.keep_alive = False
         has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
@@ -61,5 +61,5 @@ class Answer:
         if self._ends_by_closing:
             cycle.expected_content_length = len(message.get("body", b""))
         if self._is_early and not message.get("more_body") and cycle.more_body:
-            cycle.keep_alive = True  # else the server would close at once, and reset what is still on its way
+            cycle.keep_alive = True  # otherwise the server would close at once and reset unsent data
             self._connection.expect_rest()

@@ -1,4 +1,4 @@
-"""Say in one sentence why an address cannot be listened on."""
+"""Describe in one sentence why an address cannot be listened on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from shared import errors
 
 
 def refused(host: str, port: int, error: OSError) -> errors.ConfigurationError:
-    """The sentence for what `bind` or a look-up of the name said."""
-    # `socket.create_server` makes a plain error of one of the look-up, whose numbers are below zero.
+    """Return the sentence for an error of `bind` or of the name's lookup."""
+    # `socket.create_server` wraps lookup errors, whose numbers are negative, in a plain error.
     if isinstance(error, socket.gaierror) or (error.errno or 0) < 0:
         return errors.ConfigurationError(f"cannot listen on {host}:{port}: {host} is not the name or address of a host")
     if error.errno == errno.EADDRNOTAVAIL:
         return errors.ConfigurationError(f"cannot listen on {host}:{port}: {host} is not an address of this machine")
-    # `strerror` may repeat the address: the number's own words do not.
+    # `strerror` may repeat the address; the text of the number does not.
     words = os.strerror(error.errno) if error.errno else str(error)
     return errors.ConfigurationError(f"cannot listen on {host}:{port}: {words}")

@@ -1,4 +1,4 @@
-"""Refuse a request whose head breaks a rule of HTTP, in the order of the requests of its connection."""
+"""Reject a request whose head breaks a rule of HTTP, in the order of the connection's requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOSTS = "a request may have one Host header, not several (RFC 9112, 3.2)"
 
 
 def of_head(version: str, headers: Sequence[tuple[bytes, bytes]]) -> ASGIApp | None:
-    """The application that refuses a request with these headers (names in lower case); None where nothing is wrong."""
+    """Return the application that rejects a request with these headers (names in lower case); None if they are fine."""
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts == 1 or (hosts == 0 and version != "1.1"):
         return None

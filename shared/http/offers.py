@@ -1,4 +1,4 @@
-"""Offers to go on in another protocol (RFC 9110, 7.8): a request is rewritten as if its client had not made one."""
+"""Decline offers to switch protocols (RFC 9110, 7.8) by rewriting a request as if it had none."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 def declined(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """
-    The head of the same request without its offer. Names and values are those that a parser took apart: none of them holds a
-    line break.
-    """
+    """Return the head of the request without its offer. Names and values come from a parser, so none contains a line break."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     for name, value in headers:
         kept = _without_offer(value) if name == b"connection" else value

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): the one shape of every error over HTTP, whichever service answers."""
+"""Problem documents (RFC 9457), the form of every HTTP error of every service."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = 2.0  #: seconds, where the error itself knows nothing better
+RETRY_AFTER = 2.0  #: seconds, unless the error has its own
 
 
 def document(status: int, code: str, detail: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def document(status: int, code: str, detail: str) -> dict[str, Any]:
 
 
 def headers(status: int, *, retry_after: float | None = None) -> dict[str, str]:
-    """What belongs to a status besides its document. `retry_after`: seconds."""
+    """Return the headers that belong to a status. `retry_after`: seconds."""
     found = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if status in (429, 503):
         found["Retry-After"] = str(math.ceil(retry_after or RETRY_AFTER))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as our server speaks it: what a client sends before it is anybody is bounded, in size and in time."""
+"""HTTP/1.1 with bounds in size and time on input from unauthenticated clients."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from shared.http.answering import Answer
 
 log = structlog.get_logger(__name__)
 
-HEAD_LIMIT = 64 * 1024  #: bytes of a request line and headers, give or take what comes in one piece
-HEAD_TIMEOUT = 20.0  #: seconds in which they have to come, also the first ones of a connection
-BODY_TIMEOUT = 60.0  #: seconds without a byte of a body that is waited for
-REST_TIMEOUT = 5.0  #: seconds for which a client that was answered already is listened to, so that it sees the answer
-REST_LIMIT = 8 * 1024 * 1024  #: bytes that it may go on to send
-_LOOKS = 8  #: at a connection, within the shorter of the two
+HEAD_LIMIT = 64 * 1024  #: bytes of a request line and headers, approximately
+HEAD_TIMEOUT = 20.0  #: seconds in which they must arrive, also the first ones of a connection
+BODY_TIMEOUT = 60.0  #: seconds without a byte of a request body
+REST_TIMEOUT = 5.0  #: seconds of reading on after an early response, so that the client sees it
+REST_LIMIT = 8 * 1024 * 1024  #: most bytes read then
+_LOOKS = 8  #: checks of a connection within the shorter timeout
 
 _TOO_LARGE = "431 Request Header Fields Too Large"
 _TOO_SLOW = "408 Request Timeout"
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Whoever goes beyond a bound is told so where that is possible, and is cut off."""
+    """One connection. A client that exceeds a bound gets an error response where possible and is disconnected."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self._opened_at = self._heard_at = self.loop.time()
-        self._head_since: float | None = self._opened_at  # since when a head is waited for; None: none is
+        self._head_since: float | None = self._opened_at  # start of the wait for a head; None: none is expected
         self._head_size = self._heads = 0
-        self._rest: int | None = None  # bytes that are read and thrown away before the end; None: it is not near
+        self._rest: int | None = None  # bytes still read and discarded before the end; None: not ending
         self._rest_ends: asyncio.TimerHandle | None = None
         self._rest_expected = False
         self._watch()
@@ -56,7 +56,7 @@ class BoundedProtocol(HttpToolsProtocol):
         was_under_way, heads = self._head_since is not None, self._heads
         self._unset_keepalive_if_required()
         self._parse(data)
-        # Where a head begins in the middle of a piece, how much of that is its own is not known: the next piece counts.
+        # If a head begins in the middle of a chunk, its share is unknown: count from the next chunk.
         if was_under_way and self._head_since is not None and self._heads == heads:
             self._head_size += len(data)
             if self._head_size > HEAD_LIMIT:
@@ -78,15 +78,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _go_on_as_before(self) -> bool:
         """
-        Take the request, whose parser stops at its offer, as one without it: then its body is read, and by the one rule that
-        there is. False where it makes no sense without.
+        Parse the request, at whose offer the parser stops, again without the offer, so that its body is read by the usual
+        rule. Return False if it makes no sense without.
         """
         method, version = self._offered
         if method == b"CONNECT":
             self.send_400_response("CONNECT is for proxies.")
             return False
         self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as of the first parser of a connection
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in the first parser of a connection
         self.parser.feed_data(offers.declined(method, self.url, version, self.headers))
         return True
 
@@ -102,7 +102,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_since = None
         version = self.parser.get_http_version()
         if version != "1.1":
-            self.expect_100_continue = False  # an older client does not know what would come
+            self.expect_100_continue = False  # an older client would not understand the interim response
         self.app = head_rules.of_head(version, self.headers) or self.config.loaded_app
         super().on_headers_complete()
 
@@ -116,11 +116,11 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- the end ----------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Close the connection, once what was written is sent."""
+        """Close the connection once everything written is sent."""
         self.transport.close()
 
     def expect_rest(self) -> None:
-        """The client is still sending when the answer under way ends."""
+        """Note that the client is still sending when the current response ends."""
         self._rest_expected = True
 
     def on_response_complete(self) -> None:
@@ -138,13 +138,13 @@ class BoundedProtocol(HttpToolsProtocol):
         elif cycle.more_body:
             self.transport.close()
         else:
-            # In the middle of an answer to an earlier request: that one is brought to its end.
+            # An earlier request is still being answered: complete that first.
             cycle.keep_alive = False
             self._rest = REST_LIMIT
 
     def _say(self, head: str, body: str = "") -> None:
         if self.cycle is not None:
-            # Whoever is still at work on a request of this connection is to say nothing more.
+            # The application of a request on this connection must not write any more.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(f"HTTP/1.1 {head}\r\nconnection: close\r\n\r\n{body}".encode())
@@ -152,8 +152,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _listen_to_rest(self) -> None:
         """
-        End with the answer that was written, but read on for a bounded while: where bytes come after a socket was closed, the
-        system resets the connection, and takes the answer from a client that has not read it yet (RFC 9112, 9.6).
+        End after the written response, but read on for a bounded time: bytes that arrive after a socket was closed make the
+        system reset the connection, and the client may lose the response (RFC 9112, 9.6).
         """
         self._rest = REST_LIMIT
         self.flow.resume_reading()
@@ -170,10 +170,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _look(self, in_time: float) -> None:
         now = self.loop.time()
         if self.flow.read_paused or self._is_answering():
-            # What we do not read, or comes before its turn, is not late.
+            # Input that we do not read, or that comes before its turn, is not late.
             self._heard_at = now
             self._head_since = None if self._head_since is None else now
-        # Where we are late ourselves, what came meanwhile is not read yet.
+        # If we are late ourselves, input that arrived meanwhile is not read yet.
         if now < in_time and self._rest is None and self._is_late(now):
             self._cut_off(_TOO_SLOW)
         else:
@@ -195,7 +195,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _cut_off(self, status: str) -> None:
         if self.transport.is_closing():
             return
-        if self._head_since == self._opened_at:  # it sent nothing, and asked for no answer
+        if self._head_since == self._opened_at:  # it sent nothing, so it gets no response
             self.transport.close()
             return
         log.info("client.cut_off", client=self._client_address(), status=status)

@@ -25,21 +25,21 @@ from shared.observe import exposition
 
 VERSION = metadata.version("godocker")
 
-#: Raises an `errors.GoDockerError` unless the dependency answers.
+#: A check that raises an `errors.GoDockerError` unless its dependency answers.
 Check = Callable[[], Awaitable[None]]
 
-#: Seconds for which a connection is kept without a request. Longer than clients and proxies keep theirs (nginx 60, Go 90, Caddy
-#: 120 where nothing else is configured): who lets go first must be the one who sends, or its next request meets a closed door.
+#: Seconds that an idle connection is kept. Longer than clients and proxies keep theirs (nginx 60, Go 90, Caddy 120 by
+#: default): the sender must close first, or its next request meets a closed connection.
 KEEP_ALIVE = 150
 
 _CHECK_TIMEOUT = 3.0  #: seconds
-_SHUTDOWN_TIMEOUT = 5  #: seconds for requests under way
-_UNSENT = 256 * 1024  #: bytes that wait in the kernel to be sent to one client, see tcp(7)
-_CLIENT_TIMEOUT = 60  #: seconds in which a client must take something of what is sent to it, see tcp(7)
+_SHUTDOWN_TIMEOUT = 5  #: seconds for requests in progress
+_UNSENT = 256 * 1024  #: unsent bytes per client in the kernel, see tcp(7)
+_CLIENT_TIMEOUT = 60  #: seconds in which a client must read something, see tcp(7)
 
 
 async def health(service: str, checks: Mapping[str, Check]) -> tuple[int, dict[str, Any]]:
-    """Status (200, or 503 if a dependency does not answer) and body of a health route."""
+    """Return status (200, or 503 if a dependency does not answer) and body of a health route."""
     results = await asyncio.gather(*(_look(check) for check in checks.values()))
     dependencies = dict(zip(checks, results, strict=True))
     well = all(result["ok"] for result in results)
@@ -70,8 +70,8 @@ def health_app(
     leads: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """
-    The small HTTP side of a service that is not there to be asked things, or not much (`routes`). While it `leads`, it shows
-    the metrics of the whole system.
+    Return the small HTTP application of a background service, with its few `routes`. While it `leads`, it exposes the
+    metrics of the whole system.
     """
 
     async def on_health(_: Request) -> Response:
@@ -85,7 +85,7 @@ def health_app(
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the service it is part of."""
+    """A server that leaves signals to its service."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -102,8 +102,8 @@ async def serve(
     proxies: Sequence[str] = (),
 ) -> None:
     """
-    Serve `app` until `stop`, on `listening` if there is one, else on `host`:`port`. What `proxies` (addresses and networks) say
-    of whom they speak for is believed. Raises `errors.ConfigurationError` where the address cannot be had.
+    Serve `app` until `stop`, on `listening` if given, else on `host`:`port`. `proxies` (addresses and networks) are trusted
+    to name their clients. Raises `errors.ConfigurationError` if the address cannot be used.
     """
     config = uvicorn.Config(
         app,
@@ -117,7 +117,7 @@ async def serve(
         http=protocol.BoundedProtocol,
         ws="none",
         server_header=False,
-        # By default it believes whoever comes from this machine, and what the environment names.
+        # By default it trusts any client on this machine, and those named in the environment.
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
         backlog=2048,
@@ -125,12 +125,12 @@ async def serve(
     server = _Server(config)
     sockets = [listening or bind(host, port)]
     for one in sockets:
-        # Passed on to what is accepted: a client that has stopped reading is cut off by the kernel, also while it is
-        # the last of an answer that is waited for, when nothing of ours looks any more.
+        # Inherited by accepted sockets: the kernel disconnects a client that stopped reading, also at the end of a
+        # response, when our own code no longer watches.
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _CLIENT_TIMEOUT * 1000)
-        # Else each client that asks for a large file and reads nothing is first sent megabytes, which the others wait for.
+        # Otherwise each client that requests a large file and reads nothing is sent megabytes first, while others wait.
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-    # What is there now stays: to look through it again and again would stop the process for a tenth of a second each time.
+    # Long-lived objects: scanning them again and again would stop the process for a tenth of a second each time.
     gc.collect()
     gc.freeze()
     serving = asyncio.create_task(server.serve(sockets=sockets), name="http-server")
@@ -144,7 +144,7 @@ async def serve(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `errors.ConfigurationError` where the address cannot be had."""
+    """Return a listening socket. Raises `errors.ConfigurationError` if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_STREAM)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -158,7 +158,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listening: socket.socket, host: str) -> str:
-    """Where other hosts, or where `host` is a loopback address other processes, reach a listening socket."""
+    """Return the URL at which other hosts (for a loopback `host`, other processes) reach a listening socket."""
     name = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
     shown = f"[{name}]" if ":" in name else name
     return f"http://{shown}:{listening.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A response whose body comes piece by piece: as fast as the client takes it, and no longer than it is there."""
+"""A response that is sent piece by piece, as fast as the client reads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Pieces = AsyncGenerator[bytes, None]
 
 class Streamed(Response):
     """
-    Sends `pieces` one after the other, each only when the server has room for it again, so that a slow client costs a
-    piece of memory and nothing else. `release` is awaited in the end, whatever happened.
+    Sends `pieces` one after the other, each only when the server has room for it, so that a slow client costs one piece of
+    memory. `release` is always awaited at the end.
 
-    Where the pieces end with `errors.TransferBroken`, or too early, the connection is closed before the promised length:
-    the client sees that something is missing, which no status could tell it any more.
+    If the pieces end with `errors.TransferBroken`, or too early, the connection is closed before the announced length: the
+    client notices the gap, which no status could report any more.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Streamed(Response):
         self.background = None
         self._pieces = pieces
         self._release = release
-        # Not `init_headers`: the length is the caller's to say.
+        # Not `init_headers`: the caller sets the length.
         self.raw_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
         ]
@@ -47,7 +47,7 @@ class Streamed(Response):
         sending = asyncio.create_task(self._send(scope, send), name="send-pieces")
         gone = asyncio.create_task(_disconnect(receive), name="watch-client")
         try:
-            # Somebody has to look: the server says nothing to a sender whose client is gone.
+            # Check here: the server does not tell a sender that its client is gone.
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (sending, gone):

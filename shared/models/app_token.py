@@ -8,7 +8,7 @@ from shared.models.stored import Stored
 
 
 class AppToken(Stored):
-    """Lets an application that holds it ask who its user is. Only the SHA-256 of the token is kept."""
+    """A token with which an application asks for its user. Only the SHA-256 of the token is stored."""
 
     id: str = Field(alias="_id")
     user: str

@@ -1,4 +1,4 @@
-"""A node as the scheduler last saw it, for those who ask about it."""
+"""A node as the scheduler last saw it, and why tasks are pending. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from shared.models.stored import Stored
 
 ALL = "all"  #: name of the whole system, where the name of a node may stand
 TRIES = 3  #: consecutive failed tries before a node can count as lost
-NEVER = "can never run here"  #: how the reason begins of what no node could ever take
+NEVER = "can never run here"  #: start of the reason for shapes that no node could ever take
 
 
 class Node(Stored):
-    """Sizes in cores and bytes. `seen_at` is when it last answered, seconds since the epoch."""
+    """A node's last report. Sizes in cores and bytes; `seen_at` is the time of its last answer, seconds since the epoch."""
 
     id: str = Field(alias="_id")
     executor: str
@@ -24,39 +24,39 @@ class Node(Stored):
     memory: int
     disk_used: int = 0
     disk_total: int = 0
-    gpus: list[str] = []  #: devices by name
+    gpus: list[str] = []  #: names of devices
     labels: dict[str, str] = {}
     version: str = ""
     checked_at: float
     seen_at: float | None = None
-    engine_cpus: int | None = None  #: cores that its engine has, where that is known: no limit is above it
+    engine_cpus: int | None = None  #: cores of its engine, where known: no limit exceeds them
     engine_memory: int | None = None  #: bytes
-    stuck: int | None = None  #: runs that go on after they were killed; written by who watches the node
+    stuck: int | None = None  #: killed runs that go on; written by its watcher
 
 
 class StoredReason(Stored):
     """
-    Why tasks could not be placed when they were last looked at: those of one shape, or of one array (`array 12`), or those that
-    count against one quota (`user alice`), or those of a user in a project of whom nothing is started (`owner alice lab`).
+    Why tasks were pending when last checked: the tasks of one shape, of one array (`array 12`), under one quota (`user
+    alice`), or of a user in a project that may not start any (`owner alice lab`).
     """
 
-    id: str = Field(alias="_id")  #: whom it is about, see `reason_ids`
+    id: str = Field(alias="_id")  #: the tasks it is about, see `reason_ids`
     reason: str
     at: float
 
     @property
     def is_never(self) -> bool:
-        """Whether no node that was seen could ever take such tasks."""
+        """True if no known node could ever take such tasks."""
         return self.reason.startswith(NEVER)
 
 
 def owner_id(user: str, project: str) -> str:
-    """The id of the verdict on all tasks of a user in a project."""
+    """Return the id of the reason for all tasks of a user in a project."""
     return f"owner {user} {project}"
 
 
 def reason_ids(shape: str, user: str, project: str, array: int | None) -> list[str]:
-    """The ids of the verdicts that concern a task; of those that there are, the latest counts."""
+    """Return the ids of the reasons that concern a task; the latest stored one counts."""
     return [
         shape,
         f"user {user}",

@@ -1,4 +1,4 @@
-"""A mail to a task's owner, as it waits in the outbox or was sent from it."""
+"""A mail to a task's owner in the outbox."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from shared.models.stored import Stored
 
 
 class NoticeEvent(StrEnum):
-    """What a mail is about."""
+    """Event that a mail reports."""
 
     RUNNING = "running"
     OVER = "over"
 
 
 def notice_id(task_id: int, attempt: int, event: NoticeEvent) -> str:
-    """One mail for each event of each attempt: writing it twice is writing it once."""
+    """Return an id that is unique for each event of each attempt, so that writing a mail twice stores it once."""
     return f"{task_id}-{attempt}-{event}"
 
 
 class Notice(Stored):
-    """`at` is when it happened, in seconds since the epoch: that a mail server was away does not change the letter's date."""
+    """A mail. `at` is the time of the event, in seconds since the epoch, and the date of the mail, however late it is sent."""
 
     id: str = Field(alias="_id")
-    user: str | None = None  #: whose task it is about; None in one of an earlier version
+    user: str | None = None  #: owner of the task; None in mails of an earlier version
     to: str
     subject: str
     text: str
     at: float
     tries: int = 0
-    claim: str | None = None  #: whose try is under way; another's answer to it is not noted
+    claim: str | None = None  #: token of the sender that tries it now; results of others are ignored
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from pydantic import Field
 from shared.models.stored import Stored
 
 PROJECT_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-DEFAULT = "default"  #: the project that everybody is in
+DEFAULT = "default"  #: the project of all users
 
 
 class ProjectVolume(Stored):
-    """A directory of the hosts that tasks of the project may ask for by name; None as in `settings.Volume`."""
+    """A directory of the hosts that tasks of the project may mount by name; None as in `settings.Volume`."""
 
     name: str
     path: str
@@ -23,7 +23,7 @@ class ProjectVolume(Stored):
 
 class Project(Stored):
     """
-    Users who work on one thing. Quotas are sums over the window of usage, 0: no limit; `usage_since` is when they were last
+    Users who work together. Quotas are sums over the usage window, 0: no limit; `usage_since` is the time of their last
     reset, in seconds since the epoch.
     """
 
@@ -41,10 +41,10 @@ class Project(Stored):
     created_at: float = 0
 
     def has(self, user: str) -> bool:
-        """Whether `user` is in it: as a member, as its owner, or because everybody is."""
+        """Return whether `user` is a member, the owner, or the project is everybody's."""
         return self.id == DEFAULT or user == self.owner or user in self.members
 
 
 def everybody() -> Project:
-    """The project `default`, which is stored nowhere."""
+    """Return the project `default`, which is not stored."""
     return Project(id=DEFAULT, description="everybody's project")

@@ -1,4 +1,4 @@
-"""What a user or a project may use in the window, and what they have: pure."""
+"""Quotas, the amounts used of them, and limits on pending tasks: pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class ScopeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose quota it is."""
+    """The user or project that a quota applies to."""
 
     kind: ScopeKind
     name: str
 
     @property
     def key(self) -> str:
-        """`user alice`: as people read it, and unique."""
+        """`user alice`: unique, and shown to people."""
         return f"{self.kind} {self.name}"
 
 
@@ -34,7 +34,7 @@ def scopes_of(user: str, project: str) -> list[Scope]:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Cores, GB and GPUs that attempts asked for, summed, and their seconds. In a quota 0 stands for no limit."""
+    """Sums of cores, GB and GPUs that attempts requested, and of their seconds. In a quota 0 means no limit."""
 
     cpu: float = 0
     ram: float = 0
@@ -47,7 +47,7 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """The limit of a scope on what it used since `since` (seconds since the epoch)."""
+    """The limit of a scope on its usage since `since` (seconds since the epoch)."""
 
     limit: Amounts
     since: float
@@ -55,7 +55,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`finished` is counted for good, `held` is what starts, runs, or has ended and is not counted yet."""
+    """`finished` is counted usage; `held` belongs to attempts that start, run, or ended and are not counted yet."""
 
     finished: Amounts = Amounts()
     held: Amounts = Amounts()
@@ -67,7 +67,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """Why a quota does not allow what was asked for. `final`: what is finished alone is too much, waiting does not help."""
+    """A way in which a request exceeds a quota. `final`: finished usage alone exceeds it, so waiting does not help."""
 
     scope: Scope
     resource: str
@@ -78,7 +78,10 @@ class Excess:
     final: bool
 
     def concerns(self, need: Amounts) -> bool:
-        """Whether as much as `need` was too much at that moment too; of time, which is not known beforehand, anything is."""
+        """
+        Return whether `need` would have exceeded the quota too. Any need exceeds a time quota, since time is not known
+        beforehand.
+        """
         if self.resource == "time":
             return True
         return self.finished + self.held + float(getattr(need, self.resource)) > self.limit + EPSILON
@@ -93,14 +96,14 @@ class Excess:
         return f"{whose}: {used}{held}{need}"
 
 
-#: Sums of fractions are not exact.
+#: Tolerance: sums of fractions are not exact.
 EPSILON = 1e-6
 
 
 def excesses(scope: Scope, quota: Quota, taken: Taken, need: Amounts) -> list[Excess]:
     """
-    Every way in which `need` is too much for a quota. Of cores, GB and GPUs the sums with it must stay within the limit; time is
-    not known beforehand, and must not be used up.
+    Return every way in which `need` exceeds a quota. Sums of cores, GB and GPUs with it must stay within the limit; time is
+    not known beforehand and must not be used up.
     """
     found = []
     for resource in ("cpu", "ram", "gpus", "seconds"):

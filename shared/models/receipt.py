@@ -1,4 +1,4 @@
-"""What a request with an `Idempotency-Key` was answered, as it is stored, and the key that leads to it."""
+"""The stored answer to a request with an `Idempotency-Key`, and the key that leads to it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from shared.models.stored import Stored
 
 
 class Receipt(Stored):
-    """Written in one transaction with the tasks that the request brought."""
+    """An answer, written in one transaction with the tasks of its request."""
 
     id: str = Field(alias="_id")
-    body: str  #: a hash of what the request said
+    body: str  #: hash of the request's body
     ids: list[int]
-    at: datetime  #: a date, as the index wants one that lets it go after a day
+    at: datetime  #: a date, as the index that expires it requires
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a request is called by `user`, who sends it, and a hash of what it says."""
+    """The key that `user` sent, and a hash of the request's body."""
 
     user: str
     key: str
@@ -31,7 +31,7 @@ class RequestKey:
 
     @property
     def receipt_id(self) -> str:
-        """Of one length, whatever the key, and never another user's: no user's id has a colon in it."""
+        """Return an id of fixed length that no other user's key leads to: user ids contain no colon."""
         return f"{self.user}:{hashlib.sha256(self.key.encode()).hexdigest()}"
 
     def receipt(self, ids: Sequence[int], *, now: float) -> Receipt:

@@ -1,4 +1,4 @@
-"""A recipe of the marketplace as it is stored: a task's specification that others may start from."""
+"""A recipe of the marketplace as it is stored: a task's specification for others to start from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ RECIPE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 class Recipe(Stored):
     """
-    `spec` is what would create the task `task` again; it stays as it was when the recipe was made from it. `author` is the user
-    whose task that was; None in a recipe of an earlier version.
+    `spec` would create the task `task` again and stays as it was when the recipe was made. `author` is the owner of that
+    task; None in recipes of an earlier version.
     """
 
     id: str = Field(alias="_id")

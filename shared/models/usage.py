@@ -1,4 +1,4 @@
-"""Usage of one attempt of one task: counted once, safe against a crash at any step."""
+"""Usage of one attempt of one task, counted exactly once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Subject = Literal["user", "project"]  #: field of a row that names its owner
 
 
 class UsageRow(Stored):
-    """One row per (task, attempt) that ran. `cpu` and `ram` (GB) are what was asked for, `seconds` how long."""
+    """One row per (task, attempt) that ran. `cpu` and `ram` (GB) are the requested amounts, `seconds` the duration."""
 
     id: str = Field(alias="_id")
     task: int
@@ -30,20 +30,20 @@ class UsageRow(Stored):
 
 
 def row_id(task_id: int, attempt: int) -> str:
-    """Unique on task and attempt by construction: writing a row twice writes it once."""
+    """Return an id that is unique on task and attempt, so that writing a row twice stores it once."""
     return f"{task_id}-{attempt}"
 
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """Sums of one UTC day: cores, GB and GPUs that its attempts asked for, and their seconds."""
+    """Sums of one UTC day: requested cores, GB and GPUs of its attempts, and their seconds."""
 
     day: str  #: `2026_11_24`
     cpu: float
     ram: float
     gpus: int
     seconds: float
-    core_seconds: float  #: of each attempt its cores × its seconds; likewise of memory and GPUs
+    core_seconds: float  #: sum of cores × seconds over the attempts; likewise for memory and GPUs
     gb_seconds: float
     gpu_seconds: float
 
@@ -64,5 +64,5 @@ class MonthUsage:
 
 
 def window_start(now: float, *, days: int) -> float:
-    """The first second of a window of `days` UTC days that ends with today's, in seconds since the epoch."""
+    """Return the first second of the window of `days` UTC days that ends today, in seconds since the epoch."""
     return now - now % 86400 - (days - 1) * 86400

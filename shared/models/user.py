@@ -1,4 +1,4 @@
-"""A user as it is stored."""
+"""A user as it is stored, and the deletion of one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pydantic import Field
 
 from shared.models.stored import Stored
 
-#: What becomes a path (`$USERID`) and a label must be a plain account name.
+#: Pattern of plain account names: ids become paths (`$USERID`) and labels.
 USER_ID = re.compile(r"^[a-z_][a-z0-9_.-]{0,31}$")
 
 
-DOCKER_MOST = 2**31 - 1  #: uid or gid: an engine refuses a container with a higher one, or with a further group's
-KERNEL_MOST = 2**32 - 2  #: the next one means nobody at all
+DOCKER_MOST = 2**31 - 1  #: highest uid or gid of a container, and of its further groups
+KERNEL_MOST = 2**32 - 2  #: the next one stands for "no user"
 
 
 def highest_number(executor: str) -> int:
-    """The highest uid and gid with which an executor runs tasks."""
+    """Return the highest uid and gid with which an executor runs tasks."""
     return DOCKER_MOST if executor == "docker" else KERNEL_MOST
 
 
@@ -31,8 +31,8 @@ class ApiKeyHash(Stored):
 
 class Allowance(Stored):
     """
-    What a user may take. Quotas are sums over the window of usage, 0: no limit. `disk` is the size of the personal storage as it
-    was written (`500M`, a number of bytes), None: the configured one.
+    Quotas of a user, as sums over the usage window, 0: no limit. `disk` is the size of the personal storage as entered
+    (`500M`, a number of bytes), None: the configured one.
     """
 
     prio: int = 50
@@ -43,14 +43,14 @@ class Allowance(Stored):
 
 
 class Source(StrEnum):
-    """Where a user comes from."""
+    """Origin of a user."""
 
-    LOCAL = "local"  #: was made here, and logs in with an API key
-    LDAP = "ldap"  #: was made at the first login with a password of the directory
+    LOCAL = "local"  #: created here, logs in with an API key
+    LDAP = "ldap"  #: created at the first login with a password of the directory
 
 
 class User(Stored):
-    """Who may send tasks, and whom they run as."""
+    """A user and the account that their tasks run as."""
 
     id: str = Field(alias="_id")
     uid: int
@@ -66,13 +66,16 @@ class User(Stored):
     usage: Allowance = Field(default_factory=Allowance)
     apikey: ApiKeyHash
     created_at: float
-    last: float | None = None  #: when they logged in last
-    shut_outs: int = 0  #: times they were shut out: sessions from before each are void for good
-    deleting: bool = False  #: is being deleted: nothing makes them active again
+    last: float | None = None  #: time of the last login
+    shut_outs: int = 0  #: times the user was disabled: earlier sessions stay invalid for good
+    deleting: bool = False  #: is being deleted and cannot be activated again
 
 
 class Deletion(Stored):
-    """Its id is the user's. What is done already is seen from what is left, so it can be taken up by anybody at any time."""
+    """
+    The pending deletion of a user, by the user's id. Progress is derived from what is left, so that any watcher can
+    continue it.
+    """
 
     id: str = Field(alias="_id")
     asked_by: str

@@ -1,4 +1,4 @@
-"""What a service shows at `/metrics`."""
+"""The text that a service exposes at `/metrics`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from shared.observe import metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-#: Where several processes behind one address keep their numbers, for any of them to add up.
+#: Directory of the numbers of all processes behind one address, which any of them adds up.
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 _OF = {
@@ -26,7 +26,7 @@ _OF = {
 
 
 def text(service: str, *, leads: bool = False) -> bytes:
-    """The metrics of `service`; with those of the whole system where it `leads`: from others they would be old, or nothing."""
+    """Return the metrics of `service`; a leader adds those of the whole system, which would be stale from others."""
     registries = (*_OF[service], metrics.SYSTEM) if leads else _OF[service]
     directory = os.environ.get(DIRECTORY)
     return generate_latest(_AddedUp(registries, Path(directory)) if directory else _Joined(registries))
@@ -44,7 +44,7 @@ class _Joined(Collector):
 
 
 class _AddedUp(Collector):
-    """What all processes keep in `directory`, of the metrics that stand in `registries`."""
+    """Sums over all processes in `directory`, of the metrics in `registries`."""
 
     def __init__(self, registries: tuple[CollectorRegistry, ...], directory: Path) -> None:
         self._registries = _Joined(registries)
@@ -58,7 +58,7 @@ class _AddedUp(Collector):
 
 
 def _forget_dead(directory: Path) -> None:
-    """What a process had (memory, descriptors) is gone with it; what it counted stays."""
+    """Remove gauges of ended processes (memory, descriptors); their counters stay."""
     for file in directory.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):

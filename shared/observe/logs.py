@@ -11,11 +11,11 @@ from typing import Any, TextIO
 import orjson
 import structlog
 
-#: Keys whose values never belong in a log, whoever passes them by mistake.
+#: Keys whose values are never logged, even if passed by mistake.
 SECRETS = frozenset({"apikey", "password", "passphrase", "secret", "token", "authorization", "secret_passphrase"})
 
 
-#: Without the variables of each frame, which hold passwords and tokens, and make a line of many pages.
+#: Tracebacks without local variables, which hold passwords and tokens and fill pages.
 _tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
@@ -31,8 +31,8 @@ def _to_json(event: Any, **_: Any) -> str:
 
 def _straight_to(handler: logging.StreamHandler[TextIO]) -> structlog.typing.Processor:
     """
-    The last processor of our own lines where they are JSON: it writes them where `handler` writes those of libraries, in turn
-    with them. By way of the standard library a line would cost four times as much, and each task has three.
+    Return the last processor of our own JSON lines, which writes where `handler` writes those of libraries, in order. A
+    line through the standard library would cost four times as much, and each task logs three.
     """
 
     def write(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -40,7 +40,7 @@ def _straight_to(handler: logging.StreamHandler[TextIO]) -> structlog.typing.Pro
         with (
             handler.lock or nullcontext(),
             suppress(OSError, ValueError),
-        ):  # whoever read them is gone: that ends no service
+        ):  # the reader is gone, which must not end a service
             handler.stream.write(line)
         raise structlog.DropEvent
 
@@ -51,8 +51,8 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
     """
     Set up structlog and the standard library's logging for one process.
 
-    `as_json` None means: JSON unless standard error is a terminal. JSON escapes control characters, so a name with
-    a newline in it stays on its line.
+    `as_json` None means JSON unless standard error is a terminal. JSON escapes control characters, so a name with a newline
+    in it stays on its line.
     """
     as_json = not sys.stderr.isatty() if as_json is None else as_json
     shared: list[structlog.typing.Processor] = [
@@ -76,11 +76,11 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their access lines repeat what the metrics count, at a cost on every request.
+    # Access lines repeat the metrics, at a cost for every request.
     for noisy in ("uvicorn.access", "aiohttp.access", "pymongo", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
-        # By the root's level and not by the class of a logger, which is kept: `set_level` reaches those that are in use.
+        # By the root's level, not by a logger's class, which is cached: `set_level` must reach loggers in use.
         processors=[
             structlog.stdlib.filter_by_level,
             *shared,
@@ -99,7 +99,7 @@ def configure(service: str, *, level: str = "info", as_json: bool | None = None)
 
 @contextmanager
 def at_level(level: str) -> Iterator[None]:
-    """Log what is at least as important as `level` for a moment, whatever is configured."""
+    """Log at `level` and above for a moment, whatever is configured."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(min(before, logging.getLevelNamesMapping()[level.upper()]))
@@ -110,5 +110,5 @@ def at_level(level: str) -> Iterator[None]:
 
 
 def set_level(level: str) -> None:
-    """From now on log what is at least as important as `level`."""
+    """Log at `level` and above from now on."""
     logging.getLogger().setLevel(level.upper())

@@ -1,4 +1,4 @@
-"""The loops of a service that break on something nobody thought of: told of once, counted, and shown by its health."""
+"""Unexpected failures of a service's loops: logged once, counted, and shown by the health check."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE = 0.5  #: seconds after which a loop that broke begins again
+FIRST_PAUSE = 0.5  #: seconds before the first restart of a failed loop
 LONGEST_PAUSE = 30.0
-WELL_AFTER = 60.0  #: seconds without another break after which a loop counts as well
-_TOLD_AGAIN = 600.0  #: seconds after which the same break is told of with its traceback again
+WELL_AFTER = 60.0  #: seconds without a failure after which a loop counts as healthy
+_TOLD_AGAIN = 600.0  #: seconds until the same failure is logged with its traceback again
 
 
 @dataclass(slots=True)
@@ -27,13 +27,13 @@ class _Break:
 
 
 class Breaks:
-    """The breaks of the loops of one service."""
+    """The failures of the loops of one service."""
 
     def __init__(self) -> None:
         self._by_loop: dict[str, _Break] = {}
 
     def note(self, loop: str, error: Exception) -> float:
-        """Note that a loop broke, and return the seconds after which it should begin again."""
+        """Record a failure of a loop and return the seconds before its restart."""
         metrics.LOOPS_BROKEN.labels(loop.partition("-")[0]).inc()
         now, said = clock.monotonic(), f"{type(error).__name__}: {error}"
         known = self._by_loop.get(loop)
@@ -50,7 +50,7 @@ class Breaks:
         return float(min(FIRST_PAUSE * 2 ** min(known.times - 1, 10), LONGEST_PAUSE))
 
     async def check(self) -> None:
-        """For the health of the service. Raises `errors.LoopBroken` while one of its loops keeps breaking."""
+        """Raise `errors.LoopBroken` while a loop keeps failing. For the health of the service."""
         since = clock.monotonic() - WELL_AFTER
         broken = {loop: known for loop, known in self._by_loop.items() if known.last_at > since}
         if broken:
@@ -58,5 +58,5 @@ class Breaks:
             raise errors.LoopBroken(f"it broke and was begun again: {said}")
 
 
-#: Those of the service whose loops run here; loops within loops share them.
+#: Failures of the service whose loops run here; nested loops share them.
 current: ContextVar[Breaks | None] = ContextVar("breaks", default=None)

@@ -1,4 +1,4 @@
-"""How late a process's event loop comes to what is due, and what the process takes; one that stands still is ended."""
+"""Measure the lag of a process's event loop and its resources, and end a process whose loop is stuck."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import psutil
 from shared import clock
 from shared.observe import metrics
 
-INTERVAL = 0.25  #: seconds between two looks at the loop
-STILL = 60.0  #: seconds after which a loop counts as one that stands still for ever
-_LOOKS = 8  #: at the loop, for one at the process
+INTERVAL = 0.25  #: seconds between two measurements of the loop
+STILL = 60.0  #: seconds after which a loop counts as stuck for good
+_LOOKS = 8  #: measurements of the loop for one of the process
 
 
 async def watch() -> None:
     """
-    Measure until cancelled. A loop that stands still for `STILL` seconds leaves the stacks of all threads on standard error and
-    ends its process, as a kill would: whoever started it starts it again, and meanwhile another takes over what it held.
+    Measure until cancelled. A loop that is stuck for `STILL` seconds writes the stacks of all threads to standard error and
+    ends its process, as a kill would: its parent restarts it, and others take over its leases meanwhile.
     """
     try:
         await _measure()

@@ -1,4 +1,4 @@
-"""Turn many small concurrent calls into few large ones."""
+"""Combine many small concurrent calls into few large ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Answer = TypeVar("Answer")
 
 class Batcher(Generic[Item, Answer]):
     """
-    Collects what is asked for while an earlier batch is under way, and then asks for all of it at once: as in the
-    group commit of a database, one caller waits no longer than alone and a thousand share a round trip.
+    Collects requests while an earlier batch runs, then sends them all at once: like the group commit of a database, one
+    caller waits no longer than alone, and a thousand share a round trip.
 
-    An answer comes from a batch that began after its question, so a caller never sees a state older than its call.
+    An answer comes from a batch that began after its request, so a caller never sees a state older than its call.
     """
 
     def __init__(
@@ -27,8 +27,8 @@ class Batcher(Generic[Item, Answer]):
         parallel: int = 1,
     ) -> None:
         """
-        `work` takes up to `limit` items and returns one answer (or exception, raised to its caller alone) for each; an
-        exception it raises goes to all callers of the batch. At most `parallel` batches are under way at a time.
+        `work` takes up to `limit` items and returns one answer each, or an exception, which is raised to that caller alone;
+        an exception it raises goes to all callers of the batch. At most `parallel` batches run at a time.
         """
         self._work = work
         self._name = name
@@ -45,7 +45,7 @@ class Batcher(Generic[Item, Answer]):
         return await future
 
     async def drain(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no batch runs."""
         while self._running:
             await asyncio.wait(self._running)
 
@@ -64,7 +64,7 @@ class Batcher(Generic[Item, Answer]):
         try:
             answers = await self._work([item for item, _ in batch])
             if len(answers) != len(batch):
-                # Nobody may be left waiting for an answer that is not there.
+                # Otherwise a caller would wait forever.
                 raise RuntimeError(f"batch {self._name}: {len(batch)} questions, {len(answers)} answers")
         except asyncio.CancelledError:
             for _, future in batch:
@@ -73,7 +73,7 @@ class Batcher(Generic[Item, Answer]):
         except Exception as error:
             answers = [error] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # its caller went away
+            if future.done():  # its caller is gone
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)

@@ -1,4 +1,4 @@
-"""Run a service's loops until it is told to stop, then drain, cancel, and wait a bounded time for either."""
+"""Run a service's loops until `stop`, then drain and cancel them within bounded times."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 
 Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
-GRACE = 8.0  #: seconds a loop may take to finish what it is doing
-VITAL = frozenset({"http"})  #: loops without which a service is none: it ends with them, and is started again
-CANCEL_TIMEOUT = 3.0  #: seconds a cancelled loop may take to go
+GRACE = 8.0  #: seconds that loops have to finish their work
+VITAL = frozenset({"http"})  #: loops that end the service when they end; it is then restarted
+CANCEL_TIMEOUT = 3.0  #: seconds that cancelled loops have to end
 
 
 async def run_loops(
@@ -31,10 +31,10 @@ async def run_loops(
     cancel_timeout: float = CANCEL_TIMEOUT,
 ) -> None:
     """
-    Run `loops` until `stop` is set or one of them ends; then let the others finish for `grace` seconds before they
-    are cancelled. One that breaks on something nobody thought of is begun again, later each time, and the others go on
-    meanwhile; not so those of `VITAL`, nor where the configuration is to blame. Raises `BaseExceptionGroup` with what was
-    raised.
+    Run `loops` until `stop` is set or one of them ends, then let the others finish for `grace` seconds and cancel the rest.
+
+    A loop that fails unexpectedly is restarted, with growing pauses, while the others continue; loops in `VITAL` and
+    configuration errors end the service. Raises `BaseExceptionGroup` with the errors.
     """
     if loop_failures.current.get() is None:
         loop_failures.current.set(loop_failures.Breaks())
@@ -54,8 +54,8 @@ async def run_loops(
             log.warning("service.loop_cancelled", loop=task.get_name(), grace=grace)
             task.cancel()
         if unfinished:
-            # Bounded: a library can swallow a cancellation and leave its task asleep, and waiting for that one
-            # would hang the shutdown of the whole service.
+            # Bounded: a library can swallow a cancellation and leave its task asleep, and waiting for that task would hang
+            # the shutdown of the whole service.
             await asyncio.wait(unfinished, timeout=cancel_timeout)
         await stopped
     failures = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
@@ -95,7 +95,7 @@ async def _measured(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def until_done(stop: asyncio.Event, work: Callable[[], Awaitable[None]], *, retry: float = 1.0) -> None:
-    """Do `work` once, trying again every `retry` seconds while something it needs does not answer, until `stop`."""
+    """Run `work` once, retrying every `retry` seconds while a part it needs does not answer, until `stop`."""
     async for _ in every(stop, retry):
         try:
             await work()
@@ -113,14 +113,14 @@ def stop_on_signals(stop: asyncio.Event) -> None:
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> bool:
-    """Wait `seconds`, or less if `stop` is set meanwhile. True while there is reason to go on."""
+    """Wait `seconds`, or less if `stop` is set meanwhile. Return False if it is set."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
     return not stop.is_set()
 
 
 async def every(stop: asyncio.Event, seconds: float) -> AsyncIterator[None]:
-    """Yield at once and then every `seconds` until `stop` is set; a slow round is not caught up."""
+    """Yield at once and then every `seconds` until `stop` is set; slow rounds are not caught up."""
     while not stop.is_set():
         yield
         await pause(stop, seconds)
@@ -139,8 +139,8 @@ async def wait_either(first: asyncio.Event, second: asyncio.Event, *, timeout: f
 
 class Wakeup:
     """
-    A hint that something is to be looked at. Many hints before the next look make one look: `wait` returns once for
-    all of them. The first hint after a quiet time is looked at at once; those that come right after a look gather for a moment.
+    Combines hints into one wakeup: `wait` returns once for all hints since its last return. The first hint after a quiet
+    time returns at once; hints right after a return gather for a moment.
     """
 
     def __init__(self) -> None:
@@ -151,8 +151,8 @@ class Wakeup:
 
     async def wait(self, stop: asyncio.Event, *, poll: float, gather: float = 0.0) -> bool:
         """
-        Wait for a hint, at most `poll` seconds, and at least `gather` seconds if there is one: counted from the call, which is
-        from the end of the last look. False when it is time to stop.
+        Wait for a hint, at most `poll` seconds, and at least `gather` seconds since the call if there is one. Return False
+        when `stop` is set.
         """
         called_at = clock.monotonic()
         await wait_either(self._event, stop, timeout=poll)

@@ -1,8 +1,8 @@
 """
-Open files below a directory without ever leaving it, whatever the tasks that own the files have planted there.
+Open files below a directory without ever leaving it, whatever the tasks that own the files have placed there.
 
-A check of a path followed by its use is a race that a task can win with a symbolic link. Here every component is opened
-relative to the directory before it with O_NOFOLLOW, so there is no path left to swap.
+A check of a path before its use is a race that a task can win with a symbolic link. Here every component is opened relative
+to the directory before it with O_NOFOLLOW, so there is no path left to swap.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def open_directory(path: str) -> int:
-    """A descriptor of a directory of ours. `path` is trusted; its last component must not be a link."""
+    """Return a descriptor of a directory of ours. `path` is trusted; its last component must not be a link."""
     return os.open(path, _DIRECTORY)
 
 
 def open_subdirectory(parent: int, name: str) -> int:
-    """A descriptor of a directory directly below `parent`. Raises OSError for links and anything else."""
+    """Return a descriptor of a directory directly below `parent`. Raises OSError for links and anything else."""
     _check_component(name)
     return os.open(name, _DIRECTORY, dir_fd=parent)
 
 
 def write_new(parent: int, name: str, content: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
     """
-    Make the file `name` below `parent` hold `content`, replacing what stands there under that name, be it a
-    link, a pipe or a file (a directory is refused). The new file is made by O_EXCL, so nothing planted is written through.
+    Write `content` to the file `name` below `parent`, replacing a link, a pipe or a file of that name (a directory is an
+    error). The new file is created by O_EXCL, so nothing planted is written through.
     """
     _check_component(name)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,8 +54,8 @@ def write_new(parent: int, name: str, content: bytes, *, mode: int, owner: tuple
 
 def read_small(parent: int, name: str, *, limit: int) -> tuple[bytes, float] | None:
     """
-    Content (at most `limit` bytes) and modification time of a regular file below `parent`, or None where there is none: a
-    link, a directory, a pipe or a device counts as none, and opening it does not hang. Raises OSError where one may be there and
+    Return content (at most `limit` bytes) and modification time of a regular file below `parent`, or None if there is none.
+    A link, a directory, a pipe or a device counts as none and does not block. Raises OSError if a file may be there but
     cannot be read now: unreadable is not absent.
     """
     _check_component(name)

@@ -1,4 +1,4 @@
-"""Task directories on `shared_dir`: where they are, and what GoDocker puts in and reads from them."""
+"""Task directories on `shared_dir`: their paths, and the files that GoDocker writes and reads there."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ log = structlog.get_logger(__name__)
 SCRIPT = "cmd.sh"
 URIS = "godocker-uris.txt"
 FOLDER = "tasks"
-_TASK = "task"  #: beside the wrappers' files: which task they are of
-_PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes: what a directory with its script takes at least
-#: Beside it, the wrappers' files: a task that tidies its directory does not make its attempt free to be taken again.
+_TASK = "task"  #: file beside the wrappers' that names the task
+_PROBE, _PROBE_SIZE = ".probe-", 4096  #: bytes, the least size of a directory with its script
+#: Folder of the wrappers' files, apart from the task's: a task that cleans up its directory must not free its attempt to be
+#: taken again.
 ATTEMPTS = "attempts"
-_LINE = 64  #: bytes of what a wrapper writes, at most
+_LINE = 64  #: most bytes of a wrapper's line
 _PER_FOLDER = 1000  #: tasks below one folder: directories with millions of entries are slow everywhere
 
 
@@ -41,7 +42,7 @@ class TaskDirectories:
 
     @staticmethod
     def relative(place: Place) -> str:
-        """A task's directory below `shared_dir`."""
+        """Return a task's directory, relative to `shared_dir`."""
         own = f"{FOLDER}/{place.task // _PER_FOLDER}/{place.task}"
         return own if place.index is None else f"{own}/{place.index}"
 
@@ -57,33 +58,34 @@ class TaskDirectories:
         self, place: Place, *, uid: int, gid: int, script: str, uris: Sequence[str] = (), attempt: int = 1
     ) -> Path:
         """
-        Make the task's directory with its script, owned by the user and closed to others, and return its path.
-        Doing it again, for the same attempt or a later one, is fine: what earlier attempts left stays, their output under
-        their own names (`outputs`).
+        Create the task's directory with its script, owned by the user and closed to others, and return its path. May be
+        repeated, for the same attempt or a later one: files of earlier attempts stay, their output under other names
+        (`outputs`).
 
         Raises `errors.StorageError`.
         """
         return await asyncio.to_thread(self.make, place, uid=uid, gid=gid, script=script, uris=uris, attempt=attempt)
 
     def highest(self) -> int:
-        """The highest number of a task that has a directory here; 0 where there is none."""
+        """Return the highest id of a task that has a directory here; 0 if there is none."""
         for folder in sorted(_numbers(self._root), reverse=True):
             if numbers := _numbers(self._root / str(folder)):
                 return max(numbers)
         return 0
 
     async def read_result(self, place: Place, attempt: int) -> Result | None:
-        """What the wrapper of an attempt left; None where it never ran. Raises `errors.StorageError`."""
+        """Return the result that an attempt's wrapper left; None if it never ran. Raises `errors.StorageError`."""
         return await asyncio.to_thread(self._read_result, place, attempt)
 
     def _read_result(self, place: Place, attempt: int) -> Result | None:
-        # First where it stands since wrappers have a directory of their own. In the task's, whoever owns it can write anything.
+        # First the wrappers' own directory, which newer versions use: the one in the task's belongs to the task's owner,
+        # who can write anything.
         return _read_state(self.state(place), attempt) or read_result(self.path(place), attempt)
 
     async def remove(self, place: Place) -> None:
         """
-        Remove the task's directory with all that is in it (of an array's parent: those of all children), following no link that
-        stands there. One that is not there is fine. Raises `errors.StorageError`.
+        Remove the task's directory with its contents (for an array's parent, including all children), following no links. A
+        missing one is fine. Raises `errors.StorageError`.
         """
         await asyncio.to_thread(self._remove, place)
 
@@ -103,8 +105,8 @@ class TaskDirectories:
         submission: str | None = None,
     ) -> Path:
         """
-        `prepare` in this thread, which waits for the disk. `submission` tells the task from all others that ever had its number:
-        a directory that says another one is set aside.
+        Run `prepare` in this thread, which waits for the disk. `submission` tells the task from earlier ones with its id: a
+        directory of another submission is moved aside.
         """
         path, state_path = self.path(place), self.state(place)
         owner = self._owner(uid, gid)
@@ -148,15 +150,15 @@ class TaskDirectories:
 
     def probe(self) -> float:
         """
-        Write a little, where directories of tasks are made, and remove it. Returns when that was, on the clock of the file
-        system. Raises `errors.StorageUnavailable`.
+        Write and remove a small file where task directories are created. Return its time on the clock of the file system.
+        Raises `errors.StorageUnavailable`.
         """
         try:
             self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(prefix=_PROBE, dir=self._root)
             try:
                 os.write(descriptor, b"\0" * _PROBE_SIZE)
-                os.fsync(descriptor)  # some file systems only notice by then
+                os.fsync(descriptor)  # some file systems fail only here
                 return os.fstat(descriptor).st_mtime
             finally:
                 os.unlink(name)
@@ -178,8 +180,8 @@ class TaskDirectories:
         except FileExistsError:
             return False
         except FileNotFoundError:
-            # Others may pass through the folders above, for the user's own directory, but not list them. That of an array is
-            # one of these, and ours: what stands in it is mounted, so nobody may put anything else there.
+            # Others may pass through the folders above, to the user's own directory, but not list them. An array's folder
+            # is one of these and ours: its contents are mounted, so nobody may add anything to it.
             between = [parent for parent in reversed(path.parents) if root in parent.parents]
             for folder in (root, *between):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ class TaskDirectories:
 
     @staticmethod
     def _owner(uid: int, gid: int) -> tuple[int, int] | None:
-        """Whom to give files to; None where we are that user. Only root can give files away."""
+        """Return the new owner of files; None if that is us. Only root can give files away."""
         if os.geteuid() == 0:
             return uid, gid
         if os.geteuid() == uid:
@@ -207,7 +209,7 @@ def _below(root: Path, place: Place) -> Path:
 
 
 def _is_anothers(path: Path, submission: str) -> bool:
-    """Whether a state's directory says that it is that of another task. A version that had none of these wrote nothing."""
+    """Return whether a state directory belongs to another task. Versions without state directories wrote nothing."""
     state = beneath.open_directory(str(path))
     try:
         found = beneath.read_small(state, _TASK, limit=200)
@@ -217,7 +219,7 @@ def _is_anothers(path: Path, submission: str) -> bool:
 
 
 def _set_aside(path: Path) -> None:
-    """Move the directory of another task that had this number. Raises OSError."""
+    """Rename the directory of another task that had this id. Raises OSError."""
     for number in itertools.count(1):
         aside = path.with_name(f"{path.name}.before-{number}")
         if not os.path.lexists(aside):
@@ -227,7 +229,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _numbers(folder: Path) -> list[int]:
-    """The numbers by which things in a folder are called."""
+    """Return the entries of a folder whose names are numbers."""
     try:
         return [int(name) for name in os.listdir(folder) if name.isdecimal()]
     except FileNotFoundError:
@@ -236,8 +238,8 @@ def _numbers(folder: Path) -> list[int]:
 
 def read_result(directory: Path, attempt: int) -> Result | None:
     """
-    What the wrapper of an attempt left in the task's directory; None where it never ran. Raises `errors.StorageError`, and
-    `errors.StorageUnavailable` where that cannot be told now.
+    Return the result that an attempt's wrapper left in the task's directory; None if it never ran. Raises
+    `errors.StorageError`, and `errors.StorageUnavailable` if that cannot be decided now.
     """
     try:
         task = beneath.open_directory(str(directory))
@@ -262,7 +264,7 @@ def read_result(directory: Path, attempt: int) -> Result | None:
 
 
 def _read_state(directory: Path, attempt: int) -> Result | None:
-    """The same from the directory that is the wrappers' own."""
+    """Return the result from the wrappers' own directory."""
     try:
         state = beneath.open_directory(str(directory))
     except FileNotFoundError:
@@ -278,7 +280,10 @@ def _read_state(directory: Path, attempt: int) -> Result | None:
 
 
 def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
-    """`took_room`: the wrapper had room for the line of the end before it began the command."""
+    """
+    Return the result in a state directory. `took_room`: the wrapper reserved room for the line of the end before it began
+    the command.
+    """
     started = beneath.read_small(state, attempt_files.started_file(attempt).split("/")[1], limit=_LINE)
     ended = beneath.read_small(state, attempt_files.exit_file(attempt).split("/")[1], limit=_LINE)
     told = beneath.read_small(state, attempt_files.stop_file(attempt).split("/")[1], limit=_LINE)
@@ -297,12 +302,12 @@ def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
 
 
 def _end(lines: bytes) -> tuple[int | None, frozenset[attempt_files.Word]]:
-    """The exit code and the words about it; no code where the line was cut short, or holds no more than room for it."""
+    """Return the exit code and its words; no code if the line is incomplete or only reserved room."""
     line, newline, room = lines.partition(b"\n")
     if room.strip(b"_\n"):
         return None, frozenset()
     first, *rest = line.split() or [b""]
-    # The file belongs to the task: a number that no process can end with is not believed, nor a word that we do not know.
+    # The file belongs to the task: ignore unknown words and numbers that are no exit code.
     code = _complete_number(first + newline)
     if code is None or code > 255:
         return None, frozenset()
@@ -311,7 +316,7 @@ def _end(lines: bytes) -> tuple[int | None, frozenset[attempt_files.Word]]:
 
 
 def _complete_number(line: bytes) -> int | None:
-    """The number of a line that was written whole: its newline is there."""
+    """Return the number of a complete line, which ends with a newline."""
     if not line.endswith(b"\n") or not line.strip().isdigit():
         return None
     return int(line)

@@ -1,4 +1,4 @@
-"""The mark on a `shared_dir`: which system's it is. Task directories have numbers for names, and every system has a task 1."""
+"""The mark on a `shared_dir` that names its system. Task directories are named by numbers, and every system has a task 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIMIT = 100  #: bytes
 
 
 def read(shared_dir: Path) -> str | None:
-    """The mark that a directory has; None for one without. Raises OSError."""
+    """Return the mark of a directory, or None. Raises OSError."""
     with contextlib.suppress(FileNotFoundError):
         return (shared_dir / FILE).read_text()[:_LIMIT].strip() or None
     return None
@@ -27,8 +27,8 @@ def read(shared_dir: Path) -> str | None:
 
 def take(shared_dir: Path, identity: Identity) -> None:
     """
-    Make the directory that of this system, or see that it is. Raises `errors.ConfigurationError` where it is another one's, or
-    this system has one already, and `errors.StorageError` where it cannot be written to.
+    Mark the directory as this system's, or check that it is. Raises `errors.ConfigurationError` if it is another system's
+    or this system has another directory, and `errors.StorageError` if it cannot be written.
     """
     try:
         _take(shared_dir, identity)
@@ -57,7 +57,7 @@ def _take(shared_dir: Path, identity: Identity) -> None:
 
 
 def _set_aside(shared_dir: Path, identity: Identity) -> None:
-    """Move the directories away that are there before the first task of a new system: they are tasks of some other one."""
+    """Rename directories that exist before a new system's first task: they belong to another system."""
     if identity.earlier is not None or identity.restored:
         return
     for name in (FOLDER, ATTEMPTS):
@@ -71,7 +71,7 @@ def _set_aside(shared_dir: Path, identity: Identity) -> None:
 
 def write(shared_dir: Path, mark: str, *, force: bool = False) -> None:
     """
-    Write the mark. Of two systems that do at once, one is the first; `force` takes the place of another's. Raises
+    Write the mark. Of two systems that do so at once, the first wins; `force` replaces another's mark. Raises
     `errors.ConfigurationError` and OSError.
     """
     draft = shared_dir / f"{FILE}.{os.getpid()}"

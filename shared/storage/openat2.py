@@ -1,8 +1,8 @@
 """
-The system call openat2(2), which the standard library does not have: open a path below a directory, and nowhere else.
+The system call openat2(2), which the standard library lacks: open a path that cannot leave a directory.
 
-With RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS the kernel itself refuses, while it walks, whatever would lead
-out of the directory: `..`, absolute paths, symbolic links and the links of /proc.
+With RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS the kernel itself refuses, during the walk, every way out
+of the directory: `..`, absolute paths, symbolic links and the links of /proc.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ctypes
 import functools
 import os
 
-_NUMBER = 437  # the same on every architecture: it came after they were unified
+_NUMBER = 437  # the same on every architecture, as for all newer calls
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _RESOLVE = _BENEATH | _NO_SYMLINKS | _NO_MAGICLINKS
 
@@ -27,7 +27,7 @@ def _libc() -> ctypes.CDLL:
 
 @functools.cache
 def is_available() -> bool:
-    """Whether the kernel has the call (Linux 5.6) and lets us use it: filters of old container engines answer EPERM."""
+    """Return whether the kernel has the call (Linux 5.6) and allows it: filters of old container engines answer EPERM."""
     try:
         descriptor = open_beneath(None, b".", os.O_PATH | os.O_DIRECTORY)
     except OSError:
@@ -37,7 +37,10 @@ def is_available() -> bool:
 
 
 def open_beneath(directory: int | None, path: bytes, flags: int) -> int:
-    """A descriptor of `path` below `directory` (None: where we are). Raises OSError; ELOOP for links, EXDEV for ways out."""
+    """
+    Return a descriptor of `path` below `directory` (None: the current one). Raises OSError; ELOOP for links, EXDEV for ways
+    out.
+    """
     how = _How(flags | os.O_CLOEXEC, 0, _RESOLVE)
     at = -100 if directory is None else directory  # AT_FDCWD
     result: int = _libc().syscall(

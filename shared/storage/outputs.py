@@ -1,4 +1,4 @@
-"""Make room in a task's directory for its next attempt: what the one before left there is kept, and does not hinder."""
+"""Prepare a task's directory for its next attempt, keeping the output of earlier ones."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ OUTPUTS = ("god.log", "god.err")
 
 def keep(directory: int, states: Sequence[int], *, attempt: int) -> None:
     """
-    Rename what `attempt` would write over to that of the attempt before: `god.log` to `god.log.1` before attempt 2 begins.
-    An attempt that has begun already writes its own, which stays. `directory` and `states` are descriptors of the task's
-    directory and of those that its wrappers leave their files in: nothing is renamed out of them, and no link is followed.
-    Raises OSError.
+    Rename the output of the attempt before: `god.log` to `god.log.1` before attempt 2 begins.
+
+    The output of an attempt that has already begun stays. `directory` and `states` are descriptors of the task's directory
+    and of its wrappers' directories: nothing is renamed out of them, and no link is followed. Raises OSError.
     """
     started = attempt_files.started_file(attempt).split("/")[1]
     if attempt < 2 or any(_is_there(state, started) for state in states):
         return
     for name in OUTPUTS:
         kept = _free_name(directory, f"{name}.{attempt - 1}")
-        # A link that a task planted is renamed itself: rename(2) follows none at the end of a path.
+        # A planted link is renamed itself: rename(2) follows none at the end of a path.
         with contextlib.suppress(FileNotFoundError):
             os.rename(name, kept, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def folder(directory: int, name: str) -> int:
     """
-    A descriptor of a folder of ours in the task's directory, made if need be. What an attempt put in its place, a file or a link,
-    is renamed and followed nowhere: it does not keep later attempts from running. Raises OSError.
+    Return a descriptor of a folder of ours in the task's directory, created if need be. A file or link in its place is
+    renamed, so that it does not block later attempts. Raises OSError.
     """
     for _ in range(2):
         with contextlib.suppress(FileExistsError):
@@ -52,14 +52,14 @@ def folder(directory: int, name: str) -> int:
 
 
 def open_to_owner(directory: int) -> None:
-    """Give the owner back the rights that an attempt took from its directory. Raises OSError."""
+    """Restore the owner's rights on a directory that an attempt removed. Raises OSError."""
     mode = stat.S_IMODE(os.fstat(directory).st_mode)
     if mode & stat.S_IRWXU != stat.S_IRWXU:
         os.fchmod(directory, mode | stat.S_IRWXU)
 
 
 def _free_name(directory: int, wanted: str) -> str:
-    """`wanted`, or with another number behind it where the user has a file of that name: nothing of theirs is replaced."""
+    """Return `wanted`, or with a number appended if that exists: no file of the user is replaced."""
     name, number = wanted, 0
     while _is_there(directory, name):
         number += 1

@@ -1,4 +1,4 @@
-"""Find what a path names strictly below a directory, as the one descriptor that was checked."""
+"""Resolve a path strictly below a directory to one checked descriptor."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from shared import errors
 from shared.storage import openat2
 
-MAX_PATH = 20 * 1024  #: bytes; three times that is still a URL
-_BATCH = 4000  #: bytes of path for one call: PATH_MAX is 4096
+MAX_PATH = 20 * 1024  #: bytes; percent-encoded three times that, which still fits a URL
+_BATCH = 4000  #: bytes of path per call: PATH_MAX is 4096
 _TRIES = 8
 _WAY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
-#: What the caller is told of these is that there is no such thing: they say nothing that is our fault.
+#: Errors that are reported as "not found": they are no fault of the installation.
 _ABSENT = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EINVAL}
-    | {errno.EAGAIN, errno.ENXIO, errno.EISDIR}  # a lease that the task holds; a pipe or a device that came instead
+    | {errno.EAGAIN, errno.ENXIO, errno.EISDIR}  # a lease held by the task; a pipe or a device that replaced the file
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An open regular file or directory. `descriptor` is the finder's to close."""
+    """An open regular file or directory. The caller closes `descriptor`."""
 
     descriptor: int
     status: os.stat_result
@@ -38,8 +38,8 @@ class Found:
 
 def components(path: bytes) -> list[bytes]:
     """
-    The names in a relative path; a slash at its end is allowed. Raises `errors.NotFound` for every path that is not
-    spelt plainly: `.`, `..`, empty names, NUL, or longer than `MAX_PATH`.
+    Return the names in a relative path, which may end with a slash. Raises `errors.NotFound` for a path with `.`, `..`,
+    empty names or NUL, or longer than `MAX_PATH`.
     """
     if not path:
         return []
@@ -51,8 +51,8 @@ def components(path: bytes) -> list[bytes]:
 
 def open_beneath(root: int, names: Sequence[bytes], flags: int) -> int:
     """
-    A descriptor of what `names` leads to below `root`, through directories only. Raises OSError. The depth is not
-    bounded by PATH_MAX: long paths are walked in pieces, each beneath the one before it.
+    Return a descriptor of the path `names` below `root`, through directories only. Raises OSError. The depth is not bounded
+    by PATH_MAX: long paths are walked in pieces, each beneath the one before.
     """
     at = root
     try:
@@ -70,17 +70,17 @@ def open_beneath(root: int, names: Sequence[bytes], flags: int) -> int:
 
 def find(root: int, names: Sequence[bytes]) -> Found:
     """
-    Open the regular file or the directory that `names` leads to. Raises `errors.NotFound` for anything else (links,
-    pipes, devices, sockets, and files with more than one hard link, which may be somebody else's), and `errors.StorageError`.
+    Open the regular file or directory at `names`. Raises `errors.NotFound` for anything else (links, pipes, devices,
+    sockets, and files with more than one hard link, which may be another user's), and `errors.StorageError`.
     """
     with translated():
-        # O_PATH touches nothing: opening a pipe would hang, opening a device can do things.
+        # O_PATH has no side effects: opening a pipe would block, opening a device can do things.
         looked = open_beneath(root, names, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(looked)
             if not (stat.S_ISDIR(status.st_mode) or is_servable(status)):
                 raise errors.NotFound("there is no such file")
-            # By way of /proc it is the same inode that is opened for reading, whatever stands under the name by now.
+            # Through /proc the same inode is opened for reading, whatever has the name by now.
             descriptor = os.open(f"/proc/self/fd/{looked}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         finally:
             os.close(looked)
@@ -89,15 +89,15 @@ def find(root: int, names: Sequence[bytes]) -> Found:
 
 def is_servable(status: os.stat_result) -> bool:
     """
-    Whether it is a regular file that is nowhere else. A task of the process executor can link files of others into its
-    directory where `fs.protected_hardlinks` is off, and we, who are root, would read them for it.
+    Return whether it is a regular file without other hard links. Without `fs.protected_hardlinks`, a task of the process
+    executor can link others' files into its directory, and we, as root, would read them for it.
     """
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Turn the system's errors into ours: `errors.NotFound`, `errors.StorageFull` or `errors.StorageError`."""
+    """Raise system errors as `errors.NotFound`, `errors.StorageFull` or `errors.StorageError`."""
     try:
         yield
     except OSError as error:
@@ -115,14 +115,14 @@ def _open(at: int, names: Sequence[bytes], flags: int) -> int:
         try:
             return openat2.open_beneath(at, b"/".join(names), flags)
         except BlockingIOError:
-            # The kernel saw renames somewhere while it walked, and cannot tell whether they concern us.
+            # The kernel saw renames during the walk and cannot tell whether they matter: retry.
             if not left:
                 raise
     raise AssertionError("not reached")
 
 
 def walk(at: int, names: Sequence[bytes], flags: int) -> int:
-    """What openat2 does, name by name, for kernels without it: each is opened relative to the one before, links never."""
+    """Open a path name by name, as openat2 does, for kernels without it: each name relative to the one before, never a link."""
     here = os.dup(at)
     try:
         for name in names[:-1]:

@@ -1,4 +1,4 @@
-"""Remove a directory with all that is in it, whatever a task has put there: links, pipes, ten thousand levels, no permissions."""
+"""Remove a directory with any contents a task may leave: links, pipes, ten thousand levels, no permissions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 from shared import errors
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CHUNK = 10_000  #: entries looked at before they are removed
-_ROUNDS = 100  #: looks at one directory: somebody who makes files all the time does not keep us for ever
+_CHUNK = 10_000  #: entries read before they are removed
+_ROUNDS = 100  #: passes over one directory: a process that creates files all the time must not block us
 
 
 def remove(path: Path) -> None:
     """
-    Remove the directory `path`; one that is not there is fine. What stands above it is trusted, what is in it is not: no link
-    is followed. Whoever is interrupted leaves the rest in its place, for the next. Raises `errors.StorageError`.
+    Remove the directory `path`; a missing one is fine. The path above is trusted, the contents are not: no link is
+    followed. An interrupted removal leaves the rest for the next. Raises `errors.StorageError`.
     """
     try:
         parent = os.open(path.parent, _DIRECTORY)
@@ -38,10 +38,10 @@ def remove(path: Path) -> None:
 
 
 def remove_below(parent: int, name: str) -> None:
-    """The same for the directory `name` in an open one. Raises OSError; FileNotFoundError also where another was faster."""
+    """Remove the directory `name` below an open one. Raises OSError; FileNotFoundError also if another process was faster."""
     top = os.open(name, _DIRECTORY, dir_fd=parent)
     try:
-        # Directories are moved up into the top one before their turn comes: no path grows long, and two descriptors do.
+        # Directories are first moved up into the top one: no path grows long, and two descriptors suffice.
         names = (f".{secrets.token_hex(8)}.{number}" for number in itertools.count())
         waiting = _empty(top, top, names)
         while waiting:
@@ -58,11 +58,11 @@ def remove_below(parent: int, name: str) -> None:
 
 
 def _empty(directory: int, top: int, names: Iterator[str]) -> list[str]:
-    """Unlink the files of a directory and move its directories to the top. Return the names they have there."""
+    """Unlink the files of a directory and move its directories to the top. Return their names there."""
     moved: list[str] = []
     kept: set[str] = set()
     for _ in range(_ROUNDS):
-        # Again until there is nothing: reading a directory while it shrinks may pass over entries.
+        # Repeat until it is empty: reading a shrinking directory may skip entries.
         entries = _some(directory, kept)
         if not entries:
             break
@@ -76,7 +76,7 @@ def _empty(directory: int, top: int, names: Iterator[str]) -> list[str]:
                 if directory == top:
                     kept.add(moved[-1])
             except FileNotFoundError:
-                pass  # somebody else was faster
+                pass  # another process was faster
     return moved
 
 
@@ -87,7 +87,7 @@ def _some(directory: int, kept: set[str]) -> list[str]:
 
 
 def _open_up(directory: int, name: str) -> None:
-    """Give ourselves the right to read and change a directory, which its owner may have taken away."""
+    """Restore our right to read and change a directory, which its owner may have removed."""
     if os.geteuid() == 0:
         return
     with contextlib.suppress(OSError):

@@ -1,9 +1,10 @@
 """
-Which living installation works with a system's identity and its `shared_dir`: of a copied database both are the same.
+Claims: decide which of several installations with the same identity and `shared_dir`, after a copy of the database, is
+live.
 
-Whoever leads writes a new word every few seconds, first into the database, then into a file of `shared_dir`. In a database, the
-word of the file is one of the last two. A copy, or an old backup, does not know the word that its original wrote meanwhile: it
-waits, and where the word goes on to change, the original lives and the copy stays away from everything.
+The leader writes a new random word every few seconds, first into the database, then into a file of `shared_dir`; a database
+keeps its last two. A copy or an old backup does not know the words that its original writes meanwhile: it waits, and while
+the word keeps changing, the original lives and the copy does nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 FILE = ".godocker-claim"
 BEAT = 2.0  #: seconds between two words
-PATIENCE = 5 * BEAT  #: seconds without a new word after which whoever wrote the last one counts as gone
+PATIENCE = 5 * BEAT  #: seconds without a new word after which its writer counts as gone
 _LENGTH = 33  #: bytes of a word with its newline
 
 LIVES = (
@@ -37,7 +38,10 @@ LIVES = (
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A word that is not of this database, and since when it is seen. `lives`: it was another one before, so somebody writes."""
+    """
+    A word that is not in this database, and since when it is seen. `lives`: the word changed, so another installation
+    writes it.
+    """
 
     word: str
     since: float
@@ -51,23 +55,23 @@ class State:
 
 
 def judge(before: State, word: str | None, known: Collection[str], *, now: float) -> State:
-    """What a look comes to: the word of the file, and those that the database knows."""
+    """Return the new state after reading the word of the file and the words `known` to the database."""
     foreign = before.foreign
     if word is None or word in known:
         return State(held=True)
     if foreign is None:
-        # The first look finds what a leader of ours wrote since we read, or somebody else's: the next ones tell.
+        # The first check may find a word that our leader wrote since we read the database, or a foreign one: later checks
+        # decide.
         return State(before.held, Foreign(word, now))
     if word != foreign.word:
         return State(held=False, foreign=Foreign(word, now, lives=True))
-    # Nobody wrote it since: this is the restored database of a system that was lost. Where somebody was seen to write, a pause
-    # of theirs changes nothing.
+    # No new word: this is the restored database of a lost system. An installation that was seen to write only pauses.
     is_left = not foreign.lives and now - foreign.since >= PATIENCE
     return State(before.held or is_left, foreign)
 
 
 class Claim:
-    """What one service knows of it. `is_held` is to be asked before anything is done to a run."""
+    """The claim as one service sees it. Check `is_held` before anything is done to a run."""
 
     def __init__(self, shared_dir: Path, store: IdentityStore, *, now: clock.Clock = clock.monotonic) -> None:
         self._file = shared_dir / FILE
@@ -80,9 +84,9 @@ class Claim:
         return self._state.held
 
     async def look(self) -> bool:
-        """See whether it is ours. What cannot be seen now is as it was."""
+        """Read file and database and return whether the claim is ours. Failed reads keep the last state."""
         try:
-            # In this order: the word of the file is in the database before it is in the file.
+            # In this order: a word is in the database before it is in the file.
             word = await asyncio.to_thread(_read, self._file)
             known = await self._store.words()
         except (OSError, errors.StoreUnavailable) as error:
@@ -95,7 +99,7 @@ class Claim:
         return self.is_held
 
     async def beat(self) -> bool:
-        """Write a new word, where it is ours. For whoever leads."""
+        """Write a new word if the claim is ours. For the leader."""
         if not await self.look():
             return False
         word = secrets.token_hex(_LENGTH // 2)
@@ -107,14 +111,14 @@ class Claim:
         return True
 
     async def wait(self, stop: asyncio.Event) -> None:
-        """Return once it is ours, at once as a rule, or `stop` is set."""
+        """Return once the claim is ours, usually at once, or `stop` is set."""
         async for _ in lifetime.every(stop, BEAT / 2):
             if await self.look():
                 return
 
 
 def _read(file: Path) -> str | None:
-    # Opened anew each time: with NFS that is what shows what another host wrote.
+    # Opened each time: with NFS, only that shows other hosts' writes.
     with contextlib.suppress(FileNotFoundError):
         word = file.read_bytes()[:_LENGTH]
         return word[:-1].decode(errors="replace") if len(word) == _LENGTH else None
@@ -122,7 +126,7 @@ def _read(file: Path) -> str | None:
 
 
 def _write(file: Path, word: str) -> None:
-    # In place and all of one length: a file put in its place would be seen by other hosts only when they forget the old one.
+    # Written in place, at constant length: other hosts would keep seeing a replaced file until their caches expire.
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         os.pwrite(descriptor, f"{word}\n".encode(), 0)

@@ -1,4 +1,4 @@
-"""Keep the executor's nodes those that are configured and those that were added while the system runs."""
+"""Keep the executor's nodes in line with the configured and the added hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Hosts:
-    """What one service knows of them."""
+    """The hosts as one service knows them."""
 
     def __init__(self, settings: Settings, stores: Stores, executor: Executor) -> None:
         self._settings = settings
@@ -26,7 +26,7 @@ class Hosts:
         self._known: Sequence[Node] | None = None
 
     async def read(self) -> None:
-        """Look for what was added and removed, and tell the executor. Raises `errors.StoreUnavailable`."""
+        """Read added hosts and pass changes to the executor. Raises `errors.StoreUnavailable`."""
         nodes = together(self._settings.docker_nodes, await self._stores.hosts.list())
         if nodes != self._known:
             if self._known is not None:
@@ -35,7 +35,7 @@ class Hosts:
             self._known = nodes
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look every `poll_seconds`, until `stop`."""
+        """Read every `poll_seconds`, until `stop`."""
         async for _ in lifetime.every(stop, self._settings.poll_seconds):
             try:
                 await self.read()
@@ -44,6 +44,6 @@ class Hosts:
 
 
 def together(configured: Sequence[Node], added: Sequence[Node]) -> list[Node]:
-    """All nodes; of two with one name, the configured one."""
+    """Return all nodes; of two with one name, the configured one."""
     names = {node.name for node in configured}
     return [*configured, *(node for node in added if node.name not in names)]

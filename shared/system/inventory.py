@@ -1,4 +1,4 @@
-"""The nodes as an operator sees them: where each comes from, how it is, what it has and what of that is in use."""
+"""The nodes as an operator sees them: origin, state, capacity and use."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shared.system import hosts
 
 class Origin(StrEnum):
     CONFIGURED = "configured"
-    ADDED = "added"  #: while the system ran
-    GONE = "gone"  #: neither, and tasks are still there
+    ADDED = "added"  #: added while the system ran
+    GONE = "gone"  #: neither, but it has tasks
 
 
 class State(StrEnum):
     READY = "ready"
     NOT_READY = "not ready"
     SILENT = "silent"  #: it does not answer its watcher
-    DRAINING = "draining"  #: nothing new, and tasks are still there
+    DRAINING = "draining"  #: takes no new tasks and still has some
     DRAINED = "drained"
-    UNSEEN = "not seen yet"  #: no scheduler has asked it
+    UNSEEN = "not seen yet"  #: no scheduler has seen it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Row:
 
 
 async def take(settings: Settings, stores: Stores, features: AbstractSet[Feature]) -> list[Row]:
-    """Every node that is known, by name. Raises `errors.StoreUnavailable`."""
+    """Return every known node, by name. Raises `errors.StoreUnavailable`."""
     has_hosts = Feature.HOSTS in features
     silences = [one for one in await stores.unreachable_nodes.list() if one.seconds >= settings.node_grace]
     return rows(
@@ -76,7 +76,7 @@ def rows(
     silences: Sequence[UnreachableNode],
     placed: Sequence[Placed],
 ) -> list[Row]:
-    """The rows that all this comes to: pure."""
+    """Build the rows from what is stored: pure."""
     known = {host.name: host for host in hosts.together(configured, added)}
     own = {host.name for host in configured}
     nodes = {node.id: node for node in seen}
@@ -116,7 +116,7 @@ def rows(
 def _origin(name: str, own: AbstractSet[str], known: AbstractSet[str], seen: AbstractSet[str]) -> Origin:
     if name in known:
         return Origin.CONFIGURED if name in own else Origin.ADDED
-    # The one of an executor that has no hosts to choose.
+    # The node of an executor without hosts to choose from.
     return Origin.CONFIGURED if name in seen and not known else Origin.GONE
 
 
@@ -133,7 +133,7 @@ def _state(
 
 
 def _complaint(node: Node) -> str | None:
-    """What is wrong with it, though it answers."""
+    """Return what is wrong with a node that answers."""
     if node.reason is None and node.stuck:
         return f"it cannot end {node.stuck} of its runs, which were killed"
     return node.reason

@@ -24,12 +24,12 @@ from shared.system.hosts import Hosts
 
 log = structlog.get_logger(__name__)
 
-#: What a service does with its parts until the event is set.
+#: The main function of a service, which runs until the event is set.
 Work = Callable[[Settings, stores.Stores, broker.Broker, Executor, asyncio.Event], Awaitable[None]]
 
 
 def run(service: str, settings: Settings, work: Work) -> None:
-    """Open what the service needs, let it `work` until SIGINT or SIGTERM, and close it again."""
+    """Open the parts that a service needs, run `work` until SIGINT or SIGTERM, and close them."""
     logs.configure(service, level=settings.log_level)
     lifetime.run(_serve(settings, work))
 
@@ -38,7 +38,7 @@ async def _serve(settings: Settings, work: Work) -> None:
     stop = asyncio.Event()
     lifetime.stop_on_signals(stop)
     live.listen(settings, stop)
-    await factory.build(settings).close()  # what is wrong with the settings is said at once, not when the stores answer
+    await factory.build(settings).close()  # report bad settings at once, not when the stores answer
     async with stores.connect(settings) as opened, broker.connect(settings) as hints:
         owner = await _prepared(settings, opened, stop)
         await _warn_of_faults(opened, hints)
@@ -46,7 +46,7 @@ async def _serve(settings: Settings, work: Work) -> None:
             return
         executor = factory.build(settings, owner)
         try:
-            # Before anything else: a node that is not known yet would be taken for one that is none any more.
+            # First: an unknown node would be taken for a removed one.
             await lifetime.until_done(stop, Hosts(settings, opened, executor).read)
             async with timekeeping.kept(opened, TaskDirectories(settings.shared_dir)):
                 await work(settings, opened, hints, executor, stop)
@@ -56,8 +56,8 @@ async def _serve(settings: Settings, work: Work) -> None:
 
 async def take(settings: Settings, opened: stores.Stores) -> Owner:
     """
-    The system that the database is that of, with `shared_dir` as its own. Raises `errors.ConfigurationError` where it is another
-    one's, and `errors.Unavailable`.
+    Return the system of the database, with `shared_dir` marked as its own. Raises `errors.ConfigurationError` if that is
+    another system's, and `errors.Unavailable`.
     """
     await opened.prepare()
     identity = await opened.identity.ensure()
@@ -68,19 +68,19 @@ async def take(settings: Settings, opened: stores.Stores) -> Owner:
 
 
 async def _warn_of_faults(opened: stores.Stores, hints: broker.Broker) -> None:
-    """Say which known faults the stores have that somebody may get to."""
+    """Log the known faults of the stores that others can reach."""
     for ask in (opened.faults, hints.faults):
         try:
             found = await ask()
         except errors.Unavailable:
-            continue  # whoever needs it says so
+            continue  # reported by whoever needs it
         for fault in found:
             if not fault.is_closed:
                 log.warning("store.known_fault", fault=str(fault))
 
 
 async def _prepared(settings: Settings, opened: stores.Stores, stop: asyncio.Event) -> Owner | None:
-    """The system that the database is that of, once it is ours to work with; None where we are to stop before that."""
+    """Return the system of the database once we may work with it; None if `stop` is set before."""
     found: list[Owner] = []
 
     async def look() -> None:

@@ -1,4 +1,4 @@
-"""Keep a service's time the one of the MongoDB server: differences between the clocks of machines decide nothing."""
+"""Keep a service's time in line with the MongoDB server's, so that differences between machines' clocks decide nothing."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 EVERY = 10.0  #: seconds
-SOON = 0.2  #: seconds between looks, until the server has answered one: until then times are those of this machine
+SOON = 0.2  #: seconds between comparisons until the server has answered one; until then times are those of this machine
 _GOODBYE = 1.0  #: seconds
-TOLERATED = 1.0  #: seconds that nobody minds: what keeps time by NTP is nearer, and an answer may be slow
+TOLERATED = 1.0  #: tolerated seconds: NTP keeps closer time, and an answer may be slow
 
 
 class Timekeeper:
     """
-    Compares, and follows the server where it differs (Cristian, 1989). Where both may be right our own clock goes on, since no
-    answer is as even as it.
+    Compares the clocks and follows the server where they differ (Cristian, 1989). Within the measuring error our own clock
+    continues, since no answer is as even.
     """
 
     def __init__(self, stores: Stores, directories: TaskDirectories | None) -> None:
-        """`directories`: whose times of files are compared, too; None where the service reads none."""
+        """`directories` are the task directories whose file times are compared too; None if the service reads none."""
         self._stores = stores
         self._directories = directories
         self._is_noticed = self._has_looked = False
 
     async def look(self) -> None:
-        """Ask the server what time it is, and the file system. Raises `errors.StoreUnavailable`."""
+        """Read the time of the server and of the file system. Raises `errors.StoreUnavailable`."""
         asked_at, began = clock.now(), clock.monotonic()
         theirs = await self._stores.now()
         took = clock.monotonic() - began
         machine = clock.of_machine()
         ahead = _beyond(asked_at, theirs, took)
-        # From here on it is counted: a jump of this machine's clock is none of ours.
+        # Count from here: a jump of this machine's clock does not matter.
         clock.anchor(theirs + took / 2 if ahead else asked_at + took)
         self._has_looked = True
         self._tell(_beyond(machine - took, theirs, took))
@@ -49,12 +49,12 @@ class Timekeeper:
             await self._compare_files(self._directories)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look again and again, until `stop`."""
+        """Compare every `EVERY` seconds, at first every `SOON` seconds, until `stop`."""
         while await lifetime.pause(stop, EVERY if self._has_looked else SOON):
             await self.try_look()
 
     async def try_look(self) -> None:
-        """Look, and go on without where the server does not answer."""
+        """Compare the clocks, unless the server does not answer."""
         try:
             await self.look()
         except errors.StoreUnavailable as error:
@@ -78,14 +78,17 @@ class Timekeeper:
 
 
 def _beyond(asked_at: float, theirs: float, took: float) -> float:
-    """Seconds by which ours is ahead of theirs, which was told at some moment of `took` seconds; 0 where both may be right."""
+    """
+    Return the seconds that our clock is ahead of theirs, read at some moment within `took` seconds; 0 within the measuring
+    error.
+    """
     ahead = asked_at + took / 2 - theirs
     return ahead if abs(ahead) > took / 2 + TOLERATED else 0.0
 
 
 @asynccontextmanager
 async def kept(stores: Stores, directories: TaskDirectories | None = None) -> AsyncIterator[None]:
-    """The time is the server's, from the first look on, which is tried before anything else."""
+    """Keep the server's time, from the first comparison on, which is tried before anything else."""
     keeper, stop = Timekeeper(stores, directories), asyncio.Event()
     await keeper.try_look()
     work = asyncio.create_task(keeper.run(stop), name="timekeeping")

@@ -13,7 +13,7 @@ LONGEST = 10 * 365 * 86400.0  #: seconds
 
 
 def parse(value: object) -> float:
-    """Seconds of a number or of a text like `90s`, `12h`, `7d`: more than none, at most ten years. Raises ValueError."""
+    """Return the seconds of a number or of a text like `90s`, `12h`, `7d`: above zero, at most ten years. Raises ValueError."""
     text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
     match = _DURATION.match(text) if isinstance(text, str) else None
     seconds = float(match[1]) * _SECONDS[match[2].lower()] if match else 0.0
@@ -23,7 +23,7 @@ def parse(value: object) -> float:
 
 
 def shown(seconds: float) -> str:
-    """A duration as people read it: `7 days`, `1.5 hours`."""
+    """Return a duration for people: `7 days`, `1.5 hours`."""
     for unit, factor in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds >= factor:
             number = f"{seconds / factor:.3g}"
@@ -32,9 +32,9 @@ def shown(seconds: float) -> str:
 
 
 def shortest(*limits: float | None) -> float | None:
-    """The least of some limits in seconds, of which None is none."""
+    """Return the least of some limits in seconds, where None is no limit."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-#: A setting that takes every spelling.
+#: A setting that accepts every spelling.
 Duration = Annotated[float, BeforeValidator(parse)]

@@ -1,4 +1,4 @@
-"""The indices of an array as they are written, `3,7-9,20:40:5`, and as a sequence that costs the same however long: pure."""
+"""Array indices: parse the notation `3,7-9,20:40:5`, and represent them in constant space. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import overload
 
-MOST_PARTS = 1000  #: of one list
+MOST_PARTS = 1000  #: most parts of one list
 
 _NUMBER = r"[0-9]{1,15}"
 _PART = re.compile(rf"({_NUMBER})(?:-({_NUMBER})|:({_NUMBER})(?::({_NUMBER}))?)?")
@@ -17,7 +17,7 @@ _RULE = "must be start:end:step, start:end, how many, or a list like 3,7-9,20:40
 
 
 class Indices(Sequence[int]):
-    """The indices of several ranges, one after the other. The ranges ascend and do not overlap."""
+    """The indices of several ascending ranges that do not overlap."""
 
     def __init__(self, ranges: Sequence[range]) -> None:
         self._ranges = ranges
@@ -45,21 +45,21 @@ class Indices(Sequence[int]):
 
 @functools.lru_cache(maxsize=64)
 def listed(parts: tuple[tuple[int, int, int], ...]) -> Indices:
-    """The indices of ranges given by first, last and step."""
+    """Return the indices of ranges given by first, last and step."""
     return Indices([range(first, last + 1, step) for first, last, step in parts])
 
 
 def parse(values: str | int) -> list[range]:
     """
-    The ranges that `values` stands for, in ascending order: `n` alone is 1 to n, in a list it is the index n. An end is included
-    where a step lands on it. Raises ValueError with the rule that is broken.
+    Return the ranges of `values` in ascending order: `n` alone means 1 to n, in a list the index n. An end is included if a
+    step reaches it. Raises ValueError with the broken rule.
     """
     text = str(values).strip()
     if re.fullmatch(_NUMBER, text):
         if int(text) < 1:
             raise ValueError("must be at least 1")
         return [range(1, int(text) + 1)]
-    # One more than may be: a longer list is not read to its end.
+    # One more than allowed: longer lists are not read to the end.
     parts = text.split(",", MOST_PARTS)
     if len(parts) > MOST_PARTS:
         raise ValueError(f"must be at most {MOST_PARTS} indices and ranges")
@@ -71,7 +71,7 @@ def parse(values: str | int) -> list[range]:
 
 
 def shown(ranges: Sequence[range]) -> str:
-    """The ranges as `parse` reads them."""
+    """Return ranges in the notation that `parse` reads."""
     if len(ranges) == 1 and len(ranges[0]) > 1:
         return f"{ranges[0].start}:{ranges[0][-1]}:{ranges[0].step}"
     return ",".join(map(_part, ranges))

@@ -14,7 +14,7 @@ _FACTOR = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024
 
 
 def parse(value: object) -> int:
-    """Bytes of a number or of a text like `500M`, `1.5 GB`, `10GiB` (all of them powers of 1024). Raises ValueError."""
+    """Return the bytes of a number or of a text like `500M`, `1.5 GB`, `10GiB` (all in powers of 1024). Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.match(value) if isinstance(value, str) else None
@@ -28,7 +28,7 @@ def parse(value: object) -> int:
 
 
 def shown(size: int) -> str:
-    """A size as people read it: `1.5 GB`."""
+    """Return a size for people: `1.5 GB`."""
     for unit in ("TB", "GB", "MB", "KB"):
         factor = _FACTOR[unit[0]]
         if size >= factor:
@@ -36,5 +36,5 @@ def shown(size: int) -> str:
     return f"{size} bytes"
 
 
-#: A setting that takes both spellings.
+#: A setting that accepts both spellings.
 Size = Annotated[int, BeforeValidator(parse)]

@@ -1,4 +1,4 @@
-"""Check addresses of servers before anything connects to them, and show them without their passwords. Pure."""
+"""Check URLs of servers before anything connects to them, and show them without passwords. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME_OR_ADDRESS = re.compile(r"[A-Za-z0-9_:.%-]*")
 
 
 def check_mongo(url: str) -> str:
-    """The address of a MongoDB, unless it is malformed. Raises ValueError, which does not contain the password."""
+    """Return the URL of a MongoDB. Raises ValueError, without the password, if it is malformed."""
     scheme = next((one for one in _MONGO if url.startswith(one)), None)
     if scheme is None:
         raise ValueError("must begin with mongodb:// or mongodb+srv://")
@@ -48,7 +48,7 @@ def _check_port(port: str) -> None:
 
 
 def check_http(url: str) -> str:
-    """The address of a service, unless it is malformed. Raises ValueError."""
+    """Return the URL of a service. Raises ValueError if it is malformed."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("must be a URL that begins with http:// or https://")
     check_place(url)
@@ -56,7 +56,7 @@ def check_http(url: str) -> str:
 
 
 def check_place(url: str) -> None:
-    """Raise ValueError unless a URL has a host and, if any, a port."""
+    """Raise ValueError unless a URL has a host and a valid port, if any."""
     place = url.partition("://")[2].partition("/")[0]
     if "@" in place:
         raise ValueError("must not contain a user or password")
@@ -68,14 +68,14 @@ def check_place(url: str) -> None:
 
 
 def check_host(name: str) -> str:
-    """The name or address of a host, and nothing else. Raises ValueError."""
+    """Return the name or address of a host. Raises ValueError for any other text."""
     if not _NAME_OR_ADDRESS.fullmatch(name):
         raise ValueError("must be the name or address of a host")
     return name
 
 
 def check_reachable(name: str) -> str:
-    """The name or address of a host as it stands in a URL that others are told, without a port. Raises ValueError."""
+    """Return the name or address of a host as it stands in published URLs, without a port. Raises ValueError."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
@@ -88,18 +88,18 @@ def check_reachable(name: str) -> str:
 
 
 def http(host: str, port: int) -> str:
-    """`http://host:10001`, with the brackets that an IPv6 address needs (RFC 3986, 3.2.2)."""
+    """Return `http://host:10001`, with the brackets that an IPv6 address needs (RFC 3986, 3.2.2)."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def mongo_hosts(url: str) -> str:
-    """The servers of a MongoDB's address, without the login: `127.0.0.1:27017`."""
+    """Return the servers of a MongoDB URL without the login: `127.0.0.1:27017`."""
     where = url.partition("://")[2].partition("?")[0].partition("/")[0]
     return unquote(where.rpartition("@")[2])
 
 
 def shown(url: str) -> str:
-    """An address without its password."""
+    """Return a URL without its password."""
     try:
         password = urlsplit(url).password
     except ValueError:

@@ -1,4 +1,4 @@
-"""Find the type that a path of names and numbers leads to within a pydantic model: pure."""
+"""Find the type at a path of names and numbers within a pydantic model: pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Path = Sequence[str | int]
 
 def follow(within: Any, path: Path) -> tuple[list[str | int], Any]:
     """
-    The part of `path` that names fields and places in lists, and the type there. What comes after are marks of pydantic for the
-    branch of a union it tried; the type is None where it is not known.
+    Return the part of `path` that names fields and list positions, and the type there. The rest are pydantic's marks for
+    the tried branch of a union; the type is None if unknown.
     """
     taken: list[str | int] = []
     here = within
@@ -28,12 +28,12 @@ def follow(within: Any, path: Path) -> tuple[list[str | int], Any]:
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a value of this type may be."""
+    """Return the models that a value of this type may be."""
     return [one for one in _branches(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
 
 
 def fields_of(annotation: Any) -> dict[str, Any]:
-    """The fields that an object of this type may have, by the name they are sent under."""
+    """Return the fields that an object of this type may have, by the name they are sent under."""
     return {
         (field.alias or name): field for model in models_of(annotation) for name, field in model.model_fields.items()
     }

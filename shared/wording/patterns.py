@@ -43,5 +43,5 @@ RULES: Mapping[str, str] = {
 
 
 def rule_of(pattern: str) -> str:
-    """The sentence for a value that does not match `pattern`; the pattern itself where no sentence is known."""
+    """Return the sentence for a value that does not match `pattern`, or the pattern itself if none is known."""
     return RULES.get(pattern, f"must match {pattern}")

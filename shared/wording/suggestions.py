@@ -1,16 +1,16 @@
-"""Find the known name that a misspelt one was probably meant to be: pure."""
+"""Suggest the known name for a misspelt one: pure."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
 
-_ALIKE = 0.6  #: difflib's own measure of words that somebody may have confused
-_LONGEST = 64  #: characters of a name that is compared; a longer one is no slip
+_ALIKE = 0.6  #: difflib's ratio from which words count as alike
+_LONGEST = 64  #: most characters of a compared name; a longer one is no slip
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
-    """The name of `known` that is most like `word`; None where none is alike."""
+    """Return the name in `known` that is most like `word`; None if none is alike."""
     if len(word) > _LONGEST:
         return None
     plain = {_plain(name): name for name in sorted(known)}
@@ -21,11 +21,11 @@ def nearest(word: str, known: Collection[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The end of a sentence that suggests the nearest name, `; did you mean cpu?`; empty where none is alike."""
+    """Return the end of a sentence that suggests the nearest name, `; did you mean cpu?`; empty if none is alike."""
     found = nearest(word, known)
     return f"; did you mean {found}?" if found else ""
 
 
 def _plain(name: str) -> str:
-    # `dryRun`, `dry-run` and `dry_run` are one name to whoever types it.
+    # `dryRun`, `dry-run` and `dry_run` count as one name.
     return name.lower().replace("-", "").replace("_", "").replace(".", "")

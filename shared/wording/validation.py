@@ -1,4 +1,4 @@
-"""Put what pydantic finds wrong with a value into sentences of ours: pure."""
+"""Turn pydantic's validation errors into sentences: pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from shared.errors import FieldError
 from shared.wording import model_paths, patterns, suggestions
 
-_NAMED = 8  #: fields of an object that its rule names
+_NAMED = 8  #: most fields of an object that its rule names
 
-#: By pydantic's name of the error; `{…}` is from the error's context.
+#: By pydantic's name of the error; `{…}` comes from the error's context.
 _SENTENCES: Mapping[str, str] = {
     "missing": "is missing",
     "string_type": "must be text",
@@ -48,9 +48,8 @@ def problems(
     found: Iterable[Mapping[str, Any]], within: Any = None, *, unknown: str = "is not known"
 ) -> list[FieldError]:
     """
-    The broken rules of `found` (what `ValidationError.errors()` gives), one for each path. `within` is the model, or another
-    type, that the value was checked against: with it a rule shows an example, and a misspelt name what was probably meant.
-    `unknown` is said of a name that is no field.
+    Return one broken rule per path of `found` (from `ValidationError.errors()`). `within` is the validated model or type:
+    with it a rule shows an example, and a misspelt name a suggestion. `unknown` is the rule for unknown names.
     """
     rules: dict[str, list[str]] = {}
     for one in found:
@@ -65,7 +64,7 @@ def problems(
 
 
 def sentence(one: Mapping[str, Any], annotation: Any = None, *, unknown: str = "is not known") -> str:
-    """The rule that is broken. `annotation` is the type of the value, or of what holds it where the name is not known."""
+    """Return the broken rule. `annotation` is the type of the value, or of its container if the name is unknown."""
     kind, context = one["type"], one.get("ctx") or {}
     if kind in ("value_error", "assertion_error"):
         return str(context.get("error", one["msg"]))
@@ -85,19 +84,19 @@ def sentence(one: Mapping[str, Any], annotation: Any = None, *, unknown: str = "
 
 
 def _joined(rules: Sequence[str]) -> str:
-    """The rules of one value as one: what each branch of a union wants, after the same beginning."""
+    """Combine the rules of a union's branches for one value, sharing their common beginning."""
     if len(rules) > 1 and all(rule.startswith("must be ") for rule in rules):
         return "must be " + " or ".join(rule.removeprefix("must be ") for rule in rules)
     return " or ".join(rules)
 
 
 def _shown(value: Any) -> str:
-    # 1000000.0 is a bound that was declared as a whole number.
+    # 1000000.0 is a bound declared as an integer.
     return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
 
 
 def _like(annotation: Any) -> str:
-    """An example of an object of this type, or the names of its fields."""
+    """Return an example of an object of this type, or the names of its fields."""
     for model in model_paths.models_of(annotation):
         extra = model.model_config.get("json_schema_extra")
         examples = extra.get("examples") if isinstance(extra, dict) else None

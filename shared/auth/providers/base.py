@@ -1,4 +1,4 @@
-"""What every way of establishing who somebody is looks like."""
+"""The interface of a way to authenticate users."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Protocol
 
 from shared.models.user import User
 
-#: Reads one user of ours; None where there is none.
+#: Reads one stored user; None if there is none.
 Find = Callable[[str], Awaitable[User | None]]
 
 
 class Provider(Protocol):
-    """Knows users by a secret of theirs."""
+    """Authenticates users by a secret."""
 
     async def authenticate(self, user: str, secret: str) -> User | None:
         """
-        The active user whose secret it is. None otherwise, whatever the reason, and after the same time. Raises
-        `errors.Unavailable` where it cannot be said, `errors.NotAllowed` where who it is cannot use this system.
+        Return the active user whose secret it is. Return None otherwise, whatever the reason and after the same time.
+        Raises `errors.Unavailable` if that cannot be decided, `errors.NotAllowed` if the user cannot use this system.
         """
         ...

@@ -1,4 +1,4 @@
-"""An LDAP directory: look somebody up and try a password. Blocking: for a thread."""
+"""An LDAP directory: find a person and check a password. Blocking: call it in a thread."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-_SEVERAL = 2  #: entries are enough to see that a name is not one person's
+_SEVERAL = 2  #: entries, enough to see that a login is ambiguous
 _MOST_GROUPS = 1000
 
-#: Results of a bind that are about the directory, not about the person (RFC 4511, A.2).
+#: Results of a bind that concern the directory, not the person (RFC 4511, A.2).
 _NOT_NOW = frozenset({results.RESULT_BUSY, results.RESULT_UNAVAILABLE, results.RESULT_OTHER})
 
-#: What the driver and what is below it raise when the other side does not behave.
+#: Errors of the driver and of the network below it.
 _FAILURES = (exceptions.LDAPExceptionError, exceptions.LDAPMaximumRetriesError, OSError)
 
 Entry = Mapping[str, Sequence[bytes]]
@@ -34,8 +34,8 @@ Entry = Mapping[str, Sequence[bytes]]
 @dataclass(frozen=True, slots=True)
 class Person:
     """
-    A person who gave the right password, as the directory describes them. None: not said, or nothing we could use. `entry` is the
-    login as the directory spells it, `login` the name that is made of it here: a directory compares names without case.
+    A person who gave the right password, as the directory describes them. None: missing or unusable. `entry` is the login
+    as the directory spells it, `login` the name derived from it here: directories compare names without case.
     """
 
     login: str
@@ -49,7 +49,7 @@ class Person:
 
 
 class Directory:
-    """Finds a person's entry, binds as it, and reads their groups: one connection for each question."""
+    """Finds a person's entry, binds as it, and reads their groups, over one connection per login."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -60,8 +60,8 @@ class Directory:
 
     def person(self, login: str, password: str) -> Person | None:
         """
-        The person called `login`, None where there is none or `password` is not theirs: both take the same questions. Raises
-        `errors.DirectoryUnavailable`.
+        Return the person called `login`, or None if there is none or `password` is wrong: both send the same requests.
+        Raises `errors.DirectoryUnavailable`.
         """
         # An empty password would be an unauthenticated bind, which succeeds for anybody (RFC 4513, 5.1.2).
         word = _bytes(password)
@@ -70,7 +70,7 @@ class Directory:
         with self._connection() as connection:
             self._bind_as_reader(connection)
             found = self._entry(connection, login)
-            # Without an entry there is a name to try all the same: its answer is no.
+            # Without an entry, bind with a made-up name, so that both cases take the same requests.
             name = found[0] if found else f"{self._fields.login}={dn.escape_rdn(login)},{self._people}"
             fits = self._fits(connection, name, word)
             if found is None or not fits:
@@ -92,7 +92,7 @@ class Directory:
             get_info=ldap3.NONE,
             connect_timeout=settings.ldap_timeout,
         )
-        # Referrals are not followed: they would take the password to a host that nobody configured.
+        # Referrals are not followed: they would send the password to a host that nobody configured.
         connection = ldap3.Connection(
             server,
             auto_referrals=False,
@@ -110,11 +110,11 @@ class Directory:
             raise errors.DirectoryUnavailable("the directory of users does not answer") from None
         finally:
             connection.strategy.close()
-            if connection.socket is not None:  # the driver leaves one that could not be connected
+            if connection.socket is not None:  # the driver keeps one that could not connect
                 connection.socket.close()
 
     def _bind_as_reader(self, connection: ldap3.Connection) -> None:
-        """As whom people are looked for: the configured account, or nobody."""
+        """Bind as the configured account for searches, or anonymously."""
         name, password = self._settings.ldap_admin_dn, self._settings.ldap_admin_password
         if name is None or password is None:
             done = connection.rebind(user="", password="", authentication=ldap3.ANONYMOUS, read_server_info=False)
@@ -130,7 +130,7 @@ class Directory:
             raise errors.DirectoryUnavailable("the directory of users does not let us look")
 
     def _entry(self, connection: ldap3.Connection, login: str) -> tuple[str, Entry] | None:
-        """Name and attributes of the person; None where there is nobody, or more than one."""
+        """Return name and attributes of the person; None if there is nobody or more than one."""
         fields = self._fields
         query = f"(&{self._settings.ldap_filter}({fields.login}={conv.escape_filter_chars(login)}))"
         wanted = [fields.login, fields.uid, fields.gid, fields.home, fields.mail]
@@ -148,8 +148,8 @@ class Directory:
 
     def _groups(self, connection: ldap3.Connection, spellings: set[str]) -> list[tuple[str, int]]:
         """
-        Name and number of the groups that list the person by one of the spellings of their login. `memberUid` holds it, and is
-        compared by its case, unlike the login itself (RFC 2307).
+        Return name and number of the groups that list the person by one of the spellings of their login. `memberUid` holds
+        logins and is compared by case, unlike the login itself (RFC 2307).
         """
         named = "".join(f"(memberUid={conv.escape_filter_chars(login)})" for login in sorted(spellings))
         query = f"(&{self._settings.ldap_group_filter}(|{named}))"
@@ -188,7 +188,7 @@ class Directory:
 
 
 class _Tls(ldap3.Tls):
-    """TLS as the standard library does it, the host's name checked in the handshake; the driver's own way is older."""
+    """TLS by the standard library, which checks the host's name in the handshake; the driver's own code is older."""
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
         context = ssl.create_default_context(cafile=self.ca_certs_file)
@@ -197,17 +197,17 @@ class _Tls(ldap3.Tls):
 
 def _bytes(password: str) -> bytes | None:
     """
-    What is sent: the password's bytes as they are. The driver would prepare a text (SASLprep), which changes or refuses what
-    directories take, since they compare with what was stored unprepared. None for what has no bytes.
+    Return the password's bytes unchanged. The driver would prepare a text (SASLprep), which changes or rejects passwords
+    that directories accept, since they compare unprepared text. None for text without an encoding.
     """
     try:
         return password.encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates
+    except UnicodeEncodeError:  # an unpaired surrogate
         return None
 
 
 def _spelling(entry: Entry, name: str, login: str) -> str:
-    """The login as the entry has it: of several values the one that was given, whatever its case."""
+    """Return the login as the entry has it: of several values the given one, ignoring case."""
     for value in entry.get(name) or []:
         text = value.decode(errors="replace")
         if text.lower() == login.lower():
@@ -216,7 +216,7 @@ def _spelling(entry: Entry, name: str, login: str) -> str:
 
 
 def _text(entry: Entry, name: str) -> str | None:
-    """The first value of an attribute."""
+    """Return the first value of an attribute."""
     values = entry.get(name) or []
     try:
         return values[0].decode() if values else None
@@ -225,7 +225,7 @@ def _text(entry: Entry, name: str) -> str | None:
 
 
 def _number(entry: Entry, name: str) -> int | None:
-    """A number of a user or group; never root's, whose right over the hosts is not for a directory to give."""
+    """Return the number of a user or group, never root's: a directory must not give rights over the hosts."""
     text = _text(entry, name)
     number = int(text) if text and text.isascii() and text.isdigit() and len(text) <= 10 else 0
     return number if 0 < number < 2**32 - 1 else None

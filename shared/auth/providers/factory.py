@@ -1,4 +1,4 @@
-"""The providers that the settings ask for."""
+"""Build the providers that the settings ask for."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.store.accounts.users import UserStore
 
 @dataclass(frozen=True, slots=True)
 class Providers:
-    """API keys come first: they need nothing outside, and go on working while a directory does not answer."""
+    """API keys come first: they need no outside server and work while a directory does not answer."""
 
     by_key: Provider
-    by_password: Provider | None  #: None: there is no directory
+    by_password: Provider | None  #: None: no directory is configured
 
 
 def build(settings: Settings, users: UserStore, find: Find) -> Providers:
-    """The providers of a system with `settings`."""
+    """Return the providers for `settings`."""
     if settings.auth_policy == "local":
         return Providers(Local(find), None)
     ldap = Ldap(Directory(settings), users, deadline=settings.ldap_timeout, most=highest_number(settings.executor))

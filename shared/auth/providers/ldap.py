@@ -1,4 +1,4 @@
-"""Users by their passwords in an LDAP directory, made here when they log in first."""
+"""Users by their passwords in an LDAP directory, created here at their first login."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from shared.units import addresses
 
 log = structlog.get_logger(__name__)
 
-REFUSAL = 0.5  #: seconds that a refusal takes at least, so that its time tells nothing of its reason
-_THREADS = 8  #: of our own: a directory that hangs takes none that others need
+REFUSAL = 0.5  #: least seconds of a refusal, so that its time does not reveal the reason
+_THREADS = 8  #: own threads, so that a hung directory blocks no others
 _HOME = re.compile(r"(/[\w.@+-]+)+")
 
 _UNUSABLE = "your account of the directory cannot be used here: {}. An administrator can help"
 
 
 class Ldap:
-    """Asks the directory, and keeps our record of who it knows up to date."""
+    """Checks logins in the directory and keeps the stored users up to date."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Ldap:
     async def authenticate(self, user: str, secret: str) -> User | None:
         began = clock.monotonic()
         found = None
-        # What is no account name here is none there either, whatever the directory thinks of spaces; case is its own.
+        # A text that is no account name here is refused, however the directory treats spaces; case is the directory's own.
         if user.isascii() and USER_ID.fullmatch(user.lower()):
             person = await self._ask(user, secret)
             found = await self._ours(self._with_usable_groups(person)) if person else None
@@ -61,7 +61,7 @@ class Ldap:
     async def _ask(self, login: str, password: str) -> Person | None:
         loop = asyncio.get_running_loop()
         try:
-            # The thread ends by the driver's own timeouts; nobody waits for it longer than this.
+            # The thread ends by the driver's own timeouts; callers wait no longer than this.
             async with asyncio.timeout(self._deadline):
                 return await loop.run_in_executor(self._threads, self._directory.person, login, password)
         except TimeoutError:
@@ -69,19 +69,19 @@ class Ldap:
             raise errors.DirectoryUnavailable("the directory of users does not answer in time") from None
 
     async def _ours(self, person: Person) -> User | None:
-        """Our record of a person, made or refreshed; None where the name is another's here."""
+        """Return the stored user of a person, created or refreshed; None if another user has that name."""
         known = await self._users.get(person.login)
         if known is None:
             try:
                 return await self._make(person)
-            except errors.Conflict:  # two first logins at the same moment
+            except errors.Conflict:  # two first logins at once
                 known = await self._users.get(person.login)
         if known is None or known.source is not Source.LDAP:
-            # An account that was made here does not fall to whoever gets the same name in the directory.
+            # A local account is not taken over by a person of the same name in the directory.
             log.warning("ldap.local_account", user=person.login)
             return None
         if person.entry != person.login and person.uid != known.uid:
-            # Where the directory does tell case apart, this is another person than the one we know by the same letters.
+            # In a directory that distinguishes case, this is another person than the known one.
             log.error("ldap.name_taken", user=person.login, entry=person.entry, uid=person.uid, known=known.uid)
             raise errors.NotAllowed(_UNUSABLE.format("its name, but for capitals, belongs to another user"))
         self._check_numbers(known.id, known.uid, known.gid)
@@ -100,7 +100,7 @@ class Ldap:
             id=person.login,
             uid=person.uid,
             gid=person.gid,
-            # There is no such key: who wants one makes one.
+            # No key has this hash: users create one when they want it.
             apikey=apikeys.generate().stored,
             created_at=clock.now(),
             source=Source.LDAP,
@@ -111,7 +111,7 @@ class Ldap:
         return user
 
     def _check_numbers(self, user: str, uid: int, gid: int) -> None:
-        """Raises `errors.NotAllowed` where nothing could run as this user."""
+        """Raise `errors.NotAllowed` if tasks cannot run as this user."""
         for name, number in (("uid", uid), ("gid", gid)):
             if number > self._most:
                 log.error("ldap.number_too_high", user=user, **{name: number}, most=self._most)
@@ -129,7 +129,7 @@ class Ldap:
             log.warning("ldap.numbers_differ", user=known.id, uid=known.uid, uid_there=person.uid)
         now = _changing(person)
         if now["email"] is None:
-            del now["email"]  # what the user entered here stays
+            del now["email"]  # the user's own entry stays
         if all(getattr(known, name) == value for name, value in now.items()):
             return known
         log.info("ldap.user_refreshed", user=known.id, admin=now["admin"])
@@ -137,7 +137,7 @@ class Ldap:
 
 
 def _changing(person: Person) -> dict[str, Any]:
-    """What the directory decides at each login."""
+    """Return the fields that the directory decides at each login."""
     return {
         "sgids": list(person.groups),
         "home": person.home if person.home and _HOME.fullmatch(person.home) else None,

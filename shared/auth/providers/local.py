@@ -1,4 +1,4 @@
-"""Users by their API keys, which are kept here: accepted whatever else is configured."""
+"""Users by their API keys, which are accepted whatever else is configured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Local:
     async def authenticate(self, user: str, secret: str) -> User | None:
         found = await self._find(user)
         if found is None and user != user.lower():
-            found = await self._find(user.lower())  # there are no capitals in names here
-        # The same work whether the user exists or not.
+            found = await self._find(user.lower())  # names are lower case here
+        # The same time whether the user exists or not.
         fits = apikeys.matches(secret, found.apikey if found else apikeys.NOBODY)
         return found if found is not None and fits and found.active else None

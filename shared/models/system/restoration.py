@@ -1,4 +1,4 @@
-"""A backup that was restored, until all nodes were looked at for what ran on after it was made."""
+"""A restored backup, until all nodes are compared with it for runs that it does not know."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from shared.models.stored import Stored
 
 
 class Restoration(Stored):
-    """`at` is when it was restored, `of` when the backup was made, in seconds since the epoch."""
+    """`at` is the time of the restoration, `of` that of the backup, in seconds since the epoch."""
 
     at: float
     of: float

@@ -1,4 +1,4 @@
-"""The collection `receipts`: what requests with an `Idempotency-Key` were answered, for a day."""
+"""The collection `receipts`: answers to requests with an `Idempotency-Key`, kept for a day."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ KEEP = 24 * 3600  #: seconds
 
 
 class ReceiptStore:
-    """The receipts."""
+    """Answers to repeatable requests."""
 
     def __init__(self, database: connection.Database) -> None:
         self._receipts = database["receipts"]
-        # One that could still be rolled back must not be answered from.
+        # A receipt that may be rolled back must not be used as an answer.
         self._safe = self._receipts.with_options(read_concern=ReadConcern("majority"))
 
     @connection.translated
     async def get(self, receipt_id: str) -> Receipt | None:
-        """The receipt, once it is on the disks of a majority."""
+        """Return the receipt once it is durable on a majority."""
         document = await self._safe.find_one({"_id": {"$eq": receipt_id}})
         return Receipt.model_validate(document) if document else None
 
     async def add(self, receipt: Receipt, *, session: Any) -> bool:
-        """Write the receipt in a transaction. False, and the transaction is lost, where there is one for this key."""
+        """Store the receipt within a transaction. Return False, with the transaction lost, if the key has one already."""
         try:
             await self._receipts.insert_one(receipt.model_dump(by_alias=True), session=session)
         except driver_errors.DuplicateKeyError:
@@ -37,5 +37,5 @@ class ReceiptStore:
 
     @connection.translated
     async def remove_of(self, user: str) -> None:
-        """Forget all receipts of a user."""
+        """Remove all receipts of a user."""
         await self._receipts.delete_many({"_id": {"$gte": f"{user}:", "$lt": f"{user};"}})

@@ -12,18 +12,18 @@ from shared import errors
 from shared.models.recipe import Recipe
 from shared.store import connection, reading
 
-LISTED = 10_000  #: recipes in a list
+LISTED = 10_000  #: most recipes in a list
 
 
 class RecipeStore:
-    """What users offer each other to start from."""
+    """Specifications that users offer to others."""
 
     def __init__(self, database: connection.Database) -> None:
         self._recipes = database["recipes"]
 
     @connection.translated
     async def add(self, recipe: Recipe) -> None:
-        """Raises `errors.Conflict` where the id is taken, also by a recipe that the caller may not see."""
+        """Store a recipe. Raises `errors.Conflict` if the id is taken, also by a recipe that the caller may not see."""
         try:
             await self._recipes.insert_one(recipe.model_dump(by_alias=True))
         except driver_errors.DuplicateKeyError:
@@ -36,7 +36,7 @@ class RecipeStore:
 
     @connection.translated
     async def titles(self, user: str | None, *, without: Sequence[str] = ()) -> list[tuple[str, str]]:
-        """Id and description of the public recipes, but for those of owners in `without`, and those of `user`, by name."""
+        """Return id and description of public recipes, except of owners in `without`, and of those of `user`, by name."""
         query: dict[str, Any] = {"public": True, "owner": {"$nin": list(without)}}
         if user is not None:
             query = {"$or": [query, {"owner": {"$eq": user}}]}
@@ -45,7 +45,7 @@ class RecipeStore:
 
     @connection.translated
     async def change(self, recipe_id: str, fields: Mapping[str, Any]) -> Recipe | None:
-        """Set `fields` (names of the model's) and return the recipe as it is now; None where there is none."""
+        """Set `fields` (of the model) and return the changed recipe; None if there is none."""
         document = await self._recipes.find_one_and_update(
             {"_id": {"$eq": recipe_id}}, {"$set": dict(fields)}, return_document=ReturnDocument.AFTER
         )
@@ -58,5 +58,5 @@ class RecipeStore:
 
     @connection.translated
     async def remove_of(self, owner: str) -> None:
-        """Remove the recipes of a user who is deleted."""
+        """Remove the recipes of a deleted user."""
         await self._recipes.delete_many({"owner": {"$eq": owner}})

@@ -1,4 +1,4 @@
-"""The collection `users`."""
+"""The collection `users`, and the counter of their numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.store import connection, reading
 
 
 class UserStore:
-    """Who may send tasks."""
+    """Users and their credentials."""
 
     def __init__(self, database: connection.Database) -> None:
         self._users = database["users"]
@@ -24,7 +24,7 @@ class UserStore:
 
     @connection.translated
     async def add(self, user: User) -> None:
-        """Raises `errors.Conflict` where the id is taken."""
+        """Store a user. Raises `errors.Conflict` if the id is taken."""
         try:
             await self._users.insert_one(user.model_dump(by_alias=True))
         except driver_errors.DuplicateKeyError:
@@ -37,14 +37,14 @@ class UserStore:
 
     @connection.translated
     async def get_many(self, ids: Sequence[str]) -> list[User | None]:
-        """The users of `ids` in their order, None for those that do not exist."""
+        """Return the users of `ids` in their order, None for missing ones."""
         cursor = self._users.find({"_id": {"$in": list(set(ids))}})
         found = {user.id: user for user in await reading.each(User.model_validate, cursor, of="users")}
         return [found.get(user_id) for user_id in ids]
 
     @connection.translated
     async def shut_out_among(self, ids: Collection[str]) -> builtins.list[User]:
-        """Those of `ids` that are disabled or being deleted."""
+        """Return the users of `ids` that are disabled or being deleted."""
         query = {"_id": {"$in": sorted(ids)}, "$or": [{"active": {"$eq": False}}, {"deleting": {"$eq": True}}]}
         return [User.model_validate(document) async for document in self._users.find(query)]
 
@@ -55,9 +55,10 @@ class UserStore:
     @connection.translated
     async def reserve_uid(self, start: int, *, unusable: Collection[int] = ()) -> int:
         """
-        A number that is at least `start`, above all that are in use from there on, and given to nobody else: not to one who is
-        made at the same moment, and not again once its user is deleted, whose files may still lie somewhere. `unusable` are
-        passed over, and whoever has one of them does not count.
+        Return a new uid: at least `start`, and above all in use from there on.
+
+        It is given to nobody else, neither concurrently nor after its user was deleted, whose files may still exist.
+        `unusable` uids are skipped, and users who have one do not count.
         """
         in_use = {"uid": {"$gte": start, "$nin": list(unusable)}}
         highest = await self._users.find_one(in_use, {"uid": 1}, sort=[("uid", -1)])
@@ -72,25 +73,25 @@ class UserStore:
 
     @connection.translated
     async def of_uid(self, uid: int) -> str | None:
-        """A user who has this uid."""
+        """Return a user with this uid, or None."""
         found = await self._users.find_one({"uid": {"$eq": uid}}, {"_id": 1})
         return str(found["_id"]) if found else None
 
     @connection.translated
     async def set_apikey(self, user_id: str, key: ApiKeyHash) -> bool:
-        """Replace the user's key; the old one is void at once. False where there is no such user."""
+        """Replace the user's key; the old one is invalid at once. Return False if there is no such user."""
         result = await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"apikey": key.model_dump()}})
         return result.matched_count == 1
 
     @connection.translated
     async def change(self, user_id: str, fields: Mapping[str, Any]) -> User | None:
         """
-        Set `fields` (dotted names of the model's) and return the user as they are now; None where there is no such user, or none
-        that is not being deleted.
+        Set `fields` (dotted names of the model's) and return the changed user; None if there is none, or it is being
+        deleted.
         """
         update: dict[str, Any] = {"$set": dict(fields)}
         if fields.get("active") is False:
-            update["$inc"] = {"shut_outs": 1}  # in the same write: no session from before is good in between
+            update["$inc"] = {"shut_outs": 1}  # in the same write, so that no earlier session is valid in between
         document = await self._users.find_one_and_update(
             {"_id": {"$eq": user_id}, "deleting": {"$ne": True}},
             update,
@@ -100,20 +101,20 @@ class UserStore:
 
     @connection.translated
     async def inactive(self) -> Sequence[str]:
-        """The ids of those who are shut out or being deleted."""
+        """Return the ids of users that are disabled or being deleted."""
         return [found["_id"] async for found in self._users.find({"active": False}, {"_id": 1})]
 
     @connection.translated
     async def note_login(self, user_id: str, *, at: float) -> None:
-        """Note when somebody logged in. Not worth waiting for: losing it loses a time stamp."""
+        """Record the time of a login. Not durable: losing it loses a time stamp."""
         await self._unsafe.update_one({"_id": {"$eq": user_id}}, {"$max": {"last": at}})
 
     @connection.translated
     async def shut_out(self, user_id: str) -> None:
-        """Make a user who is to be deleted inactive, for good."""
+        """Disable a user for good before the deletion."""
         await self._users.update_one({"_id": {"$eq": user_id}}, {"$set": {"active": False, "deleting": True}})
 
     @connection.translated
     async def remove(self, user_id: str) -> None:
-        """Remove a user who is being deleted; nobody else, and doing it again is fine."""
+        """Remove a user who is being deleted. Idempotent; other users stay."""
         await self._users.delete_one({"_id": {"$eq": user_id}, "deleting": True})

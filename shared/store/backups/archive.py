@@ -1,11 +1,11 @@
 """
 The format of a backup: one gzip stream of BSON documents, read and written front to back.
 
-    {godocker: 1, schema, version, at, database}      the first one, about the whole
-    {c: name, n: documents, d: bytes}                 documents of a collection, one behind the other, any number of times
+    {godocker: 1, schema, version, at, database}      the first document, about the whole
+    {c: name, n: documents, d: bytes}                 documents of a collection, concatenated, any number of times
     {end: true, collections: {name: {documents, bytes, sha256}}}
 
-Without its last document a backup was cut short. A reader that knows BSON needs nothing of ours.
+Without its last document a backup is incomplete. Any reader of BSON can read it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from bson.errors import BSONError
 from shared import errors
 
 FORMAT = 1
-LEVEL = 1  #: of the compression: a snapshot is not to be had for ever
-_MOST = 64 * 1024**2  #: bytes of one document of the stream; the server's batches have up to 16 MB
-_SIZE = 4  #: bytes of the length that a BSON document begins with
+LEVEL = 1  #: compression level: the server does not keep a snapshot for long
+_MOST = 64 * 1024**2  #: most bytes of one document of the stream; the server's batches have up to 16 MB
+_SIZE = 4  #: bytes of the length at the start of a BSON document
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a backup says of itself. `at` is when it was begun, in seconds since the epoch."""
+    """Facts about a backup. `at` is the time it was begun, in seconds since the epoch."""
 
     schema: int
     version: str
@@ -41,7 +41,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Documents of one collection, as BSON, one behind the other."""
+    """Documents of one collection, as concatenated BSON."""
 
     collection: str
     documents: int
@@ -50,7 +50,7 @@ class Batch:
 
 @dataclass(slots=True)
 class Sum:
-    """What there is of one collection."""
+    """Totals of one collection."""
 
     documents: int = 0
     bytes: int = 0
@@ -66,7 +66,7 @@ class Sum:
 
 
 class Writer:
-    """Writes a backup to a file that takes bytes."""
+    """Writes a backup to a binary file."""
 
     def __init__(self, file: IO[bytes], header: Header) -> None:
         self._gzip = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=LEVEL, mtime=header.at)
@@ -82,7 +82,7 @@ class Writer:
         )
 
     def begin(self, collection: str) -> None:
-        """What follows is of this collection. One that has no documents is there all the same."""
+        """Start a collection; one without documents is recorded too."""
         self.sums[collection] = Sum()
 
     def write(self, batch: Batch) -> None:
@@ -90,7 +90,7 @@ class Writer:
         self._put({"c": batch.collection, "n": batch.documents, "d": Binary(batch.data)})
 
     def end(self) -> None:
-        """All is written."""
+        """Write the end of the backup."""
         self._put({"end": True, "collections": {name: found.said() for name, found in self.sums.items()}})
         self._gzip.close()
 
@@ -99,7 +99,7 @@ class Writer:
 
 
 class Reader:
-    """Reads a backup from a file that gives bytes. Every call raises `errors.BackupUnusable` where it is not whole."""
+    """Reads a backup from a binary file. Every call raises `errors.BackupUnusable` if it is incomplete or damaged."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._gzip = gzip.GzipFile(fileobj=file, mode="rb")
@@ -110,7 +110,7 @@ class Reader:
         self.header = Header(int(first["schema"]), str(first["version"]), float(first["at"]), str(first["database"]))
 
     def batches(self) -> Iterator[Batch]:
-        """All there is; at the end it is held against what the backup says of itself."""
+        """Yield all documents; at the end compare them with the recorded totals."""
         while not (read := self._next()).get("end"):
             batch = Batch(str(read["c"]), int(read["n"]), bytes(read["d"]))
             self.sums.setdefault(batch.collection, Sum()).add(batch)
@@ -134,7 +134,7 @@ class Reader:
 
 
 def split(data: bytes) -> list[bytes]:
-    """The BSON documents that stand one behind the other in `data`."""
+    """Return the BSON documents concatenated in `data`."""
     found, at = [], 0
     while at < len(data):
         size = int.from_bytes(data[at : at + _SIZE], "little")
@@ -146,7 +146,7 @@ def split(data: bytes) -> list[bytes]:
 
 
 def count(data: bytes) -> int:
-    """How many documents stand one behind the other in `data`."""
+    """Return the number of documents concatenated in `data`."""
     found, at = 0, 0
     while at < len(data):
         at += int.from_bytes(data[at : at + _SIZE], "little")

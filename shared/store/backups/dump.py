@@ -1,4 +1,4 @@
-"""Read all collections as they were at one moment, while others go on writing."""
+"""Read all collections as of one moment, while others write."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from shared.store.backups import archive, history
 
 log = structlog.get_logger(__name__)
 
-#: Who acts, what was last seen and decided: of the moment alone, and made anew in seconds.
+#: Collections of momentary state, which services rewrite in seconds.
 PASSING = frozenset({"leases", "nodes", "verdicts", "silences", "unplaceable", "restoration"})
-BATCH = 2000  #: documents, at most; the server makes it less where they are large
-_TOO_OLD = 239  #: server code: the moment is further back than the server keeps (SnapshotTooOld)
+BATCH = 2000  #: most documents of a batch; the server sends fewer if they are large
+_TOO_OLD = 239  #: server code: the moment is older than the server keeps (SnapshotTooOld)
 
-#: Told after each batch: the collection, and how many of its documents are read.
+#: Called after each batch with the collection and the number of its documents read so far.
 Progress = Callable[[str, int], None]
 
 
 @connection.translated
 async def dump(database: connection.Database, writer: archive.Writer, progress: Progress) -> None:
     """
-    Write all collections but those of the moment, each in the order of its ids.
+    Write all collections except momentary ones, each in the order of its ids.
 
-    All are read at one moment (read concern `snapshot`; the first read of the session sets it), majority committed. The server
-    keeps what was at a moment for `minSnapshotHistoryWindowInSeconds`, 300 as a rule; see `history.kept`. Raises
-    `errors.BackupFailed` if that is not enough, and `errors.StoreUnavailable`.
+    All are read as of one moment (read concern `snapshot`; the session's first read sets it), majority committed. The
+    server keeps past states for `minSnapshotHistoryWindowInSeconds`, 300 by default; see `history.kept`. Raises
+    `errors.BackupFailed` if that is too short, and `errors.StoreUnavailable`.
     """
     names = sorted(name for name in await database.list_collection_names() if name not in PASSING)
     try:

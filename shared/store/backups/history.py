@@ -1,4 +1,4 @@
-"""How long the server keeps what was at one moment, for as long as a backup is read at it."""
+"""Lengthen the time that the server keeps past states, while a backup is read."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NOT_ALLOWED = 13  #: server code
 @asynccontextmanager
 async def kept(database: connection.Database, seconds: int) -> AsyncIterator[None]:
     """
-    In here the server keeps the past for `seconds` at least, and then for as long as before; a server whose parameters we may
-    not change (`readWrite` is not enough) keeps it as long as it is told to. Of two at once, the first that ends sets it back.
-    Raises `errors.StoreUnavailable`.
+    Make the server keep past states for `seconds` at least within this block, and for as long as before afterwards. If we
+    may not change its parameters (`readWrite` is not enough), they stay. Of two concurrent backups, the first that ends
+    resets it. Raises `errors.StoreUnavailable`.
     """
     before = await _raise(database, seconds)
     try:
@@ -33,7 +33,7 @@ async def kept(database: connection.Database, seconds: int) -> AsyncIterator[Non
 
 @connection.translated
 async def _raise(database: connection.Database, seconds: int) -> int | None:
-    """What it was; None where it stays as it is."""
+    """Raise the parameter and return its old value; None if it stays unchanged."""
     try:
         found = await database.client.admin.command({"getParameter": 1, PARAMETER: 1})
         before = int(found[PARAMETER])

@@ -1,4 +1,4 @@
-"""Load a backup into a database that nobody works with."""
+"""Load a backup into a database that nobody uses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.store.tasks.tasks import TaskStore
 
 log = structlog.get_logger(__name__)
 
-_CHUNK = 1000  #: documents of one write
-_OWN = frozenset({"schema"})  #: there in every database that a service was started on
+_CHUNK = 1000  #: documents per write
+_OWN = frozenset({"schema"})  #: exists in every database that a service was started on
 
 
 def verify(reader: archive.Reader, progress: dump.Progress) -> dict[str, int]:
-    """Read a backup to its end, and return how many documents it has of what. Raises `errors.BackupUnusable`."""
+    """Read a backup to its end and return the number of documents per collection. Raises `errors.BackupUnusable`."""
     if reader.header.schema > migrations.VERSION + 1:
         raise errors.SchemaTooNew(reader.header.schema, migrations.VERSION)
     for batch in reader.batches():
@@ -32,7 +32,7 @@ def verify(reader: archive.Reader, progress: dump.Progress) -> dict[str, int]:
 
 @connection.translated
 async def users_of(database: connection.Database, appname: str) -> list[str]:
-    """Where from processes of this installation are connected, besides our own: services, and other commands."""
+    """Return the origins of other connections to the database: services and other commands of this installation."""
     pipeline: list[dict[str, Any]] = [
         {"$currentOp": {"allUsers": False, "idleConnections": True}},
         {"$match": {"appName": appname}},
@@ -43,7 +43,7 @@ async def users_of(database: connection.Database, appname: str) -> list[str]:
 
 @connection.translated
 async def contents(database: connection.Database) -> dict[str, int]:
-    """What is in the database that a backup would have to make room for; nothing after a load that was interrupted."""
+    """Return the number of documents per collection that a backup would replace; none after an interrupted load."""
     if await database["schema"].find_one({"_id": schema.LOADING}):
         return {}
     names = await database.list_collection_names()
@@ -56,9 +56,10 @@ async def load(
     database: connection.Database, reader: archive.Reader, progress: dump.Progress, *, least_number: int, skip: int
 ) -> None:
     """
-    Make the database what the backup says, whatever was in it. While this is under way, services that start wait, and after an
-    interruption it is to be done again. The next task gets a number that is higher by `skip` than all that are known and
-    `least_number`: those after the backup have numbers, too.
+    Replace the contents of the database by those of the backup.
+
+    Meanwhile, services that start wait; an interrupted load must be repeated. The next task's id is above all known ones
+    and `least_number` by `skip`: tasks created after the backup have ids too.
     """
     state = database["schema"].with_options(write_concern=WriteConcern(w="majority", j=True))
     at = clock.now()
@@ -68,7 +69,7 @@ async def load(
         if name not in _OWN and not name.startswith("system."):
             await database.drop_collection(name)
     await state.delete_many({"_id": {"$ne": schema.LOADING}})
-    # The journal is written in order: the last write, which is waited for, comes after all of these.
+    # The journal is written in order, so the last write, which is acknowledged, follows all of these.
     quick = WriteConcern(w=1, j=False)
     for batch in reader.batches():
         collection = database.get_collection(batch.collection, write_concern=quick)
@@ -83,7 +84,7 @@ async def load(
 
 
 async def _check(database: connection.Database, reader: archive.Reader) -> None:
-    """Nobody else wrote meanwhile: a gateway that was started would have. Raises `errors.BackupFailed`."""
+    """Raise `errors.BackupFailed` if another process wrote meanwhile, as a gateway that was started would."""
     for name, said in reader.sums.items():
         filter_ = {"_id": {"$ne": schema.LOADING}} if name in _OWN else {}
         if (found := await database[name].count_documents(filter_)) != said.documents:
