@@ -1,4 +1,4 @@
-"""Arrays on real stores: accepted as one document, made as they are placed, acted on as a whole or in part, and ended."""
+"""Arrays on real stores: submission, creation of children, requests on the whole or a part, and their end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OVER = TaskStatus.OVER
 
 
 class Arrays:
-    """A user who sends arrays, and what became of them."""
+    """A user who submits arrays and follows them."""
 
     def __init__(self, scene: Scene, gateway: Gateway, user: User) -> None:
         self.scene = scene
@@ -37,7 +37,7 @@ class Arrays:
         self.stores = scene.stores
 
     async def send(self, values: Any, *, cmd: str = "exit 0", **changes: Any) -> int:
-        """An array, as the scheduler hears of it; returns the parent's id."""
+        """Submit an array, notify the scheduler, and return the id of the parent."""
         task_id = await self.sent(**{"requirements.array.values": values, "command.cmd": cmd, **changes})
         await self.scene.broker.enqueue([task_id])
         return task_id
@@ -60,7 +60,7 @@ class Arrays:
         return answer.json()
 
     async def tell(self) -> None:
-        """What a gateway's loop of hints does."""
+        """Send the hints that the loop of a gateway sends."""
         await self.gateway.context.hints._send()
 
     async def children(self, parent: int) -> list[Task]:
@@ -84,7 +84,7 @@ def indices(parent: Task) -> list[int]:
 # --- a whole life ------------------------------------------------------------------------------------
 
 
-async def test_an_array_goes_all_the_way(world: Arrays) -> None:
+async def test_an_array_runs_from_submission_to_its_end(world: Arrays) -> None:
     parent = await world.send("2:20:3")
     assert await world.children(parent) == []
     async with world.scene.running():
@@ -100,7 +100,7 @@ async def test_an_array_goes_all_the_way(world: Arrays) -> None:
     assert await world.sent() == parent + 8
 
 
-async def test_children_are_made_a_window_ahead_and_placed_in_the_order_of_their_indices(
+async def test_children_are_created_a_window_ahead_and_placed_in_order_of_index(
     world: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 6)
@@ -151,7 +151,7 @@ async def test_an_array_is_pending_then_running_then_over(world: Arrays) -> None
     assert after["container"]["meta"] == {"Node": {"Name": "array"}, "State": {"ExitCode": 0}}
 
 
-async def test_an_array_with_failures_says_which(world: Arrays) -> None:
+async def test_an_array_with_failures_names_them(world: Arrays) -> None:
     parent = await world.send("1:6", cmd="sleep 60")
     async with world.scene.running():
         await waiting.until(lambda: len(world.scene.executor.starts) == 6, "all run")
@@ -161,7 +161,7 @@ async def test_an_array_with_failures_says_which(world: Arrays) -> None:
     assert (ended.ending, ended.exit_code, ended.reason) == (Ending.EXITED, 1, "2 of 6 children failed: 2, 5")
 
 
-async def test_at_most_so_many_children_run_at_a_time_and_that_can_be_changed(world: Arrays) -> None:
+async def test_the_limit_on_running_children_holds_and_can_be_changed(world: Arrays) -> None:
     parent = await world.send("1:8", cmd="sleep 60", **{"requirements.array.max_concurrent": 2})
     executor = world.scene.executor
     async with world.scene.running():
@@ -188,7 +188,7 @@ async def test_at_most_so_many_children_run_at_a_time_and_that_can_be_changed(wo
 # --- before a child is made --------------------------------------------------------------------------
 
 
-async def test_a_child_that_is_not_made_is_there_all_the_same(world: Arrays) -> None:
+async def test_a_child_that_is_not_created_yet_can_be_read(world: Arrays) -> None:
     parent = await world.sent(**{"requirements.array.values": "10:50:10"})
     shown = await world.ask("GET", f"/task/{parent + 3}")
     assert (shown["id"], shown["parent_task_id"], shown["requirements"]["array"]["task_id"]) == (parent + 3, parent, 30)
@@ -205,7 +205,7 @@ async def test_a_child_that_is_not_made_is_there_all_the_same(world: Arrays) -> 
         assert (await world.gateway.ask("GET", path, world.user)).status_code in (404, 409)
 
 
-async def test_a_child_that_is_killed_before_it_is_made_never_runs(world: Arrays) -> None:
+async def test_a_child_that_is_killed_before_its_creation_never_runs(world: Arrays) -> None:
     parent = await world.send("1:5")
     killed = await world.ask("DELETE", f"/task/{parent + 2}")
     again = await world.ask("DELETE", f"/task/{parent + 2}")
@@ -245,7 +245,7 @@ async def test_killing_an_array_ends_all_of_it(world: Arrays, monkeypatch: pytes
     )
 
 
-async def test_an_array_that_is_killed_while_no_scheduler_is_there_ends_when_one_is(world: Arrays) -> None:
+async def test_an_array_killed_without_a_scheduler_ends_once_one_leads(world: Arrays) -> None:
     parent = await world.send("1:5")
     held = await world.sent(**{"requirements.array.values": "3", "status.primary": "created"})
     for task_id in (parent, held):
@@ -280,7 +280,7 @@ async def test_a_part_of_an_array_can_be_killed(world: Arrays) -> None:
     assert not {parent + 9, parent + 11, parent + 12} & {handle.task_id for handle in executor.starts}
 
 
-async def test_a_part_that_is_none_is_refused(world: Arrays) -> None:
+async def test_an_invalid_part_of_an_array_is_rejected(world: Arrays) -> None:
     parent = await world.sent(**{"requirements.array.values": "1:12"})
     for index in ("", "x", "7-3", "0", "13", "1-13"):
         answer = await world.refused("DELETE", f"/task/{parent}?index={index}", 422)
@@ -288,7 +288,7 @@ async def test_a_part_that_is_none_is_refused(world: Arrays) -> None:
     assert (await world.ask("GET", f"/task/{parent}/status"))["status"]["secondary"] is None
 
 
-async def test_a_suspended_array_pauses_what_runs_and_starts_nothing(world: Arrays) -> None:
+async def test_a_suspended_array_pauses_running_children_and_starts_none(world: Arrays) -> None:
     parent = await world.send("1:6", cmd="sleep 60", **{"requirements.array.max_concurrent": 3})
     executor = world.scene.executor
     async with world.scene.running():
@@ -311,7 +311,7 @@ async def test_a_suspended_array_pauses_what_runs_and_starts_nothing(world: Arra
         await world.over(parent)
 
 
-async def test_an_array_that_is_held_back_makes_nothing_until_it_is_let_go(world: Arrays) -> None:
+async def test_a_held_array_creates_no_children_until_it_is_released(world: Arrays) -> None:
     parent = await world.send("1:3", **{"status.primary": "created"})
     async with world.scene.running():
         first = await world.send("1")
@@ -322,7 +322,7 @@ async def test_an_array_that_is_held_back_makes_nothing_until_it_is_let_go(world
         await world.over(parent)
 
 
-async def test_archiving_and_deleting_an_array_takes_its_children_along(world: Arrays) -> None:
+async def test_archiving_and_deleting_an_array_includes_its_children(world: Arrays) -> None:
     parent = await world.send("1:3")
     other = await world.send("1:2", cmd="sleep 60")
     async with world.scene.running():
@@ -382,7 +382,7 @@ async def test_an_array_of_any_size_is_one_document(world: Arrays) -> None:
     assert shown["requirements"]["array"]["task_id"] == 100_000
 
 
-async def test_a_bomb_is_refused_and_costs_no_number(world: Arrays) -> None:
+async def test_an_oversized_array_is_rejected_and_uses_up_no_ids(world: Arrays) -> None:
     first = await world.sent()
     for values in ("1:1000000000:1", "1:10:0", "10:1:1", "-1:3", 0, "1.5", True, 1.5, [1], {}):
         body = samples.submission(**{"requirements.array.values": values})
@@ -391,13 +391,13 @@ async def test_a_bomb_is_refused_and_costs_no_number(world: Arrays) -> None:
     assert await world.sent() == first + 1
 
 
-async def test_numbers_of_children_are_not_given_again_when_the_counter_is_lost(world: Arrays) -> None:
+async def test_ids_of_children_are_not_reused_when_the_counter_is_lost(world: Arrays) -> None:
     parent = await world.sent(**{"requirements.array.values": "1:50"})
     await world.stores.database["counters"].delete_many({})
     assert await world.sent() == parent + 51
 
 
-async def test_children_count_against_the_limits_of_those_who_wait(world: Arrays) -> None:
+async def test_children_count_against_the_limits_on_pending_tasks(world: Arrays) -> None:
     submissions = world.gateway.context.submissions
     submissions._settings = world.gateway.settings.model_copy(update={"rate_limit": 10})
     await world.sent(**{"requirements.array.values": "1:7"})
@@ -409,7 +409,7 @@ async def test_children_count_against_the_limits_of_those_who_wait(world: Arrays
     await world.refused("POST", "/task", 429, json=samples.submission())
 
 
-async def test_an_array_in_a_batch_has_the_numbers_behind_its_own(world: Arrays) -> None:
+async def test_the_children_of_an_array_in_a_batch_have_the_ids_after_its_own(world: Arrays) -> None:
     bodies = [samples.submission(**{"requirements.array.values": values}) for values in (None, "1:3", None)]
     answer = await world.ask("POST", "/task/batch", json=bodies)
     first = answer["ids"][0]
@@ -417,7 +417,7 @@ async def test_an_array_in_a_batch_has_the_numbers_behind_its_own(world: Arrays)
     assert (await world.ask("GET", f"/task/{first + 4}"))["requirements"]["array"]["task_id"] == 3
 
 
-async def test_a_recipe_made_of_an_array_makes_arrays(world: Arrays) -> None:
+async def test_a_recipe_created_from_an_array_creates_arrays(world: Arrays) -> None:
     parent = await world.sent(**{"requirements.array.values": "1:9:2", "requirements.array.max_concurrent": 2})
     made = await world.ask("POST", "/marketplace/recipe/mine", json={"description": "", "task": parent})
     assert made["spec"]["requirements"]["array"] == {"values": "1:9:2", "max_concurrent": 2}
@@ -428,7 +428,7 @@ async def test_a_recipe_made_of_an_array_makes_arrays(world: Arrays) -> None:
 # --- interruption ------------------------------------------------------------------------------------
 
 
-async def test_what_is_not_known_to_be_made_is_made_again_and_changes_nothing(
+async def test_children_whose_creation_is_uncertain_are_created_again_without_effect(
     world: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scheduling, "BATCH", 7)
@@ -452,7 +452,7 @@ async def test_what_is_not_known_to_be_made_is_made_again_and_changes_nothing(
     await _check_whole(world, ended, 60)
 
 
-async def test_a_leader_goes_on_where_the_last_one_died(world: Arrays) -> None:
+async def test_a_new_leader_continues_where_the_last_one_died(world: Arrays) -> None:
     parent = await world.send("1:30")
     before = await world.scene.task(parent)
     # It had stored nine without noting any of them; one of them has run by now.
@@ -469,7 +469,7 @@ async def test_a_leader_goes_on_where_the_last_one_died(world: Arrays) -> None:
 async def _check_whole(
     world: Arrays, parent: Task, count: int, ran_before: frozenset[int] | set[int] = frozenset()
 ) -> None:
-    """Every child is there once and ran once."""
+    """Check that every child exists once and ran once."""
     assert (parent.exit_code, parent.reason) == (0, None)
     children = await world.children(parent.id)
     assert [child.member.index for child in children if child.member] == list(range(1, count + 1))
@@ -478,7 +478,9 @@ async def _check_whole(
     assert started == [child.id for child in children if child.id not in ran_before]
 
 
-async def test_a_kill_while_children_are_made_reaches_those_too(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kill_during_the_creation_of_children_reaches_them(
+    world: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make = world.stores.arrays.make
     parent = await world.send("1:200")
     killed = False
@@ -498,7 +500,7 @@ async def test_a_kill_while_children_are_made_reaches_those_too(world: Arrays, m
     assert not await world.stores.database["tasks"].count_documents({"status": {"$in": sorted(ACTIVE)}})
 
 
-async def test_children_that_came_after_the_end_of_their_array_are_killed(world: Arrays) -> None:
+async def test_children_created_after_the_end_of_their_array_are_killed(world: Arrays) -> None:
     parent = await world.send("1:5")
     before = await world.scene.task(parent)
     await world.ask("DELETE", f"/task/{parent}")
@@ -511,7 +513,7 @@ async def test_children_that_came_after_the_end_of_their_array_are_killed(world:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_is_asked_in_whatever_order_an_array_comes_to_its_end(world: Arrays, seed: int) -> None:
+async def test_an_array_ends_whatever_requests_come_in_any_order(world: Arrays, seed: int) -> None:
     chance = random.Random(seed)
     parent = await world.send("1:40", cmd="sleep 0.1", **{"requirements.array.max_concurrent": 4})
     wishes = [
@@ -556,7 +558,7 @@ async def test_whatever_is_asked_in_whatever_order_an_array_comes_to_its_end(wor
     assert all(count <= child.attempt for count, child in zip(rows, children, strict=True))
 
 
-async def test_why_an_array_and_its_children_wait_can_be_asked(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_arrays_and_their_children_are_explained(world: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_arrays, "WINDOW_FIRST", 6)
     monkeypatch.setattr(scheduling, "WINDOW_MOST", 6)
     limited = {"requirements.array.max_concurrent": 2}
@@ -591,7 +593,7 @@ async def test_why_an_array_and_its_children_wait_can_be_asked(world: Arrays, mo
         await world.over(parent)
 
 
-async def test_one_mail_is_owed_for_an_array_when_it_begins_and_one_when_it_ends(world: Arrays) -> None:
+async def test_an_array_sends_one_mail_when_it_starts_and_one_when_it_ends(world: Arrays) -> None:
     array = {"start": 1, "end": 9, "step": 1, "count": 9, "first_id": 8}
     waits = samples.task(7, array=Array(**array), told=-1)
     runs = samples.task(107, array=Array(**{**array, "first_id": 108}), told=-1, started_at=samples.NOW)

@@ -1,4 +1,4 @@
-"""Dependencies on real stores: who waits, who is let go, who ends in vain, and what is refused."""
+"""Dependencies on real stores: tasks that wait, are released or end unmet, and requests that are rejected."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ RAN, IN_VAIN = (Ending.EXITED, 0), (Ending.DEPENDENCY_FAILED, None)
 # --- waiting -----------------------------------------------------------------------------------------
 
 
-async def test_a_task_waits_until_those_before_it_are_over(world: Arrays) -> None:
+async def test_a_task_waits_until_its_dependencies_are_over(world: Arrays) -> None:
     first, second = await send(world, "sleep 60"), await send(world, "sleep 60")
     last = await send(world, **{"requirements.tasks": [str(first), str(second)]})
     executor = world.scene.executor
@@ -77,7 +77,7 @@ async def test_a_task_waits_until_those_before_it_are_over(world: Arrays) -> Non
         (3, {"afterok": IN_VAIN, "afterany": RAN, "afternotok": RAN}),
     ],
 )
-async def test_what_follows_from_an_exit_code(world: Arrays, code: int, kinds: dict[str, Any]) -> None:
+async def test_an_exit_code_decides_which_dependencies_are_met(world: Arrays, code: int, kinds: dict[str, Any]) -> None:
     first = await send(world, f"exit {code}")
     followers = [await after(world, kind, first) for kind in kinds]
     async with world.scene.running():
@@ -90,7 +90,7 @@ async def test_what_follows_from_an_exit_code(world: Arrays, code: int, kinds: d
     assert (shown["status"]["primary"], shown["status"]["exitcode"]) == ("over", None)
 
 
-async def test_a_killed_task_did_not_end_well(world: Arrays) -> None:
+async def test_a_killed_task_counts_as_failed(world: Arrays) -> None:
     first = await send(world, **{"status.primary": "created"})
     followers = [await after(world, kind, first) for kind in ("afterok", "afterany", "afternotok")]
     async with world.scene.running():
@@ -98,7 +98,7 @@ async def test_a_killed_task_did_not_end_well(world: Arrays) -> None:
         assert await ended(world, *followers) == [IN_VAIN, RAN, RAN]
 
 
-async def test_a_task_that_can_never_run_ends_with_all_that_wait_for_it(world: Arrays) -> None:
+async def test_a_task_with_an_impossible_dependency_ends_with_all_tasks_behind_it(world: Arrays) -> None:
     first = await send(world, "exit 1")
     chain = [first]
     for _ in range(40):
@@ -113,7 +113,7 @@ async def test_a_task_that_can_never_run_ends_with_all_that_wait_for_it(world: A
     assert {handle.task_id for handle in world.scene.executor.starts} == {first, otherwise}
 
 
-async def test_a_chain_of_a_thousand_ends_within_a_few_looks(world: Arrays) -> None:
+async def test_a_chain_of_a_thousand_ends_within_a_few_checks(world: Arrays) -> None:
     now = clock.now()
     tasks = [samples.task(1, OVER, at=now, exit_code=1, ending=Ending.EXITED, ended_at=now)]
     for number in range(2, 1002):
@@ -130,7 +130,7 @@ async def test_a_chain_of_a_thousand_ends_within_a_few_looks(world: Arrays) -> N
     assert endings == [Ending.DEPENDENCY_FAILED]
 
 
-async def test_a_task_held_back_ends_in_vain_too_and_waits_on_when_it_is_let_go(world: Arrays) -> None:
+async def test_a_held_task_ends_with_its_dependency_or_waits_for_it_once_released(world: Arrays) -> None:
     bad, good = await send(world, "exit 1"), await send(world, "sleep 60")
     held = [await after(world, "afterok", one, **{"status.primary": "created"}) for one in (bad, good)]
     executor = world.scene.executor
@@ -151,7 +151,7 @@ async def test_killing_a_task_that_waits_ends_it(world: Arrays) -> None:
         assert await ended(world, second, third) == [(Ending.KILLED, 137), RAN]
 
 
-async def test_a_predecessor_that_was_deleted_lets_go_or_ends(world: Arrays) -> None:
+async def test_a_deleted_dependency_releases_or_ends_the_tasks_behind_it(world: Arrays) -> None:
     first = await send(world, "exit 0")
     async with world.scene.running():
         await world.over(first)
@@ -173,7 +173,7 @@ async def test_a_predecessor_that_was_deleted_lets_go_or_ends(world: Arrays) -> 
     ).reason == f"task {first} was deleted before this one could look how it ended"
 
 
-async def test_another_leader_hears_of_those_that_were_let_go_without_it(world: Arrays) -> None:
+async def test_another_leader_finds_tasks_that_were_released_without_it(world: Arrays) -> None:
     first = await send(world, **{"status.primary": "created"})
     second = await after(world, "afterany", first)
     async with world.scene.running():
@@ -200,7 +200,7 @@ async def test_a_task_after_an_array_waits_for_all_its_children(world: Arrays) -
         assert await ended(world, *followers) == [IN_VAIN, RAN]
 
 
-async def test_an_array_waits_before_any_child_is_made(world: Arrays) -> None:
+async def test_an_array_waits_before_its_first_child_is_created(world: Arrays) -> None:
     good, bad = await send(world, "sleep 60"), await send(world, "exit 1")
     lucky = await world.send("1:3", **{"requirements.depends.afterok": [good]})
     doomed = await world.send("1:3", **{"requirements.depends.afterok": [bad]})
@@ -218,7 +218,7 @@ async def test_an_array_waits_before_any_child_is_made(world: Arrays) -> None:
     assert len(await world.children(lucky)) == 3
 
 
-async def test_a_task_may_wait_for_a_child_that_is_not_made_yet(world: Arrays) -> None:
+async def test_a_task_may_depend_on_a_child_that_is_not_created_yet(world: Arrays) -> None:
     array = await world.send("1:5", **{"status.primary": "created"})
     follower = await after(world, "afterok", array + 4)
     killed = await world.send("1:5", **{"status.primary": "created"})
@@ -237,7 +237,7 @@ async def refusal(world: Arrays, **changes: Any) -> list[tuple[str, str]]:
     return [(error["path"], error["rule"]) for error in answer["errors"]]
 
 
-async def test_ids_that_are_not_there_for_the_caller_are_refused(world: Arrays) -> None:
+async def test_ids_that_the_caller_may_not_see_are_rejected(world: Arrays) -> None:
     own = await world.sent()
     stranger = await world.gateway.add_user("bob")
     answer = await world.gateway.ask("POST", "/task", stranger, json=samples.submission())
@@ -265,13 +265,13 @@ async def test_an_admin_may_name_the_tasks_of_anybody(world: Arrays) -> None:
     assert (await world.gateway.ask("POST", "/task", admin, json=body)).status_code == 200
 
 
-async def test_a_deleted_task_is_not_there(world: Arrays) -> None:
+async def test_a_deleted_task_is_rejected_as_a_dependency(world: Arrays) -> None:
     now = clock.now()
     await world.gateway.add_task(7, OVER, at=now, purge="all", ended_at=now)
     assert await refusal(world, **{"requirements.tasks": [7]}) == [("requirements.tasks.0", "there is no task 7")]
 
 
-async def test_a_condition_that_contradicts_itself_is_refused(world: Arrays) -> None:
+async def test_a_contradictory_condition_is_rejected(world: Arrays) -> None:
     own = await world.sent()
     both = {"requirements.depends": {"afterok": [own], "afternotok": [own]}}
     assert await refusal(world, **both) == [
@@ -279,7 +279,7 @@ async def test_a_condition_that_contradicts_itself_is_refused(world: Arrays) -> 
     ]
 
 
-async def test_more_than_a_thousand_ids_are_refused(world: Arrays) -> None:
+async def test_more_than_a_thousand_ids_are_rejected(world: Arrays) -> None:
     ids = list(range(1, 1002))
     parts = {"requirements.depends": {"afterok": ids[:600], "afterany": ids[600:]}}
     assert [path for path, _ in await refusal(world, **parts)] == ["requirements.depends"]
@@ -288,7 +288,7 @@ async def test_more_than_a_thousand_ids_are_refused(world: Arrays) -> None:
     ]
 
 
-async def test_what_is_no_id_is_refused(world: Arrays) -> None:
+async def test_a_value_that_is_no_id_is_rejected(world: Arrays) -> None:
     for value in (True, "x", [0], [-1], [1.5], ["a"], [None], {"afterok": 1}, {"afterok": [True]}):
         name = "requirements.depends" if isinstance(value, dict) else "requirements.tasks"
         found = await refusal(world, **{name: value})
@@ -296,7 +296,7 @@ async def test_what_is_no_id_is_refused(world: Arrays) -> None:
         assert all(path.startswith(name) for path, _ in found)
 
 
-async def test_a_task_that_has_nobody_to_wait_for_any_more_is_free_at_once(world: Arrays) -> None:
+async def test_a_task_whose_dependencies_are_already_met_starts_at_once(world: Arrays) -> None:
     first = await send(world, "exit 0")
     async with world.scene.running():
         await world.over(first)
@@ -305,7 +305,7 @@ async def test_a_task_that_has_nobody_to_wait_for_any_more_is_free_at_once(world
         assert await ended(world, second) == [RAN]
 
 
-async def test_tasks_that_wait_for_each_other_in_any_order_all_come_to_their_end(world: Arrays) -> None:
+async def test_tasks_with_random_dependencies_all_end(world: Arrays) -> None:
     ids: list[int] = []
     for number in range(30):
         kinds = ("afterok", "afterany", "afternotok")

@@ -1,4 +1,4 @@
-"""Fair share on real stores: what is read of usage and priorities, and who is started first for it."""
+"""Fair share on real stores: reads of usage and priorities, and the order of starts that follows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOUR = 3600.0
 
 
 def used(number: int, user: str, project: str = "default", **fields: Any) -> UsageRow:
-    """An attempt that ran for an hour and ended at `at`."""
+    """Return the usage row of an attempt that ran for an hour."""
     at = fields.pop("at", samples.NOW)
     values: dict[str, Any] = {
         "id": row_id(number, 1),
@@ -48,7 +48,7 @@ def used(number: int, user: str, project: str = "default", **fields: Any) -> Usa
 # --- what is read ------------------------------------------------------------------------
 
 
-async def test_usage_is_summed_by_user_and_project_from_a_moment_on(opened: Stores) -> None:
+async def test_usage_is_summed_by_user_and_project_since_a_moment(opened: Stores) -> None:
     await opened.usage.add_many(
         [
             used(1, "alice", cpu=4.0),
@@ -70,7 +70,7 @@ async def test_usage_is_summed_by_user_and_project_from_a_moment_on(opened: Stor
     assert ended[today + DAY] == [UsageSum("bob", "default", 1, HOUR, HOUR, 2 * HOUR)]
 
 
-async def test_what_runs_is_summed_with_the_time_it_has_run(opened: Stores) -> None:
+async def test_running_tasks_are_summed_with_their_time_so_far(opened: Stores) -> None:
     placed = {"placement": samples.placement(), "user": "alice"}
     await opened.tasks.insert(
         [
@@ -99,7 +99,7 @@ async def test_the_sums_of_the_window_are_read_from_the_index_alone(indexed: Sto
     seen: list[list[dict[str, Any]]] = []
 
     class Watched:
-        """The collection `usage`, that shows what is asked of it."""
+        """The collection `usage`, recording the queries made."""
 
         def aggregate(self, pipeline: list[dict[str, Any]]) -> Any:
             seen.append(pipeline)
@@ -126,7 +126,7 @@ def fair(scene: Scene) -> Scene:
 
 
 async def add_queue(scene: Scene) -> None:
-    """Two tasks of alice and two of bob behind them, each as large as the node."""
+    """Add two tasks of alice and two of bob behind them, each as large as the node."""
     for number, user in ((1, "alice"), (2, "alice"), (3, "bob"), (4, "bob")):
         await scene.add(number, user=user, cpu=8.0, cmd="exit 0", at=clock.now() - 10 + number)
 
@@ -136,19 +136,19 @@ def started(scene: Scene) -> list[int]:
 
 
 async def heavy(scene: Scene, **fields: Any) -> None:
-    """Alice used a lot."""
+    """Give alice a high usage."""
     at = clock.now() - fields.pop("ago", 60.0)
     await scene.stores.usage.add_many([used(number, "alice", at=at, **fields) for number in range(1001, 1006)])
 
 
 async def prioritised(scene: Scene) -> None:
-    """Nobody used anything, and bob has a high priority."""
+    """Give bob a high priority, and nobody any usage."""
     await scene.stores.users.add(samples.user("alice", usage={"prio": 10}))
     await scene.stores.users.add(samples.user("bob", usage={"prio": 90}, uid=20002))
 
 
 async def long_ago(scene: Scene) -> None:
-    """Alice used a lot, which no window of thirty days shows any more."""
+    """Give alice a high usage, older than a window of thirty days."""
     await heavy(scene, ago=32 * DAY)
 
 
@@ -162,7 +162,7 @@ async def long_ago(scene: Scene) -> None:
     ],
     ids=["fairshare-heavy", "fairshare-priority", "fairshare-long-ago", "fifo"],
 )
-async def test_the_policy_says_who_is_started_first(
+async def test_the_policy_decides_which_task_starts_first(
     fair: Scene, policy: str, before: Callable[[Scene], Awaitable[None]], first: list[int]
 ) -> None:
     fair.settings = fair.settings.model_copy(update={"scheduler_policy": policy, "fairshare_user_weight": 100.0})
@@ -173,7 +173,7 @@ async def test_the_policy_says_who_is_started_first(
     assert started(fair)[: len(first)] == first
 
 
-async def test_usage_that_is_written_meanwhile_counts_within_the_period(fair: Scene) -> None:
+async def test_new_usage_counts_after_the_next_read(fair: Scene) -> None:
     await fair.add(9, user="carol", cpu=8.0, cmd="sleep 600")
     scheduler = fair.scheduler()
     async with fair.running(scheduler, fair.watcher()):
@@ -191,8 +191,8 @@ def _knows(scheduler: SchedulerService) -> bool:
     return scheduler._usage.view(clock.now()).user("alice").usage.time >= 5 * HOUR
 
 
-async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
-    """Nothing of alice's has ended, but she holds half of the node: the other half is bob's first."""
+async def test_a_running_task_counts_while_it_runs(fair: Scene) -> None:
+    """No task of alice has ended, but she holds half of the node, so bob gets the other half first."""
     for number, user in ((1, "alice"), (9, "carol")):
         await fair.add(number, user=user, cpu=4.0, cmd="sleep 600")
     scheduler = fair.scheduler()
@@ -206,9 +206,7 @@ async def test_what_runs_counts_while_it_runs(fair: Scene) -> None:
     assert started(fair)[2:] == [3, 2]
 
 
-async def test_days_that_are_over_are_read_again_only_now_and_then(
-    opened: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closed_days_are_read_again_only_now_and_then(opened: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     shares, at = UsageCache(UsageViews(opened.database), days=3), samples.NOW - samples.NOW % DAY + 1000
 
     async def hours(now: float) -> float:
@@ -225,7 +223,7 @@ async def test_days_that_are_over_are_read_again_only_now_and_then(
     assert await hours(at + 4000 + DAY) == 4  # a day has left the window
 
 
-async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stores, settings: Settings) -> None:
+async def test_a_placed_task_counts_before_the_next_read(opened: Stores, settings: Settings) -> None:
     shares = UsageCache(UsageViews(opened.database), days=settings.user_reset_usage_duration)
     await shares.read()
     shares.charge([samples.pending(1, cpus=2.0)])
@@ -235,8 +233,8 @@ async def test_what_was_placed_counts_before_anything_is_read_again(opened: Stor
     assert shares.view(clock.now()).user("alice").usage.time == 0
 
 
-class HeldBack:
-    """Shares whose looks stop just before their end until a test lets one of them go on."""
+class Paused:
+    """A usage cache whose reads pause just before their end until the test continues one of them."""
 
     def __init__(self, opened: Stores, settings: Settings) -> None:
         store = UsageViews(opened.database)
@@ -250,36 +248,36 @@ class HeldBack:
         await self._turns.acquire()
         return await self._priorities()
 
-    def let_one_go_on(self) -> None:
+    def continue_one(self) -> None:
         self._turns.release()
 
 
 @pytest.fixture
-def held(opened: Stores, settings: Settings) -> HeldBack:
-    return HeldBack(opened, settings)
+def held(opened: Stores, settings: Settings) -> Paused:
+    return Paused(opened, settings)
 
 
-async def test_nothing_counts_as_known_before_all_of_it_is(opened: Stores, held: HeldBack) -> None:
-    """A leader is not to rank by half of what a look that is under way will have found."""
+async def test_usage_counts_as_known_only_once_all_of_it_was_read(opened: Stores, held: Paused) -> None:
+    """A leader must not rank tasks by a read that is only half done."""
     await opened.users.add(samples.user("alice", usage={"prio": 10}))
     looking = asyncio.create_task(held.shares.read(), name="look")
     await waiting.until(lambda: held.looks == 1, "a look is under way")
     leading = asyncio.create_task(held.shares.ensure_known(), name="lead")
     await asyncio.wait({leading}, timeout=0.3)
     assert not leading.done()
-    held.let_one_go_on()
+    held.continue_one()
     await asyncio.wait_for(asyncio.gather(looking, leading), waiting.TIMEOUT)
     assert held.shares.view(clock.now()).user("alice").prio == 10
 
 
-async def test_a_look_forgets_no_charge_of_which_another_takes_care(held: HeldBack) -> None:
+async def test_a_read_drops_no_charge_that_another_read_must_keep(held: Paused) -> None:
     first = asyncio.create_task(held.shares.read(), name="look")
     await waiting.until(lambda: held.looks == 1, "a look is under way")
     held.shares.charge([samples.pending(1, cpus=2.0)])
     second = asyncio.create_task(held.shares.read(), name="another look")
     await asyncio.wait({second}, timeout=0.3)
-    held.let_one_go_on()
+    held.continue_one()
     await asyncio.wait_for(first, waiting.TIMEOUT)
     assert held.shares.view(clock.now()).user("alice").usage.cpu == 120
-    held.let_one_go_on()
+    held.continue_one()
     await asyncio.wait_for(second, waiting.TIMEOUT)

@@ -1,4 +1,4 @@
-"""A disk that is full, has no inodes left or is read only costs tasks time, and nothing else."""
+"""A disk that is full, out of inodes or read only delays tasks and does nothing else to them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_only(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def small(scene: Scene) -> Iterator[Path]:
-    """A small file system, which the tasks' directories are on."""
+    """Mount a small file system for the directories of tasks."""
     with rigs.directory() as folder:
         options = "size=4m,nr_inodes=64,mode=0711"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True, timeout=10)
@@ -103,7 +103,9 @@ async def test_while_the_shared_directory_is_broken_nothing_starts_and_nothing_e
         await scene.until(TaskStatus.RUNNING, *TASKS)
 
 
-async def test_what_a_start_met_first_is_put_back_and_made_when_the_disk_has_room(scene: Scene, small: Path) -> None:
+async def test_a_start_that_met_a_full_disk_is_undone_and_succeeds_once_there_is_room(
+    scene: Scene, small: Path
+) -> None:
     async with scene.running():
         await scene.add(1, cmd="sleep 600", cpu=1.0)
         await scene.broker.enqueue([1])
@@ -122,9 +124,7 @@ async def test_what_a_start_met_first_is_put_back_and_made_when_the_disk_has_roo
         assert (await scene.task(1)).status is TaskStatus.RUNNING
 
 
-async def test_one_directory_that_has_errors_holds_up_no_other_task(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_broken_directory_delays_no_other_task(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare = Preparer._prepare
 
     def broken(self: Preparer, task: Task) -> Prepared | Exception:
@@ -154,7 +154,7 @@ async def _delayed(scene: Scene) -> Task | None:
     [errors.NodeFull("full", trouble="disk full"), errors.NodeUnwell("EMFILE", trouble="too many open files")],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_node_that_can_start_nothing_is_not_ready_and_its_tasks_go_elsewhere(
+async def test_a_node_on_which_starts_fail_is_not_ready_and_its_tasks_go_elsewhere(
     scene: Scene, error: errors.StartFailed
 ) -> None:
     scene.executor.reports["node2"] = samples.report("node2")

@@ -1,4 +1,4 @@
-"""Nothing of somebody who is disabled, or left the project, is started; and what was killed is in nobody's way."""
+"""Held owners: tasks of disabled users and former members of a project do not start. Killed tasks leave the book."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_a_waiting_task_of_a_disabled_user_starts_once_they_are_enabled(
         await scene.until(RUNNING, 2)
 
 
-async def test_nothing_is_started_for_a_user_who_is_disabled_while_a_plan_is_made(
+async def test_no_task_starts_for_a_user_who_is_disabled_during_planning(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await scene.stores.users.add(samples.user("alice"))
@@ -84,7 +84,7 @@ async def test_nothing_is_started_for_a_user_who_is_disabled_while_a_plan_is_mad
     assert not scene.executor.starts
 
 
-async def test_of_a_project_that_is_deleted_tasks_go_on(scene: Scene) -> None:
+async def test_tasks_of_a_deleted_project_still_start(scene: Scene) -> None:
     await scene.stores.projects.add(Project(id="lab", members=["alice"]))
     await scene.add(1, cmd="sleep 600", project="lab")
     await scene.stores.projects.remove("lab")
@@ -123,7 +123,7 @@ async def test_a_waiting_task_that_is_killed_leaves_the_book_and_its_reservation
         assert scheduler._cycle.reservation is None
 
 
-async def test_a_hint_that_is_mistaken_takes_nothing_out(scene: Scene) -> None:
+async def test_a_wrong_hint_removes_no_task_from_the_book(scene: Scene) -> None:
     scheduler = scene.scheduler()
     async with scene.running(scheduler, scene.watcher()):
         await scene.add(1, cmd="sleep 600", cpu=64.0)
@@ -136,7 +136,7 @@ async def test_a_hint_that_is_mistaken_takes_nothing_out(scene: Scene) -> None:
 # --- what is suspended ----------------------------------------------------------------------------------------
 
 
-async def test_who_waits_for_a_suspended_task_or_for_its_room_is_told_so(scene: Scene, gateway: Gateway) -> None:
+async def test_a_task_that_waits_for_a_suspended_one_or_its_room_is_explained(scene: Scene, gateway: Gateway) -> None:
     await gateway.add_user("root", admin=True)
     await scene.add(1, RUNNING, attempt=1, cpu=8.0, placement=samples.placement(), remark=IntentResult.SUSPENDED)
     await scene.add(2, cmd="sleep 600", cpu=1.0)

@@ -1,4 +1,4 @@
-"""What tasks are given of a node, on real stores: devices, ports, labels, and what comes of a port that was not free."""
+"""Placement on real stores: devices, ports, labels, reservations, and retries after a taken port."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ FIRST_PORT = 10_000
 
 @pytest.fixture(autouse=True)
 def _short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts that hang on purpose are not waited for."""
+    """Do not wait for starts that hang on purpose."""
     monkeypatch.setattr(service, "DRAIN", 0.2)
 
 
 def configure(scene: Scene, *reports: types.NodeReport, **changes: Any) -> None:
-    """The nodes there are, and settings."""
+    """Configure the nodes and settings of the scene."""
     scene.executor.reports = {report.name: report for report in reports}
     scene.settings = scene.settings.model_copy(update={"port_start": FIRST_PORT, **changes})
 
 
 async def verdict(scene: Scene, task_id: int, part: str) -> str:
-    """Wait until the task is told why it waits, in words that contain `part`."""
+    """Wait until the pending reason of the task contains `part`."""
     shape = (await scene.task(task_id)).shape
 
     async def told() -> str | None:
@@ -47,7 +47,7 @@ async def verdict(scene: Scene, task_id: int, part: str) -> str:
     return await waiting.until(told, f"task {task_id} is told: {part}")
 
 
-async def test_a_task_runs_with_the_devices_and_ports_it_was_given(scene: Scene) -> None:
+async def test_a_task_runs_with_the_devices_and_ports_allocated_to_it(scene: Scene) -> None:
     configure(scene, samples.report(gpus=("a", "b", "c")))
     first = await scene.add(1, cmd="sleep 60", gpus=2, ports=[80, 443], network="public")
     second = await scene.add(2, cmd="sleep 60", gpus=1, ports=[80], network="public")
@@ -62,7 +62,7 @@ async def test_a_task_runs_with_the_devices_and_ports_it_was_given(scene: Scene)
     assert placed.leases == [f"{samples.NODE}/gpu/c", f"{samples.NODE}/port/{FIRST_PORT + 2}"]
 
 
-async def test_labels_say_where_a_task_may_go_and_why_it_cannot(scene: Scene) -> None:
+async def test_labels_decide_where_a_task_runs_or_explain_why_it_cannot(scene: Scene) -> None:
     configure(scene, samples.report("n1", labels={"storage": "hdd"}), samples.report("n2", labels={"storage": "ssd"}))
     await scene.add(1, cmd="sleep 60", labels=["storage==ssd"], cpu=6)
     await scene.add(2, cmd="sleep 60", labels=["storage!=ssd"])
@@ -98,7 +98,7 @@ async def test_tasks_are_packed_or_spread_as_configured(scene: Scene, ranking: s
     assert set(Counter(handle.node for handle in scene.executor.starts).values()) == expected
 
 
-async def test_a_task_whose_time_has_not_come_starts_when_it_has_without_a_hint(scene: Scene) -> None:
+async def test_a_delayed_task_starts_after_its_delay_without_a_hint(scene: Scene) -> None:
     configure(scene, samples.report(), poll_seconds=3600.0)
     begins = clock.now() + 1.0
     await scene.add(1, cmd="sleep 60", not_before=begins)
@@ -107,7 +107,7 @@ async def test_a_task_whose_time_has_not_come_starts_when_it_has_without_a_hint(
     assert task.history[0]["at"] >= begins
 
 
-async def test_maintenance_that_began_while_nothing_was_heard_counts_once_something_is(scene: Scene) -> None:
+async def test_maintenance_that_no_hint_reported_counts_after_the_next_one(scene: Scene) -> None:
     configure(scene, samples.report(), poll_seconds=3600.0)
     async with scene.running(scene.scheduler()):
         await scene.add(1, cmd="sleep 60")
@@ -120,7 +120,7 @@ async def test_maintenance_that_began_while_nothing_was_heard_counts_once_someth
         await verdict(scene, 2, "maintenance")
 
 
-async def test_the_head_of_the_queue_gets_a_node_that_others_are_told_of(scene: Scene) -> None:
+async def test_the_head_of_the_queue_gets_a_reservation_that_others_see(scene: Scene) -> None:
     configure(scene, samples.report())
     await scene.add(1, cmd="sleep 60", cpu=4, lifespan=3600)
     async with scene.running(scene.scheduler()):
@@ -137,7 +137,7 @@ async def test_the_head_of_the_queue_gets_a_node_that_others_are_told_of(scene: 
 # --- starts that are tried again ------------------------------------------------------------------
 
 
-async def test_a_port_that_a_stranger_holds_is_left_alone_and_the_task_gets_another(scene: Scene) -> None:
+async def test_a_task_whose_port_is_taken_gets_another(scene: Scene) -> None:
     configure(scene, samples.report())
     first = await scene.add(1, cmd="sleep 60", ports=[80], network="public")
     taken = errors.PortTaken(f"port {FIRST_PORT} is in use on {samples.NODE}", port=FIRST_PORT)
@@ -152,7 +152,7 @@ async def test_a_port_that_a_stranger_holds_is_left_alone_and_the_task_gets_anot
     assert [held.placement.ports for held in (task, second) if held.placement] == [[FIRST_PORT + 1], [FIRST_PORT + 2]]
 
 
-async def test_who_finds_no_free_port_however_often_ends_with_the_reason(
+async def test_a_task_that_never_gets_a_free_port_ends_with_the_reason(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retries, "MOST", 2)
@@ -168,7 +168,7 @@ async def test_who_finds_no_free_port_however_often_ends_with_the_reason(
         await scene.until(OVER, 2)  # the room is free again
 
 
-async def test_who_was_put_off_by_a_registry_comes_again_later_and_holds_nothing_meanwhile(scene: Scene) -> None:
+async def test_a_task_delayed_by_a_registry_is_retried_and_holds_nothing_meanwhile(scene: Scene) -> None:
     configure(scene, samples.report())
     first = await scene.add(1, cmd="sleep 60", cpu=8)
     scene.executor.faults.refuse_prepare[first.name] = errors.ImageThrottled("too many requests", retry_after=300.0)
@@ -186,10 +186,10 @@ async def test_who_was_put_off_by_a_registry_comes_again_later_and_holds_nothing
 # --- two leaders ------------------------------------------------------------------------------------
 
 
-async def test_two_that_both_believe_to_lead_give_no_device_and_no_port_twice(
+async def test_two_schedulers_that_believe_to_lead_give_no_device_or_port_twice(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each plans with what it knows, which is not what the other does: the index on leases decides."""
+    """Each plans without knowing the placements of the other: the unique index on leases decides."""
 
     async def give(name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease:
         return Lease(name, holder, 1, time.monotonic() + 3600)

@@ -1,4 +1,4 @@
-"""A thousand submits at once, two schedulers that both believe to lead, tight quotas and few ports: no limit is ever passed."""
+"""A thousand submissions at once with two schedulers that believe to lead never exceed tight quotas or few ports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CPU, RAM = 0.1, 0.1  #: of each task
 ALICE, LAB = Scope(ScopeKind.USER, "alice"), Scope(ScopeKind.PROJECT, "lab")
 
 
-async def test_no_limit_is_passed_and_in_the_end_nothing_is_held(
+async def test_no_limit_is_exceeded_and_in_the_end_nothing_is_held(
     scene: Scene, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
     async def give(name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease:

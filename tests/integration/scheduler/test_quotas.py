@@ -1,4 +1,4 @@
-"""Quotas on real stores: what is placed never passes them, whoever places at the same time."""
+"""Quotas on real stores: placements never exceed them, even with several schedulers at once."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def row(number: int, *, ended_at: float | None = None, seconds: float = 10, **fi
     return UsageRow(**{**values, **fields})
 
 
-async def test_only_those_who_have_a_quota_are_limited(indexed: stores.Stores) -> None:
+async def test_only_scopes_with_a_quota_are_limited(indexed: stores.Stores) -> None:
     await limit_user(indexed, "alice", quota_cpu=5)
     await limit_user(indexed, "bob")
     await limit_project(indexed, "lab", quota_gpu=2)
@@ -88,7 +88,7 @@ async def test_only_those_who_have_a_quota_are_limited(indexed: stores.Stores) -
     assert list(await indexed.quotas.limits([ALICE, Scope(ScopeKind.USER, "bob")])) == [ALICE]
 
 
-async def test_what_is_taken_is_what_the_window_holds_and_what_runs(indexed: stores.Stores) -> None:
+async def test_usage_of_a_quota_is_the_window_plus_running_tasks(indexed: stores.Stores) -> None:
     await limit_user(indexed, quota_cpu=5)
     now = clock.now()
     await indexed.usage.add_many(
@@ -105,7 +105,7 @@ async def test_what_is_taken_is_what_the_window_holds_and_what_runs(indexed: sto
     assert taken.held.seconds == pytest.approx(130, abs=20)
 
 
-async def test_a_projects_quota_is_counted_from_when_it_was_last_reset(indexed: stores.Stores) -> None:
+async def test_a_projects_quota_counts_from_its_last_reset(indexed: stores.Stores) -> None:
     now = clock.now()
     await limit_project(indexed, quota_cpu=5, usage_since=now - 100)
     await indexed.usage.add_many(
@@ -114,7 +114,7 @@ async def test_a_projects_quota_is_counted_from_when_it_was_last_reset(indexed: 
     assert (await indexed.quotas.taken(await indexed.quotas.limits()))[LAB].finished.cpu == 1
 
 
-async def test_placements_beyond_a_quota_wait_and_those_without_one_do_not(indexed: stores.Stores) -> None:
+async def test_placements_beyond_a_quota_wait_and_those_without_a_quota_do_not(indexed: stores.Stores) -> None:
     await limit_user(indexed, quota_cpu=3)
     gate = QuotaGate(indexed)
     wants = [*await add(indexed, 5), *await add(indexed, 2, first=11, user="bob")]
@@ -128,7 +128,7 @@ async def test_placements_beyond_a_quota_wait_and_those_without_one_do_not(index
     assert not gate.is_held(samples.pending(user="bob"))
 
 
-async def test_a_task_that_a_used_up_quota_can_never_let_start_is_over(indexed: stores.Stores) -> None:
+async def test_a_task_that_a_used_up_quota_never_allows_ends(indexed: stores.Stores) -> None:
     await limit_user(indexed, quota_cpu=3)
     await indexed.usage.add_many([row(101, cpu=3)])
     gate = QuotaGate(indexed)
@@ -140,7 +140,7 @@ async def test_a_task_that_a_used_up_quota_can_never_let_start_is_over(indexed: 
     assert not gate.is_held(samples.pending(user="alice"))
 
 
-async def test_two_schedulers_at_once_never_pass_a_quota(settings: Settings, indexed: stores.Stores) -> None:
+async def test_two_schedulers_at_once_never_exceed_a_quota(settings: Settings, indexed: stores.Stores) -> None:
     await limit_user(indexed, quota_cpu=40)
     await limit_user(indexed, "bob", quota_ram=25)
     await limit_project(indexed, quota_cpu=50)
@@ -184,7 +184,7 @@ async def test_two_schedulers_at_once_never_pass_a_quota(settings: Settings, ind
 # --- while they run -----------------------------------------------------------------------
 
 
-async def test_a_running_task_is_ended_when_its_users_time_is_used_up(scene: Scene) -> None:
+async def test_a_running_task_ends_when_the_time_quota_is_used_up(scene: Scene) -> None:
     await limit_user(scene.stores, quota_time=30)
     await scene.stores.usage.add_many([row(101, seconds=29)])
     await scene.add(1, cmd="sleep 600")
@@ -196,7 +196,7 @@ async def test_a_running_task_is_ended_when_its_users_time_is_used_up(scene: Sce
     assert task.reason == "the time quota of user alice is used up: 30 seconds"
 
 
-async def test_tasks_wait_while_others_hold_the_quota_and_are_over_once_it_is_used(scene: Scene) -> None:
+async def test_tasks_wait_while_others_hold_the_quota_and_end_once_it_is_used_up(scene: Scene) -> None:
     await limit_project(scene.stores, quota_cpu=3)
     for number in (1, 2):
         await scene.add(number, cmd="sleep 600", cpu=2, project="lab")

@@ -1,4 +1,4 @@
-"""The scheduler on real stores, with an executor that misbehaves: what is started once, and what is said of the rest."""
+"""The scheduler on real stores, with an executor that fails on request."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PENDING, STARTING, RUNNING, OVER = TaskStatus.PENDING, TaskStatus.STARTING, Task
 
 @pytest.fixture(autouse=True)
 def _short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Starts that hang on purpose are not waited for."""
+    """Do not wait for starts that hang on purpose."""
     monkeypatch.setattr(service, "DRAIN", 0.2)
 
 
-async def test_a_task_goes_all_the_way(scene: Scene) -> None:
+async def test_a_task_runs_from_submission_to_its_end(scene: Scene) -> None:
     handle = await scene.add(1, cmd="exit 3")
     async with scene.running():
         await scene.broker.enqueue([1])
@@ -45,7 +45,7 @@ async def test_a_task_goes_all_the_way(scene: Scene) -> None:
     assert [row.attempt for row in await scene.stores.usage.of_task(1)] == [1]
 
 
-async def test_what_an_executor_is_told_is_made_from_the_task(scene: Scene) -> None:
+async def test_an_executor_gets_a_run_built_from_the_task(scene: Scene) -> None:
     handle = await scene.add(1, cmd="sleep 60", cpu=0.5, ram=0.25, network="public")
     async with scene.running(scene.scheduler()):
         await scene.until(RUNNING)
@@ -60,7 +60,7 @@ async def test_what_an_executor_is_told_is_made_from_the_task(scene: Scene) -> N
     assert (run.uid, run.gid) == (task.user.uid, task.user.gid)
 
 
-async def test_without_redis_a_poll_finds_what_no_hint_told(scene: Scene, redis_server: StoreServer) -> None:
+async def test_without_redis_a_poll_finds_new_tasks(scene: Scene, redis_server: StoreServer) -> None:
     redis_server.stop()
     await scene.add(1, cmd="exit 0")
     await scene.add(2, cmd="sleep 60")
@@ -71,7 +71,7 @@ async def test_without_redis_a_poll_finds_what_no_hint_told(scene: Scene, redis_
         assert (await scene.until(OVER, 2)).ending is Ending.KILLED
 
 
-async def test_the_loss_of_all_of_redis_loses_nothing(scene: Scene) -> None:
+async def test_no_task_is_lost_with_the_data_of_redis(scene: Scene) -> None:
     async with scene.running():
         for number in range(1, 31):
             await scene.add(number)
@@ -82,7 +82,7 @@ async def test_the_loss_of_all_of_redis_loses_nothing(scene: Scene) -> None:
     assert len(scene.executor.starts) == len(set(scene.executor.starts)) == 30
 
 
-async def test_junk_in_redis_stops_nobody(scene: Scene) -> None:
+async def test_junk_in_redis_stops_no_service(scene: Scene) -> None:
     redis, keys = scene.broker._redis, scene.broker._keys
     async with scene.running():
         await redis.rpush(keys.queue, "x", "-1", "1.5", "9" * 40, "", "\u00b2", "{}", "999999")
@@ -99,7 +99,7 @@ async def test_junk_in_redis_stops_nobody(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("fault", ["lose_answer", "only_create"])
-async def test_a_start_whose_answer_was_lost_is_tried_again_and_runs_once(scene: Scene, fault: str) -> None:
+async def test_a_start_whose_answer_was_lost_is_retried_and_runs_once(scene: Scene, fault: str) -> None:
     handle = await scene.add(1, cmd="sleep 60")
     getattr(scene.executor.faults, fault).add(handle.name)
     async with scene.running(scene.scheduler()):
@@ -108,7 +108,7 @@ async def test_a_start_whose_answer_was_lost_is_tried_again_and_runs_once(scene:
     assert scene.executor.starts == [handle]
 
 
-async def test_a_node_that_goes_while_a_task_starts_gets_the_same_attempt_when_it_is_back(scene: Scene) -> None:
+async def test_a_node_lost_during_a_start_gets_the_same_attempt_when_it_is_back(scene: Scene) -> None:
     handle, gate = await scene.add(1, cmd="sleep 60"), asyncio.Event()
     scene.executor.faults.hang["start"] = gate
     async with scene.running(scene.scheduler()):
@@ -128,9 +128,7 @@ def _count(scene: Scene, call: str) -> int:
 
 
 @pytest.mark.parametrize("step", ["refuse_prepare", "refuse_start"])
-async def test_a_start_that_is_refused_ends_the_task_with_the_reason_and_frees_the_room(
-    scene: Scene, step: str
-) -> None:
+async def test_a_rejected_start_ends_the_task_with_the_reason_and_frees_its_room(scene: Scene, step: str) -> None:
     handle = await scene.add(1, cpu=8.0)
     getattr(scene.executor.faults, step)[handle.name] = errors.ImageNotFound("there is no image busybox:latest")
     async with scene.running():
@@ -145,7 +143,7 @@ async def test_a_start_that_is_refused_ends_the_task_with_the_reason_and_frees_t
 # --- kills ---------------------------------------------------------------------------------------------
 
 
-async def test_a_task_that_waits_is_killed_without_being_started(scene: Scene) -> None:
+async def test_a_pending_task_is_killed_without_being_started(scene: Scene) -> None:
     await scene.add(1, cpu=64.0)
     await scene.add(2, TaskStatus.CREATED)
     async with scene.running():
@@ -164,7 +162,7 @@ async def test_a_task_that_is_to_be_killed_is_not_placed(scene: Scene) -> None:
     assert (await scene.task(1)).status is PENDING
 
 
-async def test_a_task_whose_image_is_being_brought_is_killed_without_being_started(scene: Scene) -> None:
+async def test_a_task_whose_image_is_being_pulled_is_killed_without_being_started(scene: Scene) -> None:
     handle = await scene.add(1)
     scene.executor.faults.hang["prepare"] = asyncio.Event()
     async with scene.running():
@@ -189,7 +187,7 @@ async def test_a_task_that_is_killed_just_as_it_starts_is_stopped(scene: Scene) 
     assert handle not in scene.executor.alive
 
 
-async def test_a_task_that_was_killed_while_its_node_was_silent_never_runs(
+async def test_a_task_killed_while_its_node_was_unreachable_never_runs(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.scheduler.audit.FORGOTTEN", 0.5)
@@ -211,7 +209,7 @@ async def test_a_task_that_was_killed_while_its_node_was_silent_never_runs(
 # --- leaders ------------------------------------------------------------------------------------------------
 
 
-async def test_a_start_that_a_leader_left_behind_is_adopted_by_the_next(scene: Scene) -> None:
+async def test_a_start_that_a_leader_left_is_adopted_by_the_next(scene: Scene) -> None:
     handle = await scene.add(1, cmd="sleep 60")
     scene.executor.faults.hang["start"] = asyncio.Event()
     async with scene.running(scene.scheduler()):
@@ -226,7 +224,7 @@ async def test_a_start_that_a_leader_left_behind_is_adopted_by_the_next(scene: S
 
 
 async def test_a_run_that_a_leader_started_and_did_not_record_is_adopted(scene: Scene) -> None:
-    """It was killed between the start and the record: the run is there, the record says starting."""
+    """The leader died between the start and its record: the run exists, and the record says starting."""
     handle = await scene.add(1, STARTING, cmd="sleep 60", attempt=1, placement=samples.placement())
     await scene.executor.start(
         types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, str(scene.settings.shared_dir), False)
@@ -251,8 +249,10 @@ async def test_of_two_schedulers_one_leads_and_the_other_takes_over(scene: Scene
     assert len(scene.executor.starts) == 2
 
 
-async def test_two_that_both_believe_to_lead_start_nothing_twice(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Safety does not come from the lease: here everybody gets it who asks."""
+async def test_two_schedulers_that_believe_to_lead_start_nothing_twice(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safety does not depend on the lease: here every scheduler gets it."""
 
     async def give(name: str, holder: str, *, seconds: float, url: str | None = None) -> Lease:
         return Lease(name, holder, 1, time.monotonic() + 3600)
@@ -275,10 +275,10 @@ async def test_two_that_both_believe_to_lead_start_nothing_twice(scene: Scene, m
 # --- plans that are not carried out --------------------------------------------------------------------------
 
 
-async def test_a_plan_whose_write_got_no_answer_is_made_again_at_once(
+async def test_a_plan_whose_write_got_no_answer_is_planned_again_at_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the write was not done, once it was done and the answer lost: neither task is lost or started twice."""
+    """One write fails, one succeeds with a lost answer: no task is lost or started twice."""
     write, calls = scene.stores.tasks.transition_many, []
 
     async def unreliable(moves: Sequence[Transition]) -> set[int]:
@@ -321,7 +321,7 @@ async def test_no_node_is_ever_given_more_than_it_has(scene: Scene, monkeypatch:
     assert most == 4  # of a node with eight cores, and all of it was used
 
 
-async def test_tasks_start_in_the_order_they_came(scene: Scene) -> None:
+async def test_tasks_start_in_order_of_submission(scene: Scene) -> None:
     for number in (3, 1, 2):
         await scene.add(number, cmd="sleep 0.05", cpu=8.0)
     async with scene.running():
@@ -329,7 +329,7 @@ async def test_tasks_start_in_the_order_they_came(scene: Scene) -> None:
     assert [handle.task_id for handle in scene.executor.starts] == [3, 1, 2]
 
 
-async def test_a_task_without_room_says_why_and_a_new_node_lets_it_run(scene: Scene) -> None:
+async def test_a_task_without_room_has_a_reason_and_starts_on_a_new_node(scene: Scene) -> None:
     await scene.add(1, cpu=64.0)
     shape = (await scene.task()).shape
 
@@ -345,7 +345,7 @@ async def test_a_task_without_room_says_why_and_a_new_node_lets_it_run(scene: Sc
         await scene.until(OVER)
 
 
-async def test_however_often_it_is_looked_reasons_are_written_seldom(
+async def test_reasons_are_written_seldom_however_many_cycles_run(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     puts, cycles = 0, 0

@@ -1,4 +1,4 @@
-"""A node that stops answering keeps its size: for tasks, for operators, in metrics, and after a restart of the scheduler."""
+"""An unreachable node keeps its size for tasks, operators and metrics, and after a restart of the scheduler."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def falls_silent(scene: Scene) -> Node:
     return await waiting.until(is_not_ready, "it is noted that the node does not answer")
 
 
-async def test_what_is_stored_of_a_silent_node_is_what_it_had(scene: Scene) -> None:
+async def test_an_unreachable_node_is_stored_with_its_last_sizes(scene: Scene) -> None:
     scene.executor.reports[samples.NODE] = samples.report(gpus=("a",), labels={"disk": "ssd"}, version="20.10")
     await scene.add(1, cmd="sleep 600", cpu=1.0)
     async with scene.running():
@@ -56,7 +56,7 @@ async def test_what_is_stored_of_a_silent_node_is_what_it_had(scene: Scene) -> N
         assert (row.cpus_used, row.cpus, row.memory) == (1.0, 8.0, before.memory)
 
 
-async def test_a_task_that_only_a_silent_node_can_take_waits_for_it_also_after_a_restart_of_the_scheduler(
+async def test_a_task_waits_for_the_only_node_that_can_take_it_even_after_a_restart_of_the_scheduler(
     scene: Scene,
 ) -> None:
     scene.executor.reports = {
@@ -81,7 +81,7 @@ async def test_a_task_that_only_a_silent_node_can_take_waits_for_it_also_after_a
         await scene.until(TaskStatus.RUNNING, 1)
 
 
-async def test_a_node_that_was_never_seen_has_no_size_and_takes_its_task_when_it_comes(
+async def test_a_node_that_was_never_seen_has_no_size_and_takes_its_task_once_it_answers(
     scene: Scene,
 ) -> None:
     scene.executor.faults.down[samples.NODE] = "no answer"

@@ -1,4 +1,4 @@
-"""What quotas allow: sums over the window, of what is finished and of what is held."""
+"""Decisions of quotas, on sums of finished and held usage over the window."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ LAB = Scope(ScopeKind.PROJECT, "lab")
         (Amounts(cpu=0.3), Amounts(cpu=0.1), Amounts(cpu=0.1), Amounts(cpu=0.1), []),
     ],
 )
-def test_a_quota_is_exceeded_by_what_is_finished_for_good_and_by_what_is_held_for_now(
+def test_finished_usage_exceeds_a_quota_for_good_and_held_usage_for_now(
     limit: Amounts, finished: Amounts, held: Amounts, need: Amounts, found: list[tuple[str, bool]]
 ) -> None:
     excess = excesses(ALICE, Quota(limit, 0), Taken(finished, held), need)
     assert [(one.resource, one.final) for one in excess] == found
 
 
-def test_an_excess_says_its_numbers() -> None:
+def test_the_text_of_an_excess_has_its_numbers() -> None:
     found = excesses(LAB, Quota(Amounts(cpu=10), 0), Taken(Amounts(cpu=5), Amounts(cpu=4)), Amounts(cpu=2))
     assert [one.text for one in found] == [
         "the cpu quota of project lab: 5 of 10 used, 4 held by tasks that run, 2 needed"
@@ -86,7 +86,7 @@ def test_a_task_counts_against_its_user_and_against_its_project() -> None:
     st.integers(0, 12),
     st.integers(0, 6),
 )
-def test_what_is_allowed_never_passes_a_limit_and_what_is_refused_would(
+def test_allowed_placements_never_exceed_a_limit(
     tasks: list[tuple[str, str, int]], user_limit: int, project_limit: int, finished: int
 ) -> None:
     limits = {
@@ -106,7 +106,7 @@ amounts = st.builds(Amounts, *[st.integers(0, 4)] * 4)
 
 
 @given(amounts, amounts, amounts, amounts, amounts)
-def test_what_was_too_much_for_one_task_says_of_every_other_whether_it_would_have_been(
+def test_an_excess_of_one_task_tells_for_every_other_whether_it_exceeds_too(
     limit: Amounts, finished: Amounts, held: Amounts, need: Amounts, other: Amounts
 ) -> None:
     def over(amounts: Amounts) -> dict[str, Excess]:

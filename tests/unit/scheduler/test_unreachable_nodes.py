@@ -1,4 +1,4 @@
-"""A node that does not answer has not become smaller: nothing is said to be impossible that was not seen to be."""
+"""An unreachable node keeps its size: a task is impossible only if nodes that were seen rule it out."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.support import samples
 
 
 def silent(name: str = samples.NODE) -> NodeReport:
-    """What a Docker executor reports of an engine that does not answer."""
+    """Return the report that the Docker executor makes of an engine that does not answer."""
     return NodeReport(name, "docker", False, f"node {name} does not answer", 0.0, 0, answered=False)
 
 
-def test_a_node_that_falls_silent_keeps_its_size_gpus_labels_and_version() -> None:
+def test_an_unreachable_node_keeps_its_size_gpus_labels_and_version() -> None:
     cluster = Cluster()
     seen = samples.report(gpus=("a", "b"), labels={"disk": "ssd"}, version="20.10")
     cluster.observe([seen])
@@ -38,21 +38,21 @@ def test_a_node_that_falls_silent_keeps_its_size_gpus_labels_and_version() -> No
     assert (state.ready, state.seen, state.cpus, state.gpus) == (False, True, 8.0, 2)
 
 
-def test_a_report_of_zeros_is_no_size_whoever_makes_it() -> None:
+def test_a_report_of_zeros_does_not_count_as_measured() -> None:
     cluster = Cluster()
     cluster.observe([samples.report()])
     cluster.observe([NodeReport(samples.NODE, "other", False, "no answer", 0.0, 0)])
     assert (cluster.snapshot()[0].cpus, cluster.snapshot()[0].memory) == (8.0, 16 * GB)
 
 
-def test_labels_of_the_configuration_count_while_the_node_is_silent() -> None:
+def test_configured_labels_count_while_the_node_is_unreachable() -> None:
     cluster = Cluster()
     cluster.observe([samples.report(labels={"disk": "hdd", "engine": "yes"})])
     cluster.observe([replace(silent(), labels={"disk": "ssd"})])
     assert cluster.snapshot()[0].labels == {"disk": "ssd", "engine": "yes"}
 
 
-def test_a_node_of_a_name_that_was_taken_away_meanwhile_is_another_one() -> None:
+def test_a_removed_node_that_is_added_again_starts_without_a_size() -> None:
     cluster = Cluster()
     cluster.observe([samples.report()])
     cluster.observe([])
@@ -60,7 +60,7 @@ def test_a_node_of_a_name_that_was_taken_away_meanwhile_is_another_one() -> None
     assert not cluster.snapshot()[0].seen
 
 
-def test_a_node_that_answers_again_counts_as_it_says_now() -> None:
+def test_a_node_that_answers_again_has_the_size_that_it_reports_now() -> None:
     cluster = Cluster()
     cluster.observe([samples.report()])
     cluster.observe([silent()])
@@ -68,7 +68,7 @@ def test_a_node_that_answers_again_counts_as_it_says_now() -> None:
     assert (cluster.snapshot()[0].ready, cluster.snapshot()[0].cpus) == (True, 2.0)
 
 
-def test_what_an_earlier_scheduler_saw_is_taken_up() -> None:
+def test_sizes_stored_by_an_earlier_scheduler_are_taken_over() -> None:
     before = last_seen.stored(samples.report(gpus=("a",), labels={"disk": "ssd"}), now=samples.NOW)
     cluster = Cluster()
     cluster.remember(last_seen.reports([before]))
@@ -81,7 +81,7 @@ def test_what_an_earlier_scheduler_saw_is_taken_up() -> None:
 @pytest.mark.parametrize(
     "fields", [{"seen_at": None}, {"cpus": 0.0}, {"memory": 0}], ids=["never seen", "without cores", "without memory"]
 )
-def test_what_was_stored_of_a_silent_node_by_an_earlier_version_is_no_size(fields: dict[str, object]) -> None:
+def test_an_entry_without_sizes_stored_by_an_earlier_version_is_ignored(fields: dict[str, object]) -> None:
     sizes: dict[str, object] = {"cpus": 4.0, "memory": GB, "seen_at": samples.NOW, **fields}
     node = Node.model_validate({"id": "n1", "executor": "docker", "ready": False, "checked_at": samples.NOW, **sizes})
     assert last_seen.reports([node]) == []
@@ -98,7 +98,7 @@ def test_what_was_stored_of_a_silent_node_by_an_earlier_version_is_no_size(field
     ],
     ids=["cores", "memory", "gpus", "ports", "label"],
 )
-def test_a_node_that_was_never_seen_makes_nothing_impossible(task: Pending) -> None:
+def test_with_a_node_that_was_never_seen_no_task_is_impossible(task: Pending) -> None:
     cluster = Cluster()
     cluster.observe([samples.report("n1"), replace(silent("n2"), cpus=4.0, memory=GB)])
     found = explained(task, cluster)
@@ -137,7 +137,9 @@ _tasks = st.builds(
 
 
 @given(_nodes, _tasks, st.data())
-def test_silence_changes_no_verdict_of_never(reports: list[NodeReport], task: Pending, data: st.DataObject) -> None:
+def test_an_unreachable_node_changes_no_verdict_of_never(
+    reports: list[NodeReport], task: Pending, data: st.DataObject
+) -> None:
     reports = [replace(report, name=f"n{place}") for place, report in enumerate(reports)]
     quiet = data.draw(st.sets(st.sampled_from([report.name for report in reports])))
     unseen = data.draw(st.sets(st.sampled_from(sorted(quiet)))) if quiet else set()

@@ -1,7 +1,7 @@
 """
-Whatever is asked and whatever fails, in whatever order: nothing waits without a reason, what has none is placed, and
-nothing waits for ever. Hypothesis makes up the stories, on real stores; GODOCKER_LONG_TESTS has it make up more, and
-others each time.
+For any requests and failures in any order: no task waits without a reason, a task without one is placed, and none waits
+for ever. Hypothesis generates the stories, on real stores; with GODOCKER_LONG_TESTS it generates more, and others each
+time.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ limits = st.sampled_from([0, 0, 1, 3, 6, 20])
 
 
 class Story:
-    """What happens in a system, and what has to be true of it after each step."""
+    """Steps that change a system, and the invariants checked after each step."""
 
     def __init__(self, system: Stepped) -> None:
         self.system = system
@@ -193,7 +193,7 @@ class Story:
             self.system.executor.exit(alive[number % len(alive)], code)
 
     async def refuse_start(self, number: int, error: errors.StartFailed) -> None:
-        """The next start of one of those that wait comes to nothing."""
+        """Make the next start of one of the pending tasks fail."""
         if waiting := [task for task in await self.system.tasks() if task.status in WAITING]:
             task = waiting[number % len(waiting)]
             self.system.executor.faults.refuse_start[types.run_name(task.id, task.attempt + 1)] = error
@@ -201,7 +201,7 @@ class Story:
     # --- what has to be true
 
     async def settle(self) -> None:
-        """Whoever is promised to be placed is, and when all is quiet nobody waits without a reason."""
+        """Check that tasks said to be next are placed, and that afterwards no task waits without a reason."""
         self.system.time.go_on(1.0)
         await self.system.look()
         promised = await self._promised({"next"})
@@ -220,7 +220,7 @@ class Story:
         await self._check_all()
 
     async def _promised(self, codes: set[str]) -> dict[int, int]:
-        """The attempts of those of which nothing else is said."""
+        """Return the attempts of pending tasks that have only these reasons."""
         found = {}
         for task in await self.system.tasks():
             if task.status is PENDING and {reason.code for reason in (await self._explained(task)).reasons} <= codes:
@@ -278,7 +278,7 @@ class Story:
         return [child for child in found if child is not None]
 
     async def _shown(self) -> dict[int, str | None]:
-        """What the tasks that wait say themselves."""
+        """Return the reason shown with each pending task."""
         waiting = [task for task in await self.system.tasks() if task.status in WAITING]
         verdicts = await self.system.gateway.context.verdicts(waiting)
         return {task.id: wire.reason(task, pending_reason=verdicts.get(task.id)) for task in waiting}
@@ -286,7 +286,7 @@ class Story:
     # --- the end
 
     async def clear_away(self) -> None:
-        """Nothing is in the way any more, and what runs ends well: nothing is left but what can never run."""
+        """Remove every obstacle and end what runs: only tasks that can never run are left."""
         for whose in (*USERS, "lab"):
             for resource in ("cpu", "ram"):
                 await self.limit(whose, resource, 0)
@@ -297,7 +297,7 @@ class Story:
         self.system.executor.faults.refuse_start.clear()
         for _ in range(ENDS):
             for task in await self.system.tasks():
-                await self._let_go(task)
+                await self._release(task)
             self.system.time.go_on(100.0)
             await self.system.quiet()
             left = [task for task in await self.system.tasks() if task.status not in ENDED]
@@ -314,7 +314,7 @@ class Story:
         assert not left, "\n".join(["it was killed and goes on:", *[await self._told(task) for task in left]])
         assert not self.system.executor.alive
 
-    async def _let_go(self, task: Task) -> None:
+    async def _release(self, task: Task) -> None:
         owner = self.users[task.user.id]
         if task.status is CREATED:
             await self.system.gateway.ask("GET", f"/task/{task.id}/pending", owner)
@@ -322,7 +322,7 @@ class Story:
             await self.system.gateway.ask("GET", f"/task/{task.id}/resume", owner)
 
     async def _are_hopeless(self, tasks: list[Task]) -> bool:
-        """Whether all of them can never run, or wait for such, and are told so."""
+        """Check that all of them can never run, or wait for such tasks, and that their explanations say so."""
         never = {
             task.id for task in tasks if task.status is PENDING and (await self._explained(task)).verdict == "never"
         }
@@ -348,7 +348,7 @@ class Story:
 
 
 class Machine(RuleBasedStateMachine):
-    """Makes up stories. Blocking: for a thread beside the loop that the system lives in."""
+    """Generates stories. It blocks, and so runs in a thread beside the event loop of the system."""
 
     story: Story
     loop: asyncio.AbstractEventLoop
@@ -362,7 +362,7 @@ class Machine(RuleBasedStateMachine):
         return asyncio.run_coroutine_threadsafe(step, self.loop).result(300)
 
     def step(self, step: Coroutine[Any, Any, None], rushed: bool = False) -> None:
-        """Do it, and see what comes of it; or, where it is rushed, not before the next one."""
+        """Run a step and check its effects; if `rushed`, check them only after the next step."""
 
         async def both() -> None:
             await step
@@ -482,7 +482,7 @@ async def test_nothing_waits_without_a_reason_and_nothing_waits_for_ever(
 # --- stories that were found --------------------------------------------------------------------------
 
 
-async def test_a_task_within_its_quota_does_not_wait_behind_a_larger_one_that_is_not(system: Stepped) -> None:
+async def test_a_task_within_its_quota_does_not_wait_behind_a_larger_one_beyond_it(system: Stepped) -> None:
     story = Story(system)
     await story.begin("fifo", "binpack")
     await story.limit("alice", "cpu", 10)

@@ -1,4 +1,4 @@
-"""Explain through HTTP, on real stores: the exact reasons, and that a task starts once what was named is gone."""
+"""Explanations through HTTP, on real stores: exact reasons, and a start once each blocker is gone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TASK = 7  #: the one that waits
 
 
 class World:
-    """A scheduler and a watcher, and a gateway that is asked why."""
+    """A scheduler, a watcher, and a gateway that is asked for explanations."""
 
     def __init__(self, scene: Scene, gateway: Gateway, alice: User) -> None:
         self.scene = scene
@@ -54,7 +54,7 @@ class World:
         return {reason["code"] for reason in (await self.explained(task_id))["reasons"]}
 
     async def blocker(self, cpus: float = 8.0, **fields: Any) -> None:
-        """A task that runs and holds the node."""
+        """Run a task that holds the node."""
         await self.scene.add(1, cmd="sleep 600", cpu=cpus, **fields)
         await self.scene.broker.enqueue([1])
         await self.scene.until(RUNNING, 1)
@@ -262,7 +262,7 @@ SITUATIONS: dict[str, tuple[Step, set[str], str, Step | None]] = {
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-async def test_exactly_the_blockers_are_named_and_without_them_it_starts(world: World, name: str) -> None:
+async def test_exactly_the_blockers_are_named_and_without_them_the_task_starts(world: World, name: str) -> None:
     make, codes, verdict, undo = SITUATIONS[name]
     await make(world)
     await waiting.until(lambda: _is(world, codes), f"it is explained by {codes}")
@@ -288,7 +288,7 @@ async def _names(world: World, code: str) -> bool:
 # --- around it --------------------------------------------------------------------------------------
 
 
-async def test_a_task_that_its_owner_holds_back_is_told_how_to_let_it_go(world: World) -> None:
+async def test_the_explanation_of_a_held_task_names_the_request_that_releases_it(world: World) -> None:
     await world.gateway.add_task(TASK, TaskStatus.CREATED)
     found = await world.explained()
     assert found["verdict"] == "waiting"
@@ -301,7 +301,7 @@ async def test_a_task_that_its_owner_holds_back_is_told_how_to_let_it_go(world: 
     ]
 
 
-async def test_place_in_the_queue_and_score_are_told(world: World) -> None:
+async def test_an_explanation_has_the_position_and_the_score(world: World) -> None:
     await world.blocker()
     for task_id in (5, 6):
         await world.scene.add(task_id, cpu=4.0)
@@ -319,14 +319,14 @@ async def _position(world: World, position: int) -> bool:
     return bool(found["position"] == position)
 
 
-async def test_only_who_may_see_a_task_is_told_why_it_waits(world: World) -> None:
+async def test_only_users_who_may_see_a_task_get_its_explanation(world: World) -> None:
     await world.add(cpu=9.0)
     bob = await world.gateway.add_user("bob")
     assert (await world.gateway.ask("GET", f"/task/{TASK}/explain", bob)).status_code == 404
     assert (await world.gateway.ask("GET", f"/task/{TASK}/explain")).status_code == 401
 
 
-async def test_a_child_that_is_to_be_killed_before_it_is_made_is_told_when_it_ends(gateway: Gateway) -> None:
+async def test_the_explanation_of_a_child_killed_before_its_creation_says_when_it_ends(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(TASK, array=Array(start=1, end=3, step=1, count=3, first_id=8))
     assert (await gateway.ask("GET", f"/task/{TASK}/suspend", alice)).status_code == 200
@@ -337,7 +337,7 @@ async def test_a_child_that_is_to_be_killed_before_it_is_made_is_told_when_it_en
     ]
 
 
-async def test_a_child_that_is_to_be_killed_and_stored_waits_for_no_turn(gateway: Gateway) -> None:
+async def test_a_stored_child_that_is_to_be_killed_waits_for_no_turn(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(TASK, array=Array(start=1, end=3, step=1, count=3, first_id=8))
     await gateway.add_task(8, member=Member(parent=TASK, index=1, first=1, last=3, step=1), intent=Intent.KILL)
@@ -366,7 +366,7 @@ async def test_a_dry_run_explains_and_stores_nothing(world: World) -> None:
     assert await world.stores.database["tasks"].count_documents({}) == 2
 
 
-async def test_without_a_scheduler_that_is_the_reason(gateway: Gateway) -> None:
+async def test_without_a_scheduler_the_reason_is_its_absence(gateway: Gateway) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(TASK)
     found = (await gateway.ask("GET", f"/task/{TASK}/explain", alice)).json()
@@ -375,7 +375,7 @@ async def test_without_a_scheduler_that_is_the_reason(gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "scheduler_unavailable")
 
 
-async def test_a_scheduler_answers_nobody_but_a_gateway(world: World) -> None:
+async def test_a_scheduler_answers_only_gateways(world: World) -> None:
     url = await world.stores.leases.url_of("scheduler")
     token = world.gateway.token(world.alice)
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {token}"}):

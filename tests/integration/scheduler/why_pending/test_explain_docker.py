@@ -1,4 +1,4 @@
-"""Explanations of tasks that run on a real engine: what somebody else did to them, and limits that the engine lowers."""
+"""Explanations of tasks on a real engine: pauses from outside, and limits that the engine lowers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def docker(scene: Scene, docker_engine: LocalEngine) -> AsyncIterator[Scen
 
 
 async def _started(docker: Scene, **fields: Any) -> str:
-    """The name of the container of a task that runs."""
+    """Start a task and return the name of its container."""
     await docker.add(1, cmd="sleep 600", **{"cpu": 0.5, "ram": 0.05, **fields})
     await docker.broker.enqueue([1])
     task = await docker.until(TaskStatus.RUNNING, timeout=TIMEOUT)
@@ -41,7 +41,7 @@ async def _texts(gateway: Gateway) -> dict[str, str]:
     return {reason["code"]: reason["text"] for reason in answer.json()["reasons"]}
 
 
-async def test_a_pause_by_somebody_else_is_told_while_it_lasts(
+async def test_a_pause_from_outside_is_reported_while_it_lasts(
     docker: Scene, docker_engine: LocalEngine, gateway: Gateway
 ) -> None:
     await gateway.add_user("alice")
@@ -77,7 +77,7 @@ async def test_a_pause_by_somebody_else_is_told_while_it_lasts(
     assert (await docker.task()).status is TaskStatus.RUNNING
 
 
-async def test_limits_that_the_engine_lowers_are_told(
+async def test_limits_that_the_engine_lowers_are_reported(
     docker: Scene, docker_engine: LocalEngine, gateway: Gateway
 ) -> None:
     await gateway.add_user("alice")

@@ -1,4 +1,4 @@
-"""An explanation of a task that is over: exit code and last lines of its errors, through a real files service."""
+"""Explanations of tasks that are over: exit code and last lines of errors, through a real files service."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def _text(gateway: Gateway, task_id: int = TASK) -> str:
     return str(reason["text"])
 
 
-async def test_a_failed_task_is_explained_by_its_exit_code_and_its_last_errors(stored: Gateway) -> None:
+async def test_a_failed_task_is_explained_by_its_exit_code_and_the_last_lines_of_its_errors(stored: Gateway) -> None:
     await stored.add_user("alice")
     await _ended(stored, written=b"reading\nno such sample\n")
     found = await _explained(stored)
@@ -92,7 +92,7 @@ async def test_errors_of_a_child_of_an_array_are_those_of_its_own_directory(stor
 
 
 @pytest.mark.parametrize("fields", [{"status": TaskStatus.ARCHIVED}, {"purge": Purge.FILES}])
-async def test_of_files_that_are_archived_nothing_is_read(stored: Gateway, fields: dict[str, Any]) -> None:
+async def test_files_of_archived_tasks_are_not_read(stored: Gateway, fields: dict[str, Any]) -> None:
     await stored.add_user("alice")
     await _ended(stored, written=b"left\n", **fields)
     assert await _text(stored) == "exited with code 3"
@@ -112,13 +112,13 @@ async def test_errors_that_are_a_link_a_directory_or_not_there_are_left_out(stor
     assert await _text(stored) == "exited with code 3"
 
 
-async def test_an_explanation_is_given_without_a_files_service(gateway: Gateway) -> None:
+async def test_an_explanation_needs_no_files_service(gateway: Gateway) -> None:
     await gateway.add_user("alice")
     await gateway.add_task(TASK, TaskStatus.OVER, started_at=samples.NOW, exit_code=3, ending=Ending.EXITED, attempt=1)
     assert await _text(gateway) == "exited with code 3"
 
 
-async def test_of_large_errors_little_is_read_and_told(stored: Gateway) -> None:
+async def test_only_the_end_of_large_errors_is_read(stored: Gateway) -> None:
     await stored.add_user("alice")
     await _ended(stored, written=b"".join(b"line %d\n" % number for number in range(100_000)))
     lines = (await _text(stored)).split("\n")[1:]

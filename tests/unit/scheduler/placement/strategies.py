@@ -1,4 +1,4 @@
-"""Hypothesis strategies: pending tasks, nodes of which some tasks hold a part, and the terms of a pass."""
+"""Hypothesis strategies: pending tasks, partly allocated nodes, and the terms of a pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ queues = st.lists(tasks, unique_by=lambda task: task.id, max_size=15)
 
 @st.composite
 def nodes(draw: st.DrawFn) -> list[NodeState]:
-    """Up to four nodes of which some tasks hold a part."""
+    """Draw up to four partly allocated nodes."""
     made = []
     for number in range(draw(st.integers(0, 4))):
         node = samples.node(

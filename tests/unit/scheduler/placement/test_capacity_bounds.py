@@ -13,7 +13,7 @@ from tests.unit.scheduler.placement.strategies import nodes, queues
 
 
 @given(queues, nodes())
-def test_a_bound_refuses_what_has_no_room_and_all_of_it_but_for_ports_and_what_is_avoided(
+def test_bounds_rule_out_only_tasks_without_room_and_all_of_them_except_for_ports_and_avoided_nodes(
     waiting: list[Pending], states: list[NodeState]
 ) -> None:
     ready = [node for node in states if node.ready]

@@ -1,4 +1,4 @@
-"""What a node says of a task that it does not take: every reason, with numbers, and in a sentence."""
+"""Reasons of nodes for not taking a task: complete, with numbers, and as a sentence."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PORTS = range(10_000, 10_004)
         ({"gpus": 1}, {}, PendingReason.GPUS, "n1 has 0 gpus in all", (1, 0, 0, "gpus")),
     ],
 )
-def test_what_is_lacking_is_said_with_need_have_and_total(
+def test_a_reason_has_the_amounts_needed_free_and_in_all(
     wanted: dict[str, Any],
     has: dict[str, Any],
     code: PendingReason,
@@ -67,7 +67,7 @@ def test_what_is_lacking_is_said_with_need_have_and_total(
         ("a.b/c==x.y", {"a.b/c": "x.y"}, None),
     ],
 )
-def test_labels_are_as_a_task_wants_them_or_it_is_said_how_they_are(
+def test_a_node_matches_the_labels_of_a_task_or_the_reason_names_its_own(
     label: str, labels: dict[str, str], text: str | None
 ) -> None:
     task, node = samples.pending(labels=(label,)), samples.node("n1", labels=labels)
@@ -85,7 +85,7 @@ def test_a_node_names_all_its_reasons_and_not_only_the_first() -> None:
     assert [reason.code for reason in reasons if reason.ever] == [PendingReason.NOT_READY, PendingReason.CPU]
 
 
-def test_maintenance_and_silence_are_told_apart() -> None:
+def test_maintenance_and_an_unreachable_node_have_different_codes() -> None:
     codes = [
         feasibility.why_not(samples.pending(), samples.node("n1", ready=False, reason=reason))[0].code
         for reason in ("in maintenance", "timed out", None)
@@ -96,7 +96,7 @@ def test_maintenance_and_silence_are_told_apart() -> None:
 KEPT = Reservation(12, "large", "n1", 1_700_000_000.0, Amounts(0, 0, 0, 0), now=1_600_000_000.0)
 
 
-def test_a_node_that_is_kept_for_another_task_says_for_which() -> None:
+def test_the_reason_of_a_reserved_node_names_the_task() -> None:
     task, node = samples.pending(1), samples.node("n1")
     (reason,) = feasibility.why_not(task, node, KEPT)
     assert (reason.code, reason.text) == (PendingReason.RESERVED, "n1 is reserved for task 12")
@@ -127,7 +127,7 @@ SSD, HDD = {"storage": "ssd"}, {"storage": "hdd"}
         ),
         (
             {},
-            # What is free on a node that could never take it, or that is not ready, is not room for it.
+            # Free resources of nodes that could never take the task, or are not ready, do not count.
             [
                 samples.node("n1", free_cpus=3.0),
                 samples.node("n2", 2.0),
@@ -190,7 +190,7 @@ SSD, HDD = {"storage": "ssd"}, {"storage": "hdd"}
         ({}, [samples.node("n1")], None, "a node has room"),
     ],
 )
-def test_all_nodes_together_say_whether_it_can_run_at_all(
+def test_all_nodes_together_have_one_reason(
     needs: dict[str, Any], nodes: list[NodeState], reason: PendingReason | None, text: str
 ) -> None:
     found = node_verdicts.collect(samples.pending(**{"cpus": 4.0, **needs}), nodes)
@@ -198,7 +198,7 @@ def test_all_nodes_together_say_whether_it_can_run_at_all(
     assert [verdict.node for verdict in found.nodes] == [node.name for node in nodes]
 
 
-def test_who_is_held_back_by_a_reservation_is_told_of_it_and_so_is_whom_it_is_for() -> None:
+def test_a_reservation_is_named_to_the_tasks_it_holds_back_and_to_its_own() -> None:
     nodes = [samples.node("n1"), samples.node("n2", free_cpus=0.0)]
     found = node_verdicts.collect(samples.pending(1), nodes, KEPT)
     until = "n1 is reserved for task 12, it is expected to start at 2023-11-14T22:13:20Z"

@@ -13,7 +13,7 @@ from tests.unit.scheduler.placement.strategies import nodes, queues
 
 
 @given(queues, nodes())
-def test_what_is_covered_by_a_refusal_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
+def test_a_covered_request_has_no_room(waiting: list[Pending], states: list[NodeState]) -> None:
     infeasible = InfeasibleRequests(LabelIndex(states))
     for task in waiting:
         has_room = any(feasibility.fits(task, node) for node in states)

@@ -11,7 +11,7 @@ from tests.unit.scheduler.placement.strategies import nodes, tasks
 
 
 @given(tasks, nodes())
-def test_the_index_of_labels_finds_what_a_look_at_every_node_finds(task: Pending, states: list[NodeState]) -> None:
+def test_the_index_of_labels_finds_the_nodes_that_a_scan_finds(task: Pending, states: list[NodeState]) -> None:
     index = LabelIndex(states)
     matching = [node for node in states if matches(task.labels, node)]
     assert list(index.matching(task.labels)) == matching

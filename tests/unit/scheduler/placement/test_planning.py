@@ -54,7 +54,7 @@ booked = st.builds(
 
 
 class BookMachine(RuleBasedStateMachine):
-    """The book against a plain dict, whose lanes are sorted from nothing each time."""
+    """The book, compared with a plain dict whose lanes are sorted from scratch each time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ TestBook = BookMachine.TestCase
 TestBook.settings = hypothesis_settings(max_examples=hypothesis_settings.default.max_examples * 2 // 5)
 
 
-def test_what_was_read_of_a_task_before_it_was_placed_is_not_entered() -> None:
+def test_a_task_that_was_read_before_it_was_placed_is_not_added() -> None:
     book, read = Book(), samples.pending(1)
     book.add([read])
     book.take([read])
@@ -137,7 +137,7 @@ def test_what_was_read_of_a_task_before_it_was_placed_is_not_entered() -> None:
     assert 1 in book
 
 
-def test_a_task_that_was_not_placed_after_all_is_entered_again() -> None:
+def test_a_task_that_was_not_placed_after_all_is_added_again() -> None:
     book, read = Book(), samples.pending(1)
     for rounds in range(2):
         book.take([read])
@@ -158,7 +158,7 @@ def lanes_of(waiting: Sequence[Pending]) -> Book:
 
 
 def order(waiting: Sequence[Pending], *, no_room_for: frozenset[str] = frozenset()) -> list[int]:
-    """Who is offered a placement, in turn, where the shapes `no_room_for` find none."""
+    """Return the ids in the order in which they are offered, if the shapes `no_room_for` find no room."""
     policy, offered = FifoPass(lanes_of(waiting).lanes), []
     while (task := policy.pop()) is not None:
         offered.append(task.id)
@@ -169,7 +169,7 @@ def order(waiting: Sequence[Pending], *, no_room_for: frozenset[str] = frozenset
     return offered
 
 
-def test_who_came_first_goes_first_whosever_it_is() -> None:
+def test_the_oldest_task_goes_first_whoever_owns_it() -> None:
     waiting = [
         samples.pending(3, user="bob", queued_at=1.0),
         samples.pending(1, user="alice", queued_at=2.0),
@@ -180,25 +180,25 @@ def test_who_came_first_goes_first_whosever_it_is() -> None:
     assert order(waiting) == [3, 1, 4, 2]
 
 
-def test_between_those_who_came_together_the_lower_number_goes_first() -> None:
+def test_among_tasks_queued_together_the_lower_number_goes_first() -> None:
     waiting = [samples.pending(number, user=user, queued_at=1.0) for number, user in ((3, "a"), (1, "b"), (2, "a"))]
     assert order(waiting) == [1, 2, 3]
 
 
-def test_a_start_that_was_undone_has_its_old_place_again() -> None:
+def test_a_task_whose_start_was_undone_keeps_its_place() -> None:
     book = lanes_of([samples.pending(number) for number in (2, 3)])
     book.add([samples.pending(1, attempt=1, queued_at=1.0)])
     assert FifoPass(book.lanes).pop() == samples.pending(1, attempt=1, queued_at=1.0)
 
 
-def test_nothing_of_a_shape_that_found_no_room_is_offered_again() -> None:
+def test_a_shape_that_found_no_room_is_not_offered_again() -> None:
     large = [samples.pending(number, user=f"user{number}", cpus=64.0) for number in range(1, 4)]
     small = [samples.pending(number) for number in range(4, 7)]
     assert order([*large, *small], no_room_for=frozenset({large[0].shape})) == [1, 4, 5, 6]
 
 
 @given(st.lists(tasks, unique_by=lambda task: task.id), st.sets(st.sampled_from([0.5, 1.0, 4.0])))
-def test_everybody_is_offered_once_in_the_order_of_seniority_but_the_shapes_without_room(
+def test_each_task_is_offered_once_by_seniority_except_shapes_without_room(
     waiting: list[Pending], full: set[float]
 ) -> None:
     no_room = frozenset(task.shape for task in waiting if task.cpus in full)
@@ -276,15 +276,13 @@ needs = st.builds(
 
 
 def naive_best(task: Pending, nodes: Sequence[NodeState]) -> NodeState | None:
-    """By looking at every node: the one that is left with the fewest cores, then the least memory."""
+    """Find by a scan the node left with the fewest cores, then the least memory."""
     able = [node for node in nodes if feasibility.fits(task, node)]
     return min(able, key=lambda node: (node.free_cpus, node.free_memory, node.name), default=None)
 
 
 @given(nodes, st.lists(needs, max_size=20))
-def test_the_best_node_is_the_one_that_a_look_at_every_node_finds(
-    states: list[NodeState], wanted: list[Pending]
-) -> None:
+def test_the_best_node_is_the_one_that_a_scan_finds(states: list[NodeState], wanted: list[Pending]) -> None:
     plain = copy.deepcopy(states)
     ranked = BestFit(states)
     for task in wanted:
@@ -299,14 +297,14 @@ def test_the_best_node_is_the_one_that_a_look_at_every_node_finds(
         assert found.free_memory >= 0
 
 
-def test_the_tightest_node_is_taken_and_not_the_emptiest() -> None:
+def test_the_fullest_node_with_room_is_chosen() -> None:
     ranked = BestFit([samples.node("empty"), samples.node("tight", free_cpus=2), samples.node("full", free_cpus=0.5)])
     found = ranked.find(samples.pending(cpus=1.0))
     assert found is not None
     assert found.name == "tight"
 
 
-def test_a_node_that_is_not_ready_is_no_node() -> None:
+def test_a_node_that_is_not_ready_is_never_chosen() -> None:
     assert BestFit([samples.node(ready=False)]).find(samples.pending()) is None
 
 
@@ -346,7 +344,7 @@ def test_every_task_is_placed_once_or_its_shape_has_a_reason(waiting: list[Pendi
 
 
 @given(many_tasks, nodes)
-def test_of_tasks_alike_those_who_came_first_are_placed(waiting: list[Pending], states: list[NodeState]) -> None:
+def test_among_equal_tasks_the_oldest_are_placed(waiting: list[Pending], states: list[NodeState]) -> None:
     placed = {placed.task.id for placed in plan(waiting, states).placements}
     for shape in {task.shape for task in waiting}:
         alike = sorted((task for task in waiting if task.shape == shape), key=lambda task: task.seniority)
@@ -355,7 +353,7 @@ def test_of_tasks_alike_those_who_came_first_are_placed(waiting: list[Pending], 
 
 
 @given(many_tasks, nodes)
-def test_what_is_left_waiting_fits_nowhere_but_on_a_node_that_is_kept(
+def test_an_unplaced_task_fits_nowhere_except_on_the_reserved_node(
     waiting: list[Pending], states: list[NodeState]
 ) -> None:
     result = plan(waiting, states)
@@ -367,7 +365,7 @@ def test_what_is_left_waiting_fits_nowhere_but_on_a_node_that_is_kept(
         assert task.id in placed or naive_best(task, others) is None
 
 
-def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> None:
+def test_a_plan_stops_at_its_limit_and_reports_it() -> None:
     waiting = [samples.pending(number, cpus=0.1, memory=1) for number in range(1, 6)]
     limited = plan(waiting, [samples.node()], limit=3)
     assert [placed.task.id for placed in limited.placements] == [1, 2, 3]
@@ -375,14 +373,14 @@ def test_a_plan_places_no_more_than_its_limit_and_says_that_there_is_more() -> N
     assert not plan(waiting, [samples.node()], limit=5).full
 
 
-def test_a_reason_that_is_fresh_is_not_made_again() -> None:
+def test_a_fresh_reason_is_not_computed_again() -> None:
     shape_reasons, waiting = ShapeReasons(), {"large": samples.pending(cpus=64.0)}
     assert shape_reasons.refresh(waiting, [samples.node()], now=10.0)[0].keys() == {"large"}
     assert shape_reasons.refresh(waiting, [samples.node()], now=10.0 + AGE / 2) == ({}, False)
     assert shape_reasons.refresh(waiting, [samples.node()], now=10.0 + AGE)[0].keys() == {"large"}
 
 
-def test_of_many_shapes_some_are_explained_in_each_pass_and_none_is_left_out() -> None:
+def test_many_shapes_are_explained_over_several_passes_and_none_is_left_out() -> None:
     shape_reasons = ShapeReasons()
     waiting = {str(number): samples.pending(cpus=float(number)) for number in range(100, 100 + 5 * MOST // 2)}
     told: list[str] = []
@@ -400,7 +398,7 @@ def test_of_many_shapes_some_are_explained_in_each_pass_and_none_is_left_out() -
     assert not more
 
 
-def test_a_large_task_in_front_holds_up_no_small_one_behind() -> None:
+def test_a_large_task_does_not_delay_small_ones_behind_it() -> None:
     result = plan([samples.pending(1, cpus=64.0), samples.pending(2)], [samples.node()])
     assert [placed.task.id for placed in result.placements] == [2]
 
@@ -422,7 +420,7 @@ def cluster() -> Cluster:
     return made
 
 
-def test_what_is_free_is_what_the_node_has_less_what_is_taken(cluster: Cluster) -> None:
+def test_free_is_the_capacity_minus_the_allocations(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.allocate(1, 1, ONE)
     cluster.allocate(2, 1, Allocation("elsewhere", 5.0, GB))
@@ -433,7 +431,7 @@ def test_what_is_free_is_what_the_node_has_less_what_is_taken(cluster: Cluster) 
     assert free(cluster) == 8.0
 
 
-def test_an_allocation_that_came_to_nothing_leaves_what_the_attempt_held(cluster: Cluster) -> None:
+def test_an_undone_allocation_restores_the_earlier_one(cluster: Cluster) -> None:
     assert cluster.allocate(1, 1, ONE) is None
     before = cluster.allocate(1, 1, Allocation(samples.NODE, 3.0, GB))
     assert before == ONE
@@ -449,7 +447,7 @@ def test_a_snapshot_is_a_copy(cluster: Cluster) -> None:
     assert free(cluster) == 8.0
 
 
-def test_an_audit_replaces_what_is_held_by_what_is_written(cluster: Cluster) -> None:
+def test_an_audit_replaces_allocations_by_the_stored_ones(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.written([(1, 1)])
     cluster.begin_audit()
@@ -457,7 +455,7 @@ def test_an_audit_replaces_what_is_held_by_what_is_written(cluster: Cluster) -> 
     assert free(cluster) == 6.0
 
 
-def test_what_is_allocated_during_an_audit_survives_it(cluster: Cluster) -> None:
+def test_an_allocation_during_an_audit_survives_it(cluster: Cluster) -> None:
     cluster.begin_audit()
     cluster.allocate(1, 1, ONE)
     cluster.written([(1, 1)])
@@ -465,7 +463,7 @@ def test_what_is_allocated_during_an_audit_survives_it(cluster: Cluster) -> None
     assert free(cluster) == 7.0
 
 
-def test_what_is_released_during_an_audit_is_not_taken_again(cluster: Cluster) -> None:
+def test_a_release_during_an_audit_survives_it(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.begin_audit()
     cluster.release([(1, 1)])
@@ -473,7 +471,7 @@ def test_what_is_released_during_an_audit_is_not_taken_again(cluster: Cluster) -
     assert free(cluster) == 8.0
 
 
-def test_an_end_that_comes_before_its_record_was_read_counts_too(cluster: Cluster) -> None:
+def test_an_end_that_arrives_before_the_placement_is_read_counts(cluster: Cluster) -> None:
     cluster.begin_audit()
     cluster.release([(1, 1)])
     cluster.end_audit([samples.placed(1)])
@@ -516,20 +514,22 @@ def test_a_placement_that_was_lost_while_an_audit_read_it_is_free_again(cluster:
         (None, samples.report(ready=False), False),
     ],
 )
-def test_only_what_lets_a_task_be_placed_is_news(before: NodeReport | None, after: NodeReport, is_news: bool) -> None:
+def test_only_a_report_that_may_let_a_task_be_placed_wakes_the_cycle(
+    before: NodeReport | None, after: NodeReport, is_news: bool
+) -> None:
     cluster = Cluster()
     if before is not None:
         cluster.observe([before])
     assert cluster.observe([after]) is is_news
 
 
-def test_a_node_that_is_no_longer_configured_is_gone_with_what_was_taken_of_it(cluster: Cluster) -> None:
+def test_a_node_that_is_no_longer_configured_is_gone_with_its_allocations(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.observe([samples.report("other")])
     assert [(state.name, state.free_cpus) for state in cluster.snapshot()] == [("other", 8.0)]
 
 
-def test_what_tasks_hold_by_name_is_known_from_the_tasks_alone() -> None:
+def test_gpus_and_ports_in_use_are_derived_from_the_tasks_alone() -> None:
     made = Cluster(ports=range(10_000, 10_003))
     made.observe([samples.report(gpus=("a", "b", "c"))])
     made.begin_audit()
@@ -543,7 +543,7 @@ def test_what_tasks_hold_by_name_is_known_from_the_tasks_alone() -> None:
     assert made.snapshot()[0].free_gpus == ["a", "b", "c"]
 
 
-def test_a_port_that_a_stranger_holds_is_given_to_nobody_for_a_while() -> None:
+def test_a_port_in_use_by_another_program_is_not_given_to_tasks_for_a_while() -> None:
     made = Cluster(ports=range(10_000, 10_003))
     made.observe([samples.report("n1"), samples.report("n2")])
     made.shun("n1", [10_000, 80], until=100.0)
@@ -555,14 +555,14 @@ def test_a_port_that_a_stranger_holds_is_given_to_nobody_for_a_while() -> None:
     assert [state.free_ports for state in made.snapshot()] == [3, 3]
 
 
-def test_the_placed_children_of_arrays_are_counted_where_that_matters(cluster: Cluster) -> None:
+def test_placed_children_are_counted_for_the_given_arrays(cluster: Cluster) -> None:
     cluster.begin_audit()
     cluster.end_audit([samples.placed(number, parent=parent) for number, parent in ((1, 7), (2, 7), (3, 8), (4, None))])
     assert cluster.children([7, 9]) == {7: 2}
     assert cluster.children([]) == {}
 
 
-def test_clearing_forgets_what_is_taken_and_keeps_the_nodes(cluster: Cluster) -> None:
+def test_clearing_forgets_allocations_and_keeps_nodes(cluster: Cluster) -> None:
     cluster.allocate(1, 1, ONE)
     cluster.begin_audit()
     cluster.clear()
@@ -573,7 +573,7 @@ def test_clearing_forgets_what_is_taken_and_keeps_the_nodes(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("sizes", [(1234.5671, 1234.5679), (0.1, 0.1 + 1e-9), (2.0, 2.0000001)])
-def test_sizes_that_differ_at_all_have_shapes_that_differ(sizes: tuple[float, float]) -> None:
+def test_different_sizes_have_different_shapes(sizes: tuple[float, float]) -> None:
     for field in ("cpu", "ram"):
         shapes = {samples.task(**{field: size}).shape for size in sizes}
         assert len(shapes) == 2

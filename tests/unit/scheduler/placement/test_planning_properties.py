@@ -1,4 +1,4 @@
-"""Properties of every plan, whatever tasks wait and whatever nodes there are."""
+"""Properties of every plan, for any pending tasks and any nodes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms
 
 
 @given(queues, nodes(), terms)
-def test_every_placement_fits_in_all_that_a_node_has(
+def test_every_placement_fits_on_its_node_in_every_resource(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms
 ) -> None:
     before = {node.name: copy.deepcopy(node) for node in states}
@@ -64,7 +64,7 @@ def test_no_device_and_no_port_is_given_twice(waiting: list[Pending], states: li
 
 
 @given(queues, nodes(), terms)
-def test_what_is_left_waiting_fits_nowhere_unless_a_limit_or_the_reservation_holds_it(
+def test_an_unplaced_task_fits_nowhere_unless_a_limit_or_the_reservation_holds_it(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms
 ) -> None:
     result = plan(waiting, states, kept_to)
@@ -95,7 +95,7 @@ def test_no_array_has_more_children_placed_than_it_may(
 
 
 @given(queues, nodes(), terms)
-def test_who_is_placed_after_the_reservation_was_made_does_not_put_the_head_off(
+def test_a_task_placed_after_the_reservation_does_not_delay_the_head(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms
 ) -> None:
     first = samples.pending(99, cpus=4.0, memory=8 * GB, queued_at=NOW - 500)
@@ -116,7 +116,7 @@ def test_who_is_placed_after_the_reservation_was_made_does_not_put_the_head_off(
 
 
 @given(queues, nodes(), terms)
-def test_each_is_placed_once_and_of_tasks_alike_the_first_ones(
+def test_each_task_is_placed_once_and_among_equal_tasks_the_oldest(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms
 ) -> None:
     placed = [placed.task.id for placed in plan(waiting, states, kept_to).placements]
@@ -128,7 +128,7 @@ def test_each_is_placed_once_and_of_tasks_alike_the_first_ones(
 
 
 @given(queues, nodes(), terms)
-def test_judging_by_shape_comes_to_the_same_as_judging_each_task(
+def test_skipping_by_shape_gives_the_same_plan_as_checking_each_task(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms
 ) -> None:
     each = [replace(task, shape=f"{task.id}") for task in waiting]
@@ -162,7 +162,7 @@ owned = st.lists(
 
 
 class PlainTickets:
-    """The tickets of all, found anew for each turn; under first in, first out nobody has any."""
+    """The tickets of all tasks, computed again for each turn; FIFO has none."""
 
     def __init__(self, policy: Policy) -> None:
         self._is_fair = policy.needs_shares
@@ -187,8 +187,7 @@ class PlainTickets:
 
 def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to: Terms, policy: Policy) -> Plan:
     """
-    What a pass is to find, without anything that makes it fast: all that waits is sorted, and every node asked, each
-    time.
+    Compute the expected plan without any shortcut: sort all pending tasks and compare every node, each time.
     """
     result, left, turns = Plan(), list(waiting), PlainTickets(policy)
     running, head = Counter(kept_to.arrays.placed), None
@@ -222,7 +221,7 @@ def plain_plan(waiting: Sequence[Pending], states: Sequence[NodeState], kept_to:
 
 @hypothesis_settings(max_examples=3 * hypothesis_settings.default.max_examples)
 @given(owned, nodes(), terms, st.sampled_from([Fifo(), FairShare(WEIGHTS)]), st.sampled_from(["nobody", "bob"]))
-def test_a_pass_chooses_exactly_what_one_that_asks_every_node_each_time_chooses(
+def test_a_pass_chooses_exactly_as_a_plain_one_that_scans_all_nodes(
     waiting: list[Pending], states: list[NodeState], kept_to: Terms, policy: Policy, held: str
 ) -> None:
     kept_to = replace(kept_to, is_held=lambda task: task.user == held and task.project == "one")

@@ -26,7 +26,7 @@ def _fullness(task: Pending, node: NodeState) -> tuple[float, ...]:
 
 @pytest.fixture(params=[1, 8], ids=["each node is looked at", "nodes are searched"])
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where labels leave few nodes, each is looked at: of so few nodes as here that never happens."""
+    """Enable the linear search for few matching nodes, which so few nodes as here would never trigger."""
     monkeypatch.setattr(ranking, "FEW", request.param)
 
 
@@ -59,9 +59,7 @@ def test_spread_takes_the_emptiest_node_that_has_room(waiting: list[Pending], st
 
 
 @given(st.sampled_from(list(RANKINGS.values())), tasks, nodes(), st.integers(0, 3))
-def test_a_node_that_is_kept_is_not_found(
-    kind: type[BestFit], task: Pending, states: list[NodeState], kept: int
-) -> None:
+def test_the_reserved_node_is_not_found(kind: type[BestFit], task: Pending, states: list[NodeState], kept: int) -> None:
     without = states[kept] if kept < len(states) else None
     found = kind(states).find(task, without=without)
     others = [node for node in states if node is not without]

@@ -1,4 +1,4 @@
-"""The node that is kept for the head of the queue: which one, until when, who may use it, and that it ends starvation."""
+"""Reservations for the head of the queue: the node, its start, the tasks that may use it, and the end of starvation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGE = samples.pending(1, cpus=4.0, memory=4 * GB, queued_at=NOW - 100)
 
 
 def holding(name: str, *held: tuple[float, float | None], cpus: float = 4.0, **fields: Any) -> NodeState:
-    """A node whose tasks hold so many cores, until so many seconds from now."""
+    """Return a node whose tasks hold the given cores until the given seconds from now."""
     node = samples.node(name, cpus, **fields)
     for cores, seconds in held:
         node.charge(Allocation(name, cores, GB, until=None if seconds is None else NOW + seconds))
@@ -35,7 +35,7 @@ def holding(name: str, *held: tuple[float, float | None], cpus: float = 4.0, **f
 
 
 def reserved(*nodes: NodeState, task: Pending = LARGE, **rules: Any) -> tuple[str, float | None] | None:
-    """Where `task` gets a node reserved, and in how many seconds it is expected to start."""
+    """Return the node that is reserved for `task`, and the seconds until its expected start."""
     found = backfill.reserve(task, nodes, Rules(**{"now": NOW, **rules}))
     if found is None:
         return None
@@ -62,19 +62,19 @@ def reserved(*nodes: NodeState, task: Pending = LARGE, **rules: Any) -> tuple[st
         ([], None),
     ],
 )
-def test_the_node_where_it_can_start_soonest_is_kept(
+def test_the_node_with_the_earliest_start_is_reserved(
     nodes: list[NodeState], expected: tuple[str, float | None] | None
 ) -> None:
     assert reserved(*nodes) == expected
 
 
-def test_without_known_ends_a_node_is_kept_only_for_who_has_waited() -> None:
+def test_without_known_ends_a_node_is_reserved_only_after_a_wait() -> None:
     assert reserved(holding("n1", (4, None)), reserve_after=101) is None
     assert reserved(holding("n1", (4, None)), reserve_after=100) == ("n1", None)
     assert reserved(holding("n1", (4, 10)), reserve_after=101) == ("n1", 10)
 
 
-def test_a_node_that_is_kept_stays_the_same_unless_another_is_free_sooner() -> None:
+def test_a_reservation_stays_unless_another_node_is_free_sooner() -> None:
     def last(node: str, task_id: int = LARGE.id) -> Reservation:
         found = backfill.reserve(LARGE, [holding(node, (4, None))], Rules(NOW))
         assert found is not None
@@ -89,7 +89,7 @@ def test_a_node_that_is_kept_stays_the_same_unless_another_is_free_sooner() -> N
     assert reserved(holding("n1", (4, 9)), holding("n2", (4, 10)), last=last("n2")) == ("n1", 9)
 
 
-def test_the_configuration_limits_those_who_set_no_limit_themselves() -> None:
+def test_maxlifespan_applies_to_tasks_without_a_lifespan() -> None:
     cluster = Cluster(maxlifespan=60.0)
     cluster.observe([samples.report(cpus=4.0)])
     cluster.begin_audit()
@@ -113,7 +113,7 @@ def small(number: int, **fields: Any) -> Pending:
     return samples.pending(number, **{"queued_at": NOW + number, **fields})
 
 
-def test_who_ends_before_the_head_starts_may_use_its_node() -> None:
+def test_a_task_that_ends_before_the_reserved_start_may_use_the_node() -> None:
     waiting = [LARGE, small(2, lifespan=31.0), small(3), small(4, lifespan=30.0)]
     result = plan(waiting, [holding("n1", (3, 30))])
     assert result.reservation is not None
@@ -122,13 +122,13 @@ def test_who_ends_before_the_head_starts_may_use_its_node() -> None:
     assert result.unplaced.keys() == {LARGE.shape, waiting[1].shape}
 
 
-def test_who_fits_beside_the_head_may_use_its_node_as_far_as_that_goes() -> None:
+def test_tasks_that_fit_beside_the_head_may_use_its_node_until_it_is_full() -> None:
     waiting = [LARGE, *(small(number) for number in range(2, 6))]
     result = plan(waiting, [holding("n1", (4, 30), cpus=6.0)])
     assert [placed.task.id for placed in result.placements] == [2, 3]
 
 
-def test_what_the_head_does_not_need_is_for_all() -> None:
+def test_resources_that_the_head_does_not_need_are_free_for_all() -> None:
     head = replace(LARGE, cpus=1.0, gpus=2, shape="gpus")
     node = samples.node("n1", 8.0, gpus=("0", "1"))
     node.charge(Allocation("n1", 1.0, GB, gpus=("0",)))
@@ -138,17 +138,17 @@ def test_what_the_head_does_not_need_is_for_all() -> None:
     assert [placed.task.id for placed in result.placements] == [3]
 
 
-def test_elsewhere_the_head_holds_up_nobody() -> None:
+def test_a_reservation_delays_no_task_on_other_nodes() -> None:
     result = plan([LARGE, small(2)], [holding("n1", (3, 30)), holding("n2", (3, 99))])
     assert [(placed.task.id, placed.node) for placed in result.placements] == [(2, "n2")]
 
 
-def test_who_comes_before_the_head_is_not_held_up() -> None:
+def test_a_reservation_delays_no_task_before_its_own() -> None:
     result = plan([small(2, queued_at=NOW - 200), LARGE], [holding("n1", (3, 30))])
     assert [placed.task.id for placed in result.placements] == [2]
 
 
-def test_one_that_could_never_run_keeps_no_node_from_others() -> None:
+def test_a_task_that_can_never_run_reserves_no_node() -> None:
     never = replace(LARGE, cpus=64.0, shape="never")
     result = plan([never, small(2)], [holding("n1", (3, 30))])
     assert (result.reservation, len(result.placements)) == (None, 1)
@@ -170,8 +170,8 @@ def test_there_is_one_reservation_in_a_pass() -> None:
 
 class Stream:
     """
-    Nodes of four cores that never run out of small tasks: whenever one ends, the next is there. Each pass is ten seconds after
-    the one before.
+    Nodes of four cores with an endless stream of small tasks: when one ends, the next is pending. Passes are ten
+    seconds apart.
     """
 
     def __init__(self, *, ranking: str, rules: Rules, lifespan: float | None, nodes: int = 3) -> None:
@@ -198,7 +198,7 @@ class Stream:
         self._endless.add(task_id)
 
     def step(self) -> list[Placement]:
-        """One pass; what was placed in it."""
+        """Run one pass and return its placements."""
         self.now += 10
         ended = [number for number, at in self._ends.items() if at <= self.now]
         self._cluster.release([(number, 1) for number in ended])
@@ -239,7 +239,7 @@ def test_a_large_task_is_not_starved_by_a_stream_of_small_ones(ranking: str, lif
     assert steps <= (10 if lifespan else 16)
 
 
-def test_what_never_ends_on_the_node_that_was_kept_does_not_keep_the_head_waiting_for_ever() -> None:
+def test_endless_tasks_on_the_reserved_node_do_not_delay_the_head_for_ever() -> None:
     stream = Stream(ranking="binpack", rules=Rules(reserve_after=0.0), lifespan=None)
     stream.wait(samples.pending(2, cpus=1.0, memory=1024, queued_at=NOW))
     stream.last_for_ever(2)
@@ -249,7 +249,7 @@ def test_what_never_ends_on_the_node_that_was_kept_does_not_keep_the_head_waitin
     assert stream.steps_until_started(1, most=200) is not None
 
 
-def test_the_node_that_is_kept_is_changed_for_one_that_looks_better_less_and_less_often() -> None:
+def test_the_reserved_node_is_changed_less_and_less_often() -> None:
     old = samples.node("n1", 4.0)
     old.charge(Allocation("n1", 1.0, GB, since=NOW - 500))
     young = samples.node("n2", 4.0)
@@ -266,7 +266,7 @@ def test_the_node_that_is_kept_is_changed_for_one_that_looks_better_less_and_les
 
 
 @pytest.mark.parametrize("ranking", list(RANKINGS))
-def test_without_a_reservation_it_would_be_starved(ranking: str) -> None:
+def test_without_a_reservation_a_large_task_starves(ranking: str) -> None:
     stream = Stream(ranking=ranking, rules=Rules(reserve_after=1e9), lifespan=None)
     for _ in range(10):
         stream.step()
@@ -274,7 +274,7 @@ def test_without_a_reservation_it_would_be_starved(ranking: str) -> None:
     assert stream.steps_until_started(1, most=100) is None
 
 
-def test_a_series_of_large_tasks_goes_through_a_stream_of_small_ones() -> None:
+def test_a_series_of_large_tasks_gets_through_a_stream_of_small_ones() -> None:
     stream = Stream(ranking="binpack", rules=Rules(reserve_after=0.0), lifespan=None)
     for _ in range(10):
         stream.step()

@@ -1,4 +1,4 @@
-"""The nodes that could ever take a task."""
+"""Nodes that could take a task if they were empty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.scheduler.placement.strategies import nodes, queues
 
 
 @given(queues, nodes())
-def test_what_is_possible_is_what_a_node_could_ever_take(waiting: list[Pending], states: list[NodeState]) -> None:
+def test_empty_nodes_could_take_a_task_if_one_of_them_could(waiting: list[Pending], states: list[NodeState]) -> None:
     empty = EmptyNodes(BestFit(states))
     for task in waiting:
         could = any(node.ready and feasibility.could_ever_fit(task, node) for node in states)

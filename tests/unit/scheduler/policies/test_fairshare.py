@@ -1,4 +1,4 @@
-"""Whose turn it is under fair share: tickets computed by hand, the order within a pass, and what no order may do."""
+"""Fair share: tickets computed by hand, the order within a pass, and properties of every order."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ def waiting(user: str = "nobody", project: str = "new", *, waited: float = 0.0, 
         (ORIGINAL, waiting("first", "new", waited=20 * DAY, ticket_share=3.0), -1.9 + 0.0 + 0.5 + 3.0),
     ],
 )
-def test_a_ticket_is_what_a_hand_computes(weights: Weights, task: Pending, ticket: float) -> None:
+def test_a_ticket_equals_the_one_computed_by_hand(weights: Weights, task: Pending, ticket: float) -> None:
     assert FairShare(weights).score(task, VIEW).total == pytest.approx(ticket, abs=1e-6)
 
 
-def test_a_score_has_its_parts_by_name_and_each_is_moved_by_its_own_weight_alone() -> None:
+def test_each_part_of_a_score_depends_on_its_own_weight_alone() -> None:
     task = waiting("heavy", "big", waited=DAY / 2, ticket_share=0.25)
     parts = dict(FairShare(ORIGINAL).score(task, VIEW).parts)
     assert set(parts) == {
@@ -113,7 +113,7 @@ def test_a_score_has_its_parts_by_name_and_each_is_moved_by_its_own_weight_alone
         assert FairShare(doubled).score(task, VIEW).parts == pytest.approx(expected)
 
 
-def test_the_weights_are_those_of_the_original_by_name_and_value() -> None:
+def test_the_weights_have_the_names_and_defaults_of_go_docker() -> None:
     assert Weights(0.1, 1, 0.2, 0.2, 0.1, 0.01, 0.01, 1, 1) == ORIGINAL
 
 
@@ -121,7 +121,7 @@ def test_the_weights_are_those_of_the_original_by_name_and_value() -> None:
 
 
 def offers(turn: Pass, *, no_room_for: Sequence[str] = (), held: Sequence[int] = ()) -> Iterator[Pending]:
-    """Who is offered a placement, in turn; all but `no_room_for` (shapes) and `held` (arrays) are placed."""
+    """Return the ids in order of turns; all but `no_room_for` (shapes) and `held` (arrays) are placed."""
     while (task := turn.pop()) is not None:
         yield task
         if task.shape in no_room_for:
@@ -139,7 +139,7 @@ def order(policy: Policy, tasks: Sequence[Pending], view: View, **answers: Any) 
 
 
 def queue(user: str, ids: range, project: str = "default", **fields: Any) -> list[Pending]:
-    """Tasks of a user, all of which waited an hour but for their order."""
+    """Return tasks of a user that all waited for about an hour."""
     return [
         samples.pending(number, user=user, project=project, queued_at=NOW - HOUR + number / 1000, **fields)
         for number in ids
@@ -161,20 +161,20 @@ def test_a_task_with_twice_the_cores_counts_twice() -> None:
     assert offered[:9] == [1, 9, 10, 2, 11, 12, 3, 13, 14]
 
 
-def test_whoever_used_less_goes_first_until_they_are_level() -> None:
+def test_the_user_with_less_usage_goes_first_until_both_are_level() -> None:
     view = replace(EMPTY, users={"alice": OwnerUsage(usage=Usage(time=180))})  # three tasks' worth
     offered = order(FairShare(Weights(user_time=1)), [*queue("alice", range(1, 4)), *queue("bob", range(4, 9))], view)
     assert offered == [4, 5, 6, 1, 7, 2, 8, 3]
 
 
-def test_a_higher_priority_goes_first_and_is_worth_so_much_usage() -> None:
+def test_a_higher_priority_goes_first_up_to_the_usage_it_is_worth() -> None:
     view = replace(EMPTY, users={"alice": OwnerUsage(0), "bob": OwnerUsage(100)})
     tasks = [*queue("alice", range(1, 4)), *queue("bob", range(4, 9))]
     # A priority that is higher by 100 points, at weight 2, is worth two average tasks.
     assert order(FairShare(Weights(user_time=1, user=2)), tasks, view) == [4, 5, 1, 6, 2, 7, 3, 8]
 
 
-def test_users_of_a_project_share_what_is_due_to_it() -> None:
+def test_users_of_a_project_share_its_turns() -> None:
     tasks = [
         *queue("alice", range(1, 4), "crowd"),
         *queue("bob", range(4, 7), "crowd"),
@@ -183,7 +183,7 @@ def test_users_of_a_project_share_what_is_due_to_it() -> None:
     assert order(FairShare(Weights(user_time=0.01, group_time=1)), tasks, EMPTY)[:8] == [1, 7, 4, 8, 2, 9, 5, 10]
 
 
-def test_what_a_user_is_given_in_one_project_counts_in_their_others() -> None:
+def test_usage_in_one_project_counts_in_the_users_other_projects() -> None:
     tasks = [
         *queue("alice", range(1, 4), "one"),
         *queue("alice", range(4, 7), "two"),
@@ -193,12 +193,12 @@ def test_what_a_user_is_given_in_one_project_counts_in_their_others() -> None:
     assert offered == [1, 7, 2, 8, 3, 9, 4, 10, 5, 11, 6, 12]
 
 
-def test_the_project_of_everybody_is_not_charged() -> None:
+def test_the_default_project_is_not_charged() -> None:
     tasks = [*queue("alice", range(1, 3), "default"), *queue("bob", range(3, 5), "one")]
     assert order(FairShare(Weights(group_time=1)), tasks, EMPTY) == [1, 2, 3, 4]
 
 
-def test_who_waits_longer_goes_first_where_usage_is_level() -> None:
+def test_with_equal_usage_the_task_that_waited_longer_goes_first() -> None:
     tasks = [
         samples.pending(1, user="alice", queued_at=NOW - HOUR),
         samples.pending(2, user="bob", queued_at=NOW - DAY),
@@ -206,7 +206,7 @@ def test_who_waits_longer_goes_first_where_usage_is_level() -> None:
     assert order(FairShare(Weights(waiting_time=1)), tasks, EMPTY) == [2, 1]
 
 
-def test_a_ticket_share_puts_a_task_back_and_none_forward() -> None:
+def test_a_ticket_share_can_only_put_a_task_back() -> None:
     tasks = [
         samples.pending(1, user="alice", queued_at=NOW - HOUR, ticket_share=9.0),
         samples.pending(2, user="bob", queued_at=NOW - 1, ticket_share=0.0),
@@ -217,7 +217,7 @@ def test_a_ticket_share_puts_a_task_back_and_none_forward() -> None:
     assert order(FairShare(ORIGINAL), own, EMPTY) == [2, 3, 1]
 
 
-def test_a_shape_without_room_and_an_array_at_its_limit_take_no_other_turn() -> None:
+def test_a_shape_without_room_and_an_array_at_its_limit_use_up_no_turns() -> None:
     tasks = [
         *queue("alice", range(1, 4), cpus=64.0),
         *queue("alice", range(4, 6)),
@@ -245,7 +245,7 @@ def test_a_position_is_the_number_of_turns_before(policy: Policy) -> None:
     assert position(policy, turns[5], book.lanes, EMPTY, may_run=lambda task: task.id not in others) == 3
 
 
-# --- against a look at everything ------------------------------------------------------------------
+# --- compared with a full scan ------------------------------------------------------------------
 
 weights = st.builds(Weights, *[st.sampled_from([0.0, 0.1, 1.0]) for _ in Weights.__dataclass_fields__])
 some = st.builds(
@@ -276,7 +276,7 @@ many = st.lists(some, unique_by=lambda task: task.id, max_size=25)
 
 
 def charged(view: View, task: Pending) -> View:
-    """`view` after `task` was placed."""
+    """Return `view` after `task` was placed."""
     user, project = view.user(task.user), view.project(task.project)
     used = tickets.expected_usage(task, user)
     projects = dict(view.projects)
@@ -286,7 +286,7 @@ def charged(view: View, task: Pending) -> View:
 
 
 @given(many, views, weights, st.sets(st.sampled_from([0.5, 4.0])))
-def test_each_turn_has_the_lowest_ticket_that_a_look_at_everything_finds(
+def test_each_turn_goes_to_the_lowest_ticket_that_a_scan_finds(
     tasks: list[Pending], view: View, weights: Weights, full: set[float]
 ) -> None:
     shapes = {task.shape for task in tasks if task.cpus in full}
@@ -307,14 +307,12 @@ def test_each_turn_has_the_lowest_ticket_that_a_look_at_everything_finds(
 
 
 @given(many, views, weights)
-def test_everybody_is_offered_exactly_once_where_there_is_room(
-    tasks: list[Pending], view: View, weights: Weights
-) -> None:
+def test_each_task_is_offered_exactly_once_if_there_is_room(tasks: list[Pending], view: View, weights: Weights) -> None:
     assert sorted(order(FairShare(weights), tasks, view)) == sorted(task.id for task in tasks)
 
 
 @given(many, views, weights)
-def test_tasks_alike_of_one_user_keep_their_order(tasks: list[Pending], view: View, weights: Weights) -> None:
+def test_equal_tasks_of_one_user_keep_their_order(tasks: list[Pending], view: View, weights: Weights) -> None:
     book = Book()
     book.add(tasks)
     offered = order(FairShare(weights), tasks, view)
@@ -323,8 +321,8 @@ def test_tasks_alike_of_one_user_keep_their_order(tasks: list[Pending], view: Vi
         assert places == sorted(places)
 
 
-def test_nobody_starves_where_waiting_weighs_anything() -> None:
-    """The last of all priorities, against users who send two tasks an hour, with room for one."""
+def test_no_user_starves_if_waiting_has_a_weight() -> None:
+    """One user has the lowest priority; the others submit two tasks an hour, with room for one."""
     weights = Weights(waiting_time=0.1, user=1)  # usage weighs nothing: priority alone would shut the last one out
     prios = {"first": OwnerUsage(100), "second": OwnerUsage(90), "last": OwnerUsage(0)}
     ids = itertools.count(2)

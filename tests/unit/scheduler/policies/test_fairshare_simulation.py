@@ -1,4 +1,4 @@
-"""Twenty users of mixed priorities for some virtual days: what each takes becomes what the weights say is due."""
+"""Twenty users of mixed priorities over some virtual days: usage converges to the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def simulated(policy: Policy, *, days: float = 3.0) -> list[fairshare.Look]:
     return fairshare.simulate(policy, USERS, PRIOS, nodes=4, days=days)
 
 
-def test_shares_converge_to_what_the_weights_say() -> None:
+def test_usage_converges_to_the_weights() -> None:
     looks = simulated(FairShare(WEIGHTS))
     due = virtual.due(USERS, PRIOS, WEIGHTS)
     assert max(due.values()) > 1.5 * min(due.values())  # else there would be nothing to see
@@ -31,20 +31,20 @@ def test_shares_converge_to_what_the_weights_say() -> None:
     assert sum(late.deviations) < sum(early.deviations) / 5
 
 
-def test_first_in_first_out_gives_most_to_whoever_sends_most() -> None:
+def test_first_in_first_out_favours_users_who_submit_most() -> None:
     late = simulated(Fifo(), days=1.0)[-1]
     assert max(late.deviations) > 0.5
     most = max(late.shares, key=lambda name: late.shares[name])
     assert next(user for user in USERS if user.name == most).backlog == max(fairshare.BACKLOGS)
 
 
-def test_without_a_weight_on_priorities_all_get_the_same_whatever_they_send() -> None:
+def test_without_a_weight_on_priorities_all_users_get_the_same() -> None:
     weights = replace(WEIGHTS, user=0.0, group=0.0, group_time=0.0, group_cpu=0.0, group_ram=0.0)
     late = simulated(FairShare(weights))[-1]
     assert all(share == pytest.approx(1, abs=0.1) for share in late.shares.values())
 
 
-def test_whoever_was_away_is_served_first_until_they_are_level() -> None:
+def test_a_user_who_was_away_is_served_first_until_level() -> None:
     users = [VirtualUser(name, "default", backlog=8) for name in ("old", "new")]
     cluster = VirtualCluster(FairShare(WEIGHTS), users[:1], nodes=2, project_prios={}, days=30)
     for _ in range(50):
@@ -60,8 +60,8 @@ def test_whoever_was_away_is_served_first_until_they_are_level() -> None:
     assert usage["new"].time == pytest.approx(usage["old"].time, rel=0.1)
 
 
-def test_what_is_due_is_where_tickets_are_level() -> None:
-    """By hand: W = 2, no weight on projects, so that 50 points of priority are a quarter of an average user's usage."""
+def test_the_expected_usage_is_where_tickets_are_level() -> None:
+    """By hand: W = 2 and no weight on projects make 50 points of priority a quarter of the average usage."""
     users = [VirtualUser(name, "default", prio) for name, prio in (("a", 75.0), ("b", 50.0), ("c", 25.0))]
     weights = Weights(user_time=1, user_cpu=0.5, user_ram=0.5, user=1)
     assert virtual.due(users, {}, weights) == pytest.approx({"a": 1.125, "b": 1.0, "c": 0.875})

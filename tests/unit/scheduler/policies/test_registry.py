@@ -1,4 +1,4 @@
-"""Policies by name: ours, those of other packages, and what is true of each of ours."""
+"""Policies by name: built-in ones and those of other packages, and properties of each built-in one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build(name: str) -> Policy:
 
 
 def another(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """As if a package with this entry point was installed."""
+    """Pretend that a package with this entry point is installed."""
     point = metadata.EntryPoint(name, value, registry.GROUP)
 
     def entry_points(**given: Any) -> metadata.EntryPoints:
@@ -39,42 +39,44 @@ def another(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
 
 
 class LastInFirstOut(Fifo):
-    """Somebody else's policy."""
+    """A policy of another package."""
 
     def __init__(self, settings: Settings) -> None:
         self.instance = settings.instance
 
 
-def test_ours_are_there_by_name() -> None:
+def test_built_in_policies_are_found_by_name() -> None:
     assert isinstance(build("fifo"), Fifo)
     assert isinstance(build("fairshare"), FairShare)
 
 
-def test_a_name_that_is_not_there_is_refused_with_those_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_policy_is_rejected_with_the_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
     another(monkeypatch, "lottery", "lottery:build")
     with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo, lottery"):
         build("fair_share")
 
 
-def test_a_scheduler_with_no_policy_of_the_name_does_not_start() -> None:
+def test_a_scheduler_with_an_unknown_policy_does_not_start() -> None:
     with pytest.raises(errors.ConfigurationError, match="no policy fair_share; choose from fairshare, fifo"):
         __main__.run(Settings(scheduler_policy="fair_share", mongo_url="mongodb://127.0.0.1:1"))
 
 
-def test_a_third_policy_comes_by_entry_point_and_is_given_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_policy_of_another_package_is_built_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     another(monkeypatch, "lifo", f"{__name__}:LastInFirstOut")
     made = build("lifo")
     assert isinstance(made, LastInFirstOut)
     assert made.instance == "godocker"
 
 
-def test_a_policy_of_others_does_not_take_the_place_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_does_not_replace_a_built_in_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     another(monkeypatch, "fifo", f"{__name__}:LastInFirstOut")
     assert type(build("fifo")) is Fifo
 
 
 @pytest.mark.parametrize("value", ["no.such.module:build", f"{__name__}:missing", f"{__name__}:NOT_CALLABLE"])
-def test_a_policy_that_cannot_be_loaded_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_policy_that_cannot_be_loaded_is_rejected_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     another(monkeypatch, "broken", value)
     with pytest.raises(errors.ConfigurationError, match=f"broken of {value} cannot be used: "):
         build("broken")
@@ -84,7 +86,7 @@ def test_a_policy_that_cannot_be_loaded_is_refused_with_the_reason(monkeypatch: 
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
-def test_a_policy_offers_each_task_once_where_there_is_room(name: str) -> None:
+def test_a_policy_offers_each_task_once_if_there_is_room(name: str) -> None:
     tasks = [
         samples.pending(number, user=user, project=project, queued_at=samples.NOW - number)
         for number, (user, project) in enumerate(itertools.product(["alice", "bob"], ["default", "one", "two"]), 1)

@@ -1,4 +1,4 @@
-"""Usage and priorities of users and projects, from what was read and what was placed since."""
+"""Usage and priorities of users and projects, from the stored sums and the placements since."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.support import samples
 NOW = 1000.0
 
 
-def test_nobody_is_anybody_before_anything_was_used() -> None:
+def test_without_usage_every_user_is_a_newcomer() -> None:
     view = usage_view.view(Snapshot(NOW), (), now=NOW)
     assert (view.users, view.projects) == ({}, {"default": OwnerUsage()})
     assert view.user("alice") == OwnerUsage(50, Usage(), usage_view.UNKNOWN)
     assert view.user_mean == view.project_mean == Usage(60, 60, 60)  # of one small task: never 0
 
 
-def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
+def test_ended_tasks_are_summed_by_user_and_by_project() -> None:
     ended = (
         UsageSum("alice", "one", 2, 100, 200, 300),
         UsageSum("alice", "default", 1, 50, 50, 50),
@@ -33,13 +33,13 @@ def test_what_has_ended_is_summed_by_user_and_by_project() -> None:
     assert view.project_mean == Usage(250, 550, 950)
 
 
-def test_a_task_of_somebody_new_is_expected_to_take_what_tasks_take_on_the_average() -> None:
+def test_a_task_of_a_new_user_is_expected_to_take_the_average_time() -> None:
     ended = (UsageSum("alice", "one", 3, 60, 0, 0), UsageSum("bob", "one", 1, 100, 0, 0))
     view = usage_view.view(Snapshot(NOW, ended, priorities=Priorities({"carol": 50}, {})), (), now=NOW)
     assert [view.user(name).expected for name in ("alice", "bob", "carol", "dave")] == [20, 100, 40, 40]
 
 
-def test_what_runs_counts_what_it_took_so_far_and_an_average_task_on_top() -> None:
+def test_a_running_task_counts_its_time_so_far_plus_an_average_task() -> None:
     ended = (UsageSum("alice", "one", 1, 10, 10, 10),)
     running = (UsageSum("alice", "one", 2, 100, 300, 500, cores=3, gb=5),)
     found = Snapshot(NOW, ended, running)
@@ -49,12 +49,12 @@ def test_what_runs_counts_what_it_took_so_far_and_an_average_task_on_top() -> No
     assert usage_view.view(found, (), now=NOW + 1000).users["alice"].usage.time == 10 + 100 + 2 * 1010
 
 
-def test_a_clock_that_is_behind_takes_nothing_away() -> None:
+def test_a_clock_that_is_behind_reduces_no_usage() -> None:
     running = (UsageSum("alice", "one", 1, 100, 100, 100, cores=1, gb=1),)
     assert usage_view.view(Snapshot(NOW, (), running), (), now=NOW - 500).users["alice"].usage.time == 160
 
 
-def test_what_was_placed_since_counts_like_what_has_just_started() -> None:
+def test_a_task_placed_since_the_read_counts_like_one_that_just_started() -> None:
     task = samples.pending(1, user="alice", project="one", cpus=3.0, memory=5 * GB)
     placed = {("alice", "one"): Charge().plus(task).plus(task)}
     running = (UsageSum("alice", "one", 2, 0, 0, 0, cores=6, gb=10),)
@@ -63,7 +63,7 @@ def test_what_was_placed_since_counts_like_what_has_just_started() -> None:
     assert charged.projects["one"].usage == Usage(120, 360, 600)
 
 
-def test_the_project_of_everybody_counts_as_the_one_that_took_most_of_each() -> None:
+def test_the_default_project_counts_as_the_heaviest_one_in_each_resource() -> None:
     ended = (
         UsageSum("alice", "one", 1, 100, 900, 100),
         UsageSum("bob", "two", 1, 500, 500, 500),
@@ -74,7 +74,7 @@ def test_the_project_of_everybody_counts_as_the_one_that_took_most_of_each() -> 
     assert view.project_mean == Usage(300, 700, 300)
 
 
-def test_priorities_are_those_that_are_stored() -> None:
+def test_priorities_are_the_stored_ones() -> None:
     found = Snapshot(NOW, priorities=Priorities({"alice": 80}, {"one": 20}))
     view = usage_view.view(found, (), now=NOW)
     assert [view.user(name).prio for name in ("alice", "bob")] == [80, 50]

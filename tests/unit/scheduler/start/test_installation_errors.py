@@ -1,4 +1,4 @@
-"""Errors of the system while a task is prepared or started are the installation's: no task ends by them."""
+"""System errors while a task is prepared or started belong to the installation: no task ends because of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PASSING = retries.PASSING
 
 @contextmanager
 def no_descriptors() -> Iterator[None]:
-    """This process can open nothing more."""
+    """Use up the descriptors of this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
@@ -47,7 +47,7 @@ def a_task_of_ours() -> object:
 
 
 @pytest.mark.parametrize("number", ERRNOS, ids=lambda number: errno.errorcode[number])
-def test_no_errno_while_a_directory_is_made_is_the_task_s_fault(
+def test_no_errno_while_a_directory_is_created_is_blamed_on_the_task(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -61,7 +61,7 @@ def test_no_errno_while_a_directory_is_made_is_the_task_s_fault(
 @pytest.mark.parametrize(
     "number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.EROFS]
 )
-def test_no_errno_of_a_disk_while_a_script_is_written_is_the_task_s_fault(
+def test_no_errno_of_a_disk_while_a_script_is_written_is_blamed_on_the_task(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -74,7 +74,7 @@ def test_no_errno_of_a_disk_while_a_script_is_written_is_the_task_s_fault(
     assert found.trouble in str(found)
 
 
-def test_what_a_task_put_in_the_way_of_its_next_attempt_is_its_own(tmp_path: Path) -> None:
+def test_files_that_a_task_left_in_the_way_of_its_next_attempt_are_blamed_on_it(tmp_path: Path) -> None:
     made = TaskDirectories(tmp_path)
     path = made.make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
     (path / "cmd.sh").unlink()
@@ -85,7 +85,7 @@ def test_what_a_task_put_in_the_way_of_its_next_attempt_is_its_own(tmp_path: Pat
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
-def test_what_an_attempt_left_is_not_absent_because_it_cannot_be_read(
+def test_an_unreadable_file_of_an_earlier_attempt_does_not_count_as_absent(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = TaskDirectories(tmp_path).make(Place(1), uid=rigs.UID, gid=rigs.GID, script="true")
@@ -102,7 +102,7 @@ def test_what_an_attempt_left_is_not_absent_because_it_cannot_be_read(
         directories.read_result(path, 1)
 
 
-def test_a_process_without_descriptors_says_so(tmp_path: Path) -> None:
+def test_a_process_without_free_descriptors_reports_it(tmp_path: Path) -> None:
     made = TaskDirectories(tmp_path)
     made.probe()
     with no_descriptors(), pytest.raises(errors.StorageUnavailable, match="too many open files"):
@@ -114,7 +114,7 @@ def test_a_process_without_descriptors_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["send", "fork", "record"])
-async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refused(
+async def test_a_process_that_cannot_be_created_for_lack_of_resources_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     rig = rigs.Rig("process", tmp_path)
@@ -140,7 +140,7 @@ async def test_a_process_that_cannot_be_made_for_want_of_something_is_not_refuse
         await rig.executor.close()
 
 
-def test_errors_of_the_installation_are_tried_again_without_end_and_ever_less_often() -> None:
+def test_installation_errors_are_retried_without_end_and_less_and_less_often() -> None:
     made = retries.Retries()
     for error in (errors.NodeFull("full"), errors.NodeUnwell("unwell"), errors.StorageUnavailable("gone")):
         waits = [made.delay(1, error) for _ in range(40)]
@@ -148,7 +148,7 @@ def test_errors_of_the_installation_are_tried_again_without_end_and_ever_less_of
         assert waits[-1] == retries.LONGEST
 
 
-# --- where nothing is tried for a while -----------------------------------------------------------------------
+# --- pauses after errors -----------------------------------------------------------------------
 
 
 def test_failures_during_a_pause_count_once_and_a_later_one_doubles_the_pause() -> None:

@@ -1,4 +1,4 @@
-"""Every reason why a task waits: the exact set of them, in situations that were made for it."""
+"""Explanations have exactly the reasons that apply, in constructed situations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def full(name: str = "n1", *, cpus: float = 8.0, free_cpus: float = 0.0, **field
 
 @dataclass(frozen=True)
 class Case:
-    """A task in a situation, and what is said of it."""
+    """A task with facts about it, and the expected reasons and verdict."""
 
     name: str
     codes: set[str]
@@ -126,7 +126,7 @@ def explained(case: Case) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_exactly_the_reasons_that_there_are_are_named(case: Case) -> None:
+def test_an_explanation_has_exactly_the_reasons_that_apply(case: Case) -> None:
     found = explained(case)
     assert {reason["code"] for reason in found["reasons"]} == case.codes
     assert found["verdict"] == case.verdict
@@ -140,7 +140,7 @@ def test_every_node_has_a_verdict(case: Case) -> None:
     assert all(verdict["fits"] is not bool(verdict["reasons"]) for verdict in found["nodes"])
 
 
-def test_a_reason_of_the_nodes_has_the_numbers_of_the_best_of_them() -> None:
+def test_a_reason_of_the_nodes_has_the_numbers_of_the_best_node() -> None:
     found = explained(
         Case("", set(), samples.pending(7, cpus=4.0), (full(free_cpus=1), full("n2", free_cpus=3), full("n3")))
     )
@@ -149,7 +149,7 @@ def test_a_reason_of_the_nodes_has_the_numbers_of_the_best_of_them() -> None:
     assert "n2" in reason["text"]
 
 
-def test_a_node_that_is_kept_for_another_task_is_a_reason() -> None:
+def test_a_node_reserved_for_another_task_is_a_reason() -> None:
     large = samples.pending(5, cpus=8.0, queued_at=NOW - 1000)
     node = full(free_cpus=4)
     kept = reserve(large, [node], Rules(now=NOW))
@@ -161,13 +161,13 @@ def test_a_node_that_is_kept_for_another_task_is_a_reason() -> None:
     assert {reason["code"] for reason in own["reasons"]} == {"cpu"}
 
 
-def test_position_score_and_age_are_said() -> None:
+def test_an_explanation_has_position_score_and_age() -> None:
     found = explained(Case("", set(), about={"before": 2, "score": Score({"waiting": -3.0, "user_cpu": 1.0})}))
     assert (found["position"], found["pending"], found["age"]) == (3, 5, 2)
     assert found["score"] == {"waiting": -3.0, "user_cpu": 1.0, "total": -2.0}
 
 
-def test_what_would_make_a_reason_go_away_is_said_unless_nothing_would() -> None:
+def test_a_reason_names_the_event_that_would_end_it_unless_none_would() -> None:
     for case in CASES:
         for reason in explained(case)["reasons"]:
             assert "unblock" in reason or case.verdict == "never" or reason["code"] in {"no_nodes", "fragmented"}, (
