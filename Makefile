@@ -54,9 +54,10 @@ fmt: setup           ## format the code, and fix what ruff can fix
 schemas: setup       ## generate schemas/*.json from the models
 	@$(BIN)/python -m services.api.schemas
 
-docs: setup          ## make docs/settings.md and docs/metrics.md again from the code
+docs: setup          ## make docs/settings.md, docs/metrics.md and docs/cli.md again from the code
 	@$(BIN)/python -m godocker.reference
 	@$(BIN)/python -m godocker.metrics_page
+	@$(BIN)/python -m godocker.commands.page
 
 bench: setup         ## benchmarks; ARGS="compare REV" runs two commits alternately and prints their ratios
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -233,6 +233,9 @@ class Settings(BaseModel):
     trusted_proxies: list[str] = []  #: addresses and networks whose `X-Forwarded-For` and `-Proto` are believed
     images_public: bool = True  #: serve `GET image` without a login
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: most bytes of a request, files not counted
+    streams_per_user: Annotated[int, Field(ge=1)] = (
+        20  #: most streams that one user follows at a time, per gateway process
+    )
     max_batch: Annotated[int, Field(ge=1, le=MOST_IN_BATCH)] = 1000  #: most tasks of one request
 
     dynamic_fields: list[DynamicField] = []  #: requirements that may be changed after a task was created

@@ -15,7 +15,9 @@ from services.api.cached import Cached
 from services.api.clients.files import FilesService
 from services.api.clients.scheduler import LeadingScheduler
 from services.api.hints import Hints
+from services.api.logs.task_watch import TaskWatch
 from services.api.pushed_metrics import PushedMetrics
+from services.api.streams.limits import StreamLimits
 from services.api.submissions import Submissions
 from shared import errors
 from shared.auth.providers import factory as providers
@@ -57,6 +59,8 @@ class Context:
     added_nodes: Cached[Sequence[NodeSettings]]
     unreachable: Cached[Sequence[UnreachableNode]]
     registries: Registries
+    watch: TaskWatch
+    streams: StreamLimits
 
     async def pending_reasons(self, tasks: Sequence[Task]) -> dict[int, StoredReason]:
         """Return the latest stored reason of each of `tasks` that is pending, by task id."""
@@ -140,6 +144,8 @@ def build(settings: Settings, stores: Stores, broker: Broker, features: frozense
         added_nodes=Cached(stores.hosts.list, fresh=_NODES_FRESH),
         unreachable=Cached(stores.unreachable_nodes.list, fresh=_UNREACHABLE_FRESH),
         registries=Registries(settings),
+        watch=TaskWatch(stores.views.progress),
+        streams=StreamLimits(settings.streams_per_user),
     )
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from services.files import errors
 from services.files.context import Context
-from services.files.routes import files
+from services.files.routes import files, logs
 from shared.http import serving
 from shared.observe import request_metrics
 
@@ -20,6 +20,7 @@ def build(context: Context, checks: Mapping[str, serving.Check]) -> FastAPI:
     app.state.context = context
     errors.install(app)
     app.include_router(files.router)
+    app.include_router(logs.router)
     request_metrics.install(app, "files")
     app.router.routes.extend(serving.health_app("files", checks).routes)
     return app

@@ -10,7 +10,7 @@ from typing import IO
 
 from starlette.responses import Response
 
-from services.files import disposition, listing, preconditions, ranges
+from services.files import disposition, listing, preconditions, ranges, reading
 from services.files.preconditions import Outcome
 from services.files.ranges import Range
 from services.files.threads import Threads
@@ -93,16 +93,9 @@ class Downloads:
                 continue
             offset = part.start
             while offset < part.end:
-                yield (piece := await self._piece(descriptor, min(_PIECE, part.end - offset), offset))
+                yield (piece := await reading.piece(descriptor, min(_PIECE, part.end - offset), offset, self._threads))
                 offset += len(piece)
                 metrics.FILE_BYTES.labels(direction="out").inc(len(piece))
-
-    async def _piece(self, descriptor: int, size: int, offset: int) -> bytes:
-        if piece := _read_cached(descriptor, size, offset):
-            await asyncio.sleep(0)  # a fast client must not starve the others
-            return piece
-        # One thread hop per read: no thread waits for the client.
-        return await self._threads.transfer(_read, descriptor, size, offset)
 
     async def directory(self, found: resolve.Found) -> Response:
         """Return the listing of a directory. Closes the descriptor. Raises `errors.Conflict` if it is too long."""
@@ -146,22 +139,3 @@ class Downloads:
     def empty() -> Response:
         """Return the listing of a personal storage that was never used."""
         return Response(b"[]", headers={"Content-Type": _JSON})
-
-
-def _read_cached(descriptor: int, size: int, offset: int) -> bytes:
-    """Read the part that is in memory, see preadv2(2); empty if the disk would have to be read."""
-    buffer = bytearray(size)
-    try:
-        return bytes(memoryview(buffer)[: os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)])
-    except OSError:
-        return b""  # not in memory, or not supported by the file system
-
-
-def _read(descriptor: int, size: int, offset: int) -> bytes:
-    try:
-        piece = os.pread(descriptor, size, offset)
-    except OSError as error:
-        raise errors.TransferBroken(f"the file could not be read: {error.strerror}") from error
-    if not piece:
-        raise errors.TransferBroken("the file became shorter during the transfer")
-    return piece

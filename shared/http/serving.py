@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from shared import errors
-from shared.http import binding, protocol
+from shared.http import binding, endless, protocol
 from shared.observe import exposition
 
 VERSION = metadata.version("godocker")
@@ -138,6 +138,7 @@ async def serve(
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        endless.close_all()
         server.should_exit = True
         stopping.cancel()
         await serving

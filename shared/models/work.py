@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.lifecycle import Intent, TaskStatus
+from shared.lifecycle import ENDED, PLACED, Ending, Intent, TaskStatus
 from shared.models.task import Array, Cause, Place
 
 
@@ -99,3 +99,25 @@ class Ended:
     ended_at: float
     gpus: int = 0
     system: str | None = None  #: see `Placement.system`
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a task is now. `node` is that of the current attempt."""
+
+    id: int
+    attempt: int
+    status: TaskStatus
+    node: str | None = None
+    ending: Ending | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+    started_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    def is_live(self, attempt: int) -> bool:
+        """Whether `attempt` is the current one and may still write."""
+        return attempt == self.attempt and self.status in PLACED

@@ -25,7 +25,7 @@ INIT_TIMEOUT = 400.0  #: seconds, the build included
 COMPOSE_TIMEOUT = 200.0
 HEALTHY_TIMEOUT = 240.0
 _KEY = re.compile(r'\{"id": "admin", "apikey": "([^"]+)"\}')
-_CHECKOUT = ("deploy", "godocker", "services", "shared")
+_CHECKOUT = ("deploy", "godocker", "godocker_client", "services", "shared")
 _FILES = ("pyproject.toml", "requirements.lock", "README.md", "LICENSE", ".dockerignore")
 _SEPARATOR = "com.docker.compose.service"
 

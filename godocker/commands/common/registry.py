@@ -21,6 +21,8 @@ class Entry:
     panel: str
 
 
+_TASKS = "Your tasks"
+_SERVER = "Your server"
 _RUN = "Run a system"
 _LOOK = "Check and configure"
 _MANAGE = "Manage"
@@ -29,6 +31,35 @@ _SERVICES = "Single services"
 
 #: In the order of the help page.
 ENTRIES: Mapping[str, Entry] = {
+    "login": Entry("user.login", "Log in to a server, and use it from now on.", _SERVER),
+    "logout": Entry("user.login", "Forget the API key and the token of the current context.", _SERVER),
+    "whoami": Entry("user.login", "Print the login and the server that commands use.", _SERVER),
+    "context": Entry("user.login", "List the contexts, or switch to one.", _SERVER),
+    "usage": Entry("user.resources", "List what is used and what there is, node by node.", _SERVER),
+    "projects": Entry("user.resources", "List your projects.", _SERVER),
+    "images": Entry("user.resources", "List the images that the server offers.", _SERVER),
+    "recipes": Entry("user.resources", "List the recipes of the marketplace that you may use.", _SERVER),
+    "submit": Entry("user.submit", "Send a task and print its id.", _TASKS),
+    "run": Entry("user.submit", "Send a task, print its output while it runs, and exit with its exit code.", _TASKS),
+    "ls": Entry("user.looking", "List your tasks, newest first, or the files of one.", _TASKS),
+    "show": Entry("user.looking", "Show everything about a task.", _TASKS),
+    "explain": Entry(
+        "user.looking", "Explain why a task waits, or how it ended. Exits with 5 if it can never run.", _TASKS
+    ),
+    "logs": Entry("user.looking", "Print the output of a task.", _TASKS),
+    "wait": Entry(
+        "user.looking",
+        "Wait until tasks are over. Exits with the exit code of the first that did not end with 0.",
+        _TASKS,
+    ),
+    "kill": Entry("user.acting", "Kill tasks.", _TASKS),
+    "suspend": Entry("user.acting", "Suspend running tasks.", _TASKS),
+    "resume": Entry("user.acting", "Resume suspended tasks.", _TASKS),
+    "release": Entry("user.acting", "Release held tasks.", _TASKS),
+    "archive": Entry("user.acting", "Archive tasks that are over: deletes their files, keeps their records.", _TASKS),
+    "rm": Entry("user.acting", "Delete tasks that are over, with their files and records.", _TASKS),
+    "cp": Entry("user.filing", "Copy a file of a task here, or a local file into your personal storage.", _TASKS),
+    "share": Entry("user.filing", "Share a task and its files; prints the token that opens it.", _TASKS),
     "up": Entry(
         "operator.up",
         "Run the whole system on this machine. Starts MongoDB and Redis unless you configured your own.",

@@ -15,12 +15,12 @@ from shared.models.user import User
 
 TOKEN_NEEDED = "a token is needed: Authorization: Bearer <token>"  # noqa: S105 - a sentence
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False,
     scheme_name="User_token",
     description="User token: what `POST /api/1.0/authenticate` answers. **This is the one you need.**",
 )
-_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+_Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 async def caller(request: Request, credentials: _Credentials) -> User:

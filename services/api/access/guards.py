@@ -75,7 +75,7 @@ def project_for(action: Action) -> Any:
 _SHARE = "Share token of the task, instead of a user token"
 
 
-def _share_token(
+def share_token(
     header: Annotated[str | None, Header(alias="X-GODOCKER-SHARE", max_length=256, description=_SHARE)] = None,
     query: Annotated[str | None, Query(alias="share", max_length=256, description=_SHARE)] = None,
 ) -> str | None:
@@ -83,7 +83,7 @@ def _share_token(
 
 
 async def visible_task(
-    task_id: TaskId, context: ContextDep, caller: MaybeCaller, share: Annotated[str | None, Depends(_share_token)]
+    task_id: TaskId, context: ContextDep, caller: MaybeCaller, share: Annotated[str | None, Depends(share_token)]
 ) -> Task:
     """
     Return the task of the path if the caller, or the holder of a share token, may see it. Raises `errors.TaskNotFound`,

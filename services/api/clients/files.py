@@ -29,6 +29,7 @@ _CONNECTIONS = httpx.Limits(max_connections=1000, max_keepalive_connections=50, 
 _TIMEOUTS = httpx.Timeout(connect=2.0, read=60.0, write=60.0, pool=5.0)
 _HEALTH_TIMEOUT = 2.0  #: seconds
 _READS = ("GET", "HEAD")
+_OFFSET, _SIZE = "X-GoDocker-Offset", "X-GoDocker-Size"
 
 _SENT = ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "content-length")
 _ANSWERED = frozenset(
@@ -46,6 +47,15 @@ _PASSED_ON = frozenset({200, 206, 304, 404, 408, 409, 412, 413, 416, 422, 503})
 
 
 @dataclass(frozen=True, slots=True)
+class LogAnswer:
+    """Bytes of a file from `offset` on, of `size` at that moment. Closing `pieces` ends the transfer."""
+
+    offset: int
+    size: int
+    pieces: streaming.Pieces
+
+
+@dataclass(frozen=True, slots=True)
 class _Request:
     """A request for a path below the granted directory."""
 
@@ -54,6 +64,7 @@ class _Request:
     path: bytes
     headers: Mapping[str, str]
     body: AsyncIterator[bytes] | None = None
+    route: str = "/files?"
 
 
 class FilesService:
@@ -100,6 +111,25 @@ class FilesService:
         sent = {name: headers[name] for name in _SENT if name in headers and (body or name != "content-length")}
         return await self._passed_on(method, await self._ask(_Request(method, grant, path, sent, body)))
 
+    async def log(
+        self, grant: Grant, path: bytes, *, offset: int, lines: int | None = None, follow: bool = False
+    ) -> LogAnswer:
+        """
+        Return a file below the granted directory from `offset`, or from its last `lines` lines on, up to its present end;
+        with `follow` also what is appended. Raises `errors.NotFound`, `errors.RangeNotSatisfiable` and `errors.FilesUnavailable`.
+        """
+        query = f"offset={offset}&follow={int(follow)}" + ("" if lines is None else f"&lines={lines}")
+        answer = await self._ask(_Request("GET", grant, path, {}, route=f"/log?{query}&"))
+        if answer.status == httpx.codes.OK:
+            begin, size = (int(answer.headers[name]) for name in (_OFFSET, _SIZE))
+            return LogAnswer(begin, size, _closing(answer))
+        await answer.release()
+        if answer.status == httpx.codes.NOT_FOUND:
+            raise errors.NotFound("there is no such file")
+        if answer.status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise errors.RangeNotSatisfiable(offset)
+        raise errors.FilesUnavailable(f"the files service answered {answer.status}")
+
     async def tail(self, grant: Grant, path: bytes, *, most: int) -> bytes:
         """
         Return the last `most` bytes of a file below the granted directory; empty if it does not exist or is not a file.
@@ -128,7 +158,7 @@ class FilesService:
 
     async def _ask_once(self, request: _Request) -> Fetched:
         headers = {"Authorization": f"Bearer {self._token(request.grant)}", **request.headers}
-        url = f"/files?path={quote_from_bytes(request.path, safe='/')}"
+        url = f"{request.route}path={quote_from_bytes(request.path, safe='/')}"
         if request.method in _READS:
             return await self._fetcher.ask(request.method, url, headers)
         built = self._client.build_request(request.method, url, headers=headers, content=request.body)
@@ -188,6 +218,14 @@ class FilesService:
             raise errors.FilesUnavailable(f"the files service answered {answer.status}")
         shown = {name.lower(): value for name, value in answer.headers.items() if name.lower() in _ANSWERED}
         return streaming.Streamed(answer.pieces, status=answer.status, headers=shown, release=answer.release)
+
+
+async def _closing(answer: Fetched) -> streaming.Pieces:
+    try:
+        async for piece in answer.pieces:
+            yield piece
+    finally:
+        await answer.release()
 
 
 async def _pieces(answer: httpx.Response) -> streaming.Pieces:

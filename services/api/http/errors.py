@@ -26,6 +26,7 @@ TABLE: Mapping[type[errors.GoDockerError], tuple[int, str]] = {
     errors.InvalidInput: (422, "invalid_input"),
     errors.BodyTooLarge: (413, "body_too_large"),
     errors.BodyIncomplete: (408, "request_timeout"),
+    errors.RangeNotSatisfiable: (416, "range_not_satisfiable"),
     errors.QuotaExceeded: (413, "quota_exceeded"),
     errors.NotAuthenticated: (401, "not_authenticated"),
     errors.TokenExpired: (401, "token_expired"),

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from shared.lifecycle import ACTIVE, PLACED, WAITING, Intent, TaskStatus
+from shared.lifecycle import ACTIVE, PLACED, WAITING, Ending, Intent, TaskStatus
 from shared.models.task import Purge, Task
+from shared.models.work import Progress
 from shared.rules import arrays
-from shared.store import amounts, connection, indexes, reading
+from shared.store import amounts, connection, indexes, reading, typed
 from shared.store.tasks.arrays import ArrayStore
 
 # Callers type every value of a filter; `$eq` keeps it a value in any case.
 
 #: Hides deleted tasks at once; their files follow a little later.
 NOT_DELETED: Mapping[str, Any] = {"purge": {"$ne": Purge.ALL}}
+
+
+_PROGRESS = ("attempt", "status", "placement.node", "ending", "exit_code", "reason", "started_at")
 
 
 class TaskViews:
@@ -38,6 +42,16 @@ class TaskViews:
             task = await self._unmade(task_id)
             if task is not None:
                 found.append(task)
+        return found
+
+    @connection.translated
+    async def progress(self, ids: Sequence[int]) -> dict[int, Progress]:
+        """Return the progress of those of `ids` that exist, by id; of a child of an array that is not made yet as pending."""
+        cursor = self._tasks.find({"_id": {"$in": list(ids)}, **NOT_DELETED}, _PROGRESS)
+        found = {one.id: one for one in await reading.each(_progress, cursor)}
+        for task_id in set(ids) - found.keys():
+            if await self._arrays.covering(task_id) is not None:
+                found[task_id] = Progress(task_id, 0, TaskStatus.PENDING)
         return found
 
     @connection.translated
@@ -122,3 +136,18 @@ class TaskViews:
         return [
             (row["_id"], float(row["cpu"]), float(row["ram"])) async for row in cursor if isinstance(row["_id"], str)
         ]
+
+
+def _progress(document: dict[str, Any]) -> Progress:
+    ending = document.get("ending")
+    found = Progress(
+        id=document["_id"],
+        attempt=document["attempt"],
+        status=TaskStatus(document["status"]),
+        node=(document.get("placement") or {}).get("node"),
+        ending=Ending(ending) if ending else None,
+        exit_code=document.get("exit_code"),
+        reason=document.get("reason"),
+        started_at=document.get("started_at"),
+    )
+    return typed.checked(found)

@@ -85,11 +85,11 @@ def prints(expected: str, output: str) -> bool:
 def first_task(system: System) -> str:
     """The first task of the README, with this system's address and key; it is waited for before its output is read."""
     text = README.read_text().split("## A first task")[1]
-    (block, *_) = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    status = 'curl -s $API/task/1/status -H "Authorization: Bearer $TOKEN"'
+    block = next(found for found in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "curl" in found)
+    status = 'curl -s $API/task/$TASK/status -H "Authorization: Bearer $TOKEN"'
     ready = f'until {status} | grep -q \'"primary":"over"\'; do sleep 0.2; done\n'
     *lines, last = block.splitlines(keepends=True)
-    assert "files/god.log" in last
+    assert "$TASK/log" in last
     script = "".join([*lines, ready, last])
     return script.replace("http://127.0.0.1:6543", system.base_url).replace("THE KEY", system.admin_key)
 

@@ -107,6 +107,7 @@ OPERATIONS = {
     "GET /api/1.0/task/{task_id}/token": "getTaskToken",
     "GET /api/1.0/task/{task_id}/monitor": "listTaskSamples",
     "GET /api/1.0/task/{task_id}/explain": "explainTask",
+    "GET /api/1.0/task/{task_id}/log": "getTaskLog",
     "POST /api/1.0/task/{task_id}/archive": "archiveTask",
     "GET /api/1.0/task/{task_id}/archive": "archiveTaskByGet",
     "DELETE /api/1.0/task/{task_id}/archive": "deleteTask",
@@ -267,6 +268,7 @@ def test_a_file_comes_before_a_list_where_an_answer_may_be_either() -> None:
         list(operation["responses"]["200"]["content"])
         for _, operation in operations()
         if len(operation["responses"]["200"]["content"]) > 1
+        and "text/plain" not in operation["responses"]["200"]["content"]
     ]
     assert len(either) == 3
     assert {kinds[0] for kinds in either} == {"application/octet-stream"}

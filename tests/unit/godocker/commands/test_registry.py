@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from godocker import cli
+from godocker.commands import page
 from godocker.commands.common import registry
 
 #: Each takes a large part of a command's run time to import.
@@ -151,3 +152,7 @@ def test_completion_can_be_shown_for_a_shell() -> None:
         env={"_GODOCKER_COMPLETE": "complete_bash", "COMP_WORDS": "godocker do", "COMP_CWORD": "1", "PATH": "/usr/bin"},
     )
     assert done.stdout.split() == ["doctor"]
+
+
+def test_the_page_of_the_commands_of_users_is_made_from_them() -> None:
+    assert page.PAGE.read_text() == page.page(), "run: make docs"

@@ -1,0 +1,53 @@
+"""`godocker usage`, `projects`, `images` and `recipes`: what there is, and what is used of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from godocker.commands.user.output import Format, Output, print_rows
+from godocker.commands.user.session import client, reported
+
+
+def register(app: typer.Typer) -> None:
+    for command in (usage, projects, images, recipes):
+        app.command()(command)
+
+
+@reported
+def usage(output: Output = Format.TABLE) -> None:
+    """List what is used and what there is, node by node."""
+    _list("usage", output)
+
+
+@reported
+def projects(output: Output = Format.TABLE) -> None:
+    """List your projects."""
+    _list("project", output)
+
+
+@reported
+def images(output: Output = Format.TABLE) -> None:
+    """List the images that the server offers."""
+    with client() as made:
+        offered = made.document("config").get("images", [])
+    _show(offered, output)
+
+
+@reported
+def recipes(output: Output = Format.TABLE) -> None:
+    """List the recipes of the marketplace that you may use."""
+    _list("marketplace/recipe", output)
+
+
+def _list(path: str, output: Format) -> None:
+    with client() as made:
+        said = made.document(path)
+    _show(said if isinstance(said, list) else next(iter(said.values())), output)
+
+
+def _show(rows: list[Any], output: Format) -> None:
+    found = [row if isinstance(row, dict) else {"name": row} for row in rows]
+    columns = list(dict.fromkeys(name for row in found for name, value in row.items() if not isinstance(value, dict)))
+    print_rows(output, columns or ["name"], found, rows)
