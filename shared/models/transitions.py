@@ -1,7 +1,7 @@
 """
-Transitions of a task along the edges of its lifecycle, one constructor for each kind: pure.
+Transitions along the edges of a task's lifecycle, one constructor per kind: pure.
 
-`shared.store.tasks.tasks.TaskStore.transition` writes them by compare-and-set. All times are seconds since the epoch.
+`TaskStore.transition` writes them by compare-and-set. All times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _ANY_BUT_KILL = (None, Intent.SUSPEND, Intent.RESUME)
 @dataclass(frozen=True, slots=True)
 class Transition:
     """
-    One step along an edge of the lifecycle: from `old` at `attempt` to `new`, setting `fields`. `next_attempt` is the number
-    of the attempt that a placement begins. With `intents` it applies only to tasks whose intent is one of these (None: any).
-    `about` adds fields to the log line.
+    One step along an edge: from `old` at `attempt` to `new`, setting `fields`. `next_attempt` is the number of the attempt that
+    it begins, if any. With `intents` it applies only while the task's intent is one of these (None: any). `note` goes into the
+    task's history, `about` into the log line.
     """
 
     task_id: int
@@ -41,7 +41,7 @@ class Transition:
 
 
 def release(task: Task, *, at: float) -> Transition:
-    """Put a held task into the queue, as of now. Writes `queued_at`."""
+    """Release a held task into the queue. Writes `queued_at`."""
     return Transition(
         task.id, task.attempt, TaskStatus.CREATED, TaskStatus.PENDING, at=at, fields={"queued_at": at}, intents=[None]
     )
@@ -60,8 +60,8 @@ def end_unplaced(
     about: Mapping[str, Any] | None = None,
 ) -> Transition:
     """
-    End a task that holds no resources. Writes `ending, reason, ended_at, intent, settled`, and `exit_code` where there is one:
-    nothing ran, so nothing is counted or cleaned up.
+    End a task that holds no resources. Writes `ending, reason, ended_at, intent, settled`, and `exit_code` if given. Nothing ran,
+    so there is nothing to settle.
     """
     fields: dict[str, Any] = {
         "ending": ending,
@@ -80,7 +80,7 @@ def end_unplaced(
 def end_array(parent: Task, *, fields: Mapping[str, Any], ended_at: float, was_killed: bool, at: float) -> Transition:
     """
     End the parent of an array whose children are all over. Writes `ended_at, intent, settled` and `fields` (the counts and the
-    ending). A kill that arrives after the last child ended changes nothing.
+    ending). It fails if a kill was requested or withdrawn since `was_killed` was read.
     """
     return Transition(
         parent.id,
@@ -99,8 +99,8 @@ def end_array(parent: Task, *, fields: Mapping[str, Any], ended_at: float, was_k
 
 def place(task: Pending, placement: Mapping[str, Any], *, at: float) -> Transition:
     """
-    Place a pending task and begin its next attempt. Writes `placement`, which has the keys `node, executor, at, epoch, gpus,
-    ports, leases, system`, and clears `started_at, reason`. A task with an intent stays where it is.
+    Place a pending task and begin its next attempt. Writes `placement`, with the keys `node, executor, at, epoch, gpus, ports,
+    leases, system`, and clears `started_at, reason`. A task with an intent is not placed.
     """
     return Transition(
         task.id,
@@ -129,7 +129,7 @@ def run(task: Placed | Task, *, started_at: float, at: float) -> Transition:
 
 
 def undo_start(task: Task, *, reason: str, not_before: float | None, at: float) -> Transition:
-    """Put an attempt that did not start back into the queue. Writes `placement, started_at, not_before, reason`."""
+    """Requeue a task whose start failed for no fault of its own. Writes `placement, started_at, not_before, reason`."""
     fields = {
         "placement": None,
         "started_at": None,
@@ -158,7 +158,7 @@ def end_start(
     exit_code: int | None = None,
     intents: Sequence[Intent | None] | None = None,
 ) -> Transition:
-    """End a starting attempt of which nothing ran or runs. Writes the fields of `end_unplaced`."""
+    """End a starting attempt that never ran. Writes the fields of `end_unplaced`; `note` defaults to `reason`."""
     ended = end_unplaced(
         task.id,
         task.attempt,
@@ -189,7 +189,7 @@ def finish(
 ) -> Transition:
     """
     End an attempt that ran. Writes `ending, exit_code, reason, started_at, ended_at`, clears `intent` and `cause`, and leaves
-    `settled` false: its usage has to be counted and its run removed. `failure` is the record of node failures, if it changed.
+    `settled` false: its usage has to be accounted and its run removed. `failure` is the record of node failures, if it changed.
     """
     fields: dict[str, Any] = {
         "ending": ending,
@@ -210,8 +210,8 @@ def finish(
 
 def requeue(task: Placed, fields: Mapping[str, Any], *, note: str, expected: Intent | None, at: float) -> Transition:
     """
-    Put a placed task back into the queue for another attempt. Clears `started_at, cause` and the intent, writes `remark` and
-    `fields`. Applies only while the intent is `expected`: a kill that was requested meanwhile must not be lost.
+    Requeue a placed task for another attempt. Clears `started_at, cause` and the intent, writes `remark` and `fields`. It applies
+    only while the intent is `expected`: a kill requested meanwhile must not be lost.
     """
     cleared = {
         "started_at": None,
@@ -234,7 +234,7 @@ def requeue(task: Placed, fields: Mapping[str, Any], *, note: str, expected: Int
 
 
 def archive(task_id: int, attempt: int, *, at: float, note: str | None = None) -> Transition:
-    """Archive a task that is over: its files are purged later, its record stays. Writes `purge, share`."""
+    """Archive a task that is over: its files are purged later, its record stays. Writes `purge`, clears `share`."""
     fields = {"purge": Purge.FILES, "share": None}
     return Transition(task_id, attempt, TaskStatus.OVER, TaskStatus.ARCHIVED, at=at, fields=fields, note=note)
 
@@ -243,7 +243,7 @@ def archive(task_id: int, attempt: int, *, at: float, note: str | None = None) -
 
 
 def withdraw(task: Task, *, note: str, at: float) -> Transition:
-    """Put a task whose recorded run does not exist back into the queue. Writes `placement, started_at`."""
+    """Requeue a task whose recorded run does not exist. Clears `placement, started_at`."""
     fields = {"placement": None, "started_at": None}
     return Transition(task.id, task.attempt, task.status, TaskStatus.PENDING, at=at, fields=fields, note=note)
 
@@ -252,8 +252,8 @@ def adopt(
     task: Task, placement: Mapping[str, Any], *, attempt: int, reason: str | None, note: str, at: float
 ) -> Transition:
     """
-    Record a run that was found on its node as `attempt` of a pending task. Writes `placement, reason` and clears `started_at`
-    and the conditions for a start, which were met or it would not have been started.
+    Record a run that was found on a node as `attempt` of a pending task. Writes `placement, reason`, clears `started_at`, and
+    `waiting_on, not_before`, which allowed the start.
     """
     return Transition(
         task.id,
@@ -274,7 +274,10 @@ def adopt(
 
 
 def adopt_ended(task: Task, *, started_at: float | None, note: str, at: float) -> Transition:
-    """Record a starting attempt that ended meanwhile as running, without its leases. Writes `placement.leases, started_at`."""
+    """
+    Record a starting attempt as running, without its leases, when its wrapper has begun and its run is gone: reconciling then
+    records the end. Writes `placement.leases, started_at`.
+    """
     fields: dict[str, Any] = {"placement.leases": [], "started_at": started_at}
     return Transition(task.id, task.attempt, task.status, TaskStatus.RUNNING, at=at, fields=fields, note=note)
 
@@ -283,7 +286,7 @@ def adopt_ended(task: Task, *, started_at: float | None, note: str, at: float) -
 
 
 def about(task: Placed | Task) -> dict[str, Any]:
-    """Return the fields that are logged with transitions of a task that has a node: `user, node, request`."""
+    """Return the log fields of a placed task's transition: `user, node, request`."""
     if isinstance(task, Placed):
         return {"user": task.user, "node": task.node, "request": task.request}
     node = task.placement.node if task.placement else None

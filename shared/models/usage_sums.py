@@ -1,4 +1,4 @@
-"""Recent usage and priorities of users and projects, as fair share reads them: pure."""
+"""Sums of recent usage, and priorities, for fair share: pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class UsageSum:
     """
-    Sums over tasks of one user in one project: how many, their seconds, and the cores and GB they asked for, each times its
-    task's seconds. `cores` and `gb` are of those that run on.
+    Sums over the tasks of one user in one project: `tasks` counts them, `time` is in seconds, `cpu` and `ram` are requested
+    core-seconds and GB-seconds. `cores` and `gb` belong to the tasks that still run.
     """
 
     user: str
@@ -24,7 +24,7 @@ class UsageSum:
 
 @dataclass(frozen=True, slots=True)
 class Priorities:
-    """By name, from 0 to 100."""
+    """Priorities by name, from 0 to 100."""
 
     users: dict[str, float]
     projects: dict[str, float]

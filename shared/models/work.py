@@ -1,4 +1,4 @@
-"""Views of tasks that the scheduler's and the watcher's loops work on: pure."""
+"""Projections of stored tasks for the loops of scheduler and watcher: pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Pending:
     gpus: int = 0
     labels: tuple[str, ...] = ()
     ports: int = 0  #: how many
-    waiting_on: tuple[int, ...] = ()  #: tasks that have to be over before
+    waiting_on: tuple[int, ...] = ()  #: ids of tasks that have to end first
     not_before: float | None = None
     avoid: tuple[str, ...] = ()  #: nodes
     ticket_share: float | None = None
-    parent: int | None = None  #: of a child of an array
-    array: Array | None = None  #: of the parent of one, which is never placed itself
-    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
+    parent: int | None = None  #: id of the array, for a child
+    array: Array | None = None  #: for a parent, which is never placed itself
+    lifespan: float | None = None  #: seconds, as requested; the configured maximum may be lower
 
     @property
     def seniority(self) -> tuple[float, int]:
@@ -58,12 +58,12 @@ class Placed:
     ports: tuple[int, ...] = ()
     parent: int | None = None
     index: int | None = None
-    lifespan: float | None = None  #: seconds, as the task says; the configuration may say less
+    lifespan: float | None = None  #: seconds, as requested; the configured maximum may be lower
     cause: Cause | None = None
     request: str | None = None  #: see `Task.request`
-    intent_by: str | None = None  #: the user who asked for the intent
+    intent_by: str | None = None  #: user who requested the intent
     suspended: bool = False
-    is_told_paused: bool = False  #: somebody else paused it, and its reason says so
+    is_noted_paused: bool = False  #: somebody else paused it, and its reason says so
     system: str | None = None  #: see `Placement.system`
 
     @property
@@ -74,7 +74,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class WaitingKill:
-    """A task without resources whose owner asked for a kill."""
+    """A task without resources whose owner requested a kill."""
 
     id: int
     attempt: int
@@ -86,7 +86,7 @@ class WaitingKill:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that ended, with what accounting needs of it."""
+    """An ended attempt with the fields for accounting."""
 
     id: int
     attempt: int

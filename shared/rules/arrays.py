@@ -1,4 +1,4 @@
-"""The children of an array, as its parent says them: pure."""
+"""Derive the children of an array from its parent: pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from shared.wording import kills
 
 def documents(parent: Task, positions: Sequence[int], *, now: float) -> list[dict[str, Any]]:
     """
-    The children at `positions`, counted from 0, as they are stored at `now`. They have their parent's place in the queue; made
-    again they are the same, but for the time.
+    Return the documents of the children at `positions`, counted from 0, as stored at `now`. They have their parent's place in
+    the queue; a repeated call differs only in the time.
     """
     if not positions:
         return []
-    # What they have in common is made once: of a thousand children the whole documents take a tenth of a second.
+    # The common part is made once: a thousand whole documents take a tenth of a second.
     common = child(parent, positions[0], now=now).document()
     return [{**common, **_own(parent, position, now)} for position in positions]
 
 
 def child(parent: Task, position: int, *, now: float) -> Task:
-    """One child, pending since `now`."""
+    """Return one child, pending since `now`."""
     return Task(
         status=TaskStatus.PENDING,
         status_at=now,
@@ -40,7 +40,7 @@ def child(parent: Task, position: int, *, now: float) -> Task:
 
 
 def unmade(parent: Task, position: int) -> Task:
-    """A child that is not stored, as it is shown: as its parent is, and never run."""
+    """Return a child that is not stored yet, for display: in its parent's state, and never run."""
     shown = child(parent, position, now=parent.status_at)
     shown.waiting_on = parent.waiting_on
     shown.reason = parent.reason if parent.status in ENDED else f"waits for its turn in the array {parent.id}"
@@ -56,13 +56,13 @@ def unmade(parent: Task, position: int) -> Task:
 
 
 def array_of(parent: Task) -> Array:
-    """The array of a task that is known to be the parent of one."""
+    """Return the array of a parent."""
     assert parent.array is not None
     return parent.array
 
 
 def killers(parent: Task) -> dict[str | None, list[tuple[int, int]]]:
-    """The ranges of children that are to be killed without the rest, by the user who asked for it."""
+    """Return the ranges of individually killed children, by the user who requested the kill."""
     array = array_of(parent)
     asked: dict[str | None, list[tuple[int, int]]] = {}
     for first, last in array.killed:
@@ -71,14 +71,14 @@ def killers(parent: Task) -> dict[str | None, list[tuple[int, int]]]:
 
 
 def is_suspended(parent: Task) -> bool:
-    """Whether none of its children may be started now."""
+    """Return whether no child may be started now."""
     return parent.intent is Intent.SUSPEND or (parent.intent is None and parent.remark is IntentResult.SUSPENDED)
 
 
 def ending(array: Array, failed: Sequence[int], *, failures: int) -> tuple[int, str | None]:
     """
-    Exit code and reason of a parent whose children are all over: 0 if theirs all were, else 1. `failed` are the indices of the
-    first of those that failed, of `failures` in all.
+    Return exit code and reason of a parent whose children are all over: 0 if all children's are 0, else 1. `failed` has the
+    indices of the first failed children, of `failures` in all.
     """
     if not failures:
         return 0, None
@@ -87,7 +87,7 @@ def ending(array: Array, failed: Sequence[int], *, failures: int) -> tuple[int, 
 
 
 def _own(parent: Task, position: int, now: float) -> dict[str, Any]:
-    """What of a child's document is not that of its siblings."""
+    """Return the fields of a child's document that differ from its siblings'."""
     array = array_of(parent)
     index = array.indices[position]
     killed = parent.intent is Intent.KILL or array.wants_killed(index)

@@ -1,4 +1,4 @@
-"""Whether what a task waits for has come true, or never can: pure."""
+"""Decide whether a task's dependencies are satisfied or have become impossible: pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.models.task import Dependencies
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a task came to its end. `known` False: it was deleted, and nothing says so any more."""
+    """The end of a task. `known` False: it was deleted, and its end with it."""
 
     exit_code: int | None
     known: bool = True
@@ -20,7 +20,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A task that waits for the ends of others."""
+    """A task with dependencies that are not satisfied yet."""
 
     id: int
     attempt: int
@@ -30,17 +30,17 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Found:
-    """By the id of a task: the ids it need not wait for any longer, and why what it waits for can never be."""
+class Resolution:
+    """By task id: the predecessors that are satisfied, and the reasons of tasks whose dependencies are impossible."""
 
     satisfied: dict[int, list[int]] = field(default_factory=dict)
     impossible: dict[int, str] = field(default_factory=dict)
 
 
-def judge(depends: Dependencies, waiting_on: Collection[int], ends: Mapping[int, End]) -> tuple[list[int], str | None]:
+def check(depends: Dependencies, waiting_on: Collection[int], ends: Mapping[int, End]) -> tuple[list[int], str | None]:
     """
-    Which of `waiting_on` are over as they have to be, and the reason if one is over in a way that it may not. `ends` has those
-    that are over.
+    Return the predecessors in `waiting_on` that ended as required, and the reason if one ended otherwise. `ends` has the ends of
+    those that are over.
     """
     ok, not_ok = set(depends.ok), set(depends.not_ok)
     satisfied = []
@@ -56,12 +56,12 @@ def judge(depends: Dependencies, waiting_on: Collection[int], ends: Mapping[int,
     return satisfied, None
 
 
-def resolve(waiting: Iterable[Waiting], ends: Mapping[int, End]) -> Found:
+def resolve(waiting: Iterable[Waiting], ends: Mapping[int, End]) -> Resolution:
     """
-    What follows for `waiting` from `ends`, to the last consequence: a task whose condition can never be is over itself, and
-    others may wait for it.
+    Return the consequences of `ends` for `waiting`, transitively: a task with an impossible dependency is over itself, and
+    others may depend on it.
     """
-    found = Found()
+    found = Resolution()
     known = dict(ends)
     tasks = {task.id: task for task in waiting}
     followers: defaultdict[int, list[int]] = defaultdict(list)
@@ -74,7 +74,7 @@ def resolve(waiting: Iterable[Waiting], ends: Mapping[int, End]) -> Found:
         changed = []
         for task_id in concerned:
             task = tasks[task_id]
-            satisfied, reason = judge(task.depends, task.waiting_on, known)
+            satisfied, reason = check(task.depends, task.waiting_on, known)
             if reason is not None:
                 found.satisfied.pop(task_id, None)
                 found.impossible[task_id] = reason
@@ -87,7 +87,7 @@ def resolve(waiting: Iterable[Waiting], ends: Mapping[int, End]) -> Found:
 
 def _why_not(task_id: int, end: End, *, wants_ok: bool) -> str | None:
     if not end.known:
-        return f"task {task_id} was deleted before this one could look how it ended"
+        return f"task {task_id} was deleted before its end was checked"
     if wants_ok and end.exit_code != 0:
         how = "without an exit code" if end.exit_code is None else f"with exit code {end.exit_code}"
         return f"task {task_id} ended {how}; it had to end with 0"

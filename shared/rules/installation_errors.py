@@ -1,4 +1,4 @@
-"""Errors of the system (errno(3)) that say something of the installation, not of the task that met them: pure."""
+"""System errors (errno(3)) that are caused by the installation, not by the task that met them: pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from shared import errors
 
-#: What operators are told. Any number that is not here is the installation's as well, with the system's own words.
+#: Short names for operators. Other numbers are the installation's fault as well, in the system's own words.
 _WORDS: Mapping[int, str] = {
     errno.ENOSPC: "disk full",
     errno.EDQUOT: "disk quota used up",
@@ -23,9 +23,9 @@ _WORDS: Mapping[int, str] = {
     errno.ENOENT: "directory or program missing",
 }
 
-#: What a task can make of its own directory before a later attempt: nothing of these is wrong with the disk.
+#: Errors that a task can cause in its own directory for a later attempt: the disk is fine.
 _OF_THE_TASK = frozenset({errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.EISDIR, errno.ENOTEMPTY, errno.EXDEV})
-#: Of reading. Others a task can bring about, with a pipe, a lease or a link in the place of a file.
+#: Errors of reading that a task cannot cause. It can cause others, with a pipe, a lease or a link in place of a file.
 _OF_READING = frozenset(
     {
         errno.EIO,
@@ -40,7 +40,7 @@ _OF_READING = frozenset(
 )
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-#: What engines say of the same, in messages of the Go standard library: of those only that no wish of a task brings about.
+#: Messages of engines (from Go's standard library) for the same errors; only those that no task's request can cause.
 _SAID: Mapping[str, int] = {
     "no space left on device": errno.ENOSPC,
     "disk quota exceeded": errno.EDQUOT,
@@ -53,25 +53,25 @@ _SAID: Mapping[str, int] = {
 
 
 def words(number: int | None, said: str | None = None) -> str:
-    """A short name of what is wrong."""
+    """Return a short name of the error."""
     return _WORDS.get(number or 0) or (said or "unknown error").lower()
 
 
 def is_unreadable(error: OSError) -> bool:
-    """Whether what is to be read may well be there, and cannot be read now."""
+    """Return whether the file may exist and cannot be read now."""
     return error.errno in _OF_READING
 
 
 def named_in(message: str) -> str | None:
-    """What is wrong with an engine's host by its message; None where it says nothing of the kind."""
+    """Return the host's error that an engine's message names; None for any other message."""
     lower = message.lower()
     return next((_WORDS[number] for phrase, number in _SAID.items() if phrase in lower), None)
 
 
 def of_storage(error: OSError, what: str, *, own: bool = False) -> errors.GoDockerError:
     """
-    The error for a failed access to `shared_dir`. `own`: below a task's own directory, where the task can be to blame; else it
-    is the installation's whatever it is.
+    Return the error of a failed access to `shared_dir`. `own`: below a task's own directory, where the task can be to blame;
+    elsewhere every error is the installation's.
     """
     said = words(error.errno, error.strerror)
     if own and error.errno in _OF_THE_TASK:
@@ -82,6 +82,6 @@ def of_storage(error: OSError, what: str, *, own: bool = False) -> errors.GoDock
 
 
 def of_node(error: OSError) -> errors.NodeUnwell:
-    """The error for a process that could not be made on this machine, or its record not be written."""
+    """Return the error of a process that could not be created on this machine, or whose record could not be written."""
     said = words(error.errno, error.strerror)
     return errors.NodeUnwell(f"the process could not be made: {said}", trouble=said)

@@ -1,8 +1,8 @@
 """
-The known, grave faults of the servers that we work with, by version: the one list of them, to be kept up to date.
+Known severe vulnerabilities of MongoDB, Redis and other servers, by version: the only list of them, to be kept up to date.
 
-A fault counts where whoever reaches the server can do more than they are meant to. Those that need a login like ours, and
-crashes, do not count.
+A fault counts if anybody who reaches the server gains unintended rights. Faults that need a login like ours, and crashes, do
+not count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 MONGOD, REDIS, DOCKER, RUNC = "MongoDB", "Redis", "Docker", "runc"
 
-#: What keeps a fault from being reached, whatever the version.
+#: Protections that keep a fault from being reached, whatever the version.
 NO_COMPRESSION = "network compression is off"
 NO_SCRIPTS = "scripts are off"
 NO_PLUGINS = "no authorization plugin is used"
@@ -20,16 +20,16 @@ NO_PLUGINS = "no authorization plugin is used"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`mended` are the first versions without it, one for each line of versions; lines that are newer never had it."""
+    """A fault. `mended` has the first version without it in each release line; newer lines never had it."""
 
     part: str
     names: str
-    lets: str  #: what it lets others do
+    lets: str  #: what it allows others to do
     mended: tuple[tuple[int, ...], ...]
     closed_by: str | None = None
 
     def is_in(self, version: tuple[int, ...]) -> bool:
-        """Whether a version has it."""
+        """Return whether a version has the fault."""
         for first in self.mended:
             if version[: len(first) - 1] == first[:-1]:
                 return version < first
@@ -37,7 +37,7 @@ class Fault:
 
     @property
     def advice(self) -> str:
-        """How to be rid of it."""
+        """How to get rid of the fault."""
         versions = ", ".join(".".join(map(str, first)) for first in self.mended)
         return f"take {versions} or later, or a build of your distribution with the fix"
 
@@ -76,7 +76,7 @@ FAULTS = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A fault of a server that was asked its version. `is_closed`: it is there, and nobody gets to it."""
+    """A fault of a checked server. `is_closed`: the server has it, but nobody can reach it."""
 
     fault: Fault
     version: str
@@ -88,7 +88,7 @@ class Found:
 
 
 def of(part: str, version: str, *, closed: Collection[str] = ()) -> list[Found]:
-    """The faults of a version. `closed` are the ways by which the server keeps some from being reached."""
+    """Return the faults of a version. `closed` has the server's protections, which make some unreachable."""
     numbers = parse(version)
     return [
         Found(fault, version, fault.closed_by is not None and fault.closed_by in closed)
@@ -98,7 +98,7 @@ def of(part: str, version: str, *, closed: Collection[str] = ()) -> list[Found]:
 
 
 def parse(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version, to compare: `1.1.5+ds1` is (1, 1, 5)."""
+    """Return the leading numbers of a version for comparison: `1.1.5+ds1` is (1, 1, 5)."""
     numbers: list[int] = []
     for word in text.split("."):
         digits = word[: next((at for at, character in enumerate(word) if not character.isdigit()), len(word))]

@@ -1,19 +1,19 @@
 """
-The first line of a task's script, as the kernel will read it: pure.
+Check the first line of a task's script as the kernel reads it: pure.
 
-`#!` counts as the first two bytes of a file and nowhere else (execve(2)); what follows up to the line's end is the
-interpreter's path and at most one argument, and a carriage return is part of them.
+`#!` counts only as the first two bytes of a file (execve(2)); the rest of the line is the interpreter's path and at most one
+argument, and a carriage return is part of them.
 """
 
 from __future__ import annotations
 
 BOM = "\ufeff"
-KERNEL_LINE = 127  #: bytes of a first line that every kernel reads; since Linux 5.1 they are 255
+KERNEL_LINE = 127  #: bytes of a first line that every kernel reads; 255 since Linux 5.1
 _MARK = "#!"
 
 
 def problems_of(script: str) -> list[str]:
-    """Sentences about a script's first lines that keep it from running as it was meant; none where nothing is to be said."""
+    """Return warnings about a script whose first lines keep it from running as intended."""
     first = script.split("\n", 1)[0]
     problems: list[str] = []
     if fatal := never_works(script):
@@ -35,7 +35,7 @@ def problems_of(script: str) -> list[str]:
 
 
 def never_works(script: str) -> str | None:
-    """Why a script can run in no image whatever; None where it may."""
+    """Return why a script cannot run in any image; None where it may."""
     first = script.split("\n", 1)[0]
     if first.startswith(_MARK) and first.endswith("\r"):
         return (
@@ -46,7 +46,7 @@ def never_works(script: str) -> str | None:
 
 
 def interpreter(script: str) -> str | None:
-    """The path of the program that the first line names; None where it names none."""
+    """Return the path of the program that the first line names; None where it names none."""
     first = script.split("\n", 1)[0]
     words = first[2:].split() if first.startswith(_MARK) else []
     return words[0] if words else None
@@ -71,7 +71,7 @@ def _problems_of_line(first: str) -> list[str]:
 
 
 def _hidden(rest: str) -> str:
-    """The consequence of something that stands before the script's real beginning."""
+    """Return the consequence of text before the script's real beginning."""
     return ", so that its `#!` is not seen and /bin/sh runs it" if rest.lstrip().startswith(_MARK) else ""
 
 

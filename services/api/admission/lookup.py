@@ -132,7 +132,7 @@ class Admission:
                 ]
             )
         ends = {one.id: End(one.exit_code) for one in visible.values() if one.status in ENDED}
-        satisfied, _ = rules.judge(task.spec.depends, ids, ends)
+        satisfied, _ = rules.check(task.spec.depends, ids, ends)
         return sorted({*ids} - {*satisfied})
 
     async def _is_visible(self, task: Task) -> bool:

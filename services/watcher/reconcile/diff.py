@@ -124,7 +124,7 @@ def _actions(task: Placed, seen: Observation) -> list[Action]:
         actions += _by_intent(task, task.intent, seen.handle)
     elif task.status is TaskStatus.RUNNING:
         paused = seen.state is RunState.PAUSED and not task.suspended
-        if paused != task.is_told_paused:
+        if paused != task.is_noted_paused:
             actions.append(NotePause(seen.handle, paused))
     return actions
 

@@ -254,7 +254,7 @@ def _placed(document: dict[str, Any]) -> Placed:
         intent_by=document.get("intent_by"),
         system=placement.get("system"),
         suspended=document.get("remark") == IntentResult.SUSPENDED,
-        is_told_paused=document.get("reason") == PAUSED_BY_OTHERS,
+        is_noted_paused=document.get("reason") == PAUSED_BY_OTHERS,
     )
     return typed.checked(found)
 

@@ -22,7 +22,7 @@ OK, FAILED, NONE, GONE = End(0), End(3), End(None), End(None, known=False)
         ("ok", OK, None),
         ("ok", FAILED, "task 1 ended with exit code 3; it had to end with 0"),
         ("ok", NONE, "task 1 ended without an exit code; it had to end with 0"),
-        ("ok", GONE, "task 1 was deleted before this one could look how it ended"),
+        ("ok", GONE, "task 1 was deleted before its end was checked"),
         ("any", OK, None),
         ("any", FAILED, None),
         ("any", NONE, None),
@@ -30,27 +30,27 @@ OK, FAILED, NONE, GONE = End(0), End(3), End(None), End(None, known=False)
         ("not_ok", OK, "task 1 ended with exit code 0; it had to end in another way"),
         ("not_ok", FAILED, None),
         ("not_ok", NONE, None),
-        ("not_ok", GONE, "task 1 was deleted before this one could look how it ended"),
+        ("not_ok", GONE, "task 1 was deleted before its end was checked"),
     ],
 )
 def test_what_each_end_means(kind: str, end: End, reason: str | None) -> None:
     expected = ([], reason) if reason else ([1], None)
-    assert dependencies.judge(Dependencies(**{kind: [1]}), [1], {1: end}) == expected
+    assert dependencies.check(Dependencies(**{kind: [1]}), [1], {1: end}) == expected
 
 
 def test_what_is_not_over_is_waited_for() -> None:
-    assert dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {2: FAILED}) == ([2], None)
-    assert dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {}) == ([], None)
+    assert dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {2: FAILED}) == ([2], None)
+    assert dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {}) == ([], None)
 
 
 def test_one_that_can_never_be_is_enough() -> None:
-    satisfied, reason = dependencies.judge(Dependencies(ok=[1], any=[2]), [1, 2], {1: FAILED, 2: OK})
+    satisfied, reason = dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {1: FAILED, 2: OK})
     assert (satisfied, reason) == ([], "task 1 ended with exit code 3; it had to end with 0")
 
 
 def test_a_task_named_in_two_ways_has_to_satisfy_both() -> None:
-    assert dependencies.judge(Dependencies(ok=[1], any=[1]), [1], {1: FAILED})[1] is not None
-    assert dependencies.judge(Dependencies(ok=[1], any=[1]), [1], {1: OK}) == ([1], None)
+    assert dependencies.check(Dependencies(ok=[1], any=[1]), [1], {1: FAILED})[1] is not None
+    assert dependencies.check(Dependencies(ok=[1], any=[1]), [1], {1: OK}) == ([1], None)
 
 
 def waits(task_id: int, **kinds: list[int]) -> Waiting:

@@ -106,11 +106,11 @@ def test_what_the_owner_of_a_running_task_wants_is_done(intent: Intent, actions:
     ("state", "fields", "actions"),
     [
         (RunState.PAUSED, {}, [NotePause(HANDLE, paused=True)]),
-        (RunState.PAUSED, {"is_told_paused": True}, []),
+        (RunState.PAUSED, {"is_noted_paused": True}, []),
         (RunState.PAUSED, {"suspended": True}, []),
-        (RunState.PAUSED, {"suspended": True, "is_told_paused": True}, [NotePause(HANDLE, paused=False)]),
+        (RunState.PAUSED, {"suspended": True, "is_noted_paused": True}, [NotePause(HANDLE, paused=False)]),
         (RunState.PAUSED, {"intent": Intent.SUSPEND}, [Pause(HANDLE)]),
-        (RunState.RUNNING, {"is_told_paused": True}, [NotePause(HANDLE, paused=False)]),
+        (RunState.RUNNING, {"is_noted_paused": True}, [NotePause(HANDLE, paused=False)]),
         (RunState.RUNNING, {"suspended": True}, []),
     ],
 )
