@@ -168,9 +168,7 @@ async def test_a_deleted_dependency_releases_or_ends_the_tasks_behind_it(world: 
     await world.stores.database["tasks"].delete_one({"_id": first})
     async with world.scene.running():
         assert await ended(world, *(task.id for task in tasks)) == [IN_VAIN, RAN, IN_VAIN]
-    assert (
-        await world.scene.task(first + 10)
-    ).reason == f"task {first} was deleted before its end was checked"
+    assert (await world.scene.task(first + 10)).reason == f"task {first} was deleted before its end was checked"
 
 
 async def test_another_leader_finds_tasks_that_were_released_without_it(world: Arrays) -> None:
