@@ -61,6 +61,7 @@ class Room:
         self._size = len(self._text.encode()) + _END
         self._descriptor = -1
         self._info = -1
+        self._is_placed = False  # the record has the end
 
     def take(self) -> bool:
         """
@@ -138,9 +139,13 @@ class Room:
         try:
             if os.fstat(self._descriptor).st_nlink == 0:
                 self._descriptor = self._make(self._draft, text)
+                self._is_placed = False
             os.pwrite(self._descriptor, text, 0)
+            if not self._is_placed:
+                os.replace(self._draft, self._name, src_dir_fd=self._records, dst_dir_fd=self._records)
+                self._is_placed = True
+            # Last, so that the end is seen without a wait for the disk.
             os.fdatasync(self._descriptor)
-            os.replace(self._draft, self._name, src_dir_fd=self._records, dst_dir_fd=self._records)
         except FileNotFoundError:
             self._make_folder()
             return False
