@@ -1,4 +1,4 @@
-"""The executors that the acceptance tests run on: real Docker, and processes."""
+"""Executors of the acceptance tests: real Docker, and processes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DOCKER_IS_LONG = [pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.
 
 
 class Ground:
-    """One executor with what a test needs around it."""
+    """An executor and its surroundings for a test."""
 
     def __init__(
         self, executor: str, folder: Path, environment: dict[str, str], inside: str | None, socket: str = ""
@@ -50,13 +50,13 @@ class Ground:
 
     @contextmanager
     def system(self, *arguments: str, **environment: str) -> Iterator[System]:
-        """A running GoDocker on this executor."""
+        """Start GoDocker on this executor."""
         values = {**FAST, **self._environment, **environment}
         with running_system(*arguments, environment=values, executor=self.executor) as system:
             yield system
 
     def task(self, name: str, cmd: str, **requirements: object) -> dict[str, object]:
-        """A task to submit."""
+        """Return a task to submit."""
         return {
             "meta": {"name": name},
             "requirements": {"cpu": 1, "ram": 0.1, **requirements},
@@ -65,7 +65,7 @@ class Ground:
         }
 
     def runs(self, system: System) -> list[str]:
-        """The containers, or the records of processes, that exist."""
+        """Return the existing containers, or records of processes."""
         if self.executor == "docker":
             transport = httpx.HTTPTransport(uds=self.engine_socket)
             with httpx.Client(transport=transport, base_url="http://docker", timeout=30) as client:
@@ -73,7 +73,7 @@ class Ground:
         return [file.name for file in (system.data_dir / "runs").rglob("god-*")]
 
     def alive(self, system: System, ids: Collection[int]) -> dict[int, str]:
-        """Which of these tasks run now, with what tells the runs from any others: a container's id, a process and its start."""
+        """Return the running tasks among these, with an identifier of each run: container id, or pid and start."""
         if self.executor == "docker":
             return {task: item["Id"] for item in self._running() if (task := int(item["Labels"][body.TASK])) in ids}
         return {task: leader for task, leader in _leaders(system.data_dir) if task in ids}
@@ -85,7 +85,7 @@ class Ground:
 
 
 def _leaders(data_dir: Path) -> Iterator[tuple[int, str]]:
-    """The processes that lead the runs of a system: those that they make come and go."""
+    """Return the leading processes of a system's runs, without their descendants."""
     for process in psutil.process_iter():
         try:
             environment = process.environ()
@@ -97,7 +97,7 @@ def _leaders(data_dir: Path) -> Iterator[tuple[int, str]]:
 
 
 class SeveralHosts(Ground):
-    """Docker on the hosts of a cluster. Their containers reach the witness whatever becomes of the network."""
+    """Docker on the hosts of a cluster. Containers reach the witness even if the network fails."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         volumes = [{"name": "witness", "path": str(folder), "mount": "/mnt/witness", "acl": "rw"}]
@@ -112,21 +112,21 @@ class SeveralHosts(Ground):
 
 @pytest.fixture
 def several_hosts(cluster: Cluster) -> Iterator[SeveralHosts]:
-    """Three hosts, which share the module's cluster; whole again after the test, whatever it did to them."""
+    """Three hosts of the module's cluster, repaired after the test."""
     with folder() as path:
         yield SeveralHosts(cluster, path)
 
 
 @pytest.fixture(params=EXECUTORS)
 def ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """Docker, then processes."""
+    """Each executor: Docker, then processes."""
     with folder() as path:
         yield _ground(request, path)
 
 
 @pytest.fixture(params=EXECUTORS, scope="module")
 def module_ground(request: pytest.FixtureRequest) -> Iterator[Ground]:
-    """The same, for the tests of a module that share one system."""
+    """Each executor, for modules whose tests share one system."""
     with folder() as path:
         yield _ground(request, path)
 
@@ -140,7 +140,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(module_ground: Ground) -> Iterator[Place]:
-    """A running system, with its user alice logged in."""
+    """A running system, with the user alice logged in."""
     with module_ground.system() as system:
         key = system.add_user("alice", "--uid", str(UID), "--gid", str(GID))
         with system.client(system.token("alice", key)) as http:
@@ -173,7 +173,7 @@ def _ground(request: pytest.FixtureRequest, folder: Path) -> Ground:
 
 
 def _network(socket: str) -> str:
-    """A network for tasks that ask for one: the tests' engine has no default bridge."""
+    """Create a network for tasks, since the tests' engine has no default bridge."""
     name = "godocker-test"
     with httpx.Client(transport=httpx.HTTPTransport(uds=socket), base_url="http://docker", timeout=30) as client:
         answer = client.post("/networks/create", json={"Name": name, "Driver": "bridge", "CheckDuplicate": True})

@@ -1,4 +1,4 @@
-"""A server with GoDocker deployed on it, which the tests of this folder share."""
+"""A server with a deployed GoDocker, shared by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Deployed:
 
 @pytest.fixture(scope="session")
 def deployed() -> Iterator[Deployed]:
-    """It was prepared by `deploy/init` and started by Compose, and is well."""
+    """A deployment prepared by `deploy/init` and started by Compose, in good health."""
     try:
         with servers.running() as server:
             images.give(server.engine, server.directory)

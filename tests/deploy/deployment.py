@@ -1,4 +1,4 @@
-"""GoDocker as an operator has it on a server: a checkout, `deploy/init`, Compose."""
+"""A deployment of GoDocker as an operator makes it: checkout, `deploy/init`, Compose."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SEPARATOR = "com.docker.compose.service"
 
 
 class Deployment:
-    """Its `checkout` is a copy: what an operator's machine is given does not come into ours."""
+    """A deployment. `checkout` is a copy, so that generated files stay out of ours."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -59,14 +59,14 @@ class Deployment:
         }
 
     def init(self) -> str:
-        """What `deploy/init` prints."""
+        """Run `deploy/init` and return its output."""
         return self._run(str(self.directory / "init"), timeout=INIT_TIMEOUT)
 
     def compose(self, *arguments: str, timeout: float = COMPOSE_TIMEOUT) -> str:
         return self._run("docker-compose", *arguments, timeout=timeout)
 
     def up(self) -> None:
-        """Start everything and wait until it is well."""
+        """Start everything and wait until it is healthy."""
         self.compose("up", "-d")
         self.wait_well()
 
@@ -80,12 +80,12 @@ class Deployment:
             raise AssertionError(f"{self.unwell()}\n{self.compose('logs', '--tail=10', *names)}") from error
 
     def unwell(self) -> dict[str, str]:
-        """The containers that are not as they should be, with what they are."""
+        """Return the unhealthy containers with their states."""
         found = {container["Name"].strip("/"): _state(container) for container in self.containers()}
         return {name: state for name, state in found.items() if state not in ("healthy", "done")}
 
     def containers(self, service: str | None = None) -> list[dict[str, Any]]:
-        """What the engine says of the services' containers, or of those of one service."""
+        """Inspect the containers of all services or of one."""
         label = f"{_SEPARATOR}={service}" if service else f"com.docker.compose.project={PROJECT}"
         return [self.inspect(item["Id"]) for item in self._ask("/containers/json", label=label)]
 
@@ -102,7 +102,7 @@ class Deployment:
             return dict(answer.json())
 
     def addresses(self) -> dict[str, list[str]]:
-        """The addresses of each service's containers."""
+        """Return the addresses of each service's containers."""
         found: dict[str, list[str]] = {}
         for container in self.containers():
             networks = container["NetworkSettings"]["Networks"].values()
@@ -134,13 +134,13 @@ class Deployment:
 
 
 def first_key(output: str) -> str | None:
-    """The API key that `deploy/init` showed."""
+    """Return the API key from the output of `deploy/init`."""
     found = _KEY.search(output)
     return found[1] if found else None
 
 
 def as_user(server: Server, login: str, apikey: str, story: Callable[[Client], Any]) -> Any:
-    """Log in from outside, by the published port, and do what `story` says."""
+    """Log in from outside, through the published port, and run `story`."""
 
     def told() -> Any:
         with httpx.Client(base_url=f"http://{ADDRESS}:{PORT}", timeout=30) as http:

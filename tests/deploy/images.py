@@ -1,4 +1,4 @@
-"""The images that compose files name, made on this machine: no registry is asked. What was made once is kept in a cache."""
+"""Images of the Compose file, built on this machine without a registry, and cached."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PROMETHEUS = 65534
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What it is called, the packages it is made of, and what is added to them below its root."""
+    """An image: name, Debian packages, and additional files below its root."""
 
     name: str
     packages: tuple[str, ...]
@@ -50,7 +50,7 @@ class Image:
 
 
 def _with_wheels(root: Path) -> None:
-    """What the builder would fetch, and a pip that is told to look there."""
+    """Add the wheels that the builder would fetch, and a pip configured to use them."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     # The last one is needed by Debian's Python 3.11.2, and perhaps not by the one that we are.
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"], "async-timeout"]
@@ -118,7 +118,7 @@ IMAGES = (
 
 
 def give(target: local_engine.Engine, place: Path) -> None:
-    """Put all images into an engine, and the one that tasks are run in. In `place` is room for a while."""
+    """Load all images, and the image of the tasks, into an engine. `place` is a temporary directory."""
     missing = [image for image in IMAGES if not _kept(image).exists()]
     # At once, before several look there for theirs.
     if missing:
@@ -135,7 +135,7 @@ def give(target: local_engine.Engine, place: Path) -> None:
 
 
 def archive(image: Image, place: Path | None = None) -> Path:
-    """The image's files as a tar archive; `place` is where there is room to put them together."""
+    """Yield the image's files as a tar archive, assembled in the temporary directory `place`."""
     kept = _kept(image)
     if not kept.exists():
         CACHE.mkdir(parents=True, exist_ok=True)

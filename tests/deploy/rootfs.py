@@ -1,4 +1,4 @@
-"""Small systems out of Debian's packages, by this machine's own apt: nothing is configured, so that it takes seconds."""
+"""Root file systems from Debian's packages, by this machine's apt, without configuration, in seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GROUPS = "root:x:0:\nnogroup:x:65534:\n"
 
 
 def make(root: Path, packages: Collection[str], *, cache: Path) -> None:
-    """Unpack `packages`, with all they depend on, below `root`, which is made. `cache` keeps what was fetched."""
+    """Unpack `packages` and their dependencies below the new directory `root`. `cache` keeps the archives."""
     root.mkdir(parents=True)
     for name in _MERGED:
         (root / "usr" / name).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def make(root: Path, packages: Collection[str], *, cache: Path) -> None:
 
 
 def fetch(packages: Collection[str], *, cache: Path) -> list[Path]:
-    """The archives of `packages` and of what they need on a system where there is nothing yet. `cache` keeps them."""
+    """Download the archives of `packages` and all their dependencies into `cache`, and return them."""
     (cache / "partial").mkdir(parents=True, exist_ok=True)
     nothing = cache / "status"
     nothing.touch()
@@ -53,7 +53,7 @@ def fetch(packages: Collection[str], *, cache: Path) -> list[Path]:
 
 
 def _named(package: str, version: str) -> str:
-    """What apt calls the archive, whatever machine it is for."""
+    """Return apt's name of the archive, for any architecture."""
     return f"{package}_{version.replace(':', '%3a')}_*.deb"
 
 

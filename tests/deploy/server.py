@@ -1,4 +1,4 @@
-"""A server that GoDocker is deployed on: an engine in a network of its own, and somebody outside of it."""
+"""A server for deployments: an engine in its own network, and a client outside."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SERVER = "ip link set lo up; echo 0 > /proc/sys/net/ipv4/ip_forward"
 
 
 class Outside:
-    """Somebody on another machine, who reaches the server by its address. What is called here happens there."""
+    """A client on another machine that reaches the server by its address; calls run in its network."""
 
     def __init__(self, pid: int) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outside", initializer=_enter_network, initargs=(pid,))
@@ -47,14 +47,14 @@ class Server:
     directory: Path  #: for what is to be on its disk
 
     def run(self, *argv: str) -> str:
-        """What a command prints that is run in the server's network."""
+        """Run a command in the server's network and return its output."""
         inside = ["nsenter", "--target", str(self.engine.pid), "--net", "--", *argv]
         return subprocess.run(inside, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """Switch a server on, and take it down at the end with everything on it. Raises `engine.EngineUnavailable`."""
+    """Start a server and remove it at the end with everything on it. Raises `engine.EngineUnavailable`."""
     local_engine.install()
     with _in_memory() as directory:
         yield from _switched_on(directory)
@@ -80,7 +80,7 @@ def _switched_on(directory: Path) -> Iterator[Server]:
 
 @contextmanager
 def _in_memory() -> Iterator[Path]:
-    """A directory in memory: what is written to unpack images would keep a disk busy for minutes."""
+    """Create a directory in memory, since unpacking images would keep a disk busy for minutes."""
     directory = tempfile.mkdtemp(prefix="god-deploy-")
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={_MEMORY},mode=711", "tmpfs", directory], check=True, timeout=30
@@ -108,7 +108,7 @@ def _connect(server: Server, outsider: int) -> None:
 
 
 def _enter_network(pid: int) -> None:
-    """This thread alone, and the sockets that it opens."""
+    """Move the current thread, and sockets that it opens, to the network namespace."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Of root's rights the services keep those that the files of others need: all three are enough, and none can be left out."""
+"""Tests of the capabilities of services: the three are sufficient, and each is necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator does with docker-compose.yml on a server, and what others can do to it."""
+"""Tests of the Compose deployment on a server, and of its exposure to others."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def as_admin(deployed: Deployed, story: Any) -> Any:
 
 
 def run(client: Client, cmd: str, *, network: bool = False) -> str:
-    """What a task wrote to `result`, read as a client on another machine reads it."""
+    """Return the content of a task's file `result`, read from another machine."""
     ended = client.run(task(cmd, network=network), timeout=WAIT)
     answer = client.http.get(f"/api/1.0/task/{ended['id']}/files/result")
     assert answer.status_code == 200, (answer.text, ended)
@@ -297,7 +297,7 @@ def _in_the_engine(deployed: Deployed) -> dict[str, Any]:
 
 
 def _internal(deployed: Deployed) -> list[tuple[str, str, int]]:
-    """Service, address and port of everything that is not for others; the gateway is reached by its published port alone."""
+    """Return service, address and port of every internal listener; only the gateway's published port is open."""
     found = deployed.deployment.addresses()
     return [(name, address, PORTS[name]) for name in PORTS for address in found[name]]
 
@@ -317,7 +317,7 @@ async def _answering(places: list[tuple[str, int]]) -> set[tuple[str, int]]:
 
 
 def _breaches(container: Mapping[str, Any]) -> set[str]:
-    """What the CIS Docker Benchmark (its section 5) says against a container, of what can be seen from outside."""
+    """Return the violations of section 5 of the CIS Docker Benchmark that are visible from outside a container."""
     host = container["HostConfig"]
     options = host["SecurityOpt"] or []
     binds = [mount for mount in container["Mounts"] if mount["Type"] == "bind"]

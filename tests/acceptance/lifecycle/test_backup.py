@@ -1,4 +1,4 @@
-"""A system is backed up under load, destroyed, restored and started: what was acknowledged is there, and nothing runs twice."""
+"""Tests of backup and restore under load: acknowledged tasks exist, and nothing runs twice."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_system_that_was_destroyed_goes_on_where_the_backup_was_made(
 
 
 def check_adopted(system: System, ground: Ground, running: dict[int, str], late: int) -> int:
-    """Those that were placed after the backup are the runs that they were; the one that it does not know is removed."""
+    """Check that runs placed after the backup are adopted, and that the unknown run is removed."""
     with system.client(system.token()) as client:
         for task_id in running:
             waiting.until_blocking(
@@ -107,7 +107,7 @@ def check_adopted(system: System, ground: Ground, running: dict[int, str], late:
 
 
 def without_task(system: System) -> set[int]:
-    """The tasks whose directories are there and which are not, by the command of the operator's document."""
+    """Return the task directories without a task, by the command of docs/operations.md."""
     [line] = [line for line in OPERATIONS.read_text().splitlines() if "grep ^404" in line]
     command = line.strip().removeprefix("$ ").replace("/opt/godshared", str(system.settings().shared_dir))
     environment = {**os.environ, "API": f"{system.base_url}/api/1.0", "TOKEN": system.token()}
@@ -118,13 +118,13 @@ def without_task(system: System) -> set[int]:
 
 
 def removed(system: System) -> set[str]:
-    """The runs that the watcher says it removed since there are no such tasks."""
+    """Return the runs that the watcher reported as removed because there is no such task."""
     lines = [json.loads(line) for line in system.log("watcher").splitlines() if "run.stray_removed" in line]
     return {naming.short(line["run"]) for line in lines if line["why"] == "there is no such task"}
 
 
 def check_numbers(system: System, ground: Ground, known: list[int]) -> None:
-    """A new task gets none of the numbers that were given out before."""
+    """Check that a new task gets an unused number."""
     with system.client(system.token()) as client:
         new = submit(client, ground.task("first", "exit 0"))
         assert new > max(known)
@@ -132,7 +132,7 @@ def check_numbers(system: System, ground: Ground, known: list[int]) -> None:
 
 
 def gated(ground: Ground, name: str, *, ram: float) -> dict[str, object]:
-    """A task that runs until its gate is opened. The node has room for six with 10 GB."""
+    """A task that runs until its gate opens. With 10 GB, the node fits six."""
     return ground.task(name, ground.witness.script(exit_code=EXIT_CODES[name], gate=name), ram=ram)
 
 
@@ -150,7 +150,7 @@ def recorded(system: System) -> set[int]:
 
 
 def destroy(system: System) -> None:
-    """SIGKILL to everything but the tasks, and nothing left of the stores."""
+    """Kill everything except the tasks with SIGKILL, and delete the stores."""
     pids = system.pids()
     system.kill_hard()
     for pid in pids.values():
@@ -164,7 +164,7 @@ def destroy(system: System) -> None:
 
 
 class Load:
-    """Sends short tasks in a thread, until the context ends."""
+    """Submit short tasks in a thread during the block."""
 
     def __init__(self, system: System, ground: Ground) -> None:
         self.acknowledged: list[int] = []

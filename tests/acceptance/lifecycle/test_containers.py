@@ -1,4 +1,4 @@
-"""What only containers have: images, limits, a network of their own, and outsiders who remove them."""
+"""Tests specific to containers: images, limits, networks, and removal by others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of a system beside its original: restored from a backup, or its database copied as it lay. The original goes on."""
+"""Tests of a copied system beside its running original: from a backup, or from copied database files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXIT_CODES = {"long": 7, "later": 8}
 
 @contextmanager
 def another(ground: Ground, **environment: str) -> Iterator[System]:
-    """A system on the same ground that was not started yet."""
+    """Create another system on the same ground, without starting it."""
     with tempfile.TemporaryDirectory(prefix="godocker-copy-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o711)
         values = {**FAST, **ground._environment, **environment}
@@ -44,7 +44,7 @@ def original(ground: Ground) -> Iterator[System]:
 
 @pytest.fixture
 def running(original: System, ground: Ground) -> list[int]:
-    """Tasks of the original that run until the gate is opened."""
+    """Start tasks of the original that run until the gate opens."""
     script = ground.witness.script(exit_code=EXIT_CODES["long"], gate="long")
     with original.client(original.token()) as client:
         ids = [submit(client, ground.task("long", script)) for _ in range(TASKS)]
@@ -53,7 +53,7 @@ def running(original: System, ground: Ground) -> list[int]:
 
 
 def check_original(original: System, ground: Ground, running: list[int], before: dict[int, str]) -> None:
-    """Its runs are those that they were, and end as they should; a new task runs."""
+    """Check that the runs are unchanged and end normally, and that a new task runs."""
     assert ground.alive(original, running) == before
     with original.client(original.token()) as client:
         assert {primary(client, task_id) for task_id in running} == {"running"}
@@ -131,7 +131,7 @@ def test_a_copied_database_that_works_with_the_directories_of_its_living_origina
 
 
 def take_database(original: System, copy: System) -> None:
-    """Copy the files of the original's database while it is stopped for a moment, with the secrets that lead into it."""
+    """Copy the database files and secrets of the original while it is briefly stopped."""
     assert original.stop() == 0
     copy.data_dir.mkdir(mode=0o711)
     shutil.copytree(original.data_dir / "mongo", copy.data_dir / "mongo")

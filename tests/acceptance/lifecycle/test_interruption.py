@@ -124,7 +124,7 @@ def test_a_leader_that_slept_through_its_lease_starts_nothing_twice(ground: Grou
 
 
 class Storm:
-    """Submits tasks in a thread, as a client that tries again."""
+    """Submits tasks in a thread, as a client that retries."""
 
     def __init__(self, system: System, ground: Ground, *, tasks: int) -> None:
         self._result: tuple[list[int], dict[str, int]] | None = None
@@ -142,7 +142,7 @@ class Storm:
 
 @contextmanager
 def second_scheduler(system: System) -> Iterator[None]:
-    """Another scheduler of the same system, standing by."""
+    """Start a standby scheduler of the same system."""
     environment = {
         **os.environ,
         **DataDirectory(system.data_dir).environment(),
@@ -171,7 +171,7 @@ def kill_and_await(system: System, name: str) -> None:
 def check_at_the_end(
     system: System, ground: Ground, acknowledged: list[int], exit_codes: dict[str, int]
 ) -> history.Figures:
-    """Wait until all is over and hold it against what must always be so."""
+    """Wait until all tasks are over, and check the invariants."""
     wait_until_over(system, acknowledged, timeout=120)
     settings = system.settings()
     wait_until_settled(settings)
@@ -181,7 +181,7 @@ def check_at_the_end(
 
 
 class Faults:
-    """Kills services in turn and empties Redis, until each was had often enough."""
+    """Kills services in turn and empties Redis, each several times."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -237,7 +237,7 @@ class Faults:
 
 
 def submit_all(system: System, ground: Ground, tasks: int) -> tuple[list[int], dict[str, int]]:
-    """Submit the tasks at a steady pace, as a client that tries again when the gateway goes away."""
+    """Submit the tasks at a steady rate, as a client that retries when the gateway fails."""
     acknowledged, exit_codes = [], {}
     with system.client(system.token()) as client:
         began = time.monotonic()
@@ -252,7 +252,7 @@ def submit_all(system: System, ground: Ground, tasks: int) -> tuple[list[int], d
 
 
 def submit_with_retries(client: httpx.Client, task: dict[str, object]) -> int:
-    """A lost answer leaves open whether the task exists: the try after it may make a second one, which is checked too."""
+    """After a lost answer the task may exist, so a retry can create a second one, which is checked too."""
     for _ in range(50):
         try:
             answer = client.post("/api/1.0/task", json=task)

@@ -1,4 +1,4 @@
-"""A user's story through HTTP: a task is sent, runs as its user, and its result comes back."""
+"""Tests of the main job through HTTP: a task is submitted, runs as its user, and its result is returned."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def on_each(placed: Mapping[str, Sequence[int]], act: Callable[[str, int], None]
 
 
 def remove(host: Host, task_id: int) -> None:
-    """`docker rm -f` of what has the task's label; it may be gone already."""
+    """Run `docker rm -f` on the task's container, which may be gone already."""
     with host.engine.client() as client:
         filters = json.dumps({"label": [f"{body.TASK}={task_id}"]})
         for found in client.get("/containers/json", params={"all": "1", "filters": filters}).json():
@@ -111,7 +111,7 @@ def remove(host: Host, task_id: int) -> None:
 
 
 def remove_when_dead(host: Host, task_id: int) -> None:
-    """The kernel says when: whether its engine or anybody else knows by then is left to chance."""
+    """Wait until the kernel reports the end, whether or not the engine knows of it."""
     name = f"god-{task_id}-1"
     waiting.until_blocking(
         lambda: name not in {naming.short(living.name) for living in host.living()},
@@ -173,7 +173,7 @@ def seconds_of(act: Callable[[], object]) -> float:
 
 
 def bare_end(hosts: Sequence[Host], how: str) -> float:
-    """Seconds from `docker kill` or `stop` of as many containers, all at once, to the end of the last process."""
+    """Return the seconds from a concurrent `docker kill` or `stop` of containers to the end of the last process."""
     per_host = -(-MANY // len(hosts))
     with contextlib.ExitStack() as stack, ThreadPoolExecutor(AT_ONCE * len(hosts)) as pool:
         engines = [stack.enter_context(httpx.Client(**calls_to(host))) for host in hosts]
@@ -195,7 +195,7 @@ def calls_to(host: Host) -> dict[str, Any]:
 
 
 def start_bare(engine: httpx.Client) -> tuple[httpx.Client, str]:
-    """A container that GoDocker knows nothing of."""
+    """Start a container unknown to GoDocker."""
     config = {
         "Image": IMAGE,
         "Cmd": ["/bin/sh", "-c", IGNORES_TERM],
@@ -248,7 +248,7 @@ def processes_of(host: Host, task_id: int) -> Sequence[int]:
 
 
 def wait_until_flagged(hosts: Hosts, expected: Mapping[str, int]) -> None:
-    """Wait until these nodes, and no others, are said to have so many runs that they cannot end; none counts as silent."""
+    """Wait until exactly these nodes report their numbers of unkillable runs, and no node is unreachable."""
     settings = hosts.system.settings()
     with pymongo.MongoClient[dict[str, Any]](settings.mongo_url) as client:
         database = client[settings.mongo_db]

@@ -1,4 +1,4 @@
-"""What an owner does with a task beyond creating it: suspend, resume, reschedule, share, watch, archive, delete."""
+"""Tests of an owner's requests on a task: suspend, resume, reschedule, share, monitor, archive, delete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def get(place: Place, path: str) -> dict[str, Any]:
 
 
 def begin_counting(place: Place, name: str) -> int:
-    """A task whose progress can be seen from outside."""
+    """A task whose progress is visible from outside."""
     task_id = place.client.submit(place.ground.task(name, COUNTING))
     place.client.wait(task_id, "running")
     waiting.until_blocking(lambda: count(place, task_id) > 2, "it counts")

@@ -1,4 +1,4 @@
-"""Two systems that know nothing of each other share an engine or a machine: every command runs once, whatever is killed."""
+"""Tests of two systems that share an engine or a machine: every command runs once, despite kills."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BETWEEN_KILLS = 1.5  #: seconds
 
 @pytest.fixture(params=EXECUTORS)
 def grounds(request: pytest.FixtureRequest) -> Iterator[tuple[Ground, Ground]]:
-    """One engine, or this machine, twice: each system has a witness of its own."""
+    """Two systems on one engine or machine, each with its own witness."""
     with conftest.folder() as first, conftest.folder() as second:
         yield conftest._ground(request, first), conftest._ground(request, second)
 
@@ -45,7 +45,7 @@ def test_two_systems_share_an_engine_for_ten_minutes(
 
 
 def side_by_side(grounds: tuple[Ground, Ground], *, tasks: int, seconds: float) -> str:
-    """Send `tasks` to each of two systems over `seconds`, while their services are killed at random. Returns the figures."""
+    """Submit `tasks` to each of two systems over `seconds` while services are killed at random, and return the figures."""
     first, second = grounds
     with first.system() as one, second.system() as other:
         pairs = ((one, first), (other, second))
@@ -68,13 +68,13 @@ def side_by_side(grounds: tuple[Ground, Ground], *, tasks: int, seconds: float) 
 
 
 def strays(system: System) -> list[str]:
-    """The runs that its watchers removed because no task has them."""
+    """Return the runs that watchers removed because they belong to no task."""
     lines = [line for line in system.log("watcher").splitlines() if '"run.stray_removed"' in line]
     return [json.loads(line)["run"] for line in lines]
 
 
 class Load:
-    """Sends tasks in a thread, at an even pace."""
+    """Submits tasks in a thread, at a steady rate."""
 
     def __init__(self, system: System, ground: Ground, *, tasks: int, seconds: float) -> None:
         self.acknowledged: list[int] = []
@@ -102,7 +102,7 @@ class Load:
 
 @contextmanager
 def killing(systems: list[System]) -> Iterator[list[str]]:
-    """Services of any of the systems die, one after the other; which, is left to chance."""
+    """Kill random services of the systems, one after the other."""
     killed: list[str] = []
     stop, wrong = threading.Event(), list[BaseException]()
 

@@ -44,7 +44,7 @@ def grounds(request: pytest.FixtureRequest) -> Iterator[tuple[Ground, Ground]]:
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """The code of the version before."""
+    """Check out the previous version."""
     code = subprocess.run(
         ["git", "archive", BEFORE, "shared", "services", "godocker"], cwd=ROOT, capture_output=True, check=True
     ).stdout

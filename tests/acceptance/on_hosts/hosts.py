@@ -1,4 +1,4 @@
-"""The system on three Docker hosts, what was sent to it so far, and what a fault story asks of both."""
+"""A system on three Docker hosts, with its submitted tasks, for tests of faults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTINGS = {
 
 @dataclass
 class Hosts:
-    """The system, and what was sent to it so far."""
+    """The system and all tasks submitted so far."""
 
     ground: SeveralHosts
     system: System
@@ -48,7 +48,7 @@ class Hosts:
         return self.ground.cluster
 
     def begin(self, record: Callable[[str, object], None]) -> Hosts:
-        """The story of another fault begins, which is to be told to `record`."""
+        """Begin the next fault, for `record`."""
         self.record, self._before, self.recoveries = record, self.figures, []
         return self
 
@@ -75,7 +75,7 @@ class Hosts:
         return task_id
 
     def node_of(self, task_id: int) -> str | None:
-        """Where the command of the task runs by now."""
+        """Return the host on which the task's command runs now."""
         started = [
             attempt for found, attempt, what in self.ground.witness.lines() if (found, what) == (task_id, "start")
         ]
@@ -83,7 +83,7 @@ class Hosts:
         return str(meta["Node"]["Name"]) if started and "Node" in meta else None
 
     def on_every_host(self, send: Callable[[], int]) -> dict[str, list[int]]:
-        """Send tasks until each host has one that runs; the tasks by host."""
+        """Submit tasks until each host runs one, and return them by host."""
         sent: list[int] = []
         placed: dict[str, list[int]] = {}
         while len(placed) < len(self.cluster.hosts):
@@ -100,7 +100,7 @@ class Hosts:
         return [self.client.wait(task_id, timeout=PATIENCE)["status"] for task_id in task_ids]
 
     def stopped(self, *task_ids: int) -> None:
-        """Wait until the commands of these say that they ended, whoever knows of it."""
+        """Wait until the commands of these tasks report their end to the witness."""
 
         def written() -> bool:
             ended = {task for task, _, what in self.ground.witness.lines() if what == "stop"}
@@ -110,13 +110,13 @@ class Hosts:
 
     @contextmanager
     def recovery(self) -> Iterator[None]:
-        """What is waited for in here is what the system takes to be well again."""
+        """Measure the time of the block as the system's recovery time."""
         began = time.monotonic()
         yield
         self.recoveries.append(time.monotonic() - began)
 
     def check(self) -> None:
-        """Wait until nothing is left, and hold everything so far against the witness."""
+        """Wait until all tasks are over, and compare everything with the witness."""
         waiting.until_blocking(self._is_settled, "all ends are settled", timeout=PATIENCE)
         waiting.until_blocking(lambda: self.ground.runs(self.system) == [], "no container is left", timeout=PATIENCE)
         self.figures = history.check(
@@ -124,7 +124,7 @@ class Hosts:
         )
 
     def end(self) -> None:
-        """The story ends: `check`, and tell what it came to."""
+        """End the fault: `check`, and record the results."""
         self.check()
         times = self.recoveries
         self.record(
@@ -139,7 +139,7 @@ class Hosts:
 
 @contextmanager
 def running(cluster: Cluster, settings: Mapping[str, str] | None = None) -> Iterator[Hosts]:
-    """A system on the hosts, with its user alice logged in."""
+    """Start a system on the hosts, with the user alice logged in."""
     with folder() as witness:
         ground = SeveralHosts(cluster, witness)
         with ground.system(**{**SETTINGS, **(settings or {})}) as system:

@@ -34,7 +34,7 @@ def module_hosts(module_cluster: Cluster) -> Iterator[Hosts]:
 
 @pytest.fixture
 def hosts(module_hosts: Hosts, cluster: Cluster, record_property: Callable[[str, object], None]) -> Hosts:
-    """The three hosts, whole again after the test."""
+    """Three hosts, repaired after the test."""
     return module_hosts.begin(record_property)
 
 
@@ -104,7 +104,7 @@ def test_a_host_that_lost_its_disk_fails_its_tasks_and_is_used_again(hosts: Host
 
 
 def renew(host: Host) -> None:
-    """Give it an empty disk, and the image before anybody can ask for it."""
+    """Give the host an empty disk, and the image before a task needs it."""
     host.switch_off()
     shutil.rmtree(host.directory / "data")
     host.switch_on()

@@ -53,7 +53,7 @@ def test_wishes_that_race_with_starts_and_ends_have_one_of_the_ends_they_may_hav
 
 
 def while_the_scheduler_is_down(hosts: Hosts) -> None:
-    """Kill what runs and what waits, while nobody places anything: both end, and the waiting one never begins."""
+    """Kill a running and a pending task while no scheduler places: both end, and the pending one never begins."""
     running = hosts.submit(exit_code=CODE, ends=KILLED, gate="never")
     hosts.runs_on(running)
     with hosts.system.hanging("scheduler"):
@@ -65,7 +65,7 @@ def while_the_scheduler_is_down(hosts: Hosts) -> None:
 
 
 def kill(hosts: Hosts, task_id: int) -> None:
-    """It may be over by now, which is no fault of whoever asks."""
+    """Request it of a task that may be over by now."""
     answer = hosts.client.http.delete(f"/api/1.0/task/{task_id}")
     assert answer.status_code < 500, answer.text
 

@@ -63,7 +63,7 @@ def test_a_standby_places_tasks_soon_after_the_leader_was_killed(
 
 
 class Schedulers:
-    """The scheduler that `up` runs, and one of the test's own beside it."""
+    """The scheduler of `up`, and a second one of the test."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -86,7 +86,7 @@ class Schedulers:
             self._client.close()
 
     def kill_the_leader(self) -> float:
-        """SIGKILL to the leader while the other stands by; seconds until the first placement of whoever leads next."""
+        """Kill the leader with SIGKILL, and return the seconds until the standby's first placement."""
         self._until_both_answer()
         epoch, pid = self._leader()
         waiting.until_blocking(lambda: self._placed(epoch), "the leader places tasks", timeout=PATIENCE)
@@ -105,13 +105,13 @@ class Schedulers:
         return first - killed_at
 
     def _leader(self) -> tuple[int, int]:
-        """Epoch and process of whoever holds the lease."""
+        """Return epoch and pid of the lease's holder."""
         lease = self._database["leases"].find_one({"_id": SCHEDULER})
         assert lease is not None
         return int(lease["epoch"]), int(lease["holder"].split(":")[1])
 
     def _placed(self, epoch: int) -> float | None:
-        """When a task was first placed in this epoch, by the clock of this machine, which is everybody's here."""
+        """Return the time of the first placement in this epoch, on this machine's clock."""
         task = self._database["tasks"].find_one({"placement.epoch": epoch}, sort=[("placement.at", 1)])
         return float(task["placement"]["at"]) if task else None
 
@@ -140,7 +140,7 @@ class Sent:
 
 @contextmanager
 def load(system: System, ground: Ground) -> Iterator[Sent]:
-    """Tasks that come one after the other for as long as the context lasts."""
+    """Submit tasks one after the other during the block."""
     sent = Sent([], {})
     stop = threading.Event()
     failures: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""An operator adds a Docker host with certificates, drains it and takes it out again, and nothing is restarted."""
+"""Tests of adding, draining and removing a Docker host with certificates, without a restart."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HERE = "hostname > host; until [ -e gate ]; do sleep 0.2; done"
 
 @pytest.fixture
 def two_hosts() -> Iterator[Cluster]:
-    """Two hosts, of which the second has nothing to do with the system yet."""
+    """Two hosts; the second does not belong to the system yet."""
     check_requirements()
     try:
         with running.cluster("nodes", SMALL[:2]) as made:
@@ -43,7 +43,7 @@ def two_hosts() -> Iterator[Cluster]:
 
 @pytest.fixture
 def keys(two_hosts: Cluster, tmp_path: Path) -> Path:
-    """The certificates with which the second host lets others in, and those of somebody else."""
+    """Certificates of the second host, and certificates of another authority."""
     host = two_hosts["node2"]
     for name in ("good", "foreign"):
         (tmp_path / name).mkdir()
@@ -60,7 +60,7 @@ PUBLIC = ("--public-address", "node2.lab.org")
 
 
 class Operator:
-    """Who types `godocker node …`."""
+    """An operator who runs `godocker node …`."""
 
     def __init__(self, system: System, host: Host) -> None:
         self.system = system
@@ -150,7 +150,7 @@ def test_a_host_is_added_drained_and_removed_while_the_system_runs(two_hosts: Cl
 
 
 def check_wrong_certificates(operator: Operator, keys: Path) -> None:
-    """Of another authority: the engine is not trusted, which is said at once, and later in the list."""
+    """A CA of another authority: the engine is not trusted, as `add` and later the list report."""
     assert "certificate verify failed" in operator.add(keys / "foreign", fails=True)
     assert operator.rows().keys() == {"node1"}
     operator.add(keys / "foreign", "--no-check")

@@ -41,7 +41,7 @@ _TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One task: its number, and the seconds from when it was due to be sent until it was accepted."""
+    """A task: its number, and the seconds from its due time until it was accepted."""
 
     task_id: int
     seconds: float
@@ -61,7 +61,7 @@ class Load:
         self._numbers = itertools.count()
 
     def run(self, seconds: float) -> list[Sent]:
-        """Send tasks for so long; returns what became of them."""
+        """Submit tasks for `seconds`, and return their results."""
         began = time.monotonic()
         with ThreadPoolExecutor(_CLIENTS) as clients:
             sent: list[Future[Sent]] = []
@@ -118,7 +118,7 @@ def test_tasks_come_and_end_while_every_service_is_restarted_in_turn(
 
 @contextmanager
 def restarts(system: System) -> Iterator[list[str]]:
-    """Restart one service after the other, `BETWEEN` seconds apart; a list of those that came back."""
+    """Restart one service after the other, `BETWEEN` seconds apart, and return those that are back."""
     done: list[str] = []
     stop = threading.Event()
 
@@ -145,6 +145,6 @@ def restarts(system: System) -> Iterator[list[str]]:
 
 
 def said(sent: Sequence[Sent]) -> str:
-    """Median, 99th percentile and longest of the times, in milliseconds."""
+    """Return median, 99th percentile and maximum of the times, in milliseconds."""
     times = sorted(one.seconds * 1000 for one in sent)
     return f"p50 {times[len(times) // 2]:.0f} ms, p99 {times[int(len(times) * 0.99)]:.0f} ms, max {times[-1]:.0f} ms"

@@ -1,4 +1,4 @@
-"""Several Docker hosts: all are used, none beyond what it has, and those who came first go first."""
+"""Tests of several Docker hosts: all are used, none is overbooked, and older tasks go first."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_mixed_tasks_of_five_users_are_placed_on_all_hosts_in_order_and_none_has
 
 
 def submit_all(ground: SeveralHosts, system: System) -> list[int]:
-    """Each user sends a share of the tasks, all at the same time. Returns the ids that were answered."""
+    """Let each user submit a part of the tasks, concurrently, and return the accepted ids."""
     with system.client(system.token()) as admin:
         for project, users in PROJECTS.items():
             answer = admin.post("/api/1.0/project", json={"id": project, "members": users})
@@ -105,7 +105,7 @@ def mixed(ground: SeveralHosts, project: str, number: int, shape: tuple[float, f
 
 @contextmanager
 def stored_tasks(settings: Settings) -> Iterator[Tasks]:
-    """The tasks as they are stored."""
+    """Return the stored tasks."""
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
     try:
         yield client[settings.mongo_db]["tasks"]
@@ -114,7 +114,7 @@ def stored_tasks(settings: Settings) -> Iterator[Tasks]:
 
 
 def wait_until_full(tasks: Tasks, nodes: Sequence[str]) -> None:
-    """One pass places what there is room for; as long as the gate is closed, nothing ends."""
+    """Wait until all capacity is used; while the gate is closed, no task ends."""
     waiting.until_blocking(
         lambda: (
             set(tasks.distinct("placement.node", {"status": "running"})) == set(nodes)
@@ -126,7 +126,7 @@ def wait_until_full(tasks: Tasks, nodes: Sequence[str]) -> None:
 
 
 def all_over(tasks: Tasks, count: int) -> list[dict[str, Any]]:
-    """All tasks, once they are over and settled."""
+    """Wait until all tasks are over and settled, and return them."""
     waiting.until_blocking(
         lambda: tasks.count_documents({"status": "over", "settled": True}) == count,
         "all tasks are over",
@@ -137,7 +137,7 @@ def all_over(tasks: Tasks, count: int) -> list[dict[str, Any]]:
 
 
 def assert_sampler_saw(sampler: Sampler, ground: SeveralHosts, tasks: Sequence[Mapping[str, Any]]) -> None:
-    """What was seen from outside is what was recorded, and the hosts were so full that a mistake would have been."""
+    """Compare the witness with the records; the hosts were full enough to reveal overbooking."""
     for host in ground.cluster.hosts:
         seen = sampler.hosts[host.name]
         recorded = {f"god-{task['_id']}-1" for task in tasks if task["placement"]["node"] == host.name}

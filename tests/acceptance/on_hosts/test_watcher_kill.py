@@ -59,7 +59,7 @@ def test_a_watcher_that_dies_between_seeing_and_writing_an_end_leaves_it_to_the_
 
 
 def kill_blindly(hosts: Hosts) -> None:
-    """SIGKILL to the watcher, each time that another command has ended."""
+    """Kill the watcher with SIGKILL each time that a command has ended."""
     tasks = [hosts.submit(exit_code=10, seconds=number) for number in range(BLIND)]
     for number in range(1, BLIND, 2):
         hosts.stopped(*tasks[:number])
@@ -72,7 +72,7 @@ def kill_blindly(hosts: Hosts) -> None:
 
 @contextmanager
 def doomed_watcher(system: System, moment: Moment) -> Iterator[subprocess.Popen[bytes]]:
-    """A second watcher of the system, which will be killed at the moment."""
+    """A second watcher of the system, to be killed."""
     environment = {
         **os.environ,
         **DataDirectory(system.data_dir).environment(),
@@ -91,7 +91,7 @@ def doomed_watcher(system: System, moment: Moment) -> Iterator[subprocess.Popen[
 
 
 def give_nodes_to(hosts: Hosts, watcher: subprocess.Popen[bytes]) -> None:
-    """Let the system's own watcher sleep until the other holds all nodes, and stand by after that."""
+    """Pause the system's own watcher until the other holds all nodes; then it stands by."""
     names = {f"node:{host.name}" for host in hosts.cluster.hosts}
     let_go = hosts.system.log("watcher").count("node.let_go")
     settings = hosts.system.settings()

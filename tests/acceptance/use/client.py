@@ -1,4 +1,4 @@
-"""What a client does, in the words of a test."""
+"""An HTTP client for tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import waiting
 
 
 class Client:
-    """A user who is logged in."""
+    """A logged-in user."""
 
     def __init__(self, http: httpx.Client) -> None:
         self.http = http
@@ -35,19 +35,19 @@ class Client:
         return dict(answer.json())
 
     def wait(self, task_id: int, primary: str = "over", *, timeout: float = 30) -> dict[str, Any]:
-        """The task once it is `primary`."""
+        """Wait until the task has a status, and return it."""
         waiting.until_blocking(
             lambda: self.status(task_id)["primary"] == primary, f"task {task_id} is {primary}", timeout=timeout
         )
         return self.task(task_id)
 
     def run(self, task: dict[str, object], *, timeout: float = 30) -> dict[str, Any]:
-        """Submit a task and wait for its end."""
+        """Submit a task, wait for its end, and return it."""
         return self.wait(self.submit(task), timeout=timeout)
 
 
 def directory(task: dict[str, Any]) -> Path:
-    """The task's directory as its clients find it."""
+    """Return the task's directory from its volumes."""
     paths = [volume["path"] for volume in task["container"]["volumes"] if volume["name"] == "go-docker"]
     assert len(paths) == 1
     return Path(paths[0])

@@ -1,4 +1,4 @@
-"""What an operator does to a running system: projects, tokens, maintenance, users who come and go."""
+"""Tests of administration at run time: projects, tokens, maintenance, users."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_in_maintenance_nothing_new_runs_and_what_ran_goes_on(system: System) ->
 
 
 def test_a_user_is_deleted_with_all_that_runs_and_all_that_is_left(system: System, admin: httpx.Client) -> None:
-    """The watcher that began it is killed on the way: its successor finishes it."""
+    """Kill the watcher during a user deletion: its successor completes it."""
     key = system.add_user("dora", "--uid", "23462", "--gid", "23462")
     with system.client(system.token("dora", key)) as http:
         client = Client(http)

@@ -1,4 +1,4 @@
-"""Arrays and chains as a user sees them, and a scheduler that is killed while it makes children."""
+"""Tests of arrays and dependencies, also with a scheduler killed while it creates children."""
 
 from __future__ import annotations
 

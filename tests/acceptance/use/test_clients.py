@@ -1,4 +1,4 @@
-"""Plain scripts with `requests`, as the clients of GO-Docker are written, against a system as users run it."""
+"""Tests with plain `requests` scripts, as clients of GO-Docker are written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = "application/json; charset=UTF-8"
 
 @dataclass
 class Script:
-    """A client: a server's address and a token, nothing more."""
+    """A client: the server's address and a token."""
 
     server: str
     token: str
@@ -60,7 +60,7 @@ class Script:
 
 
 def task(cmd: str, **changes: Any) -> dict[str, Any]:
-    """A whole task document, as clients fill it in."""
+    """Return a complete task document, as clients fill it in."""
     values = {"command.cmd": cmd, "requirements.cpu": 1, "requirements.ram": 0.1, "container.image": "busybox:latest"}
     return samples.submission(**{**values, "requirements.network": None, "container.network": False, **changes})
 
@@ -98,7 +98,7 @@ def test_a_script_creates_a_task_waits_for_it_and_reads_its_log_where_it_lies(sc
 
 
 def test_fifty_commands_in_a_row_as_one_user_are_let_in(system: System) -> None:
-    """The original command line has no sessions: each of its commands logs in, and asks for one thing."""
+    """Log in and send one request, as each command of the original's command line does."""
     key = system.add_user("carol")
     credentials = json.dumps({"user": "carol", "apikey": key})
     plain = {"Content-type": "application/json", "Accept": "application/json"}

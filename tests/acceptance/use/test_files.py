@@ -1,4 +1,4 @@
-"""A user's files through the gateway: what a task left is listed and downloaded, what is kept is seen by tasks."""
+"""Tests of files through the gateway: results of tasks, and personal storage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIST = "application/json; charset=UTF-8"
 
 @dataclass
 class Ended:
-    """A task that is over, with what it left."""
+    """A task that is over, with its files."""
 
     place: Place
     task: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Large files and slow clients through the gateway: memory stays flat, and nobody waits for anybody else."""
+"""Tests of large files and slow clients: constant memory, and no client delays another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def storage(system: System, client: httpx.Client) -> Path:
 
 
 class Memory:
-    """What the gateway and the files service take from one moment on."""
+    """Memory growth of the gateway and the files service since a moment."""
 
     def __init__(self, system: System) -> None:
         self._pids = {name: pid for name, pid in system.pids().items() if name.startswith(("api", "files"))}
@@ -142,7 +142,7 @@ def test_t44_slow_readers_keep_nobody_waiting(system: System, client: httpx.Clie
 
 @contextlib.contextmanager
 def slow_reader(base_url: str, token: str) -> Iterator[socket.socket]:
-    """A client that asked for a large file through a small window and takes nothing of it."""
+    """A client that requests a large file and reads nothing, with a small receive window."""
     where = urlsplit(base_url)
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -1,4 +1,4 @@
-"""A client that is generated from the OpenAPI document logs in, sends a task, waits for it and reads its files."""
+"""Tests of a client generated from the OpenAPI document: login, submission, wait, files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.stores, pytest.mark.timeout(240)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the generated package is in. Whatever the generator cannot use of the document is a failure."""
+    """Return the folder of the generated package. Warnings of the generator are failures."""
     made = tmp_path_factory.mktemp("generated")
     subprocess.run([ROOT / ".ci" / "generator"], check=True)
     (made / "config.yml").write_text(CONFIG)

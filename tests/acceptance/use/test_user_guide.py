@@ -1,4 +1,4 @@
-"""The user guide is true: its examples run as they stand, one after the other, against a real system, and answer as it says."""
+"""Runs the examples of the user guide in order against a real system, and compares their output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARK = "=== block "
 
 @dataclass(frozen=True)
 class Example:
-    """A block of the page that is run, and the lines that it prints (`…` stands for anything)."""
+    """A script of the page, and its expected output lines (`…` matches anything)."""
 
     number: int
     section: str
@@ -41,7 +41,7 @@ class Example:
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
-    """Section, language and text of each block."""
+    """Yield section, language and text of each block."""
     text = PAGE.read_text()
     for found in BLOCK.finditer(text):
         section = [heading[1] for heading in SECTION.finditer(text, 0, found.start())][-1]
@@ -77,13 +77,13 @@ def test_a_task_of_the_page_is_accepted_where_there_is_all_that_it_asks_for(text
 
 
 def prints(expected: str, output: str) -> bool:
-    """Whether a line of the output is as the page shows it."""
+    """Return whether a line of output matches the page."""
     pattern = re.sub(r"([\[\]?*])", r"[\1]", expected).replace("…", "*")
     return any(fnmatch.fnmatchcase(line, pattern) for line in output.splitlines())
 
 
 def first_task(system: System) -> str:
-    """The first task of the README, with this system's address and key; it is waited for before its output is read."""
+    """The first task of the README, with this system's address and key, and a wait before its output is read."""
     text = README.read_text().split("## A first task")[1]
     block = next(found for found in re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "curl" in found)
     status = 'curl -s $API/task/$TASK/status -H "Authorization: Bearer $TOKEN"'

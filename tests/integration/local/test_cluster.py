@@ -1,4 +1,4 @@
-"""The tests' own Docker hosts: they are several, what is done to one is done to that one, and nothing of them is left."""
+"""Tests of the cluster of Docker hosts: faults affect one host only, and nothing remains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = 60.0
 
 
 def run(host: Host, name: str, *command: str, network: str = "none") -> str:
-    """Start a container through the host's engine; returns its id."""
+    """Start a container through the host's engine and return its id."""
     body = {"Image": IMAGE, "Cmd": command, "HostConfig": {"NetworkMode": network, "Init": True}}
     with host.engine.client() as client:
         made = client.post("/containers/create", params={"name": name}, json=body)
@@ -45,7 +45,7 @@ def output(host: Host, name: str, *command: str, network: str = "bridge") -> str
 
 
 def answers(host: Host) -> bool:
-    """As GoDocker asks: through the network."""
+    """Request the engine through the network, as GoDocker does."""
     try:
         return httpx.get(f"http://{host.address}:2375/_ping", timeout=1.0, trust_env=False).status_code == 200
     except httpx.HTTPError:
@@ -235,7 +235,7 @@ def test_what_a_killed_process_left_is_swept_by_the_next(cluster: Cluster) -> No
 
 
 def processes_of(cluster: Cluster) -> list[str]:
-    """Whatever names its directory or lives in its control groups."""
+    """Return all processes that name the directory or live in its control groups."""
     names = []
     for process in running.processes(cluster.number):
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,4 +1,4 @@
-"""Settings change while a system runs: those that can, and all or none of them."""
+"""Tests of reloads: only live settings change, all or none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SERVICES = ("api", "api-2", "scheduler", "watcher", "files")
 
 
 class Reloaded:
-    """A system with a configuration file that is written anew now and then."""
+    """A system with a configuration file that the test rewrites."""
 
     def __init__(self, system: System, file: Path) -> None:
         self.system = system
@@ -28,7 +28,7 @@ class Reloaded:
         self._asked = 0
 
     def reload(self, content: Mapping[str, object]) -> dict[str, dict[str, Any]]:
-        """Write the file and tell `up`. What each service said of it."""
+        """Write the file, reload, and return the result of each service."""
         write(self._file, content)
         self._asked += 1
         os.kill(self.system.up_pid, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""`make cluster`: GoDocker on three hosts in a terminal, and another terminal in which things happen to them."""
+"""Tests of `make cluster`: three hosts in one terminal, faults from another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE = 90.0
 
 
 class Terminal:
-    """One in which `up` runs, and others beside it."""
+    """A terminal that runs `up`, and commands from others."""
 
     def __init__(self, process: subprocess.Popen[bytes], name: str, output: Path) -> None:
         self.process = process
@@ -39,7 +39,7 @@ class Terminal:
         return self._output.read_text()
 
     def url(self) -> str:
-        """Where GoDocker is, once it is ready."""
+        """Wait until GoDocker is ready, and return its URL."""
         waiting.until_blocking(
             lambda: READY.search(self.text()) or self.process.poll() is not None, "it is ready", timeout=PATIENCE
         )
@@ -52,7 +52,7 @@ class Terminal:
         return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     def states(self) -> list[str]:
-        """Of the hosts, as `status` shows them."""
+        """Return the states of the hosts from `status`."""
         lines = self.run("status").stdout.splitlines()
         return [line.split("│")[4].strip() for line in lines if line.startswith("│ node")]
 

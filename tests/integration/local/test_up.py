@@ -1,4 +1,4 @@
-"""`godocker up`: one command starts, keeps and stops everything."""
+"""Tests of `godocker up`: start, supervision and stop of the whole system."""
 
 from __future__ import annotations
 

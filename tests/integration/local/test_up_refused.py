@@ -1,4 +1,4 @@
-"""`godocker up` looks at all that it was given before it starts anything, and says in one sentence what is wrong."""
+"""Tests of `godocker up` with an unusable configuration: one sentence, and nothing starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLOSED = "127.0.0.1:9"  #: discard(9), where nobody listens
 
 
 def refused(folder: Path, *arguments: str, **environment: str) -> str:
-    """What `up` says before it ends with 1, without having started anything."""
+    """Return the error of `up`, which must exit with 1 and start nothing."""
     data = folder / "data"
     answer = subprocess.run(
         [*COMMAND, "up", "--data-dir", str(data), "--port", "0", *arguments],

@@ -1,4 +1,4 @@
-"""Settings are described in one place, a configuration is checked before anything starts, and shipped files are copied."""
+"""Tests of the settings page, of `godocker config check`, `reload` and `export`."""
 
 from __future__ import annotations
 

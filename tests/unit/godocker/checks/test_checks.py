@@ -1,4 +1,4 @@
-"""What `godocker doctor` makes of what it sees."""
+"""Tests of the findings of `godocker doctor`."""
 
 from __future__ import annotations
 

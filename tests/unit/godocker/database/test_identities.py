@@ -1,4 +1,4 @@
-"""Which system a restored database is that of, and whose a shared directory is."""
+"""Tests of the identity of restored databases and the mark of shared directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line decides before it starts anything."""
+"""Tests of the decisions of `godocker up` before it starts anything."""
 
 from __future__ import annotations
 
