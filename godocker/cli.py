@@ -21,8 +21,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib import metadata  # a fifth of the import time of `--help`, which does not need it
 
         print(metadata.version("godocker"))

@@ -26,8 +26,8 @@ def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:
     there, or it belongs to another user.
     """
     holder = _running(directory)
-    asked = dict(_services(directory))
-    for pid in asked.values():
+    pids = dict(_services(directory))
+    for pid in pids.values():
         reloads.take(directory.path, pid)  # drop the outcome of an earlier reload
     try:
         os.kill(holder, signal.SIGHUP)
@@ -35,23 +35,23 @@ def reload(directory: DataDirectory) -> dict[str, reloads.Outcome]:
         raise errors.ConfigurationError(
             f"process {holder} belongs to another user: run this command as the user who runs `godocker up`"
         ) from None
-    return _collect(directory, asked)
+    return _collect(directory, pids)
 
 
-def _collect(directory: DataDirectory, asked: dict[str, int]) -> dict[str, reloads.Outcome]:
+def _collect(directory: DataDirectory, pids: dict[str, int]) -> dict[str, reloads.Outcome]:
     outcomes: dict[str, reloads.Outcome] = {}
     deadline = clock.monotonic() + TIMEOUT
-    while missing := asked.keys() - outcomes.keys():
+    while missing := pids.keys() - outcomes.keys():
         now = dict(_services(directory))
         for name in missing:
-            if outcome := reloads.take(directory.path, asked[name]):
+            if outcome := reloads.take(directory.path, pids[name]):
                 outcomes[name] = outcome
-            elif name in now and now[name] != asked[name]:
+            elif name in now and now[name] != pids[name]:
                 outcomes[name] = reloads.Outcome(error="it was restarted in the meantime, with the new settings")
             elif clock.monotonic() > deadline:
                 outcomes[name] = reloads.Outcome(error=f"it did not answer within {TIMEOUT:g} s: see log/{name}.log")
         time.sleep(_POLL)
-    return {name: outcomes[name] for name in asked}
+    return {name: outcomes[name] for name in pids}
 
 
 def _running(directory: DataDirectory) -> int:

@@ -43,15 +43,15 @@ def _engine(node: Node, shared_dir: Path) -> list[findings.Finding]:
         answered_at = clock.now()
     except errors.NodeUnavailable as error:
         return [findings.bad(part, str(error))]
-    found = [
+    results = [
         findings.well(part, f"answers at {node.url}, version {version.get('Version')}"),
         check_tls(part, node),
         *facts.check(part, version, info),
         *(findings.warning(part, sentence) for sentence in capacity.missing(node, info)),
     ]
     if theirs := _seconds(info.get("SystemTime")):
-        found.append(clocks.check(f"engine {node.name}", theirs, asked_at, answered_at))
-    return [*found, *probe.check(part, node, shared_dir)]
+        results.append(clocks.check(f"engine {node.name}", theirs, asked_at, answered_at))
+    return [*results, *probe.check(part, node, shared_dir)]
 
 
 def check_tls(part: str, node: Node) -> findings.Finding:
@@ -69,20 +69,20 @@ def check_tls(part: str, node: Node) -> findings.Finding:
 
 def _processes(settings: Settings) -> list[findings.Finding]:
     part = "executor"
-    found = [findings.warning(part, "tasks run as processes of this machine, without isolation")]
+    results = [findings.warning(part, "tasks run as processes of this machine, without isolation")]
     if not environment.is_loopback(settings.host) and not settings.process_public:
-        found.append(findings.bad(part, f"the gateway listens on {settings.host}, but process_public is not set"))
+        results.append(findings.bad(part, f"the gateway listens on {settings.host}, but process_public is not set"))
     if closed := environment.closed_parents(settings.shared_dir):
-        found.append(
+        results.append(
             findings.bad(part, f"other users cannot enter {closed[0]} and so not reach their task directories")
         )
     if _PROTECTED_HARDLINKS.exists() and _PROTECTED_HARDLINKS.read_text().strip() == "0":
-        found.append(
+        results.append(
             findings.bad(
                 part, "fs.protected_hardlinks is 0: tasks can hard-link files of other users into their directories"
             )
         )
-    return found
+    return results
 
 
 def _seconds(text: Any) -> float | None:

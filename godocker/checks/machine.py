@@ -39,17 +39,17 @@ def shared_dir(settings: Settings) -> list[findings.Finding]:
             pass
     except OSError as error:
         return [findings.bad(part, f"{path} cannot be written: {error.strerror}")]
-    found = [findings.well(part, f"{path} exists and is writable"), check_space(shutil.disk_usage(path).free)]
+    results = [findings.well(part, f"{path} exists and is writable"), check_space(shutil.disk_usage(path).free)]
     if path.resolve() != path:
-        found.append(
+        results.append(
             findings.warning(part, f"is a link to {path.resolve()}: it must lead to the same directory on every host")
         )
     flags = os.statvfs(path).f_flag
     if flags & os.ST_NOEXEC:
-        found.append(check_noexec(here=settings.executor == "process"))
+        results.append(check_noexec(here=settings.executor == "process"))
     if settings.allow_root:
-        found.append(check_nosuid(nosuid=bool(flags & os.ST_NOSUID)))
-    return found
+        results.append(check_nosuid(nosuid=bool(flags & os.ST_NOSUID)))
+    return results
 
 
 def check_noexec(*, here: bool) -> findings.Finding:
@@ -78,16 +78,16 @@ def check_nosuid(*, nosuid: bool) -> findings.Finding:
 def secrets(settings: Settings, *files: Path) -> list[findings.Finding]:
     """Check the secrets, and that other users cannot read the files that contain them."""
     part = "secrets"
-    found = []
+    results = []
     try:
         settings_module.check_secrets(settings)
-        found.append(findings.well(part, "both are set, long enough and different"))
+        results.append(findings.well(part, "both are set, long enough and different"))
     except errors.ConfigurationError as error:
-        found.append(findings.bad(part, str(error)))
+        results.append(findings.bad(part, str(error)))
     for file in files:
         if file.is_file() and stat.S_IMODE(file.stat().st_mode) & 0o077:
-            found.append(check_open_file(file, holds_secret=holds_secret(file)))
-    return found
+            results.append(check_open_file(file, holds_secret=holds_secret(file)))
+    return results
 
 
 def check_open_file(file: Path, *, holds_secret: bool) -> findings.Finding:
@@ -112,12 +112,14 @@ def holds_secret(file: Path) -> bool:
 
 def versions() -> list[findings.Finding]:
     """Check our version and the versions of important packages."""
-    found = [findings.well("versions", f"godocker {metadata.version('godocker')}, Python {platform.python_version()}")]
+    results = [
+        findings.well("versions", f"godocker {metadata.version('godocker')}, Python {platform.python_version()}")
+    ]
     for name, oldest in _OLDEST.items():
         have = metadata.version(name)
         if findings.version(have) < oldest:
             required = ".".join(map(str, oldest))
-            found.append(findings.bad("versions", f"{name} {have} is older than {required}"))
+            results.append(findings.bad("versions", f"{name} {have} is older than {required}"))
         else:
-            found.append(findings.well("versions", f"{name} {have}"))
-    return found
+            results.append(findings.well("versions", f"{name} {have}"))
+    return results

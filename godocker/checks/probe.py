@@ -56,8 +56,8 @@ def check(part: str, node: Node, shared_dir: Path) -> list[findings.Finding]:
 
 def inside(part: str, http: httpx.Client, marker: Path) -> list[findings.Finding]:
     """Return the findings of a container on the engine of `http`. `marker` is a file in `shared_dir`."""
-    found = _answer(http.get("/images/json"))
-    images = sorted((image for image in found if image.get("RepoTags")), key=lambda image: float(image.get("Size", 0)))
+    listed = _answer(http.get("/images/json"))
+    images = sorted((image for image in listed if image.get("RepoTags")), key=lambda image: float(image.get("Size", 0)))
     if not images:
         return [
             findings.warning(part, "shared_dir and disk were not checked: the host has no image yet. Pull a small one")
@@ -132,14 +132,14 @@ def parse(part: str, shared_dir: Path, output: str) -> list[findings.Finding]:
                 part, "shared_dir and disk were not checked: the smallest images of the host have no /bin/sh"
             )
         ]
-    found = [check_shared_dir(part, shared_dir, seen=lines[0] == "0")]
+    results = [check_shared_dir(part, shared_dir, seen=lines[0] == "0")]
     if "noexec" in lines[1:]:
         detail = "is mounted noexec there: scripts whose first line names an interpreter cannot run; mount it with exec"
-        found.append(findings.bad(part, f"{shared_dir} {detail}"))
+        results.append(findings.bad(part, f"{shared_dir} {detail}"))
     words = lines[-1].split()
     if len(words) >= 4 and words[3].isdigit():
-        found.append(check_space(part, int(words[3]) * 1024))
-    return found
+        results.append(check_space(part, int(words[3]) * 1024))
+    return results
 
 
 def check_shared_dir(part: str, shared_dir: Path, *, seen: bool) -> findings.Finding:

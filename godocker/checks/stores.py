@@ -41,14 +41,14 @@ async def mongo(settings: Settings) -> list[findings.Finding]:
 
 async def faults(settings: Settings) -> list[known_faults.Found]:
     """Return the known faults of both stores that can be reached; none for a store that does not report its version."""
-    found: list[known_faults.Found] = []
+    results: list[known_faults.Found] = []
     with contextlib.suppress(Exception):  # also the drivers' errors; other checks report them
         async with stores.connect(settings) as store:
-            found += await store.faults()
+            results += await store.faults()
     with contextlib.suppress(Exception):
         async with broker_connection.client(settings) as client:
-            found += await broker.Broker(client, settings.redis_prefix).faults()
-    return [fault for fault in found if not fault.is_closed]
+            results += await broker.Broker(client, settings.redis_prefix).faults()
+    return [fault for fault in results if not fault.is_closed]
 
 
 async def added_hosts(settings: Settings) -> list[Node]:
@@ -104,16 +104,18 @@ def check_journal(is_on: bool | None) -> findings.Finding:
 def check_redis(options: Mapping[Any, Any]) -> list[findings.Finding]:
     if not options:
         return [findings.warning("redis", "this login may not query the server's settings")]
-    found = []
+    results = []
     if options.get("appendonly") == "yes":
-        found.append(findings.well("redis", f"append-only file on, fsync {options.get('appendfsync')}"))
+        results.append(findings.well("redis", f"append-only file on, fsync {options.get('appendfsync')}"))
     elif options.get("save"):
-        found.append(findings.well("redis", f"snapshots on ({options['save']})"))
+        results.append(findings.well("redis", f"snapshots on ({options['save']})"))
     else:
-        found.append(findings.warning("redis", "no persistence: a restart loses hints and the counts of failed logins"))
+        results.append(
+            findings.warning("redis", "no persistence: a restart loses hints and the counts of failed logins")
+        )
     policy = options.get("maxmemory-policy", "noeviction")
     if policy == "noeviction":
-        found.append(findings.well("redis", "maxmemory-policy noeviction"))
+        results.append(findings.well("redis", "maxmemory-policy noeviction"))
     else:
-        found.append(findings.warning("redis", f"maxmemory-policy {policy} may evict our keys: use noeviction"))
-    return found
+        results.append(findings.warning("redis", f"maxmemory-policy {policy} may evict our keys: use noeviction"))
+    return results

@@ -25,41 +25,41 @@ class Decision:
 
 
 def after_restore(
-    backed_up: Identity | None, before: Identity | None, found: str | None, *, keep: bool, now: float
+    backed_up: Identity | None, before: Identity | None, mark: str | None, *, keep: bool, now: float
 ) -> Decision:
     """
     Choose the identity of a restored database. `backed_up` is that of the backup, `before` that of the database until now,
-    `found` the mark of `shared_dir`, which tells the system. With `keep`, the operator declares this the backed-up system.
+    `mark` that of `shared_dir`, which tells the system. With `keep`, the operator declares this the backed-up system.
     """
     if keep and backed_up is not None:
         own = backed_up.model_copy(update={"restored": True})
         return Decision(own, "kept as requested; running tasks are adopted", writes_mark=True)
-    if backed_up is not None and found == backed_up.mark:
+    if backed_up is not None and mark == backed_up.mark:
         own = backed_up.model_copy(update={"restored": True})
         return Decision(own, "kept, because shared_dir belongs to this system; running tasks are adopted")
-    if before is not None and found == before.mark:
+    if before is not None and mark == before.mark:
         own = before.model_copy(
             update={"copy_of": backed_up.mark if backed_up else None, "restored": True, "has_shared_dir": True}
         )
         return Decision(
             own,
-            "that of this database before the restore, because shared_dir belongs to it; running tasks are not adopted",
+            "that of this database before the restore, because shared_dir belongs to it; no running tasks are adopted",
         )
     if backed_up is None:
         return Decision(
             None,
             "none, because the backup is from a version without identities; the first service that starts creates one",
         )
-    if found is not None:
+    if mark is not None:
         return Decision(
             backed_up,
-            f"that of the backup, but shared_dir belongs to system {found}: services refuse to start until you change shared_dir",
+            f"that of the backup, but shared_dir belongs to system {mark}: services refuse to start until you change shared_dir",
         )
     copy = Identity(mark=new_mark(), at=now, copy_of=backed_up.mark, restored=True)
     return Decision(
         copy,
-        "new, because shared_dir has no mark of the backed-up system: this is a copy, and adopts no running tasks. If that "
-        "system was lost with its shared_dir, restore with --keep-identity",
+        "new, because shared_dir has no mark of the backed-up system: this is a copy, and no running tasks are adopted. If "
+        "that system was lost with its shared_dir, restore with --keep-identity",
     )
 
 
@@ -68,8 +68,8 @@ async def settle_restored(
 ) -> str:
     """Store the identity of a database that was just loaded, and return the reason for the choice."""
     store = IdentityStore(database, earlier=settings.instance)
-    found = await asyncio.to_thread(_mark_of, settings)
-    decision = after_restore(await store.get(), before, found, keep=keep, now=clock.now())
+    mark = await asyncio.to_thread(_mark_of, settings)
+    decision = after_restore(await store.get(), before, mark, keep=keep, now=clock.now())
     if decision.identity is not None:
         await store.put(decision.identity)
         if decision.writes_mark:
@@ -104,8 +104,8 @@ def keep(settings: Settings) -> Identity:
 
     async def work(store: IdentityStore) -> Identity:
         identity = await store.ensure()
-        if (found := _mark_of(settings)) not in (None, identity.mark):
-            raise errors.ConfigurationError(f"shared_dir {settings.shared_dir} belongs to system {found}")
+        if (mark := _mark_of(settings)) not in (None, identity.mark):
+            raise errors.ConfigurationError(f"shared_dir {settings.shared_dir} belongs to system {mark}")
         settings.shared_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         marks.write(settings.shared_dir, identity.mark)
         await store.note_shared_dir()

@@ -16,13 +16,13 @@ _TOLERATED = 1.02  #: factor; firmware and the kernel keep some of the installed
 
 def missing(node: Node, info: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each configured resource that the engine lacks. `info` is the engine's answer to `GET /info`."""
-    found = []
+    sentences = []
     cores, memory = info.get("NCPU"), info.get("MemTotal")
     if node.cpus and isinstance(cores, int) and 0 < cores < node.cpus:
-        found.append(f"cpus: {node.cpus:g} are configured, but the engine has {cores}")
+        sentences.append(f"cpus: {node.cpus:g} are configured, but the engine has {cores}")
     if node.memory and isinstance(memory, int) and 0 < memory * _TOLERATED < node.memory * GB:
-        found.append(f"memory: {node.memory:g} GB are configured, but the engine has {memory / GB:.1f} GB")
-    return [*found, *_missing_gpus(node, info)]
+        sentences.append(f"memory: {node.memory:g} GB are configured, but the engine has {memory / GB:.1f} GB")
+    return [*sentences, *_missing_gpus(node, info)]
 
 
 def _missing_gpus(node: Node, info: Mapping[str, Any]) -> list[str]:

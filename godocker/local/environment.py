@@ -42,9 +42,9 @@ class Executor:
     warning: str | None = None
 
 
-def choose_executor(asked: str | None, given: Settings, environment: Mapping[str, str]) -> Executor:
-    """Choose `asked`, else the configured executor, else Docker if an engine answers, else processes."""
-    name = asked or (given.executor if "executor" in given.model_fields_set else "auto")
+def choose_executor(requested: str | None, given: Settings, environment: Mapping[str, str]) -> Executor:
+    """Choose `requested`, else the configured executor, else Docker if an engine answers, else processes."""
+    name = requested or (given.executor if "executor" in given.model_fields_set else "auto")
     if name not in ("auto", "docker", "process", "simulated"):
         raise errors.ConfigurationError(f"there is no executor {name}: choose auto, docker, process or simulated")
     if name in ("process", "simulated"):

@@ -29,18 +29,18 @@ def run(settings: Settings, workers: int) -> None:
     the address is not available.
     """
     open_files.raise_open_files()
-    with signals.caught() as asked, tempfile.TemporaryDirectory(prefix="godocker-gateways-") as folder:
+    with signals.caught() as requests, tempfile.TemporaryDirectory(prefix="godocker-gateways-") as folder:
         watched = supervisor.Supervisor()
         with listen(settings.host, settings.port) as listening:
             environment = {**os.environ, **shared_metrics(Path(folder), workers)}
             try:
                 for name in names(workers):
                     watched.start(child_process.Child(program(name, listening.fileno(), environment)))
-                watched.keep(asked, reload=names(workers))
+                watched.keep(requests, reload=names(workers))
             finally:
                 # Refuse new connections at once, rather than leave them in an unserved backlog.
                 listening.close()
-                watched.stop([names(workers)], grace=STOP_GRACE, asked=asked)
+                watched.stop([names(workers)], grace=STOP_GRACE, requests=requests)
 
 
 def names(workers: int) -> list[str]:

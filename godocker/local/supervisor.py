@@ -41,17 +41,17 @@ class Supervisor:
         log.info("process.started", name=child.name, pid=child.pid)
         self._watched.append(_Watched(child, clock.monotonic()))
 
-    def keep(self, asked: signals.Signals, *, reload: Sequence[str]) -> None:
+    def keep(self, requests: signals.Signals, *, reload: Sequence[str]) -> None:
         """Restart dead processes, and pass reload requests to the processes named by `reload`, until a stop is requested."""
         passed_on = 0
-        while not asked.stops:
-            if asked.reloads > passed_on:
-                passed_on = asked.reloads
+        while not requests.stops:
+            if requests.reloads > passed_on:
+                passed_on = requests.reloads
                 for watched in self._watched:
                     # A process about to be restarted reads its settings anyway.
                     if watched.child.name in reload and watched.due is None:
                         watched.child.signal(signal.SIGHUP)
-            asked.wait(self.restart_due(clock.monotonic()))
+            requests.wait(self.restart_due(clock.monotonic()))
 
     def deaths(self, name: str) -> int:
         return sum(watched.deaths for watched in self._watched if watched.child.name == name)
@@ -88,21 +88,21 @@ class Supervisor:
         log.info("process.restarted", name=child.name, pid=child.pid)
         return FIRST_DELAY
 
-    def stop(self, order: Sequence[Sequence[str]], *, grace: float, asked: signals.Signals) -> None:
+    def stop(self, order: Sequence[Sequence[str]], *, grace: float, requests: signals.Signals) -> None:
         """
         Stop the processes, one group of names after the other, with SIGTERM and after `grace` seconds SIGKILL. A second request
         to stop skips the grace.
         """
-        before = asked.stops
+        before = requests.stops
         for names in order:
             group = [watched.child for watched in self._watched if watched.child.name in names]
             for child in group:
                 child.signal(signal.SIGTERM)
             deadline = clock.monotonic() + grace
             while any(child.is_running() for child in group):
-                if clock.monotonic() > deadline or asked.stops > before:
+                if clock.monotonic() > deadline or requests.stops > before:
                     break
-                asked.wait(_STEP)
+                requests.wait(_STEP)
             for child in group:
                 if child.is_running():
                     log.warning("process.killed", name=child.name, grace=grace)

