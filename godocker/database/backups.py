@@ -93,7 +93,7 @@ async def _dump(settings: Settings, file: IO[bytes], now: float, longest: int) -
             schema=version, version=metadata.version("godocker"), at=now, database=settings.mongo_db
         )
         writer = archive.Writer(file, header)
-        async with history.kept(opened.database, longest):
+        async with history.lengthened(opened.database, longest):
             with Progress("read") as progress:
                 await dump.dump(opened.database, writer, progress.note)
         writer.end()

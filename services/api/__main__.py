@@ -49,7 +49,7 @@ async def serve(configured: settings.Settings, listen_fd: int | None) -> None:
 
         try:
             # Before the first task: one that is accepted earlier would have the time of this machine.
-            async with timekeeping.kept(opened):
+            async with timekeeping.synchronized(opened):
                 await lifetime.run_loops({"http": http, "hints": gateway.hints.run, "prepare": prepare}, stop=stop)
         except BaseExceptionGroup as failures:
             # A configuration error is one line without a traceback.

@@ -68,7 +68,7 @@ class SchedulerService:
         self._url: str | None = None  # where gateways reach this scheduler
         self._epoch_taken: int | None = None
         self._has_sizes = False  # stored by an earlier scheduler
-        self._breaks = loop_failures.Breaks()
+        self._breaks = loop_failures.LoopFailures()
         self._wakeup = lifetime.Wakeup()
         self._book = Book()
         ports = range(settings.port_start, min(settings.port_start + settings.port_range, 65536))

@@ -67,7 +67,7 @@ class WatcherService:
         self._claim = Claim(settings.shared_dir, stores.identity)
         self._held: dict[str, _Held] = {}
         self._forsaken: set[str] = set()  #: nodes with tasks that are no longer configured
-        self._breaks = loop_failures.Breaks()
+        self._breaks = loop_failures.LoopFailures()
         self._wakeup = lifetime.Wakeup()
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -90,8 +90,8 @@ def _content(path: Path) -> str:
 
 def _first_of(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    said = str(getattr(error, "problem", None) or error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {said}" if mark else said
+    text = str(getattr(error, "problem", None) or error).splitlines()[0]
+    return f"line {mark.line + 1}, column {mark.column + 1}: {text}" if mark else text
 
 
 class _Walk:

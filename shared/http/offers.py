@@ -13,9 +13,9 @@ def declined(method: bytes, url: bytes, version: str, headers: Headers) -> bytes
     """Return the head of the request without its offer. Names and values come from a parser, so none contains a line break."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     for name, value in headers:
-        kept = _without_offer(value) if name == b"connection" else value
-        if name not in _OF_AN_OFFER and kept:
-            lines.append(b"%b: %b" % (name, kept))
+        remaining = _without_offer(value) if name == b"connection" else value
+        if name not in _OF_AN_OFFER and remaining:
+            lines.append(b"%b: %b" % (name, remaining))
         elif name not in _OF_AN_OFFER and name != b"connection":
             lines.append(b"%b:" % name)
     return b"\r\n".join([*lines, b"", b""])

@@ -19,34 +19,34 @@ _TOLD_AGAIN = 600.0  #: seconds until the same failure is logged with its traceb
 
 
 @dataclass(slots=True)
-class _Break:
+class _Failure:
     error: str
     last_at: float
     times: int = 1
     told_at: float = 0.0
 
 
-class Breaks:
+class LoopFailures:
     """The failures of the loops of one service."""
 
     def __init__(self) -> None:
-        self._by_loop: dict[str, _Break] = {}
+        self._by_loop: dict[str, _Failure] = {}
 
     def note(self, loop: str, error: Exception) -> float:
         """Record a failure of a loop and return the seconds before its restart."""
         metrics.LOOPS_BROKEN.labels(loop.partition("-")[0]).inc()
-        now, said = clock.monotonic(), f"{type(error).__name__}: {error}"
+        now, text = clock.monotonic(), f"{type(error).__name__}: {error}"
         known = self._by_loop.get(loop)
-        if known is None or now - known.last_at > WELL_AFTER or known.error != said:
-            known = self._by_loop[loop] = _Break(said, now)
+        if known is None or now - known.last_at > WELL_AFTER or known.error != text:
+            known = self._by_loop[loop] = _Failure(text, now)
         else:
             known.times += 1
         known.last_at = now
         if known.times == 1 or now - known.told_at > _TOLD_AGAIN:
             known.told_at = now
-            log.error("service.loop_broke", loop=loop, exc_info=error)
+            log.error("service.loop_failed", loop=loop, exc_info=error)
         else:
-            log.debug("service.loop_broke", loop=loop, error=said, times=known.times)
+            log.debug("service.loop_failed", loop=loop, error=text, times=known.times)
         return float(min(FIRST_PAUSE * 2 ** min(known.times - 1, 10), LONGEST_PAUSE))
 
     async def check(self) -> None:
@@ -54,9 +54,9 @@ class Breaks:
         since = clock.monotonic() - WELL_AFTER
         broken = {loop: known for loop, known in self._by_loop.items() if known.last_at > since}
         if broken:
-            said = "; ".join(f"{loop}: {known.error[:200]}" for loop, known in broken.items())
-            raise errors.LoopBroken(f"it broke and was begun again: {said}")
+            text = "; ".join(f"{loop}: {known.error[:200]}" for loop, known in broken.items())
+            raise errors.LoopBroken(f"it failed and was restarted: {text}")
 
 
 #: Failures of the service whose loops run here; nested loops share them.
-current: ContextVar[Breaks | None] = ContextVar("breaks", default=None)
+current: ContextVar[LoopFailures | None] = ContextVar("breaks", default=None)

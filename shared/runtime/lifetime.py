@@ -37,7 +37,7 @@ async def run_loops(
     configuration errors end the service. Raises `BaseExceptionGroup` with the errors.
     """
     if loop_failures.current.get() is None:
-        loop_failures.current.set(loop_failures.Breaks())
+        loop_failures.current.set(loop_failures.LoopFailures())
     tasks = [
         asyncio.create_task(loop(stop) if name in VITAL else _kept(name, loop, stop), name=name)
         for name, loop in loops.items()

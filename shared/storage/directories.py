@@ -286,7 +286,7 @@ def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
     """
     started = beneath.read_small(state, attempt_files.started_file(attempt).split("/")[1], limit=_LINE)
     ended = beneath.read_small(state, attempt_files.exit_file(attempt).split("/")[1], limit=_LINE)
-    told = beneath.read_small(state, attempt_files.stop_file(attempt).split("/")[1], limit=_LINE)
+    stopped = beneath.read_small(state, attempt_files.stop_file(attempt).split("/")[1], limit=_LINE)
     if started is None:
         return None
     code, words = _end(ended[0]) if ended else (None, frozenset())
@@ -295,7 +295,7 @@ def _read(state: int, attempt: int, *, took_room: bool) -> Result | None:
         ended_at=clock.of_file(ended[1]) if ended and code is not None else None,
         exit_code=code,
         pid=_complete_number(started[0]),
-        told_to_end=told is not None or attempt_files.Word.STOPPED in words,
+        told_to_end=stopped is not None or attempt_files.Word.STOPPED in words,
         began=started[0].endswith(b"\n") and (not took_room or (ended is not None and ended[0].endswith(b"\n"))),
         words=words,
     )
@@ -311,8 +311,8 @@ def _end(lines: bytes) -> tuple[int | None, frozenset[attempt_files.Word]]:
     code = _complete_number(first + newline)
     if code is None or code > 255:
         return None, frozenset()
-    said = {word.decode(errors="replace") for word in rest}
-    return code, frozenset(word for word in attempt_files.Word if word in said)
+    given = {word.decode(errors="replace") for word in rest}
+    return code, frozenset(word for word in attempt_files.Word if word in given)
 
 
 def _complete_number(line: bytes) -> int | None:

@@ -25,10 +25,10 @@ def keep(directory: int, states: Sequence[int], *, attempt: int) -> None:
     if attempt < 2 or any(_is_there(state, started) for state in states):
         return
     for name in OUTPUTS:
-        kept = _free_name(directory, f"{name}.{attempt - 1}")
+        target = _free_name(directory, f"{name}.{attempt - 1}")
         # A planted link is renamed itself: rename(2) follows none at the end of a path.
         with contextlib.suppress(FileNotFoundError):
-            os.rename(name, kept, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(name, target, src_dir_fd=directory, dst_dir_fd=directory)
 
 
 def folder(directory: int, name: str) -> int:
@@ -58,12 +58,12 @@ def open_to_owner(directory: int) -> None:
         os.fchmod(directory, mode | stat.S_IRWXU)
 
 
-def _free_name(directory: int, wanted: str) -> str:
-    """Return `wanted`, or with a number appended if that exists: no file of the user is replaced."""
-    name, number = wanted, 0
+def _free_name(directory: int, base: str) -> str:
+    """Return `base`, or with a number appended if that exists: no file of the user is replaced."""
+    name, number = base, 0
     while _is_there(directory, name):
         number += 1
-        name = f"{wanted}.{number}"
+        name = f"{base}.{number}"
     return name
 
 

@@ -60,10 +60,10 @@ def remove_below(parent: int, name: str) -> None:
 def _empty(directory: int, top: int, names: Iterator[str]) -> list[str]:
     """Unlink the files of a directory and move its directories to the top. Return their names there."""
     moved: list[str] = []
-    kept: set[str] = set()
+    moved_names: set[str] = set()
     for _ in range(_ROUNDS):
         # Repeat until it is empty: reading a shrinking directory may skip entries.
-        entries = _some(directory, kept)
+        entries = _some(directory, moved_names)
         if not entries:
             break
         for name in entries:
@@ -74,15 +74,15 @@ def _empty(directory: int, top: int, names: Iterator[str]) -> list[str]:
                 moved.append(next(names))
                 os.rename(name, moved[-1], src_dir_fd=directory, dst_dir_fd=top)
                 if directory == top:
-                    kept.add(moved[-1])
+                    moved_names.add(moved[-1])
             except FileNotFoundError:
                 pass  # another process was faster
     return moved
 
 
-def _some(directory: int, kept: set[str]) -> list[str]:
+def _some(directory: int, moved_names: set[str]) -> list[str]:
     with os.scandir(directory) as entries:
-        found = (entry.name for entry in entries if entry.name not in kept)
+        found = (entry.name for entry in entries if entry.name not in moved_names)
         return list(itertools.islice(found, _CHUNK))
 
 

@@ -135,9 +135,9 @@ def _address(hosts: str) -> Iterator[None]:
     except driver_errors.OperationFailure as error:
         if error.code not in _LOGIN_CODES:
             raise
-        said = (error.details or {}).get("errmsg", "not authorized")
+        detail = (error.details or {}).get("errmsg", "not authorized")
         raise errors.ConfigurationError(
-            f"MongoDB at {hosts} refuses the login ({said}): check mongo_url, mongo_user and mongo_password"
+            f"MongoDB at {hosts} refuses the login ({detail}): check mongo_url, mongo_user and mongo_password"
         ) from None
 
 

@@ -177,6 +177,6 @@ async def _ensure_one(collection: Any, model: IndexModel) -> None:
         if error.code not in _CHANGED:
             raise
         name = model.document["name"]
-        log.warning("index.made_anew", collection=collection.name, index=name)
+        log.warning("index.replaced", collection=collection.name, index=name)
         await collection.drop_index(name)
         await collection.create_indexes([model])

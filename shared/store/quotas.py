@@ -21,7 +21,7 @@ from shared.store.transactions import Transactions
 R = TypeVar("R")
 
 #: Chooses the transitions that the amounts taken allow; the second value is the caller's own.
-Judge = Callable[[Mapping[Scope, Taken]], tuple[Sequence[Transition], R]]
+Choose = Callable[[Mapping[Scope, Taken]], tuple[Sequence[Transition], R]]
 
 _FIELD = {ScopeKind.USER: "user.id", ScopeKind.PROJECT: "project"}
 _LIMITED = {"$gt": 0}
@@ -66,11 +66,11 @@ class QuotaStore:
         return await self._taken(quotas, session=None)
 
     @connection.translated
-    async def place(self, quotas: Mapping[Scope, Quota], judge: Judge[R]) -> tuple[set[int], R]:
+    async def place(self, quotas: Mapping[Scope, Quota], choose: Choose[R]) -> tuple[set[int], R]:
         """
-        Write the transitions that `judge` allows, while nobody else places anything within these quotas.
+        Write the transitions that `choose` allows, while nobody else places anything within these quotas.
 
-        Return the ids that were moved and the caller's value from `judge`, which is called again if another transaction was
+        Return the ids that were moved and the caller's value from `choose`, which is called again if another transaction was
         faster. Raises `errors.Conflict`, with nothing moved, if a port or device is already given to another task, and
         `errors.StoreUnavailable`.
         """
@@ -80,9 +80,9 @@ class QuotaStore:
             # later one start over with the earlier one's tasks in its sums.
             for scope in sorted(quotas, key=lambda scope: scope.key):
                 await self._gates.update_one({"_id": scope.key}, {"$inc": {"passed": 1}}, upsert=True, session=session)
-            moves, said = judge(await self._taken(quotas, session))
+            transitions, value = choose(await self._taken(quotas, session))
             try:
-                return await self._tasks.transition_within(moves, session=session), said
+                return await self._tasks.transition_within(transitions, session=session), value
             except driver_errors.BulkWriteError as error:
                 if any(item.get("code") == 11000 for item in error.details["writeErrors"]):
                     raise errors.Conflict("a port or device is taken") from None

@@ -18,7 +18,7 @@ TASKS = "tasks"
 
 _AGAIN = 600.0  #: seconds until the same document is reported again; loops read it several times a second
 _MOST_TOLD = 10_000
-_told: dict[tuple[str, str], float] = {}  #: time of the next report of each document
+_next_report: dict[tuple[str, str], float] = {}  #: time of the next report of each document
 
 #: Errors that malformed documents raise, pydantic's among them.
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
@@ -39,7 +39,7 @@ async def one_by_one(
         try:
             found = read(document)
         except _UNREADABLE as error:
-            _tell(of, document, error)
+            _report(of, document, error)
         else:
             yield found
 
@@ -51,7 +51,7 @@ def one(read: Callable[[dict[str, Any]], T], document: dict[str, Any] | None, *,
     try:
         return read(document)
     except _UNREADABLE as error:
-        _tell(of, document, error)
+        _report(of, document, error)
         return None
 
 
@@ -72,17 +72,17 @@ def numbers(*fields: str) -> Callable[[dict[str, Any]], Any]:
     return read
 
 
-def _tell(collection: str, document: Mapping[str, Any], error: Exception) -> None:
+def _report(collection: str, document: Mapping[str, Any], error: Exception) -> None:
     is_task = collection == TASKS
     (metrics.UNREADABLE if is_task else metrics.UNREADABLE_DOCUMENTS.labels(collection)).inc()
     now, name = clock.monotonic(), document.get("_id")
-    if now < _told.get((collection, str(name)), now):
+    if now < _next_report.get((collection, str(name)), now):
         return
-    if len(_told) >= _MOST_TOLD:
-        _told.clear()
-    _told[collection, str(name)] = now + _AGAIN
-    said = f"{type(error).__name__}: {error}"
+    if len(_next_report) >= _MOST_TOLD:
+        _next_report.clear()
+    _next_report[collection, str(name)] = now + _AGAIN
+    text = f"{type(error).__name__}: {error}"
     if is_task:
-        log.error("task.unreadable", task_id=name, error=said)
+        log.error("task.unreadable", task_id=name, error=text)
     else:
-        log.error("document.unreadable", collection=collection, id=str(name), error=said)
+        log.error("document.unreadable", collection=collection, id=str(name), error=text)

@@ -29,9 +29,9 @@ class UnreachableNodeStore:
         More than `gap` seconds between two tries count as a gap in which nobody tried.
         """
         # A malformed document, such as one written by hand, counts as a first try.
-        kept = {"$and": [{"$isNumber": f"${name}"} for name in ("at", "since", "seconds", "tries")]}
-        first = {"$not": [kept]}
-        passed = {"$cond": [kept, {"$subtract": [_NOW, "$at"]}, 0]}
+        is_valid = {"$and": [{"$isNumber": f"${name}"} for name in ("at", "since", "seconds", "tries")]}
+        first = {"$not": [is_valid]}
+        passed = {"$cond": [is_valid, {"$subtract": [_NOW, "$at"]}, 0]}
         counted = {"$max": [0, {"$min": [passed, gap]}]}
         # One stage: every expression sees the document as it was before the update.
         update = {

@@ -54,7 +54,7 @@ class State:
     foreign: Foreign | None = None
 
 
-def judge(before: State, word: str | None, known: Collection[str], *, now: float) -> State:
+def next_state(before: State, word: str | None, known: Collection[str], *, now: float) -> State:
     """Return the new state after reading the word of the file and the words `known` to the database."""
     foreign = before.foreign
     if word is None or word in known:
@@ -90,12 +90,12 @@ class Claim:
             word = await asyncio.to_thread(_read, self._file)
             known = await self._store.words()
         except (OSError, errors.StoreUnavailable) as error:
-            log.warning("claim.not_looked_at", error=str(error))
+            log.warning("claim.not_read", error=str(error))
             return self.is_held
-        before, self._state = self._state, judge(self._state, word, known, now=self._now())
+        before, self._state = self._state, next_state(self._state, word, known, now=self._now())
         foreign = self._state.foreign
         if foreign and foreign.lives and not (before.foreign and before.foreign.lives):
-            log.error("claim.is_anothers", shared_dir=str(self._file.parent), reason=LIVES)
+            log.error("claim.is_foreign", shared_dir=str(self._file.parent), reason=LIVES)
         return self.is_held
 
     async def beat(self) -> bool:

@@ -56,13 +56,13 @@ class Row:
 async def take(settings: Settings, stores: Stores, features: AbstractSet[Feature]) -> list[Row]:
     """Return every known node, by name. Raises `errors.StoreUnavailable`."""
     has_hosts = Feature.HOSTS in features
-    silences = [one for one in await stores.unreachable_nodes.list() if one.seconds >= settings.node_grace]
+    unreachable = [one for one in await stores.unreachable_nodes.list() if one.seconds >= settings.node_grace]
     return rows(
         configured=settings.docker_nodes if has_hosts else [],
         added=await stores.hosts.list() if has_hosts else [],
         seen=await stores.nodes.list(),
         maintained=await stores.maintenance.names(),
-        silences=silences,
+        unreachable=unreachable,
         placed=await stores.work.placed(),
     )
 
@@ -73,14 +73,14 @@ def rows(
     added: Sequence[Host],
     seen: Sequence[Node],
     maintained: AbstractSet[str],
-    silences: Sequence[UnreachableNode],
+    unreachable: Sequence[UnreachableNode],
     placed: Sequence[Placed],
 ) -> list[Row]:
     """Build the rows from what is stored: pure."""
     known = {host.name: host for host in hosts.together(configured, added)}
     own = {host.name for host in configured}
     nodes = {node.id: node for node in seen}
-    silent = {silence.node: silence.reason for silence in silences}
+    silent = {node.node: node.reason for node in unreachable}
     tasks: dict[str, list[Placed]] = {}
     for task in placed:
         tasks.setdefault(task.node, []).append(task)
@@ -121,10 +121,10 @@ def _origin(name: str, own: AbstractSet[str], known: AbstractSet[str], seen: Abs
 
 
 def _state(
-    node: Node | None, has_tasks: bool, silence: str | None, *, maintained: bool, is_silent: bool
+    node: Node | None, has_tasks: bool, why_unreachable: str | None, *, maintained: bool, is_silent: bool
 ) -> tuple[State, str | None]:
     if is_silent:
-        return State.SILENT, silence
+        return State.SILENT, why_unreachable
     if maintained:
         return (State.DRAINING if has_tasks else State.DRAINED), _complaint(node) if node else None
     if node is None:

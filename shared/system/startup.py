@@ -48,7 +48,7 @@ async def _serve(settings: Settings, work: Work) -> None:
         try:
             # First: an unknown node would be taken for a removed one.
             await lifetime.until_done(stop, Hosts(settings, opened, executor).read)
-            async with timekeeping.kept(opened, TaskDirectories(settings.shared_dir)):
+            async with timekeeping.synchronized(opened, TaskDirectories(settings.shared_dir)):
                 await work(settings, opened, hints, executor, stop)
         finally:
             await executor.close()

@@ -44,7 +44,7 @@ class Timekeeper:
         # Count from here: a jump of this machine's clock does not matter.
         clock.anchor(theirs + took / 2 if ahead else asked_at + took)
         self._has_looked = True
-        self._tell(_beyond(machine - took, theirs, took))
+        self._report(_beyond(machine - took, theirs, took))
         if self._directories is not None:
             await self._compare_files(self._directories)
 
@@ -69,7 +69,7 @@ class Timekeeper:
         ahead = _beyond(before, written_at, clock.now() - before)
         clock.note_files_ahead(-ahead)
 
-    def _tell(self, ahead: float) -> None:
+    def _report(self, ahead: float) -> None:
         metrics.CLOCK_AHEAD.labels("machine").set(ahead)
         if self._is_noticed is not bool(ahead):
             self._is_noticed = bool(ahead)
@@ -87,7 +87,7 @@ def _beyond(asked_at: float, theirs: float, took: float) -> float:
 
 
 @asynccontextmanager
-async def kept(stores: Stores, directories: TaskDirectories | None = None) -> AsyncIterator[None]:
+async def synchronized(stores: Stores, directories: TaskDirectories | None = None) -> AsyncIterator[None]:
     """Keep the server's time, from the first comparison on, which is tried before anything else."""
     keeper, stop = Timekeeper(stores, directories), asyncio.Event()
     await keeper.try_look()

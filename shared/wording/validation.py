@@ -57,9 +57,9 @@ def problems(
         path, holder = (list(location), None) if within is None else model_paths.follow(within, location)
         if one["type"] in ("missing", "extra_forbidden"):
             path = list(location)
-        said = rules.setdefault(".".join(map(str, path)), [])
-        if (rule := sentence(one, holder, unknown=unknown)) not in said:
-            said.append(rule)
+        sentences = rules.setdefault(".".join(map(str, path)), [])
+        if (rule := sentence(one, holder, unknown=unknown)) not in sentences:
+            sentences.append(rule)
     return [FieldError(path, _joined(said)) for path, said in rules.items()]
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.cluster`: a testbed of three Docker hosts, and what is to happen to them."""
+"""`python -m tests.cluster`: a testbed of three Docker hosts, with commands that disturb them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def up(
 
 @app.command()
 def down(context: typer.Context) -> None:
-    """Take everything down, and what a killed testbed left."""
+    """Remove everything, including leftovers of a killed testbed."""
     if cluster := running.find(context.obj):
         with contextlib.suppress(psutil.NoSuchProcess):
             owner = psutil.Process(cluster.owner)
@@ -69,7 +69,7 @@ def down(context: typer.Context) -> None:
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """What the hosts are, are doing, and what lives on them."""
+    """Print the hosts, their state, and their live containers."""
     table = Table("host", "address", "size", "state", "containers")
     for host in _cluster(context).hosts:
         names = sorted(living.name for living in host.living())
@@ -113,7 +113,7 @@ def kill(
     host: HostName,
     number: Annotated[Signal, typer.Option("--signal", help="What its engine gets.")] = Signal.KILL,
 ) -> None:
-    """End its engine; without live-restore its containers end at the next start at the latest."""
+    """Kill a host's engine; without live-restore its containers end at its next start at the latest."""
     _cluster(context)[host].stop(signal.Signals[f"SIG{number}"])
     print(f"{host} has no engine any more: bring one back with `restart {host}`")
 
@@ -126,7 +126,7 @@ def _cluster(context: typer.Context) -> Cluster:
 
 
 def _state(host: Host) -> str:
-    """The first thing that is wrong, from the machine outwards."""
+    """Return the first fault, from the machine outwards."""
     if host.machine.first() is None:
         return "off"
     if not host.is_running():
@@ -141,7 +141,7 @@ def _state(host: Host) -> str:
 
 
 def main() -> None:
-    """Run a command. What is expected to go wrong becomes one message and exit code 1, no traceback."""
+    """Run a command. Expected failures become one message and exit code 1, without a traceback."""
     try:
         app()
     except ClusterError as error:

@@ -1,4 +1,4 @@
-"""The control groups that a cluster's containers are in, as the kernel shows them: who lives, and the end of all."""
+"""The control groups of a cluster's containers, as the kernel shows them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from tests.cluster.commands import ClusterError
 
 ROOT = Path("/sys/fs/cgroup")
-END_TIMEOUT = 20.0  #: seconds for processes that were killed to be gone
+END_TIMEOUT = 20.0  #: seconds until killed processes must be gone
 
 
 class Cgroup:
-    """A group and those below it, in all hierarchies (version 1) or in the one (version 2)."""
+    """A group and its subgroups, in all hierarchies (version 1) or in the one (version 2)."""
 
     def __init__(self, path: str) -> None:
         """`path` as in `/proc/PID/cgroup`, with its leading slash."""
         self.path = path
 
     def pids(self) -> dict[str, list[int]]:
-        """The live processes of each group right below, by its name. Those that have none are left out."""
+        """Return the live processes of each direct subgroup, by its name, without empty ones."""
         found: dict[str, set[int]] = {}
         for top in self._folders("pids"):
-            # `walk` passes over what goes while it looks.
+            # `walk` skips entries that disappear meanwhile.
             for folder, _, _ in os.walk(top):
                 inside = Path(folder).relative_to(top).parts
                 if inside:
@@ -35,18 +35,18 @@ class Cgroup:
         return {name: sorted(pids) for name, pids in found.items() if pids}
 
     def freeze(self) -> None:
-        """Let nothing in the group go on, SIGKILL included on version 1."""
+        """Stop everything in the group; on version 1 even SIGKILL waits."""
         self._set(frozen=True)
 
     def thaw(self) -> None:
         self._set(frozen=False)
 
     def traces(self) -> list[str]:
-        """Where it stands."""
+        """Return the directories of the group."""
         return [str(folder) for folder in self._folders()]
 
     def remove(self) -> None:
-        """Remove the group, once what was killed in it has ended. Raises `ClusterError` where something lives on."""
+        """Remove the group once its killed processes have ended. Raises `ClusterError` if a process lives on."""
         self.thaw()
         deadline = time.monotonic() + END_TIMEOUT
         while self.traces():

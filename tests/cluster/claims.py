@@ -1,4 +1,4 @@
-"""Numbers for clusters side by side: each is one process's at a time, and free again when that process ends."""
+"""Numbers for clusters that run side by side: each belongs to one process, and is free when that ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _NAME = "godocker-cluster-"
 
 class Claim:
     """
-    A number that is ours while this is open. It is held by an abstract socket (unix(7)): a name in no file system, which the
-    kernel forgets with the process, so a claim is never left behind and never has to be swept.
+    A claimed number, until closed. An abstract socket (unix(7)) holds it: a name in no file system, which the kernel
+    forgets with the process, so that no claim is left behind.
     """
 
     def __init__(self, number: int, held: socket.socket) -> None:
@@ -25,7 +25,7 @@ class Claim:
 
 
 def claim(number: int) -> Claim | None:
-    """The number, or None where somebody has it."""
+    """Claim a number; return None if another process has it."""
     name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         name.bind(f"\0{_NAME}{number}")
@@ -36,6 +36,6 @@ def claim(number: int) -> Claim | None:
 
 
 def is_claimed(number: int) -> bool:
-    # Read, not tried: a try would itself be a claim for a moment.
+    # Read, not tried: a try would itself claim it for a moment.
     names = (line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines())
     return any(name == f"@{_NAME}{number}" for name in names)

@@ -1,4 +1,4 @@
-"""Several Docker hosts on this machine, and what is done to all of them at once."""
+"""Several Docker hosts on this machine, and actions on all of them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from tests.cluster.commands import ClusterError
 from tests.cluster.host import IMAGE, Host, Size
 from tests.cluster.network import Network
 
-DESCRIPTION = "cluster.json"  #: in the cluster's directory: what another process has to know of it
+DESCRIPTION = "cluster.json"  #: file in the cluster's directory that describes it to other processes
 
-SMALL = (Size(4, 4), Size(2, 8), Size(8, 2))  #: three hosts that differ in what they have much of
+SMALL = (Size(4, 4), Size(2, 8), Size(8, 2))  #: three hosts with different proportions
 
 
 class Cluster:
-    """
-    Hosts `node1`, `node2` and so on. To be had from `running.cluster`, or from `running.find` while another process
-    has it.
-    """
+    """Hosts `node1`, `node2` and so on. Made by `running.cluster`, or found by `running.find` if another process has it."""
 
     def __init__(self, name: str, number: int, sizes: Sequence[Size], directory: Path, *, owner: int) -> None:
-        """`owner`: the process with which the machines end."""
+        """`owner` is the process with which the machines end."""
         self.name = name
         self.number = number
         self.owner = owner
@@ -36,7 +33,7 @@ class Cluster:
         ]
 
     def __getitem__(self, name: str) -> Host:
-        """The host of that name. Raises `ClusterError`."""
+        """Return the host of that name. Raises `ClusterError`."""
         for host in self.hosts:
             if host.name == name:
                 return host
@@ -44,11 +41,11 @@ class Cluster:
 
     @property
     def nodes(self) -> str:
-        """GoDocker's setting `nodes`, as the variable GODOCKER_NODES holds it."""
+        """Return GoDocker's setting `nodes`, as the variable GODOCKER_NODES holds it."""
         return json.dumps([host.node for host in self.hosts])
 
     def start(self, *options: str) -> None:
-        """Start all hosts with further `options` of dockerd, and put the image on each."""
+        """Start all hosts with additional `options` of dockerd, and load the image on each."""
         self._options = options
         self.directory.mkdir(mode=0o711)
         self._write_down()
@@ -59,14 +56,14 @@ class Cluster:
         self._on_each(_start)
 
     def switch_off(self) -> None:
-        """Switch all hosts off, those that are on. What is on disk stays."""
+        """Switch off all running hosts. Their disks stay."""
         for host in self.hosts:
             host.switch_off()
 
     def restore(self) -> None:
         """
-        Undo all that was done to the hosts, whatever it was: all are on, reached, with the options they had at first, and
-        have the image and no containers.
+        Undo everything that was done to the hosts: all are on and reachable, with their first options, the image and no
+        containers.
         """
         self._on_each(lambda host: _restore(host, self._options))
 
@@ -75,7 +72,7 @@ class Cluster:
             list(pool.map(act, self.hosts))
 
     def _write_down(self) -> None:
-        """For `find`."""
+        """Write the description that `find` reads."""
         sizes = [[host.size.cpus, host.size.memory] for host in self.hosts]
         (self.directory / DESCRIPTION).write_text(json.dumps({"name": self.name, "owner": self.owner, "sizes": sizes}))
 

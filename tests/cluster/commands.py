@@ -1,4 +1,4 @@
-"""Run the system's own tools, with their words in the error where they fail."""
+"""Run the system's own tools, with their output in the error if they fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ClusterError(Exception):
 
 
 def run(*argv: str, inside: Sequence[str] = ()) -> str:
-    """What the command prints. `inside` is put before it. Raises `ClusterError` where it fails."""
+    """Run a command, after the prefix `inside`, and return its output. Raises `ClusterError` if it fails."""
     done = attempt(*argv, inside=inside)
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
@@ -22,7 +22,7 @@ def run(*argv: str, inside: Sequence[str] = ()) -> str:
 
 
 def attempt(*argv: str, inside: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    """The same for what may fail, because it was done before for example."""
+    """Run a command that may fail, for example because it was done before."""
     return subprocess.run(
         [*inside, *argv], check=False, capture_output=True, text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL
     )

@@ -1,4 +1,4 @@
-"""A Docker host of the cluster: a machine with an engine, and all that can happen to it."""
+"""A Docker host of the cluster: a machine with an engine, and everything that can happen to it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tests.cluster.network import Network
 IMAGE = "busybox:latest"
 PORT = 2375
 START_TIMEOUT = 60.0  #: seconds for an engine to answer
-STOP_TIMEOUT = 40.0  #: seconds for one to end after SIGTERM, its containers included
+STOP_TIMEOUT = 40.0  #: seconds for one to end after SIGTERM, including its containers
 LIVE_RESTORE = "--live-restore"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What GoDocker is told that the host has. The machines share one's real cpus and memory."""
+    """The size of a host as configured in GoDocker. The machines share real CPUs and memory."""
 
     cpus: float
     memory: float  #: GB
@@ -38,17 +38,17 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """A container with live processes, as the kernel shows it: no engine was asked."""
+    """A container with live processes, as the kernel shows it, without asking an engine."""
 
     id: str
-    name: str  #: the id where the engine has not written it down yet
+    name: str  #: the id if the engine has not written the name yet
     pids: tuple[int, ...]
 
 
 class Host:
     """
-    One host, called by its name in the network and in GoDocker. All its state is in its directory and in the kernel: any process
-    can act on it, the one that made it or another.
+    One host, by its name in the network and in GoDocker. Its state is in its directory and in the kernel, so any process
+    can act on it.
     """
 
     def __init__(self, position: int, size: Size, network: Network, directory: Path, *, owner: int) -> None:
@@ -57,7 +57,7 @@ class Host:
         self.directory = directory
         self.address = network.address(position)
         self.machine = Machine(self.name, directory, owner=owner)
-        #: The engine, spoken to past the network: it is heard even when the host is cut off.
+        #: The engine, reached past the network, even when the host is cut off.
         self.engine = local_engine.Engine(directory / "docker.sock")
         self.cgroup = Cgroup(f"/godocker-cluster-{network.bridge.removeprefix('godocker')}/{self.name}")
         self._position = position
@@ -66,36 +66,36 @@ class Host:
 
     @property
     def url(self) -> str:
-        """The engine as GoDocker reaches it."""
+        """The engine's URL for GoDocker."""
         return f"tcp://{self.address}:{PORT}"
 
     @property
     def node(self) -> dict[str, Any]:
-        """For GoDocker's setting `nodes`."""
+        """The host's entry in GoDocker's setting `nodes`."""
         return {"name": self.name, "url": self.url, "cpus": self.size.cpus, "memory": self.size.memory}
 
     # --- the machine ------------------------------------------------------------------
 
     def switch_on(self) -> None:
-        """Boot the machine with its cable plugged in. The engine is not started."""
+        """Boot the machine, connected to the network, without starting the engine."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self.machine.switch_on()
         self._network.plug_in(self.machine, self._position)
 
     def switch_off(self) -> None:
-        """The power fails: engine and containers are gone at once, what is on disk stays."""
+        """Cut the power: engine and containers are gone at once, the disk stays."""
         self.cgroup.thaw()
         self.machine.switch_off()
         self.cgroup.remove()
 
     def reboot(self) -> None:
-        """Off and on again, the engine with it."""
+        """Switch off and on again, engine included."""
         self.switch_off()
         self.switch_on()
         self.start()
 
     def wipe(self) -> None:
-        """Reboot with a new, empty disk: no containers, no images."""
+        """Reboot with an empty disk: no containers, no images."""
         self.switch_off()
         shutil.rmtree(self.directory / "data")
         self.switch_on()
@@ -105,15 +105,15 @@ class Host:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Those that were set."""
+        """The options that were set."""
         return tuple(json.loads(self._options.read_text())) if self._options.exists() else ()
 
     def set_options(self, *options: str) -> None:
-        """Further options of dockerd, `LIVE_RESTORE` for example, from its next start on."""
+        """Set additional options of dockerd, such as `LIVE_RESTORE`, for its next start."""
         self._options.write_text(json.dumps(options))
 
     def start(self) -> None:
-        """Start dockerd and wait for it to answer. Raises `ClusterError` with its last words."""
+        """Start dockerd and wait until it answers. Raises `ClusterError` with its last output."""
         if self.is_running():
             raise ClusterError(f"the engine of {self.name} runs already")
         self.machine.run_detached(self._dockerd(), log=self.directory / "log")
@@ -127,11 +127,11 @@ class Host:
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """
-        End dockerd and wait for its end. With SIGKILL it cannot tidy up; with either, its containers live on where it runs with
-        `LIVE_RESTORE`, and after SIGKILL anyway until it is started again. One that does not run stays so.
+        End dockerd and wait for its end. SIGKILL gives it no time to clean up. Its containers live on with `LIVE_RESTORE`,
+        and after SIGKILL in any case until its next start. A stopped one stays stopped.
         """
         self.signal(number)
-        self.thaw()  # one that is frozen would not hear
+        self.thaw()  # a frozen one would not receive the signal
         if not self._ends(STOP_TIMEOUT):
             self.signal(signal.SIGKILL)
             if not self._ends(STOP_TIMEOUT):
@@ -151,28 +151,28 @@ class Host:
                 process.send_signal(number)
 
     def freeze(self) -> None:
-        """The engine hangs: connections are taken and nothing is answered. Its containers go on."""
+        """Hang the engine: it accepts connections and answers nothing. Its containers run on."""
         self.signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
 
     def is_running(self) -> bool:
-        """Whether there is a dockerd, hanging or not."""
+        """Return whether dockerd exists, hanging or not."""
         return bool(self.machine.processes("dockerd"))
 
     # --- the network ------------------------------------------------------------------
 
     def cut(self) -> None:
-        """Pull the cable. Everything on the host goes on."""
+        """Disconnect the network. Everything on the host runs on."""
         self._network.cut(self._position)
 
     def mute(self) -> None:
-        """It hears and cannot be heard: what it is asked to do is done, and its answers are lost."""
+        """Drop everything the host sends: it carries out requests, but its answers are lost."""
         self._network.mute(self.machine)
 
     def heal(self) -> None:
-        """Undo `cut`, `mute` and `freeze`. A host that is off is left off."""
+        """Undo `cut`, `mute` and `freeze`. A host that is off stays off."""
         if self.machine.first() is not None:
             self._network.heal(self._position)
             self._network.unmute(self.machine)
@@ -181,14 +181,14 @@ class Host:
     # --- what is on it ----------------------------------------------------------------
 
     def load_images(self) -> None:
-        """Put `IMAGE` on it: no registry is needed."""
+        """Load `IMAGE`, so that no registry is needed."""
         name, _, tag = IMAGE.partition(":")
         self.engine.import_image(_busybox(), name=name, tag=tag)
 
     def ask(self, question: str) -> Any:
         """
-        What the engine answers to GET `question`, `/containers/json?all=1` for example; None where it says 404. Raises
-        `questions.NoAnswer`: it may be dead, hang, or die meanwhile.
+        Return the engine's answer to GET `question`, such as `/containers/json?all=1`; None for 404. Raises
+        `questions.NoAnswer` if it is dead, hangs, or dies meanwhile.
         """
         return questions.ask(self.engine.socket, question)
 
@@ -196,15 +196,15 @@ class Host:
         return sorted(tag for image in self.ask("/images/json") or [] for tag in image["RepoTags"] or [])
 
     def living(self) -> list[Living]:
-        """The containers with live processes. The kernel says so: right with a dead, hanging or lying engine."""
+        """Return the containers with live processes, by the kernel: correct with a dead, hanging or wrong engine too."""
         return [Living(id, self._name_of(id), tuple(pids)) for id, pids in self.cgroup.pids().items()]
 
     def cgroup_of(self, container_id: str) -> Cgroup:
-        """To freeze a container without its engine's knowledge, for example."""
+        """Return a container's control group, for example to freeze it behind its engine's back."""
         return Cgroup(f"{self.cgroup.path}/{container_id}")
 
     def log(self) -> str:
-        """What dockerd said, over all its starts."""
+        """Return the output of dockerd over all its starts."""
         return (self.directory / "log").read_text(errors="replace")
 
     def last_words(self) -> str:
@@ -213,7 +213,7 @@ class Host:
 
     def _ends(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        # Its containerd is killed by the kernel after it; the next dockerd must not find that one dying.
+        # The kernel kills its containerd after it; the next dockerd must not find that one dying.
         while self.machine.processes("dockerd") or self.machine.processes("containerd"):
             if time.monotonic() > deadline:
                 return False
@@ -234,7 +234,7 @@ class Host:
             # In the machine's own /run.
             *("--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"),
             *("--host", self.engine.url, "--host", self.url),
-            "--tls=false",  # said aloud, or it waits for fifteen seconds to let the warning sink in
+            "--tls=false",  # explicit, or it waits fifteen seconds after a warning
             *("--storage-driver", "overlay2"),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", self.cgroup.path),
             *self.options,

@@ -40,9 +40,9 @@ def main(owner: str, hostname: str, directory: str) -> None:
 
 
 def _guard(first: int, alive: int) -> None:
-    """Wait for the end of the machine, or make it when the owner ends."""
+    """Wait for the end of the machine, and end it with its owner."""
     ended = os.pidfd_open(first)
-    # Not a signal at the parent's end: whoever boots a machine a second time need not be its owner.
+    # Not a signal at the parent's end: the process that boots a machine again need not be its owner.
     readable, _, _ = select.select([alive, ended], [], [])
     if ended not in readable:
         os.kill(first, signal.SIGKILL)
@@ -50,18 +50,18 @@ def _guard(first: int, alive: int) -> None:
 
 
 def _run_first(hostname: str, writer: int) -> None:
-    """The first process: set the machine up, then wait for orphans for ever."""
+    """Run the first process: set up the machine, then collect orphans forever."""
     _call(_libc.prctl, _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # What is mounted outside later is seen inside; what is mounted inside is nobody else's.
+    # Later mounts outside are visible inside; mounts inside stay inside.
     _mount(None, "/", None, _MS_REC | _MS_SLAVE)
     _mount("proc", "/proc", "proc", 0)
-    # Pid files, sockets of containerd and its shims: gone with the machine, as after a reboot.
+    # Pid files and sockets of containerd and its shims: gone with the machine, as after a reboot.
     _mount("tmpfs", "/run", "tmpfs", 0)
     _call(_libc.sethostname, hostname.encode(), len(hostname.encode()))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     os.write(writer, b"1")
     os.close(writer)
-    # Nobody reads what we say from now on, and whoever waits for the end of our output is not to wait for ours.
+    # Nobody reads our output from now on, and readers must not wait for its end.
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):
         os.dup2(null, descriptor)

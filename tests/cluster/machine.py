@@ -1,4 +1,4 @@
-"""A machine inside this one: namespaces of its own, switched on and off, with everything that runs in it."""
+"""A machine inside this one: its own namespaces, switched on and off with everything that runs in it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ END_TIMEOUT = 30.0  #: seconds for everything in it to end
 
 class Machine:
     """
-    Off at first. Who switched it on need not be who switches it off: what is to be known of it stands in its directory.
-    It is off by itself when its owner, a process, ends.
+    A machine, off at first. Any process may switch it on or off: its state is in its directory. It is switched off when its
+    owner, a process, ends.
     """
 
     def __init__(self, name: str, directory: Path, *, owner: int) -> None:
@@ -31,7 +31,7 @@ class Machine:
         self._started: subprocess.Popen[str] | None = None
 
     def switch_on(self) -> None:
-        """Raises `ClusterError`."""
+        """Boot the machine. Raises `ClusterError`."""
         if self.first() is not None:
             raise ClusterError(f"{self.name} is on already")
         self._collect()
@@ -43,7 +43,7 @@ class Machine:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                # A Ctrl-C is for the owner, who switches off in order.
+                # Ctrl-C is for the owner, who switches off in order.
                 start_new_session=True,
             )
         assert self._started.stdout is not None
@@ -57,12 +57,12 @@ class Machine:
         self._file.write_text(line)
 
     def switch_off(self) -> None:
-        """At once, as when the power fails: everything in it is killed. One that is off stays off."""
+        """Kill everything in it at once, as a power failure would. Does nothing if it is off."""
         first = self.first()
         if first is not None:
             first.kill()
             try:
-                # Its end comes after that of everything in it.
+                # It ends after everything in it.
                 first.wait(END_TIMEOUT)
             except psutil.TimeoutExpired:
                 raise ClusterError(f"{self.name} does not end: something in it cannot be killed") from None
@@ -80,19 +80,19 @@ class Machine:
 
     @property
     def pid(self) -> int:
-        """Of its first process. Raises `ClusterError` while it is off."""
+        """The id of its first process. Raises `ClusterError` while it is off."""
         first = self.first()
         if first is None:
             raise ClusterError(f"{self.name} is off")
         return first.pid
 
     def inside(self, *, network_alone: bool = False) -> list[str]:
-        """What to put before a command that is to run in it."""
+        """Return the prefix of a command that runs in it."""
         spaces = ["--net"] if network_alone else ["--mount", "--uts", "--ipc", "--net", "--pid"]
         return ["nsenter", "--target", str(self.pid), *spaces, "--"]
 
     def run_detached(self, argv: Sequence[str], *, log: Path) -> None:
-        """Start a program in it that belongs to it: a child of its first process, whose output goes to `log`."""
+        """Start a program that belongs to the machine: a child of its first process, with output to `log`."""
         # The shell ends at once and leaves it to the first process. Nothing is pasted into its text.
         script = 'setsid "$@" </dev/null >>"$0" 2>&1 &'
         command = [*self.inside(), "sh", "-c", script, str(log), *argv]
@@ -100,8 +100,8 @@ class Machine:
 
     def processes(self, name: str | None = None) -> list[psutil.Process]:
         """
-        What runs in it, shims included, but not inside its containers (for those: `Host.living`); only those called `name`
-        where one is given.
+        Return the processes in it, shims included, without those in its containers (see `Host.living`); with `name`, only
+        those called so.
         """
         first = self.first()
         if first is None:

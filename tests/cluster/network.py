@@ -8,12 +8,12 @@ import json
 from tests.cluster import commands
 from tests.cluster.machine import Machine
 
-FIRST_HOST = 11  #: the last part of the first host's address
-_INTERFACE = "eth0"  #: of a host
+FIRST_HOST = 11  #: last part of the first host's address
+_INTERFACE = "eth0"  #: interface of a host
 
 
 class Network:
-    """The `number`th of its kind: 10.231.`number`.0/24. This machine is .1 in it, the hosts are .11 and so on."""
+    """Network number `number`: 10.231.`number`.0/24. This machine is .1 in it, the hosts are .11 and so on."""
 
     def __init__(self, number: int) -> None:
         self.bridge = f"godocker{number}"
@@ -21,19 +21,19 @@ class Network:
         self.gateway = str(self.subnet[1])
 
     def address(self, position: int) -> str:
-        """Of the host at `position`, from 0."""
+        """Return the address of the host at `position`, from 0."""
         return str(self.subnet[FIRST_HOST + position])
 
     def card(self, position: int) -> str:
-        """The hardware address of the host's interface."""
+        """Return the hardware address of the host's interface."""
         return "02:42:" + ":".join(f"{part:02x}" for part in self.subnet[FIRST_HOST + position].packed)
 
     def cable(self, position: int) -> str:
-        """This machine's end of the host's cable."""
+        """Return this machine's end of the host's cable."""
         return f"{self.bridge}-{position + 1}"
 
     def is_free(self) -> bool:
-        """Whether this machine has no other way to addresses like these."""
+        """Return whether this machine has no other route to these addresses."""
         routes = json.loads(commands.run("ip", "-json", "-4", "route", "show") or "[]")
         return not any(self._overlaps(route) for route in routes)
 
@@ -41,15 +41,15 @@ class Network:
         commands.run("ip", "link", "add", self.bridge, "type", "bridge")
         commands.run("ip", "address", "add", f"{self.gateway}/{self.subnet.prefixlen}", "dev", self.bridge)
         commands.run("ip", "link", "set", self.bridge, "up")
-        # Where Docker runs on this machine too, its rules would keep the hosts from each other.
+        # Rules of a Docker on this machine would separate the hosts.
         commands.run("iptables", "--wait", "--insert", *self._rule)
 
     def plug_in(self, machine: Machine, position: int) -> None:
         """Give a machine that was just switched on its interface and address."""
         cable = self.cable(position)
-        # That of a machine that was switched off a moment ago may not be gone yet.
+        # The interface of a machine that was just switched off may still exist.
         commands.attempt("ip", "link", "delete", cable)
-        # The same card each time: its neighbours would go on writing to the one they know.
+        # The same card each time: neighbours keep sending to the one they know.
         peer = ("name", _INTERFACE, "address", self.card(position), "netns", str(machine.pid))
         commands.run("ip", "link", "add", cable, "type", "veth", "peer", *peer)
         commands.run("ip", "link", "set", cable, "master", self.bridge, "up")
@@ -61,26 +61,26 @@ class Network:
         commands.run("ip", "route", "add", "default", "via", self.gateway, inside=inside)
 
     def cut(self, position: int) -> None:
-        """Pull the host's cable: packets are lost in both directions, connections stay open and hang."""
+        """Disconnect the host: packets are lost in both directions, connections stay open and hang."""
         commands.run("ip", "link", "set", self.cable(position), "down")
 
     def heal(self, position: int) -> None:
         commands.run("ip", "link", "set", self.cable(position), "up")
 
     def mute(self, machine: Machine) -> None:
-        """The host hears everything, and nothing that it says is heard. Ends with the machine or `unmute`."""
+        """Drop everything the host sends, until `unmute` or the end of the machine."""
         commands.run("iptables", "--wait", "--insert", *_MUTE, inside=machine.inside(network_alone=True))
 
     def unmute(self, machine: Machine) -> None:
-        """Undo `mute`, however often it was done; undo nothing where it was not."""
+        """Undo `mute`, however often it was applied."""
         inside = machine.inside(network_alone=True)
         while commands.attempt("iptables", "--wait", "--delete", *_MUTE, inside=inside).returncode == 0:
             pass
 
     def remove(self) -> None:
-        """Take away bridge, cables and rule, those that are there."""
+        """Remove existing bridge, cables and rule."""
         for name in self._interfaces():
-            # A cable goes by itself, a moment after its host.
+            # A cable disappears by itself, a moment after its host.
             commands.attempt("ip", "link", "delete", name)
         while commands.attempt("iptables", "--wait", "--delete", *self._rule).returncode == 0:
             pass
@@ -88,7 +88,7 @@ class Network:
             raise commands.ClusterError(f"cannot be taken away: {', '.join(left)}")
 
     def traces(self) -> list[str]:
-        """What there is of it: interfaces and the rule."""
+        """Return what exists of it: interfaces and the rule."""
         ruled = commands.attempt("iptables", "--wait", "--check", *self._rule).returncode == 0
         return self._interfaces() + (["the rule for " + self.bridge] if ruled else [])
 

@@ -1,4 +1,4 @@
-"""A question to an engine that may be dead, hang or die while it answers, with nothing left open whatever comes."""
+"""Requests to an engine that may be dead, hang or die while it answers, without leaking connections."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ class NoAnswer(Exception):
 
 
 def ask(path_of_socket: Path, question: str) -> Any:
-    """
-    What the engine answers to GET `question`; None where it says that there is no such thing (404). Raises `NoAnswer`.
-    """
+    """Return the engine's answer to GET `question`; None for 404. Raises `NoAnswer`."""
     connection = _Connection(path_of_socket)
     with contextlib.closing(connection):
         try:
@@ -36,7 +34,7 @@ def ask(path_of_socket: Path, question: str) -> Any:
 
 
 class _Connection(http.client.HTTPConnection):
-    # Not the HTTP client used elsewhere: that one forgets to close a socket that could not be connected.
+    # Not the HTTP client used elsewhere: it does not close a socket that could not connect.
     def __init__(self, path_of_socket: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT)
         self._path = str(path_of_socket)

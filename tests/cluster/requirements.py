@@ -1,4 +1,4 @@
-"""What this machine must have for a cluster, and what to do where it has not."""
+"""Requirements of a cluster on this machine, and how to meet them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACKAGES = {
 
 
 def check() -> None:
-    """Raises `ClusterError` with what is missing and how it is had."""
+    """Raise `ClusterError` with the missing parts and how to get them."""
     if os.geteuid() != 0:
         raise ClusterError("Docker hosts in namespaces need root: run it as root, with sudo for example")
     missing = {package for program, package in _PACKAGES.items() if shutil.which(program) is None}

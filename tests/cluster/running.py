@@ -1,4 +1,4 @@
-"""Have a cluster for a while: make it, find that of another process, take every trace of it away again."""
+"""Create a cluster, find that of another process, and remove every trace of it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from tests.cluster.host import Size
 from tests.cluster.machine import Machine
 from tests.cluster.network import Network
 
-FOLDER = Path("/var/lib")  #: where Docker is at home: closed to all but root, on a file system that overlay2 works on
+FOLDER = Path(
+    "/var/lib"
+)  #: Docker's own parent folder: closed to all but root, on a file system that supports overlay2
 PREFIX = "godocker-cluster-"
-END_TIMEOUT = 20.0  #: seconds for what was killed to be gone
+END_TIMEOUT = 20.0  #: seconds until killed processes must be gone
 
 
 @contextmanager
 def cluster(name: str, sizes: Sequence[Size] = SMALL, *, options: Sequence[str] = ()) -> Iterator[Cluster]:
     """
-    Hosts of these sizes, up, each with the image; `options` are further ones of dockerd. Nothing of them is left afterwards,
-    and what earlier clusters left whose process was killed is taken away first. Raises `ClusterError`.
+    Run hosts of these sizes, each with the image and with additional `options` of dockerd. Everything is removed at the
+    end, and leftovers of killed processes at the beginning. Raises `ClusterError`.
     """
     requirements.check()
     sweep()
@@ -39,7 +41,7 @@ def cluster(name: str, sizes: Sequence[Size] = SMALL, *, options: Sequence[str] 
     try:
         made = Cluster(name, claim.number, sizes, _directory(claim.number), owner=os.getpid())
         try:
-            take_down(claim.number)  # whoever had it may have been killed after the sweep
+            take_down(claim.number)  # its last owner may have been killed after the sweep
             made.start(*options)
             yield made
         finally:
@@ -50,7 +52,7 @@ def cluster(name: str, sizes: Sequence[Size] = SMALL, *, options: Sequence[str] 
 
 
 def find(name: str) -> Cluster | None:
-    """The running cluster of that name, whose ever it is."""
+    """Return the running cluster of that name, of any process."""
     for number in _numbers_in_use():
         try:
             kept = json.loads((_directory(number) / DESCRIPTION).read_text())
@@ -63,7 +65,7 @@ def find(name: str) -> Cluster | None:
 
 
 def sweep() -> list[int]:
-    """Take away what clusters left whose process has ended. Returns their numbers."""
+    """Remove the leftovers of clusters whose process has ended, and return their numbers."""
     swept = []
     for number in _numbers_in_use():
         claim = claims.claim(number)
@@ -78,9 +80,9 @@ def sweep() -> list[int]:
 
 
 def take_down(number: int) -> None:
-    """Take away all of a cluster that is there, in any state; to be called by whoever holds the number."""
+    """Remove everything of a cluster, in any state. The caller must hold its number."""
     group = Cgroup(f"/{PREFIX}{number}")
-    # What is frozen cannot even be killed.
+    # Frozen processes cannot be killed.
     group.thaw()
     directory = _directory(number)
     for file in sorted(directory.glob("*/machine.pid")):
@@ -92,7 +94,10 @@ def take_down(number: int) -> None:
 
 
 def processes(number: int) -> list[psutil.Process]:
-    """What works with the cluster's files: its machines, and a GoDocker on them that ends a little after whoever started it."""
+    """
+    Return the processes that use the cluster's files: its machines, and a GoDocker on them that ends a little later than
+    its parent.
+    """
     inside = f"{_directory(number)}/"
     return [
         process
@@ -102,7 +107,7 @@ def processes(number: int) -> list[psutil.Process]:
 
 
 def traces(number: int) -> list[str]:
-    """What there is of a cluster in the file system, the network and the control groups; its processes not among it."""
+    """Return what exists of a cluster in the file system, the network and the control groups, without processes."""
     found = [str(_directory(number))] if _directory(number).exists() else []
     return found + Network(number).traces() + Cgroup(f"/{PREFIX}{number}").traces()
 
@@ -118,7 +123,7 @@ def _any_number() -> claims.Claim:
 
 
 def _numbers_in_use() -> list[int]:
-    """Those that something stands for: a directory, a bridge, a control group."""
+    """Return the numbers with a directory, a bridge or a control group."""
     pattern = re.compile(rf"{PREFIX}(\d+)")
     names = [path.name for folder in (FOLDER, CGROUPS, *CGROUPS.glob("*/")) for path in folder.glob(f"{PREFIX}*")]
     numbers = {int(found[1]) for name in names if (found := pattern.fullmatch(name))}
@@ -131,7 +136,7 @@ def _directory(number: int) -> Path:
 
 
 def _remove_tree(directory: Path) -> None:
-    # An engine that is being killed may still make files while we remove them.
+    # A dying engine may create files while we remove them.
     deadline = time.monotonic() + END_TIMEOUT
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=True)

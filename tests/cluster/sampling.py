@@ -1,4 +1,4 @@
-"""Look at all hosts of a cluster from outside, all the time: what is promised to containers, and whose they are."""
+"""Sample all hosts of a cluster from outside: the resources promised to containers, and the runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.units.sizes import GB
 from tests.cluster.host import Host, Size
 from tests.cluster.questions import NoAnswer
 
-INTERVAL = 0.05  #: seconds between two looks
+INTERVAL = 0.05  #: seconds between two samples
 END_TIMEOUT = 60.0  #: seconds
 
 _RUN = re.compile(r"god-(?:[a-z0-9]+-)?(\d+)-\d+")
@@ -21,24 +21,25 @@ _RUN = re.compile(r"god-(?:[a-z0-9]+-)?(\d+)-\d+")
 
 @dataclass(slots=True)
 class Seen:
-    """Of one host, over all looks."""
+    """Results of one host, over all samples."""
 
     looks: int = 0
-    missed: int = 0  #: looks at which its engine did not answer
-    cpus: float = 0.0  #: most that was promised at one moment
+    missed: int = 0  #: samples in which its engine did not answer
+    cpus: float = 0.0  #: most promised at one moment
     memory: float = 0.0  #: GB, likewise
     containers: set[str] = field(default_factory=set)  #: names of all that ran
 
 
 class Sampler:
     """
-    `with Sampler(cluster.hosts) as sampler: …`, then `sampler.hosts["node1"]` and `sampler.wrong`. The engines are asked past the
-    network for what they run, the kernel for what lives: two runs of one task are seen whatever an engine says.
+    `with Sampler(cluster.hosts) as sampler: …`, then `sampler.hosts["node1"]` and `sampler.wrong`. Engines are asked past
+    the network for their containers, the kernel for live processes: two runs of one task are noticed whatever an engine
+    reports.
     """
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self.hosts = {host.name: Seen() for host in hosts}
-        #: What must never be: more promised than a host has, or two runs of one task at once.
+        #: Violations: more promised than a host has, or two runs of one task at once.
         self.wrong: list[str] = []
         self._hosts = hosts
         self._sizes: dict[str, Size | None] = {}
@@ -88,12 +89,12 @@ class Sampler:
         seen.looks += 1
         seen.cpus, seen.memory = max(seen.cpus, cpus), max(seen.memory, memory)
         seen.containers |= sizes.keys()
-        # What users write has few decimals; a sum of such numbers is off by less than this.
+        # Requests have few decimals, so a sum is off by less than this.
         if cpus > host.size.cpus + 1e-6 or memory > host.size.memory + 1e-6:
             self.wrong.append(f"{host.name} ran {cpus:g} cpus and {memory:g} GB: {sorted(sizes)}")
 
     def _promised(self, host: Host, container_id: str) -> Size | None:
-        """What the container may use; None where it is gone again."""
+        """Return the resources that the container may use; None if it is gone."""
         if container_id not in self._sizes:
             found = host.ask(f"/containers/{container_id}/json")
             if found is None:
@@ -107,7 +108,7 @@ class Sampler:
         suspects = [task for task, runs in first.items() if len(runs) > 1]
         if not suspects:
             return
-        # The hosts were looked at one after the other: only what is there twice at a second look was twice at one moment.
+        # Hosts are sampled one after the other: only a pair seen in two samples existed at one moment.
         second = self._runs()
         for task in suspects:
             both = first[task] & second.get(task, set())
@@ -115,7 +116,7 @@ class Sampler:
                 self.wrong.append(f"task {task} ran twice at once: {sorted(both)}")
 
     def _runs(self) -> dict[int, set[str]]:
-        """The living runs of each task, with where they are."""
+        """Return the live runs of each task, with their hosts."""
         found: dict[int, set[str]] = {}
         for host in self._hosts:
             for living in host.living():

@@ -44,10 +44,10 @@ Then let something happen to a host:
 
 
 def run(name: str, *, port: int) -> None:
-    """Raises `ClusterError` where it cannot start, or where `godocker up` ended by itself."""
+    """Run the testbed. Raises `ClusterError` if it cannot start, or if `godocker up` ends by itself."""
     if other := running.find(name):
         raise ClusterError(f"the cluster {name} is up already: process {other.owner}")
-    # As after Ctrl-C: what was started is taken down on the way out.
+    # As after Ctrl-C: everything is taken down on the way out.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     print("Starting three Docker hosts …", flush=True)
     try:
@@ -55,7 +55,7 @@ def run(name: str, *, port: int) -> None:
             try:
                 _serve(cluster, port)
             finally:
-                # Whoever is impatient must not leave half of it behind.
+                # A second Ctrl-C must not leave half of it behind.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 print("Taking the hosts down …", flush=True)

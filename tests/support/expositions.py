@@ -1,4 +1,4 @@
-"""What a service answers at `/metrics`, read."""
+"""Parse the answer of a service's `/metrics`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Shown = dict[str, Metric]
 
 
 def read(text: str) -> Shown:
-    """By name, as they are declared: a counter's without `_total`."""
+    """Return the metrics by their declared names: a counter's without `_total`."""
     return {family.name: family for family in families(text)}
 
 
 def addresses(system: System) -> dict[str, str]:
-    """Where each service of a system is asked, by job."""
+    """Return the address of each service's metrics, by job."""
     settings: Settings = system.settings()
     return {
         "api": f"127.0.0.1:{settings.port}",
@@ -33,7 +33,7 @@ def shown(address: str) -> Shown:
 
 
 def value(found: Shown, sample: str, **labels: str) -> float:
-    """Of one sample; 0 where it is not shown."""
+    """Return the value of one sample; 0 if it is missing."""
     for family in found.values():
         for one in family.samples:
             if one.name == sample and one.labels == labels:

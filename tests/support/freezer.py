@@ -1,4 +1,4 @@
-"""Processes that not even SIGKILL ends, for as long as a test wants it: frozen in a control group of its own (cgroup v1)."""
+"""Processes that survive SIGKILL for a while: frozen in a separate control group (cgroup v1)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def is_there() -> bool:
 @contextlib.contextmanager
 def frozen(pids: Sequence[int]) -> Iterator[None]:
     """
-    Freeze the processes of a container, which are killed meanwhile and end when they are thawed. Not in the container's own
-    group: its engine would thaw that, to kill them.
+    Freeze the processes of a container: they are killed meanwhile and end when they are thawed. Not in the container's own
+    group, which its engine would thaw to kill them.
     """
     ours = FREEZER / f"godocker-test-{os.getpid()}-{pids[0]}"
     ours.mkdir()

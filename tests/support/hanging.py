@@ -1,4 +1,4 @@
-"""Processes that hang: they take connections, and answer nothing."""
+"""Processes that hang: they accept connections and answer nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support import waiting
 
 
 def stop(pid: int) -> None:
-    """SIGSTOP. Returns once all threads have stopped: each does so by itself, and until then one may still answer."""
+    """Send SIGSTOP and return once all threads have stopped: each stops by itself, and until then one may still answer."""
     os.kill(pid, signal.SIGSTOP)
     waiting.until_blocking(lambda: _stands_still(pid), f"all threads of process {pid} have stopped")
 
@@ -21,5 +21,5 @@ def _stands_still(pid: int) -> bool:
             thread.read_text().rpartition(")")[2].split()[0] for thread in Path(f"/proc/{pid}/task").glob("*/stat")
         ]
     except (FileNotFoundError, ProcessLookupError):
-        return False  # a thread ended while we looked
+        return False  # a thread ended meanwhile
     return set(states) <= {"T", "Z"}

@@ -1,4 +1,4 @@
-"""The checker of what must always hold: what was recorded, against a witness outside GoDocker."""
+"""The checker of the invariants: the records against a witness outside GoDocker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pymongo
 
 from shared.settings import Settings
 
-#: What a task's name stands for: its command's exit code, None for one that its node fails, or the exit code by how it ends.
+#: What the name of a task means: its command's exit code, None if its node fails it, or the exit code by ending.
 Expected = int | None | Mapping[str, int]
 
 
 class Witness:
     """
-    A file that tasks append to, outside of everything GoDocker knows. `inside` is its folder's path as tasks see it. Each
-    line is `<run> start|stop <seconds>`; a line is written by one O_APPEND write, so lines do not mix.
+    A file outside GoDocker that tasks append to. `inside` is its folder as tasks see it. Each line is `<run> start|stop
+    <seconds>`, written by one O_APPEND write, so lines do not mix.
     """
 
     def __init__(self, folder: Path, *, inside: str | None = None) -> None:
@@ -33,10 +33,7 @@ class Witness:
         self._inside = f"{inside or folder}/witness"
 
     def script(self, *, seconds: float = 0, exit_code: int = 0, gate: str | None = None, command: str = ":") -> str:
-        """
-        A task's script that leaves its traces, with `command` between them. `gate` is what its first attempt waits for until it
-        is opened.
-        """
+        """Return a task's script that leaves its traces around `command`. Its first attempt waits for `gate` to open."""
         file = f"{self._inside.rpartition('/')[0]}/gate-{gate}"
         wait = f"case $GODOCKER_RUN in *-1) until [ -e {file} ]; do sleep 0.2; done;; esac\n" if gate else ""
         return (
@@ -47,11 +44,11 @@ class Witness:
         )
 
     def open(self, gate: str) -> None:
-        """Let those go on who wait there."""
+        """Release the tasks that wait at a gate."""
         (self.folder / f"gate-{gate}").touch(mode=0o644)
 
     def lines(self) -> list[tuple[int, int, str]]:
-        """(task, attempt, start|stop) in the order they were written."""
+        """Return (task, attempt, start|stop) in the order of writing."""
         found = []
         for line in self._file.read_text().splitlines():
             run, what, _ = line.split(" ")
@@ -65,7 +62,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a run came to. `runs_twice` and `lost` must be 0."""
+    """The results of a run. `runs_twice` and `lost` must be 0."""
 
     tasks: int = 0
     acknowledged: int = 0
@@ -82,7 +79,7 @@ class Figures:
         )
 
     def since(self, earlier: Figures) -> Figures:
-        """What came to it after `earlier`."""
+        """Return the difference to `earlier`."""
         mine, before = dataclasses.asdict(self), dataclasses.asdict(earlier)
         return Figures(**{name: mine[name] - before[name] for name in mine})
 
@@ -96,9 +93,10 @@ def check(
     lost: Collection[int] = (),
 ) -> Figures:
     """
-    Hold the record against the witness; fails with all that is wrong. `acknowledged` are the ids that were answered 200,
-    `exit_codes` what each task's name stands for. `lost` are ids of which nothing is recorded,
-    as it has to be: they were sent after the backup that was restored. To be called when nothing runs any more.
+    Compare the records with the witness, and fail with all differences.
+
+    `acknowledged` are the ids that were answered 200, `exit_codes` the meanings of the tasks' names. `lost` are ids without
+    a record, as expected for tasks sent after a backup that was restored. Call it when nothing runs.
     """
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
     try:
@@ -110,7 +108,7 @@ def check(
     starts = Counter(
         (task_id, attempt) for task_id, attempt, what in witness.lines() if what == "start" and task_id not in lost
     )
-    # Killed before its first word, the last attempt of a task has none.
+    # Killed before its first line, a task's last attempt has none.
     cut = {(i, t["attempt"]) for i, t in tasks.items() if t["attempt"] and t["ending"] == "killed"} - starts.keys()
     wrong = [
         *(f"task {i} was acknowledged and does not exist" for i in acknowledged if i not in tasks),
@@ -147,7 +145,7 @@ def check(
 
 
 def unsettled(settings: Settings) -> int:
-    """How many tasks are not over, or over and not counted and cleaned up."""
+    """Return the number of tasks that are active or not settled."""
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(settings.mongo_url)
     try:
         query = {"$or": [{"status": {"$ne": "over"}}, {"settled": False}]}

@@ -1,4 +1,4 @@
-"""What has to be true of the reasons that those who wait are told, judged by what is stored and nothing else."""
+"""Rules that pending reasons must obey, derived from what is stored alone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.models.task import Task
 from shared.units.sizes import GB
 from tests.support.harness.stepped import Stepped
 
-PROMISES = {"next", "turn"}  #: that it is going to be placed
+PROMISES = {"next", "turn"}  #: reasons that promise a placement
 
 _MEASURED = {"cpu", "memory", "gpus", "ports"}
 _QUOTAS = {"user_quota", "project_quota"}
 _OF_NODES = {*_MEASURED, "label", "avoided", "never", "fragmented", "not_ready", "no_nodes"}
-_WITH_OTHERS = {"no_nodes", "fragmented", "never"}  #: which name no way out
+_WITH_OTHERS = {"no_nodes", "fragmented", "never"}  #: reasons that name no way out
 
 
 class Room:
-    """What the nodes have free, counted anew from what is stored."""
+    """The free capacity of the nodes, computed again from what is stored."""
 
     def __init__(self, system: Stepped, tasks: list[Task], maintained: set[str]) -> None:
         down = system.executor.faults.down
@@ -58,7 +58,7 @@ def _is_so(label: str, labels: Any) -> bool:
 
 
 def problems(task: Task, found: Explanation, room: Room) -> list[str]:
-    """What is wrong with what a task is told that waits."""
+    """Return the faults in the reasons of a pending task."""
     codes = {reason.code for reason in found.reasons}
     stored = codes & {"not_made", "held_by_owner", "running", "children", "kill_requested"} == set()
     spent = any(reason.code in _QUOTAS and (reason.total or 0) < (reason.need or 0) for reason in found.reasons)

@@ -1,4 +1,4 @@
-"""Valid values of everything that travels through the system, for tests to change one field of."""
+"""Valid values of everything that passes through the system; tests change single fields."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SUBMISSION: dict[str, Any] = {
 
 
 def submission(**changes: Any) -> dict[str, Any]:
-    """The sample with other values at dotted paths: `submission(**{"requirements.cpu": 2})`."""
+    """Return the sample with other values at dotted paths: `submission(**{"requirements.cpu": 2})`."""
     document = copy.deepcopy(SUBMISSION)
     for path, value in changes.items():
         put(document, path, value)
@@ -61,7 +61,7 @@ def submission(**changes: Any) -> dict[str, Any]:
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path, making the objects on the way."""
+    """Set the value at a dotted path, creating the objects on the way."""
     *folders, last = path.split(".")
     for folder in folders:
         document = document.setdefault(folder, {})
@@ -81,7 +81,7 @@ def user(user_id: str = "alice", **fields: Any) -> User:
 
 
 def task(task_id: int = 1, status: TaskStatus = TaskStatus.PENDING, **fields: Any) -> Task:
-    """A stored task; the fields of `Spec` go to its specification, `user` is its owner's id."""
+    """Return a stored task; fields of `Spec` go to its specification, `user` is its owner's id."""
     wanted = {name: fields.pop(name) for name in Spec.model_fields if name in fields}
     owner = fields.pop("user", "alice")
     at = fields.pop("at", NOW)
@@ -157,7 +157,7 @@ def seen(task_id: int = 1, attempt: int = 1, state: RunState = RunState.RUNNING,
 
 
 def node(name: str = NODE, cpus: float = 8.0, gb: float = 16.0, **fields: Any) -> NodeState:
-    """An empty node, or what `free_cpus` and `free_memory` (bytes) leave of it. `gpus` are devices by name."""
+    """Return an empty node, or one with `free_cpus` and `free_memory` (bytes) left. `gpus` are names of devices."""
     memory = round(gb * GB)
     devices = list(fields.pop("gpus", ()))
     fields = {"gpus": len(devices), "free_gpus": devices, **fields}

@@ -1,7 +1,7 @@
 """
-Scripts in all the shapes that users write, with the right values: one table for every executor.
+Scripts in all the forms that users write, with the expected values: one table for every executor.
 
-Each runs a program that takes a moment to save its work on SIGTERM, and ends by itself with 7 once `go-on` is there.
+Each runs a program that takes a moment to save its work on SIGTERM, and exits with 7 once `go-on` exists.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-READY = "ready"  #: is written once the program hears SIGTERM
+READY = "ready"  #: written once the program handles SIGTERM
 GO_ON = "go-on"  #: makes the program end by itself
 
 #: Signals 32 and 33, as a mask of /proc/PID/status: the C library keeps them to itself (nptl(7)), and its posix_spawn(3), by
@@ -45,13 +45,13 @@ sys.exit(7)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A script and its right values."""
+    """A script and its expected values."""
 
     name: str
     script: str
-    code: int  #: exit code where the program ends by itself
-    left: frozenset[str] = frozenset({"saved"})  #: files that are there after a SIGTERM with enough grace
-    interpreter: str = "sh"  #: that the image or the host must have
+    code: int  #: exit code if the program ends by itself
+    left: frozenset[str] = frozenset({"saved"})  #: files that exist after a SIGTERM with enough grace
+    interpreter: str = "sh"  #: interpreter that the image or the host must have
 
 
 def _sh(name: str, body: str, code: int, *left: str) -> Shape:
@@ -85,7 +85,7 @@ SHAPES = (
     Shape("python", _PYTHON, 7, interpreter="python3"),
 )
 
-#: In which ways a task tidies, or spoils, what GoDocker keeps in its directory.
+#: Ways in which a task cleans up, or damages, GoDocker's files in its directory.
 TIDYINGS = (
     "rm -rf .godocker",
     "rm -rf .godocker; echo > .godocker",
@@ -98,10 +98,10 @@ TIDYINGS = (
     "rm -f god.log god.err god.info",
 )
 
-#: Codes that some layer could take for its own: of shells, of signals, of engines.
+#: Codes that some layer could mistake for its own: of shells, signals, engines.
 CODES = (0, 1, 3, 125, 126, 127, 137, 143, 255)
 
 
 def rounds() -> int:
-    """How often what is a race is tried: a few times, or a hundred with `GODOCKER_LONG_TESTS`."""
+    """Return how often a race is tried: a few times, or a hundred with `GODOCKER_LONG_TESTS`."""
     return 100 if os.environ.get("GODOCKER_LONG_TESTS") else 5

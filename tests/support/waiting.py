@@ -1,4 +1,4 @@
-"""Wait for a condition, within a bound, with a description of what did not come true."""
+"""Wait for a condition, for a bounded time, with a description for the failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def until(
     timeout: float = TIMEOUT,
     interval: float = INTERVAL,
 ) -> T:
-    """The condition's first true value. `condition` may be a coroutine function. Fails after `timeout` seconds."""
+    """Return the condition's first true value. `condition` may be a coroutine function. Fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -40,7 +40,7 @@ def until_blocking(
     timeout: float = TIMEOUT,
     interval: float = INTERVAL,
 ) -> T:
-    """`until` for tests without a loop."""
+    """Run `until` for tests without an event loop."""
     deadline = time.monotonic() + timeout
     while not (value := condition()):
         assert time.monotonic() < deadline, f"after {timeout:g} s it is still not so that {description}"

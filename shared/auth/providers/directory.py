@@ -133,8 +133,8 @@ class Directory:
         """Return name and attributes of the person; None if there is nobody or more than one."""
         fields = self._fields
         query = f"(&{self._settings.ldap_filter}({fields.login}={conv.escape_filter_chars(login)}))"
-        wanted = [fields.login, fields.uid, fields.gid, fields.home, fields.mail]
-        found = self._search(connection, self._people, query, wanted, limit=_SEVERAL)
+        names = [fields.login, fields.uid, fields.gid, fields.home, fields.mail]
+        found = self._search(connection, self._people, query, names, limit=_SEVERAL)
         if len(found) > 1:
             log.warning("ldap.ambiguous", login=login)
         return found[0] if len(found) == 1 else None

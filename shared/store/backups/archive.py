@@ -61,7 +61,7 @@ class Sum:
         self.bytes += len(batch.data)
         self._hash.update(batch.data)
 
-    def said(self) -> dict[str, Any]:
+    def totals(self) -> dict[str, Any]:
         return {"documents": self.documents, "bytes": self.bytes, "sha256": self._hash.hexdigest()}
 
 
@@ -91,7 +91,7 @@ class Writer:
 
     def end(self) -> None:
         """Write the end of the backup."""
-        self._put({"end": True, "collections": {name: found.said() for name, found in self.sums.items()}})
+        self._put({"end": True, "collections": {name: found.totals() for name, found in self.sums.items()}})
         self._gzip.close()
 
     def _put(self, document: dict[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Reader:
         self.sums: dict[str, Sum] = {}
         first = self._next()
         if first.get("godocker") != FORMAT:
-            raise errors.BackupUnusable("it is not one of ours, or of a later version")
+            raise errors.BackupUnusable("it is not a backup of GoDocker, or of a later version")
         self.header = Header(int(first["schema"]), str(first["version"]), float(first["at"]), str(first["database"]))
 
     def batches(self) -> Iterator[Batch]:
@@ -115,11 +115,11 @@ class Reader:
             batch = Batch(str(read["c"]), int(read["n"]), bytes(read["d"]))
             self.sums.setdefault(batch.collection, Sum()).add(batch)
             yield batch
-        for name, said in read["collections"].items():
-            if (found := self.sums.setdefault(name, Sum()).said()) != said:
-                raise errors.BackupUnusable(f"of {name} it holds {found}, and says {said}")
+        for name, recorded in read["collections"].items():
+            if (found := self.sums.setdefault(name, Sum()).totals()) != recorded:
+                raise errors.BackupUnusable(f"{name} holds {found}, but {recorded} is recorded")
         if unknown := self.sums.keys() - read["collections"].keys():
-            raise errors.BackupUnusable(f"it does not say what it holds of {', '.join(sorted(unknown))}")
+            raise errors.BackupUnusable(f"it has no totals of {', '.join(sorted(unknown))}")
 
     def _next(self) -> dict[str, Any]:
         try:
@@ -127,10 +127,10 @@ class Reader:
             size = int.from_bytes(head, "little")
             rest = self._gzip.read(size - _SIZE) if _SIZE < size <= _MOST else b""
             if len(head) < _SIZE or len(head) + len(rest) != size:
-                raise errors.BackupUnusable("it was cut short, or damaged")
+                raise errors.BackupUnusable("it is incomplete or damaged")
             return dict(bson.decode(head + rest))
         except (OSError, EOFError, zlib.error, BSONError) as error:
-            raise errors.BackupUnusable(f"it was cut short, or damaged ({error})") from None
+            raise errors.BackupUnusable(f"it is incomplete or damaged ({error})") from None
 
 
 def split(data: bytes) -> list[bytes]:
@@ -139,7 +139,7 @@ def split(data: bytes) -> list[bytes]:
     while at < len(data):
         size = int.from_bytes(data[at : at + _SIZE], "little")
         if size <= _SIZE or at + size > len(data):
-            raise errors.BackupUnusable("a document in it is cut short")
+            raise errors.BackupUnusable("a document in it is incomplete")
         found.append(data[at : at + size])
         at += size
     return found

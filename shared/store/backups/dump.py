@@ -29,7 +29,7 @@ async def dump(database: connection.Database, writer: archive.Writer, progress: 
     Write all collections except momentary ones, each in the order of its ids.
 
     All are read as of one moment (read concern `snapshot`; the session's first read sets it), majority committed. The
-    server keeps past states for `minSnapshotHistoryWindowInSeconds`, 300 by default; see `history.kept`. Raises
+    server keeps past states for `minSnapshotHistoryWindowInSeconds`, 300 by default; see `history.lengthened`. Raises
     `errors.BackupFailed` if that is too short, and `errors.StoreUnavailable`.
     """
     names = sorted(name for name in await database.list_collection_names() if name not in PASSING)

@@ -17,7 +17,7 @@ _NOT_ALLOWED = 13  #: server code
 
 
 @asynccontextmanager
-async def kept(database: connection.Database, seconds: int) -> AsyncIterator[None]:
+async def lengthened(database: connection.Database, seconds: int) -> AsyncIterator[None]:
     """
     Make the server keep past states for `seconds` at least within this block, and for as long as before afterwards. If we
     may not change its parameters (`readWrite` is not enough), they stay. Of two concurrent backups, the first that ends

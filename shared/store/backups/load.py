@@ -85,10 +85,10 @@ async def load(
 
 async def _check(database: connection.Database, reader: archive.Reader) -> None:
     """Raise `errors.BackupFailed` if another process wrote meanwhile, as a gateway that was started would."""
-    for name, said in reader.sums.items():
+    for name, total in reader.sums.items():
         filter_ = {"_id": {"$ne": schema.LOADING}} if name in _OWN else {}
-        if (found := await database[name].count_documents(filter_)) != said.documents:
+        if (found := await database[name].count_documents(filter_)) != total.documents:
             raise errors.BackupFailed(
-                f"{name} has {found} documents instead of {said.documents}: somebody else writes there. "
+                f"{name} has {found} documents instead of {total.documents}: another process writes there. "
                 "Stop all services and restore again"
             )

@@ -15,10 +15,10 @@ def written(intent: Intent, at: float, by: str | None) -> dict[str, Any]:
     reschedule: the run may have ended by that earlier stop, which is no exit of its own.
     """
     same = sorted(STOPPING) if intent is Intent.KILL else [intent]
-    kept = {"$in": ["$intent", same]}
+    is_same = {"$in": ["$intent", same]}
     return {
         "intent": intent,
-        "intent_at": {"$cond": [kept, "$intent_at", at]},
+        "intent_at": {"$cond": [is_same, "$intent_at", at]},
         # Literal: in a pipeline, a text that begins with a dollar sign would name a field.
         "intent_by": {"$cond": [{"$eq": ["$intent", intent]}, {"$ifNull": ["$intent_by", None]}, {"$literal": by}]},
     }

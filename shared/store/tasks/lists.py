@@ -43,13 +43,13 @@ class TaskLists:
         # Not by id alone: the server would take the index of ids, find the newest tasks active, and read all others.
         return _streamed(self._tasks.find(query).sort([("submitted_at", -1), ("_id", -1)]))
 
-    def over(self, wanted: Filter, *, skip: int = 0, limit: int) -> Stream:
+    def over(self, conditions: Filter, *, skip: int = 0, limit: int) -> Stream:
         """Return ended tasks, latest end first, then by id; all of them with `limit` 0."""
         order = [("ended_at", -1), ("_id", -1)]
-        return _streamed(self._tasks.find(_query(wanted)).sort(order).skip(skip).limit(limit))
+        return _streamed(self._tasks.find(_query(conditions)).sort(order).skip(skip).limit(limit))
 
     @connection.translated
-    async def page(self, wanted: Filter, *, skip: int, limit: int, order: Order | None, reverse: bool) -> Page:
+    async def page(self, conditions: Filter, *, skip: int, limit: int, order: Order | None, reverse: bool) -> Page:
         """
         Return one page of ended tasks. Without `order` the latest end comes first, with one the least; `reverse` turns
         either around. Raises `errors.StoreUnavailable` for a search that takes longer than `SEARCH_SECONDS`.
@@ -58,29 +58,29 @@ class TaskLists:
         sort = [(_FIELDS[order] if order else "ended_at", direction)]
         if order is not Order.ID:
             sort.append(("_id", direction))  # a stable order for tasks with equal keys
-        read = self._searched if wanted.text else self._paged
+        read = self._searched if conditions.text else self._paged
         with pymongo.timeout(SEARCH_SECONDS):
             total, (tasks, filtered) = await asyncio.gather(
-                self._tasks.count_documents(_query(Filter(wanted.user))), read(wanted, sort, skip, limit)
+                self._tasks.count_documents(_query(Filter(conditions.user))), read(conditions, sort, skip, limit)
             )
         return Page(tasks, total, total if filtered is None else filtered)
 
-    async def _paged(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
+    async def _paged(self, conditions: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
         """Return the tasks, and how many match; None: all."""
-        query = _query(wanted)
+        query = _query(conditions)
         tasks = await self._read(self._tasks.find(query).sort(sort).skip(skip).limit(limit))
-        return tasks, None if wanted == Filter(wanted.user) else await self._tasks.count_documents(query)
+        return tasks, None if conditions == Filter(conditions.user) else await self._tasks.count_documents(query)
 
-    async def _searched(self, wanted: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
+    async def _searched(self, conditions: Filter, sort: Sort, skip: int, limit: int) -> tuple[list[Task], int | None]:
         # One pass over the index alone: a condition on several fields would make the server read every task of the user,
         # one on a value computed from them does not.
         text = {"$concat": ["$spec.image", _BETWEEN, "$spec.name", _BETWEEN, "$user.id"]}
         # Escaped: mongod matches an expression in one call that nothing interrupts, so a user's own expression could block
         # it.
-        match = {"text": {"$regex": re.escape(wanted.text or ""), "$options": "i"}}
+        match = {"text": {"$regex": re.escape(conditions.text or ""), "$options": "i"}}
         key, direction = sort[0]
         pipeline: list[dict[str, Any]] = [
-            {"$match": _query(wanted)},
+            {"$match": _query(conditions)},
             {"$project": {"text": text, "key": f"${key}"}},
             {"$match": match},
             {"$project": {"key": 1}},
@@ -115,13 +115,13 @@ async def _streamed(cursor: Any) -> Stream:
         await cursor.close()
 
 
-def _query(wanted: Filter) -> dict[str, Any]:
+def _query(conditions: Filter) -> dict[str, Any]:
     query: dict[str, Any] = {"status": {"$in": sorted(ENDED)}, **NOT_DELETED}
-    if wanted.user is not None:
-        query["user.id"] = {"$eq": wanted.user}
+    if conditions.user is not None:
+        query["user.id"] = {"$eq": conditions.user}
     period = {
-        **({"$gte": wanted.start} if wanted.start is not None else {}),
-        **({"$lte": wanted.end} if wanted.end is not None else {}),
+        **({"$gte": conditions.start} if conditions.start is not None else {}),
+        **({"$lte": conditions.end} if conditions.end is not None else {}),
     }
     if period:
         query["started_at"] = period

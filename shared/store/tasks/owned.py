@@ -31,8 +31,8 @@ class OwnedTasks:
         ids = [found["_id"] async for found in self._tasks.find(query, {"_id": 1}).sort("_id", -1)]
         remaining = iter(ids)
         while chunk := list(islice(remaining, _CHUNK)):
-            wish = intents.written(Intent.KILL, at, by)
-            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": wish}])
+            fields = intents.written(Intent.KILL, at, by)
+            await self._tasks.update_many({**query, "_id": {"$in": chunk}}, [{"$set": fields}])
         return ids
 
     @connection.translated

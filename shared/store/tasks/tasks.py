@@ -103,7 +103,7 @@ class TaskStore:
         except driver_errors.DuplicateKeyError:
             return None
         if document is not None:
-            _tell([move])
+            _log([move])
         return reading.one(Task.model_validate, document)
 
     @connection.translated
@@ -115,7 +115,7 @@ class TaskStore:
         task holds. Raises `errors.InvalidTransition` before anything is written.
         """
         moved = await self.transition_within(moves, session=None)
-        _tell([move for move in moves if move.task_id in moved])
+        _log([move for move in moves if move.task_id in moved])
         return moved
 
     async def transition_within(self, moves: Sequence[Transition], *, session: Any) -> set[int]:
@@ -167,8 +167,8 @@ class TaskStore:
             "status": {"$in": sorted(lifecycle.PLACED)},
             "intent": {"$nin": sorted(lifecycle.STOPPING)},
         }
-        wish = {"intent": Intent.KILL, "intent_at": at, "intent_by": None, "cause": cause.model_dump()}
-        result = await self._tasks.update_one(query, {"$set": wish})
+        fields = {"intent": Intent.KILL, "intent_at": at, "intent_by": None, "cause": cause.model_dump()}
+        result = await self._tasks.update_one(query, {"$set": fields})
         return result.matched_count == 1
 
     @connection.translated
@@ -181,8 +181,8 @@ class TaskStore:
     async def note_stuck(self, task_id: int, attempt: int, reason: str) -> None:
         """Record why an attempt that should end does not."""
         query = {"_id": task_id, "attempt": attempt, "status": {"$in": sorted(lifecycle.PLACED)}}
-        wanted = {"intent": {"$in": sorted(lifecycle.STOPPING)}}
-        await self._tasks.update_one({**query, **wanted}, {"$set": {"reason": reason}})
+        stopping = {"intent": {"$in": sorted(lifecycle.STOPPING)}}
+        await self._tasks.update_one({**query, **stopping}, {"$set": {"reason": reason}})
 
     @connection.translated
     async def note_paused(self, task_id: int, attempt: int, *, paused: bool) -> bool:
@@ -197,8 +197,8 @@ class TaskStore:
                 {**query, **unasked}, {"$set": {"reason": lifecycle.PAUSED_BY_OTHERS}}
             )
         else:
-            told = {**query, "reason": lifecycle.PAUSED_BY_OTHERS}
-            result = await self._tasks.update_one(told, {"$set": {"reason": None}})
+            noted = {**query, "reason": lifecycle.PAUSED_BY_OTHERS}
+            result = await self._tasks.update_one(noted, {"$set": {"reason": None}})
         return result.matched_count == 1
 
     @connection.translated
@@ -274,7 +274,7 @@ class TaskStore:
             await self._tasks.update_many({"_id": {"$in": ids}, "attempt": attempt}, {"$set": {"settled": True}})
 
 
-def _tell(moved: Sequence[Transition]) -> None:
+def _log(moved: Sequence[Transition]) -> None:
     """
     Log starts and ends of tasks here, where each of them passes. Fields that a transition does not give are logged as None:
     writes of many share one asyncio task, whose bound context is that of the first.

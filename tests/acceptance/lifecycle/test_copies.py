@@ -113,7 +113,7 @@ def test_a_copied_database_that_works_with_the_directories_of_its_living_origina
         take_database(original, copy)
         copy.start()
         waiting.until_blocking(
-            lambda: all("claim.is_anothers" in copy.log(name) for name in ("scheduler", "watcher")),
+            lambda: all("claim.is_foreign" in copy.log(name) for name in ("scheduler", "watcher")),
             "it finds that its original lives",
             timeout=PATIENCE,
         )
@@ -121,7 +121,7 @@ def test_a_copied_database_that_works_with_the_directories_of_its_living_origina
             never = submit(client, ground.task("never", "exit 0"))
             check_original(original, ground, running, before)
             assert primary(client, never) == "pending"
-        assert "claim.is_anothers" not in original.log("scheduler") + original.log("watcher")
+        assert "claim.is_foreign" not in original.log("scheduler") + original.log("watcher")
         # With its original gone for good it goes on in its place, once it is started anew.
         original.stop()
         copy.stop()

@@ -187,7 +187,7 @@ async def test_documents_of_other_types_stop_nobody(scene: Scene, gateway: Gatew
                 for task_id in odd.get("tasks", ()):
                     answer = await gateway.ask("GET", f"/task/{task_id}", alice)
                     assert answer.status_code in (200, 404), answer.text
-                broke = [event for event in events if event["event"] in ("service.loop_broke", "node.watch_broke")]
+                broke = [event for event in events if event["event"] in ("service.loop_failed", "node.watch_broke")]
                 assert not broke, broke[0]
     told = [event for event in events if event["event"] in ("task.unreadable", "document.unreadable")]
     assert told

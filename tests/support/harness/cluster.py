@@ -1,4 +1,4 @@
-"""Fixtures: several Docker hosts, made once for a module, whole again for each test."""
+"""Fixtures: several Docker hosts, created once per module, restored for each test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers.engine import cannot_have
 
 @pytest.fixture(scope="module")
 def module_cluster() -> Iterator[Cluster]:
-    """Three hosts as in `cluster.SMALL`."""
+    """Run three hosts as in `cluster.SMALL`."""
     with ExitStack() as stack:
         check_requirements()
         try:
@@ -28,13 +28,13 @@ def module_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(module_cluster: Cluster) -> Iterator[Cluster]:
-    """The module's three hosts; after the test, whatever it did to them is undone and nothing runs on them."""
+    """Return the module's three hosts; after the test everything done to them is undone and nothing runs on them."""
     yield module_cluster
     module_cluster.restore()
 
 
 def check_requirements() -> None:
-    """Skip the test, or fail it where Docker is required, unless hosts can be had here."""
+    """Skip the test, or fail it if Docker is required, unless hosts can run here."""
     try:
         local_engine.install()
         requirements.check()

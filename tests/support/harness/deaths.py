@@ -29,7 +29,7 @@ from shared.settings import Settings
 from shared.store import stores
 from tests.support.harness import gateway
 
-MOST = 60  #: gateways
+MOST = 60  #: most gateways
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,12 @@ async def answer(application: FastAPI, configured: Settings, sent: Request) -> N
         transport = httpx.ASGITransport(app=application)
         async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
             answered = await client.post(gateway.API + sent.path, headers=sent.headers, content=sent.body)
-        # What is said at the end of a process is no part of the request.
+        # Messages at the end of a process are no part of the request.
         os._exit(0 if answered.status_code == 200 else 1)
 
 
 def live(application: FastAPI, configured: Settings, template: str, number: int) -> int:
-    """Answer the request in a process of its own; returns how that ended, as `os.waitpid` tells it."""
+    """Answer the request in a child process and return its wait status, as `os.waitpid` does."""
     pid = os.fork()
     if pid == 0:
         monitoring.register(Death(number))
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def environment(configured: Settings) -> dict[str, str]:
-    """The settings that such a gateway needs, as a process finds them."""
+    """Return the settings of such a gateway as environment variables."""
     names = ("instance", "shared_dir", "data_dir", "mongo_url", "mongo_db", "redis_socket", "redis_prefix")
     secret = ("secret_passphrase", "shared_secret_passphrase")
     values: dict[str, Any] = {name: getattr(configured, name) for name in names}

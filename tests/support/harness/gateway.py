@@ -1,4 +1,4 @@
-"""A gateway on real stores, asked over HTTP without a socket, with users of every kind."""
+"""A gateway on real stores, called over HTTP without a socket, with users of every kind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ JSON = "application/json; charset=UTF-8"
 
 
 class Gateway:
-    """One gateway process, so to say. Its hints are collected and not sent."""
+    """A gateway within this process. Its hints are collected and not sent."""
 
     def __init__(self, parts: context.Context) -> None:
         self.context = parts
@@ -42,7 +42,7 @@ class Gateway:
         self.keys: dict[str, str] = {}
 
     async def add_user(self, user_id: str, **fields: Any) -> User:
-        """A user who can log in with `keys[user_id]`."""
+        """Create a user who can log in with `keys[user_id]`."""
         key = apikeys.generate()
         self.keys[user_id] = key.secret
         made = samples.user(user_id, apikey=key.stored, **fields)
@@ -50,7 +50,7 @@ class Gateway:
         return made
 
     async def user(self, user_id: str) -> User:
-        """The user as they are stored now."""
+        """Return the stored user."""
         found = await self.stores.users.get(user_id)
         assert found is not None
         return found
@@ -71,7 +71,7 @@ class Gateway:
         return found
 
     async def add_usage(self, task_id: int, *, user: str, at: float, project: str = "default", **fields: Any) -> None:
-        """What an attempt used that ended at `at`: by default 2 cores and 3 GB for 10 seconds."""
+        """Store the usage of an attempt that ended at `at`: by default 2 cores and 3 GB for 10 seconds."""
         values = {"cpu": 2.0, "ram": 3.0, "seconds": 10.0, **fields}
         row = UsageRow(
             id=row_id(task_id, 1),
@@ -91,7 +91,7 @@ class Gateway:
         return tokens.make_session(user.id, user.apikey.hash, secret=secret, now=clock.now(), seconds=3600)
 
     async def ask(self, method: str, path: str, by: User | None = None, **options: Any) -> httpx.Response:
-        """A request below `/api/1.0` (or, for `/admin/…`, as it stands), in the name of a user or of nobody."""
+        """Send a request below `/api/1.0` (`/admin/…` as it stands), as a user or anonymously."""
         headers = dict(options.pop("headers", {}))
         if by is not None:
             headers["Authorization"] = f"Bearer {self.token(by)}"
@@ -101,7 +101,7 @@ class Gateway:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Gateway]:
-    """A gateway for `settings`, on whatever is in their stores."""
+    """Open a gateway for `settings`, on the contents of their stores."""
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(stores.connect(settings))
         hints = await stack.enter_async_context(broker.connect(settings))
@@ -114,7 +114,7 @@ async def opened(settings: Settings) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def with_files(settings: Settings, root: Path, **changes: Any) -> AsyncIterator[Gateway]:
-    """A gateway with a files service behind it, whose directories are below `root`."""
+    """Open a gateway with a files service behind it, whose directories are below `root`."""
     server = FileServer(root)
     try:
         await asyncio.to_thread(server.wait_ready)
@@ -132,7 +132,7 @@ async def with_files(settings: Settings, root: Path, **changes: Any) -> AsyncIte
 
 @asynccontextmanager
 async def listening(gateway: Gateway) -> AsyncIterator[int]:
-    """The port of this machine on which the gateway is served."""
+    """Serve the gateway on a port of this machine and return it."""
     stop = asyncio.Event()
     bound = serving.bind("127.0.0.1", 0)
     port = int(bound.getsockname()[1])

@@ -1,4 +1,4 @@
-"""An executor of each kind with a place to run things in, behind one face: what the contract suite is written against."""
+"""An executor of each kind with a place for its runs, behind one interface, for the contract suite."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Rig:
         return fake.FakeExecutor() if self.kind == "fake" else factory.build(self.config, self.owner)
 
     def another(self, **update: Any) -> base.Executor:
-        """What another process, say a watcher, would work with, with these settings. The fake one has no more than one."""
+        """Return the executor of another process, such as a watcher, with these settings. The fake one exists once."""
         if self.kind == "fake":
             return self.executor
         config = self.config.model_copy(update=update)
@@ -51,7 +51,7 @@ class Rig:
         return self._others[-1]
 
     async def run(self, script: str, *, attempt: int = 1, task_id: int | None = None, **fields: Any) -> types.Run:
-        """A run that could be started, with its directory made."""
+        """Return a run that can be started, with its directory."""
         task_id = next(_ids) if task_id is None else task_id
         uid, gid = fields.pop("uid", UID), fields.pop("gid", GID)
         path = await self.tasks.prepare(Place(task_id), uid=uid, gid=gid, script=script, attempt=attempt)
@@ -94,14 +94,14 @@ class Rig:
         return Path(run.directory) / name
 
     async def written(self, run: types.Run, name: str) -> str:
-        """Wait until the run wrote a whole line into a file; what stands in it."""
+        """Wait until the run wrote a whole line into a file, and return the content."""
         path = self.file(run, name)
         await waiting.until(lambda: path.exists() and path.read_text().endswith("\n"), f"{name} is written")
         return path.read_text()
 
     @contextlib.asynccontextmanager
     async def watched(self, executor: base.Executor | None = None) -> AsyncIterator[list[types.Event]]:
-        """The events of the node, as they come; the context begins once the first is there."""
+        """Yield the events of the node; the context begins once the first has arrived."""
         seen: list[types.Event] = []
 
         async def collect() -> None:
@@ -122,7 +122,7 @@ class Rig:
         for handle in self.started:
             await self.executor.remove(handle)
         for _ in range(2 if self.kind == "docker" else 0):
-            await self.executor.list(self.node)  # and the networks, which are removed when they were seen unused before
+            await self.executor.list(self.node)  # networks are removed only after they were seen unused before
         for executor in (self.executor, *self._others):
             await executor.close()
 
@@ -141,7 +141,7 @@ class Rig:
 
 @contextlib.contextmanager
 def directory() -> Iterator[Path]:
-    """A directory that other users can pass through, as a shared one is."""
+    """Create a directory that other users can pass through, as a shared one is."""
     path = Path(tempfile.mkdtemp(prefix="god-test-"))
     path.chmod(0o711)
     try:

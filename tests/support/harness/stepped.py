@@ -1,4 +1,7 @@
-"""A whole system that goes step by step: real stores, gateway, scheduler and watchers, no loops, a clock that a test moves."""
+"""
+A whole system that runs step by step: real stores, gateway, scheduler and watchers, no loops, and a clock that the test
+moves.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ from shared.settings import Settings
 from shared.store.stores import Stores
 from tests.support.harness.gateway import Gateway
 
-ROUNDS = 40  #: after which a system that nobody disturbs has to be quiet
+ROUNDS = 40  #: rounds after which an undisturbed system must be idle
 
 
 class Time:
-    """It stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._now, self._monotonic = time.time(), time.monotonic()
@@ -41,7 +44,7 @@ class Time:
 
 
 class Stepped:
-    """One gateway, one scheduler that leads, a watcher of each node; nothing of them moves by itself."""
+    """One gateway, one leading scheduler, a watcher of each node; they act only when called."""
 
     def __init__(
         self, settings: Settings, stores: Stores, broker: Broker, gateway: Gateway, patch: pytest.MonkeyPatch
@@ -57,7 +60,7 @@ class Stepped:
         self._epoch = 0
 
         async def asked(_: object, method: str, path: str, **__: Any) -> Any:
-            # What goes over the wire, without the wire.
+            # Hints, without a network.
             found = await self.scheduler._explainer.explain(int(path.rpartition("/")[2]))
             return None if found is None else orjson.loads(orjson.dumps(found))
 
@@ -67,7 +70,7 @@ class Stepped:
     # --- to begin and to end
 
     async def begin(self, nodes: Sequence[types.NodeReport], **settings: Any) -> None:
-        """Nothing is stored, and these nodes are there."""
+        """Clear the stores and set these nodes."""
         for name in await self.stores.database.list_collection_names():
             await self.stores.database[name].delete_many({})
         while await self.broker.dequeue(1000):
@@ -86,7 +89,7 @@ class Stepped:
     # --- what its loops do
 
     async def lead(self) -> None:
-        """Another scheduler takes over: it knows nothing but what is stored."""
+        """Let another scheduler take over, which knows only what is stored."""
         await self.scheduler._dispatcher.drain(1.0)
         self._epoch += 1
         self.scheduler = scheduler = self._scheduler()
@@ -98,12 +101,12 @@ class Stepped:
             await scheduler._usage.read()
 
     async def round(self) -> None:
-        """Everybody looks once at everything, and the scheduler plans once."""
+        """Run everything once: each watcher reconciles, and the scheduler plans."""
         await self.look()
         await self.cycle()
 
     async def look(self) -> None:
-        """What is to be known before a plan becomes known."""
+        """Read everything that a plan needs."""
         await self._watch()
         await self._observe()
         audit = self.scheduler._audit
@@ -114,7 +117,7 @@ class Stepped:
         await self.scheduler._relations._advance()
 
     async def cycle(self) -> None:
-        """One cycle, with all the passes that it wants, and the starts that come of it."""
+        """Run one cycle, with all the passes it asks for and the resulting starts."""
         await self.scheduler._lead(self._epoch)
         dispatcher = self.scheduler._dispatcher
         while dispatcher.under_way:
@@ -122,7 +125,7 @@ class Stepped:
         await self.gateway.context.hints._send()
 
     async def quiet(self) -> None:
-        """Go on until nothing moves any more."""
+        """Run rounds until nothing changes."""
         before: object = None
         for _ in range(ROUNDS):
             self.time.go_on(1.0)
@@ -134,7 +137,7 @@ class Stepped:
         raise AssertionError(f"after {ROUNDS} rounds it still moves: {now}")
 
     async def give_up(self, node: str) -> None:
-        """A node was silent for too long: its watcher ends what ran there, or has it made elsewhere."""
+        """Declare a node lost: its watcher ends its runs or restarts them elsewhere."""
         watch = self._watch_of(node)
         watch._settler.note_node(lost=True)
         await watch._enactor._recorder.lose(await self.stores.work.placed(node), silent=600.0)
@@ -177,5 +180,5 @@ class Stepped:
 
 
 async def _idle(census: object, watch: object, stop: asyncio.Event) -> None:
-    """Instead of the loops of a node's watcher."""
+    """Replace the loops of a node's watcher."""
     await stop.wait()

@@ -1,4 +1,4 @@
-"""A whole system as a user runs it: `godocker up` as a process, spoken to over HTTP and signals."""
+"""A whole system as a user runs it: `godocker up` as a process, used over HTTP and signals."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _KEY = re.compile(r"^API key of the user admin, shown only once: (\S+)$", re.MUL
 
 class System:
     """
-    One `godocker up` and its data directory. It can be stopped or killed and started again; what it started is gone
-    at the end of `running_system`, however the test went.
+    One `godocker up` and its data directory. It can be stopped or killed and started again; everything it started is gone
+    at the end of `running_system`, whatever the test does.
     """
 
     def __init__(self, data_dir: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -51,7 +51,7 @@ class System:
     # --- up -------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start `up` and wait for its ready line. On a later start the port of the first is used again."""
+        """Start `up` and wait for its ready line. Later starts use the first port again."""
         port = self.base_url.rpartition(":")[2] or "0"
         self._starts += 1
         with self._output("out").open("wb") as out, self._output("err").open("wb") as err:
@@ -61,7 +61,7 @@ class System:
                 stdout=out,
                 stderr=err,
                 env={**clean_environment(), **self._environment},
-                # Its own group, or a Ctrl-C at pytest would reach it too.
+                # A group of its own, or a Ctrl-C at pytest would reach it too.
                 start_new_session=True,
             )
         ready = waiting.until_blocking(
@@ -73,13 +73,13 @@ class System:
             self.admin_key = key[1]
 
     def stop(self) -> int:
-        """SIGTERM to `up`; returns its exit code."""
+        """Send SIGTERM to `up` and return its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_TIMEOUT)
 
     def kill_hard(self) -> None:
-        """SIGKILL to `up`. What it ran gets SIGTERM from the kernel; tasks go on."""
+        """Send SIGKILL to `up`. The kernel sends its services SIGTERM; tasks run on."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(STOP_TIMEOUT)
@@ -90,7 +90,7 @@ class System:
         return self._process.pid
 
     def stdout(self) -> str:
-        """What the latest `up` printed."""
+        """Return the output of the latest `up`."""
         return self._output("out").read_text()
 
     def stderr(self) -> str:
@@ -102,18 +102,18 @@ class System:
         return int((self._directory.run / f"{service}.pid").read_text())
 
     def pids(self) -> dict[str, int]:
-        """The process of each service and store."""
+        """Return the process of each service and store."""
         return {file.stem: int(file.read_text()) for file in self._directory.run.glob("*.pid") if file.stem != "up"}
 
     def kill(self, service: str, number: signal.Signals = signal.SIGKILL) -> int:
-        """Send a signal to a service or store; returns the process that got it."""
+        """Send a signal to a service or store and return its process id."""
         pid = self.pid(service)
         os.kill(pid, number)
         return pid
 
     @contextmanager
     def hanging(self, service: str) -> Iterator[None]:
-        """A service or store that hangs: its port takes connections, and nothing is answered."""
+        """Hang a service or store: its port accepts connections, and nothing is answered."""
         pid = self.pid(service)
         hanging.stop(pid)
         try:
@@ -125,7 +125,7 @@ class System:
         return (self._directory.log / f"{service}.log").read_text(errors="replace")
 
     def settings(self) -> Settings:
-        """The settings of its services: for a look into its stores."""
+        """Return the settings of its services, for access to its stores."""
         values = {
             name.removeprefix("GODOCKER_").lower(): value for name, value in self._directory.environment().items()
         }
@@ -138,7 +138,7 @@ class System:
 
     @property
     def mark(self) -> str:
-        """What its runs are named with."""
+        """Return the mark in the names of its runs."""
         settings = self.settings()
         with pymongo.MongoClient[dict[str, Any]](settings.mongo_url) as client:
             found = client[settings.mongo_db]["schema"].find_one({"_id": "identity"})
@@ -151,7 +151,7 @@ class System:
     # --- its users ------------------------------------------------------------------
 
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """A `godocker` command on this system's data directory."""
+        """Run a `godocker` command on this system's data directory."""
         return subprocess.run(
             [*COMMAND, *arguments, "--data-dir", str(self.data_dir)],
             capture_output=True,
@@ -162,13 +162,13 @@ class System:
         )
 
     def add_user(self, login: str, *options: str) -> str:
-        """Make a user; returns the API key."""
+        """Create a user and return the API key."""
         answer = self.run("user", "add", login, *options)
         assert answer.returncode == 0, answer.stderr
         return str(json.loads(answer.stdout)["apikey"])
 
     def token(self, user: str = "admin", apikey: str | None = None) -> str:
-        """A session token of the user, by default of the administrator."""
+        """Return a session token of the user, by default of the administrator."""
         answer = httpx.post(
             f"{self.base_url}/api/1.0/authenticate",
             json={"user": user, "apikey": apikey or self.admin_key},
@@ -179,7 +179,7 @@ class System:
         return str(answer.json()["token"])
 
     def client(self, token: str | None = None) -> httpx.Client:
-        """A client of the gateway, logged in where a token is given. To be closed by the caller."""
+        """Return a client of the gateway, logged in if a token is given. The caller closes it."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, trust_env=False)
 
@@ -213,8 +213,8 @@ def running_system(
     *arguments: str, environment: Mapping[str, str] | None = None, executor: str = "process"
 ) -> Iterator[System]:
     """
-    A system of its own on a free port, ready: `with running_system(executor="docker", environment={"DOCKER_HOST": …}) as
-    system`. `arguments` go to `godocker up`; `environment` is added to ours, from which GODOCKER_* is taken out.
+    Run a system of its own on a free port: `with running_system(executor="docker", environment={"DOCKER_HOST": …}) as
+    system`. `arguments` go to `godocker up`; `environment` is added to ours, without GODOCKER_* variables.
     """
     assert threading.current_thread() is threading.main_thread()
     with tempfile.TemporaryDirectory(prefix="godocker-system-", ignore_cleanup_errors=True) as folder:
@@ -229,16 +229,16 @@ def running_system(
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours, without settings of GoDocker."""
+    """Return our environment without settings of GoDocker."""
     return {name: value for name, value in os.environ.items() if not name.startswith("GODOCKER_")}
 
 
 def _processes_of(data_dir: Path) -> list[psutil.Process]:
-    """Processes whose environment or command line names the data directory."""
+    """Return the processes whose environment or command line names the data directory."""
     found = []
     for process in psutil.process_iter():
         try:
-            # Tasks are told their directory, services the whole: both stand below it.
+            # Tasks have their directory there, services the whole path: both are below it.
             named = any(str(data_dir) in value for value in process.environ().values())
             if named or str(data_dir) in " ".join(process.cmdline()):
                 found.append(process)

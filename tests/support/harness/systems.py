@@ -1,4 +1,4 @@
-"""Small systems for images, out of programs of this machine with the libraries that they need, and broken ones."""
+"""Small file systems for images, made of programs of this machine and their libraries, and broken ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PASSWD = b"root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/srv:/bin/false\n"
 
 
 def with_shell(shell: str) -> bytes:
-    """A system whose /bin/sh is `shell` (`dash`, `bash`), with bash and the usual tools."""
+    """Return a system whose /bin/sh is `shell` (`dash`, `bash`), with bash and the usual tools."""
     return archive({"bin/sh": shell}, programs=(*_TOOLS, "bash", "dash"))
 
 
@@ -45,7 +45,7 @@ def archive(
     programs: Collection[str] = (),
     files: Mapping[str, tuple[bytes, int]] | None = None,
 ) -> bytes:
-    """A tar archive of a system: programs of this machine by their names in /bin, links, and files with their modes."""
+    """Return a tar archive of a system: programs of this machine by their names in /bin, links, and files with their modes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as made:
         for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777)):

@@ -1,4 +1,4 @@
-"""A running system that a real Prometheus watches, and what a test does to it."""
+"""A running system that a real Prometheus watches, and faults for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TASK = {
     "container": {"image": "busybox"},
     "command": {"cmd": "true"},
 }
-#: In a hurry, as the rules are.
+#: Accelerated, as the rules are.
 QUICK = {
     "GODOCKER_MONGO_TIMEOUT": "1.5",
     "GODOCKER_REDIS_TIMEOUT": "0.3",
@@ -41,14 +41,14 @@ class Watched:
     system: System
     prometheus: Prometheus
     token: str
-    loud: set[str] = field(default_factory=set)  #: what fired when it was last asked
+    loud: set[str] = field(default_factory=set)  #: alerts that fired at the last query
     record: Callable[[str, object], None] = field(default=lambda name, value: None)
 
     def client(self) -> httpx.Client:
         return self.system.client(self.token)
 
     def submit(self, **fields: object) -> httpx.Response:
-        """From a connection of its own: whichever worker takes it."""
+        """Submit a task over a new connection, whichever worker takes it."""
         with self.client() as client:
             return client.post("/api/1.0/task", json={**TASK, **fields})
 
@@ -58,7 +58,7 @@ class Watched:
     # --- alerts -----------------------------------------------------------------------------
 
     def until_fires(self, *alerts: str, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Wait until each of these has fired, doing something again and again `meanwhile`."""
+        """Wait until each of these has fired, repeating `meanwhile`."""
         began, after = time.monotonic(), dict[str, float]()
 
         def fired() -> bool:
@@ -77,7 +77,7 @@ class Watched:
         )
 
     def until_quiet(self, *, but: Collection[str] = ()) -> None:
-        """Wait until no alert fires, `but` those that may."""
+        """Wait until no alert fires except those in `but`."""
 
         def quiet() -> bool:
             self.loud = self.prometheus.firing() - {*but}
@@ -92,7 +92,7 @@ class Watched:
 
     @contextmanager
     def stuttering(self, service: str, *, stopped: float, going: float) -> Iterator[None]:
-        """A service or store that comes to its work only every now and then (seconds)."""
+        """Let a service or store run only at intervals (seconds)."""
         pid, over = self.system.pid(service), threading.Event()
 
         def stutter() -> None:
@@ -112,7 +112,7 @@ class Watched:
 
     @contextmanager
     def dead(self, service: str) -> Iterator[None]:
-        """A service that ended and is not started again, until the end of the context."""
+        """End a service until the end of the context, without a restart."""
         hanging.stop(self.system.up_pid)
         try:
             self.system.kill(service)
@@ -122,7 +122,7 @@ class Watched:
 
     @contextmanager
     def forgotten(self, job: str) -> Iterator[None]:
-        """Prometheus finds no process of this job: its name leads nowhere."""
+        """Make Prometheus find no process of this job: its name resolves to nothing."""
         self.prometheus.look_at(job, [])
         try:
             yield
@@ -134,7 +134,7 @@ class Watched:
 def watched_system(
     *arguments: str, environment: Mapping[str, str] | None = None, executor: str = "process"
 ) -> Iterator[Watched]:
-    """See `running_system`: the same, quicker, and watched."""
+    """Run a system as `running_system` does, with shorter intervals, and watch it."""
     prometheus.program("prometheus")
     with running_system(*arguments, environment={**QUICK, **(environment or {})}, executor=executor) as system:
         targets = {job: [address] for job, address in expositions.addresses(system).items()}

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 def make(directory: Path, *, address: str = "127.0.0.1") -> None:
-    """Write `ca.pem`, and `cert.pem` and `key.pem` below `server` and `client`, into `directory`. The server is at `address`."""
+    """Write `ca.pem`, and `cert.pem` and `key.pem` below `server` and `client`, into `directory`, for a server at `address`."""
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _sign("ca", authority_key.public_key(), "ca", authority_key, address=address, is_authority=True)
     (directory / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))

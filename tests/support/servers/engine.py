@@ -1,4 +1,4 @@
-"""Fixtures: a Docker Engine of the tests' own, started once and taken down with all its containers."""
+"""Fixtures: a Docker Engine of the tests, started once and removed with all its containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from godocker.docker import local_engine
 
-REQUIRE = "GODOCKER_TEST_REQUIRE"  #: names, separated by commas, of the real parts without which tests fail, not skip
+REQUIRE = "GODOCKER_TEST_REQUIRE"  #: names of real parts, separated by commas, without which tests fail
 
 IMAGE = "busybox:latest"
 IMAGE_WITHOUT_SHELL = "shell-less:latest"
@@ -19,7 +19,7 @@ IMAGE_WITHOUT_SHELL = "shell-less:latest"
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[local_engine.LocalEngine]:
-    """An engine with the images `IMAGE` and `IMAGE_WITHOUT_SHELL`, and no way to a registry needed."""
+    """Run an engine with the images `IMAGE` and `IMAGE_WITHOUT_SHELL`; it needs no registry."""
     local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")))
     try:
         try:
@@ -34,17 +34,17 @@ def docker_engine() -> Iterator[local_engine.LocalEngine]:
         local.take_down()
 
 
-WORLD = "10.99.0.1"  #: an address of the host of `networked_engine`, outside all of the engine's networks
+WORLD = "10.99.0.1"  #: address of the host of `networked_engine`, outside all of the engine's networks
 
-#: A network namespace of its own: the engine may make bridges and rules there, and they go with it.
+#: A separate network namespace: the engine may create bridges and rules there, and they disappear with it.
 _IN_NAMESPACE = f"ip link set lo up; ip addr add {WORLD}/32 dev lo"
 
 
 @pytest.fixture(scope="session")
 def networked_engine() -> Iterator[local_engine.LocalEngine]:
     """
-    An engine with bridges and rules, as a Docker host has them, on a host of its own, with room for seven networks; it has a
-    label and was told of a GPU. Names in its network are reached by `nsenter`.
+    Run an engine with bridges and rules, as on a Docker host, in a separate network, with room for seven networks, a label
+    and a configured GPU. Names in its network are reached by `nsenter`.
     """
     options = ("--bridge=", "--iptables=true", "--default-address-pool=base=10.98.0.0/21,size=24")
     options += ("--label=storage=ssd", "--label=rack=1", "--node-generic-resource=NVIDIA-GPU=GPU-8f3c")
@@ -63,7 +63,7 @@ def networked_engine() -> Iterator[local_engine.LocalEngine]:
 
 
 def cannot_have(part: str, reason: str) -> None:
-    """Skip the test, or fail it where the environment says that the part must be there."""
+    """Skip the test, or fail it if the environment requires the part."""
     if part in os.environ.get(REQUIRE, "").split(","):
         pytest.fail(f"{part} is required here: {reason}")
     pytest.skip(f"no {part}: {reason}")

@@ -1,4 +1,4 @@
-"""A files service as a process of its own, with the grants that a gateway would make."""
+"""A files service as a separate process, with the grants that a gateway would make."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.support import waiting
 
 ROOT = os.geteuid() == 0
 UID, GID = (20001, 20002) if ROOT else (os.getuid(), os.getgid())
-TASK = "tasks/0/1"  #: a directory that is there from the start
-ALICE = "users/alice"  #: one that is not
+TASK = "tasks/0/1"  #: a directory that exists from the start
+ALICE = "users/alice"  #: one that does not
 
 _numbers = itertools.count(1)
 STOP_TIMEOUT = 20.0
@@ -39,7 +39,7 @@ class FileServer:
         self.shared = root / "shared"
         self.task = self.shared / TASK
         self.task.mkdir(parents=True)
-        self.storage = ALICE  #: the personal storage that `put` and `delete` are about
+        self.storage = ALICE  #: personal storage that `put` and `delete` use
         self.secret = secrets.token_hex(32)
         self.port = ports.reserve(root / "ports.json", ["files"])["files"]
         self._log = root / "files.log"
@@ -85,12 +85,12 @@ class FileServer:
         return self._log.read_text(errors="replace")
 
     def take_another_storage(self) -> None:
-        """From now on it is about a personal storage that was never used."""
+        """Use an unused personal storage from now on."""
         self.storage = f"users/user{next(_numbers)}"
 
     @property
     def folder(self) -> Path:
-        """Where the personal storage is."""
+        """The directory of the personal storage."""
         return self.shared / self.storage
 
     @property
@@ -112,7 +112,7 @@ class FileServer:
     def get(
         self, path: bytes | str = b"", directory: str = TASK, *, method: str = "GET", **headers: str
     ) -> httpx.Response:
-        """`headers` with `_` for `-`."""
+        """Send a GET request; `headers` with `_` for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.request(method, url(path), headers={**self.headers(directory), **named})
 
@@ -131,7 +131,7 @@ class FileServer:
         return [entry["name"] for entry in answer.json()]
 
     def begin(self, path: bytes | str) -> socket.socket:
-        """A download that was asked for on a connection of its own, of which nothing has been read, with a small window."""
+        """Start a download over a separate connection with a small window, of which nothing has been read."""
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", self.port))
@@ -145,7 +145,7 @@ class FileServer:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def peak(self) -> int:
-        """Bytes: the most memory that the process held since `reset_peak`."""
+        """Return the most memory (bytes) of the process since `reset_peak`."""
         return memory(self.process.pid, "VmHWM")
 
     def open_files(self) -> int:
@@ -153,7 +153,7 @@ class FileServer:
 
 
 def memory(pid: int, field: str) -> int:
-    """Bytes of a field of /proc/pid/status, see proc(5)."""
+    """Return a memory field (bytes) of /proc/pid/status, see proc(5)."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
@@ -165,7 +165,7 @@ def url(path: bytes | str) -> str:
 
 @contextlib.contextmanager
 def running(**settings: str) -> Iterator[FileServer]:
-    """A files service that is well, on a directory of its own. `settings` as in the environment, in lower case."""
+    """Run a healthy files service on a directory of its own. `settings` are named as in the environment, in lower case."""
     folder = Path(tempfile.mkdtemp(prefix="godocker-files-"))
     folder.chmod(0o711)
     try:
@@ -176,5 +176,5 @@ def running(**settings: str) -> Iterator[FileServer]:
         finally:
             server.close()
     finally:
-        # Not shutil.rmtree, which goes no deeper than Python's stack.
+        # Not shutil.rmtree, which recurses no deeper than Python's stack.
         subprocess.run(["rm", "-rf", folder], check=True)

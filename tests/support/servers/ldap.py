@@ -1,4 +1,4 @@
-"""A real LDAP directory: a slapd of the tests' own on a loopback port, its certificate of the tests' own authority."""
+"""A real LDAP directory: a slapd on a loopback port, with a certificate of the tests' own authority."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DirectoryServer:
         (folder / "slapd.conf").write_text(config)
 
     def start(self) -> None:
-        """Start it where it does not run, and wait until it answers."""
+        """Start it unless it runs, and wait until it answers."""
         if self._process is None or self._process.poll() is not None:
             urls = f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.tls_port}"
             with (self.folder / "slapd.log").open("ab") as output:
@@ -92,7 +92,7 @@ class DirectoryServer:
             self._process.wait(10)
 
     def freeze(self) -> None:
-        """It hangs instead of refusing."""
+        """Hang it instead of refusing connections."""
         assert self._process is not None
         hanging.stop(self._process.pid)
 
@@ -103,7 +103,7 @@ class DirectoryServer:
     # --- the people -----------------------------------------------------------------
 
     def fill(self) -> None:
-        """The empty tree, and the account that may read it."""
+        """Create the empty tree, and the account that may read it."""
         with self._connection() as connection:
             for name in self._names(connection):
                 assert connection.delete(name), connection.result
@@ -114,7 +114,7 @@ class DirectoryServer:
             self._add(connection, READER, ["organizationalRole", "simpleSecurityObject"], secret)
 
     def add_person(self, login: str, password: str, *, rdn: str | None = None, **attributes: Any) -> str:
-        """Somebody in `ou=People`; returns their name. `attributes` stand above uidNumber 30001, and so on."""
+        """Add a person in `ou=People` and return their name. `attributes` override the defaults, such as uidNumber."""
         name = f"{rdn or f'uid={login}'},{PEOPLE}"
         values: dict[str, Any] = {
             "uid": login,
@@ -141,7 +141,7 @@ class DirectoryServer:
             assert connection.modify(name, changes), connection.result
 
     def set_group(self, group: str, number: int, members: list[str]) -> None:
-        """A group with these members, instead of the one before."""
+        """Create or replace a group with these members."""
         name = f"cn={group},ou=Groups,{BASE}"
         with self._connection() as connection:
             connection.delete(name)
@@ -151,7 +151,7 @@ class DirectoryServer:
     # --- the settings with which it is used ---------------------------------------------
 
     def settings(self, **changes: Any) -> dict[str, Any]:
-        """Settings of a system that uses it."""
+        """Return settings of a system that uses it."""
         return {
             "auth_policy": "ldap",
             "ldap_host": "127.0.0.1",
@@ -181,7 +181,7 @@ class DirectoryServer:
 
     @staticmethod
     def _names(connection: ldap3.Connection) -> list[str]:
-        """All entries, the deepest first."""
+        """Return all entries, deepest first."""
         connection.search(BASE, "(objectClass=*)", ldap3.SUBTREE, attributes=[])
         names = [item["dn"] for item in connection.response or []]
         return sorted(names, key=lambda name: -name.count(","))
@@ -212,7 +212,7 @@ def _directory_for_session() -> Iterator[DirectoryServer]:
 
 @pytest.fixture
 def directory_server(_directory_for_session: DirectoryServer) -> Iterator[DirectoryServer]:
-    """The session's slapd with nobody in it yet, running; tests may interfere with it."""
+    """Run the session's slapd, empty; tests may interfere with it."""
     _directory_for_session.thaw()
     _directory_for_session.start()
     _directory_for_session.fill()

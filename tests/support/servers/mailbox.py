@@ -1,4 +1,4 @@
-"""A real SMTP server that keeps what it is given, and one that only listens."""
+"""A real SMTP server that stores mails, and one that only listens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.servers import certificates
 
 
 class Mailbox:
-    """An SMTP server in a thread of its own. `answer` is what it says to a recipient, None to take everything."""
+    """An SMTP server in a separate thread. `answer` is its response to a recipient, None to accept everything."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -39,7 +39,7 @@ class Mailbox:
 
     @property
     def letters(self) -> list[EmailMessage]:
-        """What came, oldest first."""
+        """Return the received mails, oldest first."""
         read = [message_from_bytes(envelope.content, policy=policy.default) for envelope in self.envelopes]
         return [letter for letter in read if isinstance(letter, EmailMessage)]
 
@@ -48,7 +48,7 @@ class Mailbox:
         return sorted(str(letter["Subject"]) for letter in self.letters)
 
     def settings(self) -> dict[str, Any]:
-        """Settings of a system that sends here."""
+        """Return settings of a system that sends here."""
         return {
             "smtp_host": "127.0.0.1",
             "smtp_port": self.port,
@@ -73,7 +73,7 @@ class Mailbox:
 
 @pytest.fixture
 def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
-    """An SMTP server, running."""
+    """Run an SMTP server."""
     reserved = ports.reserve(tmp_path_factory.mktemp("mail") / "ports.json", ["smtp"])
     box = Mailbox(reserved["smtp"])
     box.start()
@@ -83,7 +83,7 @@ def mailbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """The port of a server that takes connections and never says a word."""
+    """Return the port of a server that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
@@ -92,7 +92,7 @@ def silent_server() -> Iterator[int]:
 
 @contextmanager
 def guarded_server(folder: Path, *, user: str, secret: str) -> Iterator[Mailbox]:
-    """A server that wants StartTLS and a login, with a certificate of the authority `folder`/ca.pem."""
+    """Run a server that requires StartTLS and a login, with a certificate of the authority `folder`/ca.pem."""
     certificates.make(folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server/cert.pem", folder / "server/key.pem")

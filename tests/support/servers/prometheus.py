@@ -1,4 +1,4 @@
-"""A real Prometheus for tests, with the configuration and the rules that are deployed, told where to look and put in a hurry."""
+"""A real Prometheus with the deployed configuration and rules, with test addresses and accelerated times."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.support import waiting
 from tests.support.servers.engine import cannot_have
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
-FASTER = 30  #: how much faster its time runs: half a minute is a second
+FASTER = 30  #: factor of its time: half a minute takes a second
 
 _STOP_TIMEOUT = 20.0
 _DURATION = re.compile(r"(?<=for: )\d+[sm]|(?<=\[)\d+[sm](?=\])")
-_AGE = re.compile(r"(_seconds(?:\{[^}]*\})?\) > )(\d+)")  #: a gauge that grows as time goes by, and how old is too old
+_AGE = re.compile(r"(_seconds(?:\{[^}]*\})?\) > )(\d+)")  #: a gauge of an age, and its limit
 
 
 def program(name: str) -> str:
-    """`prometheus` or `promtool`, or no test."""
+    """Return the path of `prometheus` or `promtool`, or skip the test."""
     found = shutil.which(name)
     if found is None:
         cannot_have("prometheus", f"{name} is not installed (Debian: apt-get install prometheus)")
@@ -38,7 +38,7 @@ def program(name: str) -> str:
 
 
 class Prometheus:
-    """One that runs. The addresses of its targets stand in a file for each job below `directory`."""
+    """A running Prometheus. The addresses of its targets are in one file per job below `directory`."""
 
     def __init__(self, port: int, directory: Path) -> None:
         self._directory = directory
@@ -51,26 +51,26 @@ class Prometheus:
             return False
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The samples that there are now, without those that are no number."""
+        """Return the current samples, without those that are not numbers."""
         answer = self.http.get("/api/v1/query", params={"query": expression}).json()
         assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
         found: list[dict[str, Any]] = answer["data"]["result"]
         return [sample for sample in found if not math.isnan(float(sample["value"][1]))]
 
     def look_at(self, job: str, addresses: Sequence[str]) -> None:
-        """Ask these from now on."""
+        """Scrape these addresses from now on."""
         file = self._directory / f"{job}.json"
         (new := file.with_suffix(".new")).write_text(json.dumps([{"targets": list(addresses)}]))
         new.replace(file)
 
     def firing(self) -> set[str]:
-        """The names of the alerts that fire."""
+        """Return the names of the firing alerts."""
         return {sample["metric"]["alertname"] for sample in self.query('ALERTS{alertstate="firing"}')}
 
 
 @contextmanager
 def running(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
-    """A Prometheus that asks these addresses, by job."""
+    """Run a Prometheus that scrapes these addresses, by job."""
     binary = program("prometheus")
     with tempfile.TemporaryDirectory(prefix="godocker-prometheus-") as folder:
         directory = Path(folder)
@@ -109,7 +109,10 @@ def running(targets: Mapping[str, Sequence[str]]) -> Iterator[Prometheus]:
 
 
 def configuration(directory: Path) -> dict[str, Any]:
-    """The deployed one, hurried, with addresses from files instead of names that only a compose network resolves."""
+    """
+    Return the deployed configuration, accelerated, with addresses from files instead of names that only a compose network
+    resolves.
+    """
     config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     assert config["global"]["scrape_interval"] == config["global"]["evaluation_interval"]
     interval = _hurried(config["global"]["scrape_interval"])
@@ -124,8 +127,8 @@ def configuration(directory: Path) -> dict[str, Any]:
 
 def hurried(rules: str) -> str:
     """
-    The rules for one whose time runs `FASTER`: each `for`, each range that is looked back on, and each age that is too old are
-    divided by it. Nothing else is changed: what is asked, and how much of it is too much, latencies included, is as deployed.
+    Return the rules for a time that runs `FASTER`: each `for`, each range and each age limit is divided by it. Expressions
+    and other limits, latencies included, stay as deployed.
     """
     shorter = _DURATION.sub(lambda found: _hurried(found[0]), rules)
     return _AGE.sub(lambda found: f"{found[1]}{int(found[2]) / FASTER:g}", shorter)

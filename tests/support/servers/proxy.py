@@ -1,4 +1,4 @@
-"""Something between us and an engine's socket, or a port of this machine, that can cut, stall, count, and tell other times."""
+"""A proxy before an engine's socket, or a port of this machine, that can cut, stall, count, and shift times."""
 
 from __future__ import annotations
 
@@ -11,17 +11,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 _REQUEST = re.compile(rb"(?:^|\r\n|\})(GET|POST|DELETE|PUT|HEAD) (\S+) HTTP/1\.1\r\n")
-#: The seconds of an engine's times, all of one length whatever they are: in its answers, and of events in ours and its words.
+#: The seconds of an engine's times, of constant length: in its answers, and of events in our form and in its own.
 _TIME = re.compile(
     rb'(?<=")(20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8})|(?:(?<="time":)|(?<="timeNano":)|(?<=since=)|(?<=until=))([0-9]{10})'
 )
-_TOGETHER = 0.005  #: seconds in which the pieces of one answer come
+_TOGETHER = 0.005  #: seconds within which the pieces of one answer arrive
 
 
 class Proxy:
-    """
-    Passes bytes on between a socket of its own and another, or a port. `requests` are the HTTP request lines that went through.
-    """
+    """Passes bytes on between its own socket and another, or a port. `requests` are the HTTP request lines that passed."""
 
     def __init__(self, path: Path, upstream: Path | int) -> None:
         self.url = f"unix://{path}"
@@ -35,7 +33,7 @@ class Proxy:
         self._stall_answers = False
         self._asked: dict[asyncio.StreamWriter, str] = {}  # the latest request of each client
         self._hushed: re.Pattern[str] | None = None
-        self.ahead = 0  #: seconds by which the engine's clock seems to be ahead of what it is
+        self.ahead = 0  #: seconds by which the engine's clock seems ahead
 
     async def start(self) -> None:
         self._server = await asyncio.start_unix_server(self._on_connection, str(self._path))
@@ -53,17 +51,17 @@ class Proxy:
             writer.transport.abort()
 
     def stall(self) -> None:
-        """From now on nothing gets through the connections that there are, and none of them breaks."""
+        """Pass nothing on the present connections from now on, without breaking them."""
         self._stalled |= self._writers
 
     def stall_answers(self, stalled: bool) -> None:
-        """While set, requests get through, also new ones, and no answer does."""
+        """Let requests pass, also new ones, and no answers, while set."""
         self._stall_answers = stalled
 
     def hush(self, pattern: str | None) -> None:
         """
-        From now on, answers to requests that match (`GET /…/events`) do not get through, not even what more comes of those begun;
-        None: all do again. May be called from any thread.
+        Drop answers to matching requests (`GET /…/events`) from now on, including the rest of those begun; None: pass all
+        again. May be called from any thread.
         """
         hushed = [writer for writer in list(self._asked) if self._is_hushed(writer)]
         self._hushed = re.compile(pattern) if pattern else None
@@ -103,7 +101,7 @@ class Proxy:
     async def _read(self, reader: asyncio.StreamReader) -> bytes:
         data = await reader.read(65536)
         with contextlib.suppress(TimeoutError):
-            # A time that is cut in two would not be seen.
+            # A time that is split over two pieces would be missed.
             while self.ahead and data and (more := await asyncio.wait_for(reader.read(65536), _TOGETHER)):
                 data += more
         return data
@@ -155,7 +153,7 @@ async def between(directory: Path, upstream: Path | int) -> AsyncIterator[Proxy]
 
 @contextlib.contextmanager
 def between_in_thread(directory: Path, upstream: Path | int) -> Iterator[Proxy]:
-    """For tests without a loop. Of what it can do, `hush` alone is to be called from their thread."""
+    """Run the proxy for tests without an event loop. From their thread, only `hush` may be called."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="proxy")
     thread.start()

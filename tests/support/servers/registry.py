@@ -1,4 +1,4 @@
-"""An image registry: one that answers everything in one way, with an error or with nothing, and one that has an image."""
+"""Image registries: one that gives every request the same answer, error or none, and one that has an image."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 
-TLS_HANDSHAKE = b"\x16"  #: how a client begins that has not tried plain HTTP yet
+TLS_HANDSHAKE = b"\x16"  #: first byte of a client that has not tried plain HTTP yet
 REASONS = {401: "UNAUTHORIZED", 403: "DENIED", 404: "MANIFEST_UNKNOWN", 429: "TOOMANYREQUESTS", 500: "UNKNOWN"}
 
 _SCHEMA = "application/vnd.docker.distribution.manifest.v2+json"
 _DRIP = 1.0  #: seconds between two bytes
 
-#: Answers the request of this first line.
+#: Answers the request with this first line.
 _Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
 async def answering(status: int | None) -> AsyncIterator[str]:
-    """The registry's address. `status` None: it takes connections and says nothing."""
+    """Return the registry's address. `status` None: it accepts connections and answers nothing."""
 
     async def answer(request: str, writer: asyncio.StreamWriter) -> None:
         if status is not None:
@@ -36,7 +36,7 @@ async def answering(status: int | None) -> AsyncIterator[str]:
 
 
 class Layer(StrEnum):
-    """What becomes of a request for the image's only layer."""
+    """The answer to a request for the image's only layer."""
 
     WHOLE = "whole"
     TRUNCATED = "truncated"  #: the connection ends in the middle
@@ -45,7 +45,7 @@ class Layer(StrEnum):
 
 
 class Registry:
-    """It has one image, by every name and tag, of `size` bytes. `layer` may be changed at any time."""
+    """It has one image, under every name and tag, of `size` bytes. `layer` may change at any time."""
 
     def __init__(self, layer: Layer, size: int) -> None:
         self.layer = layer
@@ -145,7 +145,7 @@ def _head(status: int, length: int, kind: str = "application/json", *more: str) 
 
 
 def _image(size: int) -> tuple[bytes, bytes]:
-    """A layer that no other image has, and the configuration of an image of it."""
+    """Return a layer that no other image has, and the configuration of an image of it."""
     buffer, content = io.BytesIO(), os.urandom(size)
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         entry = tarfile.TarInfo("content")

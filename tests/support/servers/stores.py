@@ -1,4 +1,4 @@
-"""Fixtures with real stores: a mongod replica set and a redis-server for the session, fresh names in them for each test."""
+"""Fixtures with real stores: a mongod replica set and a redis-server per session, with fresh names in them for each test."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.support import hanging
 
 START_TIMEOUT = 60.0
 MEMORY = Path("/dev/shm")
-ENOUGH = 4 * 1024**3  #: bytes free there, above which the stores of several processes fit
-NAME = "godocker-stores-"  #: and the process whose they are
+ENOUGH = 4 * 1024**3  #: free bytes there that suffice for the stores of several processes
+NAME = "godocker-stores-"  #: followed by the process they belong to
 JOURNAL_INTERVAL = 10  #: milliseconds
 
 
 class StoreServer:
-    """A store's real process that a test may restart, kill or freeze. It is started again before the next test."""
+    """A store's real process that a test may restart, kill or freeze. It is restarted before the next test."""
 
     def __init__(self, server: servers.Server) -> None:
         self._server = server
@@ -40,7 +40,7 @@ class StoreServer:
         return self._server.child.pid
 
     def start(self) -> None:
-        """Start it where it does not run, and wait until it answers."""
+        """Start it unless it runs, and wait until it answers."""
         if not self._server.child.is_running():
             self._server.child.start()
         servers.wait_ready([self._server], timeout=START_TIMEOUT)
@@ -50,7 +50,7 @@ class StoreServer:
         self._server.child.stop(servers.STOP_GRACE)
 
     def kill(self) -> None:
-        """SIGKILL, and wait for the end."""
+        """Send SIGKILL and wait for the end."""
         self._server.child.kill()
 
     def restart(self) -> None:
@@ -59,7 +59,7 @@ class StoreServer:
         self.start()
 
     def freeze(self) -> None:
-        """It hangs instead of refusing."""
+        """Hang it instead of refusing connections."""
         hanging.stop(self.pid)
 
     def thaw(self) -> None:
@@ -68,7 +68,7 @@ class StoreServer:
 
 @pytest.fixture(scope="session")
 def _store_directory() -> Iterator[Path]:
-    # Every test makes collections and indexes, each a file: on a disk that is most of what their mongod does.
+    # Every test creates collections and indexes, each a file: on a disk, that is most of their mongod's work.
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH
     _remove_left_over(MEMORY)
     directory = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=MEMORY if roomy else None))
@@ -77,7 +77,7 @@ def _store_directory() -> Iterator[Path]:
 
 
 def _remove_left_over(place: Path) -> None:
-    """Those of sessions that were killed: they would take memory until this machine is switched off."""
+    """Remove stores of killed sessions, which would occupy memory until this machine is switched off."""
     for left in place.glob(f"{NAME}[0-9]*-*"):
         if not psutil.pid_exists(int(left.name.removeprefix(NAME).partition("-")[0])):
             shutil.rmtree(left, ignore_errors=True)
@@ -93,7 +93,7 @@ def _mongo_for_session(_store_directory: Path) -> Iterator[StoreServer]:
 
 
 def _quick(mongod: servers.Server) -> servers.Server:
-    """To drop a database, which every test does, it waits for the next time that it flushes its journal: 100 ms by default."""
+    """Dropping a database, which every test does, waits for the next journal flush: 100 ms by default."""
     program = mongod.child.program
     options = ("--journalCommitInterval", str(JOURNAL_INTERVAL))
     return replace(mongod, child=child_process.Child(replace(program, argv=[*program.argv, *options])))
@@ -110,7 +110,7 @@ def _redis_for_session(_store_directory: Path) -> Iterator[StoreServer]:
 
 @pytest.fixture
 def mongo_server(_mongo_for_session: StoreServer) -> Iterator[StoreServer]:
-    """The session's mongod, running; for tests that interfere with it."""
+    """Run the session's mongod, for tests that interfere with it."""
     yield _mongo_for_session
     _mongo_for_session.thaw()
     _mongo_for_session.start()
@@ -118,7 +118,7 @@ def mongo_server(_mongo_for_session: StoreServer) -> Iterator[StoreServer]:
 
 @pytest.fixture
 def redis_server(_redis_for_session: StoreServer) -> Iterator[StoreServer]:
-    """The session's redis-server, running; for tests that interfere with it."""
+    """Run the session's redis-server, for tests that interfere with it."""
     yield _redis_for_session
     _redis_for_session.thaw()
     _redis_for_session.start()
@@ -131,7 +131,7 @@ def mongo_url(_mongo_for_session: StoreServer, _store_directory: Path) -> str:
 
 @pytest.fixture
 def shared_dir() -> Iterator[Path]:
-    """A directory that every user can pass through: pytest's own temporary directories are closed to others."""
+    """Create a directory that every user can pass through: pytest's own temporary directories are closed to others."""
     directory = Path(tempfile.mkdtemp(prefix="godocker-shared-"))
     directory.chmod(0o711)
     yield directory
@@ -146,7 +146,7 @@ def settings(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Settings]:
-    """Settings of a system of the test's own: fresh names in the real stores, small timings. Change with `model_copy`."""
+    """Return settings of a separate system: fresh names in the real stores, small timings. Change with `model_copy`."""
     for name in [name for name in os.environ if name.startswith("GODOCKER_") and "TEST" not in name]:
         monkeypatch.delenv(name)
     unique = secrets.token_hex(6)
@@ -171,7 +171,7 @@ def settings(
         poll_seconds=0.2,
         reconcile_seconds=0.5,
         gather_seconds=0.01,
-        clean_old=0,  # most of the tests' tasks ended years ago
+        clean_old=0,  # most tasks of the tests ended years ago
     )
     with pymongo.MongoClient(mongo_url, serverSelectionTimeoutMS=20_000) as client:
         client.drop_database(f"test_{unique}")

@@ -102,16 +102,16 @@ async def test_what_the_loops_raised_is_raised_together() -> None:
 
 
 @pytest.fixture
-def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[loop_failures.Breaks]:
+def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[loop_failures.LoopFailures]:
     """What is noted of the loops of this test, which begin again soon."""
     monkeypatch.setattr(loop_failures, "FIRST_PAUSE", 0.01)
-    made = loop_failures.Breaks()
+    made = loop_failures.LoopFailures()
     token = loop_failures.current.set(made)
     yield made
     loop_failures.current.reset(token)
 
 
-async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: loop_failures.Breaks) -> None:
+async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: loop_failures.LoopFailures) -> None:
     stop, began, rounds = asyncio.Event(), 0, 0
 
     async def breaks_thrice(stop: asyncio.Event) -> None:
@@ -135,13 +135,13 @@ async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: 
         assert not running.done()
         stop.set()
         await asyncio.wait_for(running, 5)
-    told = [event for event in events if event["event"] == "service.loop_broke" and event["log_level"] == "error"]
+    told = [event for event in events if event["event"] == "service.loop_failed" and event["log_level"] == "error"]
     assert len(told) == 1
     assert metrics.LOOPS_BROKEN.labels("odd")._value.get() == before + 3
 
 
 async def test_a_loop_that_was_well_for_a_while_is_well(
-    suffered: loop_failures.Breaks, monkeypatch: pytest.MonkeyPatch
+    suffered: loop_failures.LoopFailures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert suffered.note("odd", ValueError()) == suffered.note("odd", KeyError())  # another break is a first one
     monkeypatch.setattr(loop_failures, "WELL_AFTER", -1.0)
@@ -149,7 +149,7 @@ async def test_a_loop_that_was_well_for_a_while_is_well(
 
 
 def test_a_loop_that_breaks_for_ever_begins_again_less_and_less_often() -> None:
-    made = loop_failures.Breaks()
+    made = loop_failures.LoopFailures()
     pauses = [made.note("odd", ValueError("x")) for _ in range(20)]
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert max(pauses) == pauses[-1] == loop_failures.LONGEST_PAUSE

@@ -15,7 +15,7 @@ def judged(state: State, *looks: tuple[float, str | None]) -> list[bool]:
     """Whether it is held after each look, which is at a time and finds a word."""
     found = []
     for now, word in looks:
-        state = claims.judge(state, word, OURS, now=now)
+        state = claims.next_state(state, word, OURS, now=now)
         found.append(state.held)
     return found
 

@@ -28,6 +28,6 @@ def test_a_node_says_what_is_wrong_with_it(
 ) -> None:
     node = Node(id="n1", executor="docker", ready=ready, reason=reason, cpus=4, memory=8, checked_at=0, stuck=stuck)
     (row,) = inventory.rows(
-        configured=[Host(name="n1")], added=[], seen=[node], maintained=maintained, silences=[], placed=[]
+        configured=[Host(name="n1")], added=[], seen=[node], maintained=maintained, unreachable=[], placed=[]
     )
     assert (row.state, row.reason) == (state, told)

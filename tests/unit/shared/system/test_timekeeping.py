@@ -54,7 +54,7 @@ async def test_a_service_counts_from_the_time_of_the_server(ahead: float) -> Non
 async def test_a_server_that_does_not_answer_at_first_is_soon_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timekeeping, "SOON", 0.01)
     server = Server(3600.0, away=5)
-    async with timekeeping.kept(server):  # type: ignore[arg-type]
+    async with timekeeping.synchronized(server):  # type: ignore[arg-type]
         assert clock.now() == pytest.approx(time.time(), abs=0.5)
         await waiting.until(lambda: clock.now() > time.time() + 3000, "its time counts", timeout=timekeeping.EVERY / 2)
 
