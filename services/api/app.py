@@ -23,6 +23,7 @@ from services.api.routes import (
     system,
     task_actions,
     task_lists,
+    task_sharing,
     tasks,
     users,
 )
@@ -47,6 +48,7 @@ ROUTERS = (
     task_lists.router,
     tasks.router,
     task_actions.router,
+    task_sharing.router,
     archive.router,
     logs.router,
     files.router,

@@ -38,8 +38,8 @@ async def _run(pool: concurrent.futures.Executor, function: Callable[[], T]) -> 
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        # A thread cannot be cancelled. The caller must not close the descriptor while the thread may still use it: the number
-        # may belong to another file by then.
+        # A thread cannot be cancelled. The caller must not close the descriptor while the thread may still use it: its
+        # number may soon belong to another file.
         await asyncio.wait({work})
         if not work.cancelled():
             work.exception()

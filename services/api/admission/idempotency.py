@@ -27,8 +27,8 @@ SentKey = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[ -~]+$",
-        description="Any text, new for each new request. A request repeated within a day with the same key gets the first "
-        "answer and creates nothing.",
+        description="Any text, new for each new request. A request repeated within a day with the same key "
+        "gets the first answer and creates nothing.",
         examples=["3f0c6f4e-0d3b-4a55-9d0c-6a0d5b8f3f0e"],
     ),
 ]

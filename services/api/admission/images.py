@@ -83,7 +83,8 @@ def _embeds_internal(host: str) -> bool:
 
 def is_internal_address(text: str) -> bool:
     """
-    Return whether `text` is an address of a private network, of this machine, or unassigned; False if it is not an address.
+    Return whether `text` is an address of a private network, of this machine, or unassigned; False if it is not an
+    address.
     """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])

@@ -43,7 +43,9 @@ def find(sent: Any, dynamic: Mapping[str, Any] | None = None) -> Iterator[FieldE
 
 
 def _are_known(value: Any, names: Names) -> bool:
-    """Return whether all fields have known names, as in most tasks: a walk that keeps paths costs four times as much."""
+    """
+    Return whether all fields have known names, as in most tasks: a walk that keeps paths costs four times as much.
+    """
     if isinstance(value, list):
         return all(_are_known(one, names) for one in value)
     if isinstance(value, dict):

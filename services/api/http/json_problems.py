@@ -42,5 +42,6 @@ def _encoding_problem(body: bytes) -> str | None:
     except UnicodeDecodeError as error:
         line = body.count(b"\n", 0, error.start) + 1
         column = error.start - body.rfind(b"\n", 0, error.start)
-        return f"the body is not UTF-8: invalid byte {body[error.start]:02X} at line {line}, column {column} (it may be Latin-1)"
+        place = f"line {line}, column {column}"
+        return f"the body is not UTF-8: invalid byte {body[error.start]:02X} at {place} (it may be Latin-1)"
     return None

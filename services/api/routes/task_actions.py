@@ -1,27 +1,24 @@
-"""Act on a task: suspend, resume, reschedule, change, share, monitor."""
+"""Act on a task: suspend, resume, reschedule, change, monitor."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import structlog
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from services.api import array_actions
-from services.api.access import sharing
 from services.api.access.callers import Caller
-from services.api.access.guards import ManagedTask, OwnedTask, VisibleTask
+from services.api.access.guards import ManagedTask, VisibleTask
 from services.api.admission import arrays, requirements
 from services.api.answers import tasks
 from services.api.context import ContextDep
 from services.api.http import routers, strict_queries
 from services.api.http.errors import AUTHENTICATED, responses
 from services.api.http.json_responses import Json
-from services.api.wire.answers import Message, Shared, Token
+from services.api.wire.answers import Sample
 from services.api.wire.task_out import TaskOut
 from shared import clock, errors
-from shared.auth import tokens
 from shared.executors.types import Feature
 from shared.lifecycle import ENDED, Intent, IntentResult, TaskStatus
 from shared.models.task import Task
@@ -30,8 +27,6 @@ from shared.models.user import User
 log = structlog.get_logger(__name__)
 
 router = routers.make("tasks")
-
-TASK_TOKEN_SECONDS = 24 * 3600
 
 _RESPONSES = AUTHENTICATED | responses(404)
 _STEERED = _RESPONSES | responses(409)
@@ -138,64 +133,6 @@ async def change_task(sent: Change, task: ManagedTask, context: ContextDep, call
         context.hints.pending([task.id])
     log.info("task.changed", task_id=task.id, user=task.user.id, by=caller.id, field=field.name)
     return Json({"name": field.name, "value": sent.value})
-
-
-NewAsked = Annotated[bool, Query(description="Make a new token, which ends the previous one")]
-
-
-@router.get(
-    "/task/{task_id}/share",
-    response_model=Shared,
-    responses=_RESPONSES | responses(403, 409),
-    summary="Share a task and its files with a token",
-)
-@strict_queries.changes
-async def share_task(task: OwnedTask, context: ContextDep, caller: Caller, new: NewAsked = False) -> Json:
-    """
-    Anybody who sends the token, as `?share=` or in the header `X-GODOCKER-SHARE`, sees the task. Until the token
-    expires, this answers the same one; `?new=true` replaces it. The token of an array also opens the directories of its
-    children, which are below its own, but not these tasks.
-    """
-    token = await sharing.token_of(context, task, new=new)
-    log.info("task.shared", task_id=task.id, user=task.user.id, by=caller.id)
-    return Json(sharing.shown(task, token))
-
-
-@router.get(
-    "/task/{task_id}/unshare",
-    response_model=Message,
-    responses=_RESPONSES | responses(403),
-    summary="Stop sharing a task",
-)
-@strict_queries.changes
-async def unshare_task(task: OwnedTask, context: ContextDep, caller: Caller) -> Json:
-    await context.stores.tasks.set_share(task.id, None)
-    log.info("task.unshared", task_id=task.id, user=task.user.id, by=caller.id)
-    return Json({"msg": "Task is no longer shared"})
-
-
-@router.get(
-    "/task/{task_id}/token",
-    response_model=Token,
-    responses=_RESPONSES,
-    summary="Get a task as a signed token (JWT) for services that share the secret",
-)
-async def get_task_token(task: VisibleTask, context: ContextDep) -> Json:
-    document = (await tasks.documents(context, [task]))[0]
-    secret = context.settings.shared_secret_passphrase.get_secret_value()
-    return Json({"token": tokens.make_task(document, secret=secret, now=clock.now(), seconds=TASK_TOKEN_SECONDS)})
-
-
-class Sample(BaseModel):
-    """Resource use of a task at one moment."""
-
-    timestamp: float = Field(description="Moment of the sample, seconds since the epoch (UTC)")
-    cpu_percent: float = Field(description="Processor use in percent of one core")
-    memory: int = Field(description="Memory in use, in bytes")
-    memory_limit: int = Field(description="Limit on the memory, in bytes")
-    network_rx: int = Field(description="Bytes received since the start")
-    network_tx: int = Field(description="Bytes sent since the start")
-    pids: int = Field(description="Number of processes and threads")
 
 
 @router.get(

@@ -92,7 +92,7 @@ async def list_finished_tasks(
         Line | None,
         Query(
             max_length=128,
-            description="Text to find in image, name or user, ignoring case; despite its name, not a regular expression",
+            description="Text to find in image, name or user, ignoring case; not a regular expression",
         ),
     ] = None,
 ) -> Response:

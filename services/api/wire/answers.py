@@ -89,6 +89,18 @@ class Counted(BaseModel):
     status: str = Field(description="Status of the counted tasks")
 
 
+class Sample(BaseModel):
+    """Resource use of a task at one moment."""
+
+    timestamp: float = Field(description="Moment of the sample, seconds since the epoch (UTC)")
+    cpu_percent: float = Field(description="Processor use in percent of one core")
+    memory: int = Field(description="Memory in use, in bytes")
+    memory_limit: int = Field(description="Limit on the memory, in bytes")
+    network_rx: int = Field(description="Bytes received since the start")
+    network_tx: int = Field(description="Bytes sent since the start")
+    pids: int = Field(description="Number of processes and threads")
+
+
 class NodeUsage(BaseModel):
     """Resources of one node."""
 

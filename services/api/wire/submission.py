@@ -72,8 +72,8 @@ class ArrayIn(_Part):
 
     values: TextOrNumber | None = Field(
         None,
-        description="Indices of the children: a number (`100` is 1 to 100), `start:end`, `start:end:step`, or a list of indices "
-        "and ranges like `3,7-9,20:40:5`. The end is included where a step lands on it",
+        description="Indices of the children: a number (`100` is 1 to 100), `start:end`, `start:end:step`, or a list of "
+        "indices and ranges like `3,7-9,20:40:5`. The end is included where a step lands on it",
         examples=["1:100", "0:20:5", "3,7-9,20:40:5"],
     )
     max_concurrent: Count | None = Field(
@@ -127,8 +127,8 @@ class RequirementsIn(_Part):
     )
     failure_policy: Count | None = Field(
         None,
-        description="Maximum number of restarts after a failure of the node; 0: none. A command that fails is not restarted. "
-        "The configuration sets the limit",
+        description="Maximum number of restarts after a failure of the node; 0: none. A command that fails is not "
+        "restarted. The configuration sets the limit",
     )
     network: ShortLine | None = Field(
         None, description="Network to join: `public`, `user` (your tasks only) or `project` (its tasks only)"
@@ -137,8 +137,8 @@ class RequirementsIn(_Part):
     executor: ShortLine | None = Field(None, description="Executor that must run the task; default: the configured one")
     maxlifespan: TextOrNumber | None = Field(
         None,
-        description="Lifespan, after which the task is stopped: seconds, or like `30m`, `12h`, `6d`. A task with a lifespan may "
-        "start earlier, by backfill",
+        description="Lifespan, after which the task is stopped: seconds, or like `30m`, `12h`, `6d`. A task with a lifespan "
+        "may start earlier, by backfill",
         examples=["6h"],
     )
     ticket_share: Annotated[float, Field(allow_inf_nan=False), NoBool] | None = Field(

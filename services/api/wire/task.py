@@ -44,8 +44,8 @@ def shown(
     address: str | None = None,
 ) -> dict[str, Any]:
     """
-    Return the task object. For a pending task, `pending_reason` is the scheduler's on tasks of its shape; for a placed one,
-    `unreachable` and the public `address` are those of its node.
+    Return the task object. For a pending task, `pending_reason` is the scheduler's on tasks of its shape; for a placed
+    one, `unreachable` and the public `address` are those of its node.
     """
     spec = task.spec
     return {
@@ -107,7 +107,8 @@ def reason(
     """Return why the task waits or how it ended. A waiting task always has a reason."""
     if unreachable is not None and task.status in PLACED:
         since = datetime.fromtimestamp(unreachable.since, UTC)
-        return f"node {unreachable.node} has not responded since {since:%Y-%m-%d %H:%M:%S} UTC; the state of this task is unknown"
+        time = f"{since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"node {unreachable.node} has not responded since {time}; the state of this task is unknown"
     if task.status is TaskStatus.PENDING:
         if task.waiting_on:
             return _waits_for(task.waiting_on)
@@ -142,7 +143,7 @@ def _waits_for(ids: Sequence[int]) -> str:
 
 
 def _applies(task: Task, pending_reason: StoredReason | None) -> bool:
-    # A stored reason older than the task is about others of its shape; one on waiting children says nothing of the others.
+    # A reason older than the task is about others of its shape; one of waiting children is not about the whole array.
     if pending_reason is None or task.waiting_on or (task.array is not None and task.started_at is not None):
         return False
     return pending_reason.at >= task.status_at

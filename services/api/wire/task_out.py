@@ -172,8 +172,8 @@ class ContainerOut(BaseModel):
         description="Published ports of the node, with the port of the container behind each"
     )
     urls: list[str] = Field(
-        description="Address of each published port while the task is on its node, in the order of `ports`; empty if the node "
-        "has no `public_address`"
+        description="Address of each published port while the task is on its node, in the order of `ports`; empty if the "
+        "node has no `public_address`"
     )
     root: bool = Field(description="The command runs as root")
     ip_address: str | None = Field(description="Address of the container, if known")
@@ -201,7 +201,7 @@ class Status(BaseModel):
 
     primary: Primary = Field(description="Main status of the task")
     secondary: Secondary | None = Field(
-        description="Detail of `primary`. A pending task that is `rejected by scheduler` still waits: it cannot be placed yet"
+        description="Detail of `primary`. A task that is `rejected by scheduler` still waits: it cannot be placed yet"
     )
     exitcode: int | None = Field(
         description="Exit code of the command, 137 if it was killed; null: not over, or never ran"
