@@ -94,8 +94,8 @@ async def limit(context: Context, parent: Task, value: str) -> None:
 
 async def archive_all(context: Context, parent: Task, *, now: float) -> None:
     """Archive the children of an array that is over."""
-    left = iter(await context.stores.arrays.children_over(parent.id))
-    while chunk := list(islice(left, _CHUNK)):
+    remaining = iter(await context.stores.arrays.children_over(parent.id))
+    while chunk := list(islice(remaining, _CHUNK)):
         await context.stores.tasks.transition_many(
             [transitions.archive(task_id, attempt, at=now) for task_id, attempt in chunk]
         )

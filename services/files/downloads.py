@@ -41,49 +41,49 @@ class Downloads:
         self._list_limit = list_limit
         self._long = asyncio.Semaphore(_LONG_LISTINGS)
 
-    async def file(self, found: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
+    async def file(self, target: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
         """
         Return the file, as the request's `headers` (names in lower case) ask for it. Closes the descriptor: the file
         that was checked is the one that is sent, whatever has its name now. Raises `errors.PreconditionFailed` and
         `errors.RangeNotSatisfiable`.
         """
         try:
-            return self._answer(found, name, headers)
+            return self._answer(target, name, headers)
         except BaseException:
-            os.close(found.descriptor)
+            os.close(target.descriptor)
             raise
 
-    def _answer(self, found: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
-        size = found.status.st_size
-        known = preconditions.validators(found.status, now=clock.now())
+    def _answer(self, target: resolve.Found, name: bytes, headers: Mapping[str, str]) -> Response:
+        size = target.status.st_size
+        known = preconditions.validators(target.status, now=clock.now())
         common = {**_SAFE, "ETag": known.etag, "Last-Modified": known.last_modified, "Accept-Ranges": "bytes"}
         outcome = preconditions.evaluate(headers, known)
         if outcome is Outcome.FAILED:
             raise errors.PreconditionFailed("the file has changed: it is not the one that the request names")
         if outcome is Outcome.NOT_MODIFIED:
-            return self._streamed(found, [], 304, common)
+            return self._streamed(target, [], 304, common)
         common["Content-Disposition"] = disposition.attachment(name)
         common["Content-Type"] = "application/octet-stream"
         parsed = ranges.parse(headers.get("range"), size) if preconditions.range_applies(headers, known) else None
         if parsed is None:
-            return self._streamed(found, [Range(0, size)], 200, common)
+            return self._streamed(target, [Range(0, size)], 200, common)
         if len(parsed) == 1:
-            return self._streamed(found, parsed, 206, {**common, "Content-Range": parsed[0].content_range(size)})
+            return self._streamed(target, parsed, 206, {**common, "Content-Range": parsed[0].content_range(size)})
         boundary = secrets.token_hex(12)
         parts = ranges.multipart(parsed, size, boundary=boundary)
         return self._streamed(
-            found, parts, 206, {**common, "Content-Type": f"multipart/byteranges; boundary={boundary}"}
+            target, parts, 206, {**common, "Content-Type": f"multipart/byteranges; boundary={boundary}"}
         )
 
     def _streamed(
-        self, found: resolve.Found, parts: Sequence[bytes | Range], status: int, headers: Mapping[str, str]
+        self, target: resolve.Found, parts: Sequence[bytes | Range], status: int, headers: Mapping[str, str]
     ) -> Response:
         async def release() -> None:
-            os.close(found.descriptor)
+            os.close(target.descriptor)
 
         length = {} if status == 304 else {"Content-Length": str(sum(len(part) for part in parts))}
         return streaming.Streamed(
-            self._pieces(found.descriptor, parts), status=status, headers={**headers, **length}, release=release
+            self._pieces(target.descriptor, parts), status=status, headers={**headers, **length}, release=release
         )
 
     async def _pieces(self, descriptor: int, parts: Sequence[bytes | Range]) -> streaming.Pieces:
@@ -97,13 +97,13 @@ class Downloads:
                 offset += len(piece)
                 metrics.FILE_BYTES.labels(direction="out").inc(len(piece))
 
-    async def directory(self, found: resolve.Found) -> Response:
+    async def directory(self, target: resolve.Found) -> Response:
         """Return the listing of a directory. Closes the descriptor. Raises `errors.Conflict` if it is too long."""
         try:
             with resolve.translated():
-                file, size = await self._listed(found.descriptor)
+                file, size = await self._listed(target.descriptor)
         finally:
-            os.close(found.descriptor)
+            os.close(target.descriptor)
         return self._list(file, size)
 
     async def _listed(self, descriptor: int) -> tuple[IO[bytes], int]:

@@ -24,14 +24,14 @@ class TooLong(Exception):
 
 def names(directory: int, *, limit: int) -> list[str]:
     """Return the names in a directory, sorted. Raises `TooLong` after reading `limit` of them."""
-    found: list[str] = []
+    listed: list[str] = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            found.append(entry.name)
-            if len(found) > limit:
+            listed.append(entry.name)
+            if len(listed) > limit:
                 raise TooLong
-    found.sort()
-    return found
+    listed.sort()
+    return listed
 
 
 def write(directory: int, *, limit: int) -> tuple[IO[bytes], int]:

@@ -62,15 +62,15 @@ class Places:
         names = resolve.components(path)
         try:
             with self.opened(grant) as place:
-                found = resolve.find(place, names)
+                target = resolve.find(place, names)
         except errors.NotFound:
             if grant.owner is not None and not names:
                 return None
             raise
-        if path.endswith(b"/") and not found.is_directory:
-            os.close(found.descriptor)
+        if path.endswith(b"/") and not target.is_directory:
+            os.close(target.descriptor)
             raise errors.NotFound("there is no such directory")
-        return found
+        return target
 
     def _shared(self) -> int:
         return os.open(self._shared_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -32,8 +32,8 @@ RecipeId = Annotated[str, Path(max_length=64, description="Id of the recipe")]
     "/recipe", response_model=list[RecipeTitle], responses=AUTHENTICATED, summary="List public recipes and your own"
 )
 async def list_recipes(context: ContextDep, caller: MaybeCaller) -> Json:
-    gone = await context.stores.users.inactive()
-    titles = await context.stores.recipes.titles(caller.id if caller else None, without=gone)
+    inactive = await context.stores.users.inactive()
+    titles = await context.stores.recipes.titles(caller.id if caller else None, without=inactive)
     return Json([{"id": recipe_id, "description": description} for recipe_id, description in titles])
 
 

@@ -51,12 +51,12 @@ FilePath = Annotated[bytes, Depends(_path)]
 @router.get("/files")
 @router.head("/files")
 async def read(request: Request, context: ContextDep, grant: Granted, path: FilePath) -> Response:
-    found = await context.threads.lookup(context.places.find, grant, path)
-    if found is None:
+    target = await context.threads.lookup(context.places.find, grant, path)
+    if target is None:
         return context.downloads.empty()
-    if found.is_directory:
-        return await context.downloads.directory(found)
-    return await context.downloads.file(found, path.rpartition(b"/")[2], request.headers)
+    if target.is_directory:
+        return await context.downloads.directory(target)
+    return await context.downloads.file(target, path.rpartition(b"/")[2], request.headers)
 
 
 @router.put("/files")
