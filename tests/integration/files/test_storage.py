@@ -35,7 +35,7 @@ def staged(server: FileServer) -> list[str]:
     return os.listdir(server.staging) if server.staging.exists() else []
 
 
-# --- what comes in ----------------------------------------------------------------------
+# --- uploads ----------------------------------------------------------------------------
 
 
 def test_an_upload_is_its_users_and_closed_to_others(server: FileServer) -> None:
@@ -93,7 +93,7 @@ def test_many_uploads_of_one_name_leave_one_of_them_whole(server: FileServer) ->
     assert server.names("", server.storage) == ["same"]
 
 
-# --- room -------------------------------------------------------------------------------
+# --- quotas -----------------------------------------------------------------------------
 
 
 def test_an_upload_that_does_not_fit_is_refused(server: FileServer) -> None:
@@ -120,7 +120,7 @@ def test_an_upload_of_unknown_length_is_stopped_at_the_quota(server: FileServer)
 
     def pieces() -> Iterator[bytes]:
         yield b"x" * MB
-        # The server writes as it reads: what has come so far is on its disk before the rest is sent.
+        # The server writes while it reads: earlier pieces are on disk before the rest is sent.
         waiting.until_blocking(lambda: look() > 0, "the first piece is in staging")
         for _ in range(64):
             yield b"x" * MB
@@ -155,7 +155,7 @@ def test_replacing_and_removing_make_room(server: FileServer) -> None:
     assert server.put("c", b"x" * 3 * MB, quota=quota).status_code == 200
 
 
-# --- what goes ----------------------------------------------------------------------------
+# --- removals -----------------------------------------------------------------------------
 
 
 def test_a_file_and_a_tree_are_removed(server: FileServer) -> None:
@@ -218,7 +218,7 @@ def test_leftovers_of_a_dead_process_are_removed_by_the_next(server: FileServer)
     (staging / "upload-new").unlink()
 
 
-# --- what its owner plants ------------------------------------------------------------------
+# --- traps of the owner ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "pipe"])

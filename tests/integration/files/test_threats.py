@@ -175,13 +175,13 @@ def test_t03_a_hard_link_is_neither_listed_nor_served(server: FileServer) -> Non
     assert "hard" not in server.names()
     (server.task / "own").write_bytes(INSIDE)
     os.link(server.task / "own", server.task / "own too")
-    refused(server, "own")  # the task's own: it cannot be told from another's
+    refused(server, "own")  # the task's own: it looks the same as a link to data of others
     (server.task / "own too").unlink()
     linked.unlink()
     assert server.get("own").content == INSIDE
 
 
-# --- T04: what is no file ------------------------------------------------------------------
+# --- T04: other than regular files ---------------------------------------------------------
 
 
 @pytest.mark.timeout(30)
@@ -230,7 +230,7 @@ def test_t05_nothing_of_ours_is_setuid_or_roots(server: FileServer) -> None:
 def test_t08_a_file_larger_than_any_disk_is_streamed_with_flat_memory(server: FileServer) -> None:
     size = 0
     with (server.task / "sparse").open("wb") as file:
-        for size in (2**63 - 1, 2**44 - 4096, 2**42):  # what a tmpfs, ext4, anything allows
+        for size in (2**63 - 1, 2**44 - 4096, 2**42):  # the limits of tmpfs, ext4 and others
             with contextlib.suppress(OSError):
                 file.truncate(size)
                 break
@@ -303,7 +303,7 @@ def test_a_file_that_shrinks_while_it_is_read_ends_the_connection(server: FileSe
     assert set(content) == {ord("a")}
     assert len(content) <= size // 2, "no byte is made up"
     assert "transfer.broken" in server.log()
-    # Nothing that an operator should look for: somebody's file became shorter.
+    # Not an error for operators: a user's file became shorter.
     assert '"level":"error"' not in server.log().replace('"level": "error"', '"level":"error"')
     assert "Traceback" not in server.log()
     assert "ASGI" not in server.log()

@@ -21,7 +21,7 @@ from shared.storage.directories import TaskDirectories
 from shared.wording import model_paths
 from tests.support import samples
 
-#: JSON Schema 2020-12 as far as it is used here. `ge` and `le` are pydantic's own words, which validate nothing.
+#: Keywords of JSON Schema 2020-12 in use. `ge` and `le` are pydantic's own and validate nothing.
 KEYWORDS = frozenset(
     [
         "$ref",
@@ -82,7 +82,7 @@ VERBS = frozenset(
         "Upload",
     ]
 )
-#: What generated clients call their functions: a change breaks the code of whoever uses one.
+#: Function names of generated clients: a change breaks their users' code.
 OPERATIONS = {
     "POST /api/1.0/authenticate": "authenticate",
     "POST /api/1.0/task": "createTask",
@@ -283,7 +283,7 @@ def test_the_two_kinds_of_tokens_are_told_apart() -> None:
     assert used == {*schemes}
 
 
-# --- tasks as they are shown -----------------------------------------------------------------------
+# --- shown tasks -----------------------------------------------------------------------------------
 
 
 def shown() -> Iterator[dict[str, Any]]:

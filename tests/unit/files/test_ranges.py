@@ -24,7 +24,7 @@ from shared import errors
         ("bytes=0-0,9-9", [(0, 1), (9, 10)]),
         ("bytes=8-8, 0-1", [(8, 9), (0, 2)]),
         ("bytes=0-0,50-60", [(0, 1)]),
-        ("bytes=0-9,0-9", None),  # more than there is
+        ("bytes=0-9,0-9", None),  # more bytes than the file has
         ("bytes=" + ",".join(["0-0"] * 10), [(0, 1)] * 10),
         ("bytes=" + ",".join(["0-0"] * 11), None),
         ("bytes=5-4", None),

@@ -87,7 +87,7 @@ async def test_an_unknown_user_a_wrong_key_and_a_disabled_user_get_one_and_the_s
     assert len({answer.content for answer in answers}) == 1
 
 
-# --- the first login and those after it -------------------------------------------------------
+# --- first and later logins -------------------------------------------------------------------
 
 
 async def test_the_first_login_makes_a_user_with_the_numbers_home_mail_and_groups_of_the_directory(
@@ -196,7 +196,7 @@ PASSWORDS = [
     "plain",
     " spaces around ",
     "p\u00e4ssw\u00f6rt",
-    "pa\u0308sswo\u0308rt",  # the same to the eye, and other bytes
+    "pa\u0308sswo\u0308rt",  # looks the same, but has other bytes
     "\u00a0no-break",
     "soft\u00adhyphen",
     "\ufb01ligature",
@@ -258,7 +258,7 @@ async def test_a_further_group_that_no_engine_takes_is_left_out_with_a_warning(
     assert (told["user"], told["groups"], told["log_level"]) == ("carol", [2**31], "warning")
 
 
-# --- who stays out ------------------------------------------------------------------------------
+# --- refused logins -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ async def test_a_uid_of_another_user_is_not_shared(serve: Serve, directory_serve
         assert "another user" in answer.json()["detail"]
 
 
-# --- the ways to the directory --------------------------------------------------------------------
+# --- connections to the directory -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["none", "starttls", "ldaps"])
@@ -394,7 +394,7 @@ async def test_a_directory_whose_name_differs_from_its_certificate_is_refused(
     "changes",
     [
         {"ldap_admin_password": "wrong"},
-        {"ldap_admin_dn": None, "ldap_admin_password": None},  # this directory lets nobody look
+        {"ldap_admin_dn": None, "ldap_admin_password": None},  # this directory allows no anonymous search
         {"ldap_dn": "dc=other,dc=test"},
     ],
 )
@@ -444,7 +444,7 @@ async def test_other_requests_do_not_wait_for_logins_that_hang(serve: Serve, dir
         assert {answer.status_code for answer in answers} == {503}
 
 
-# --- what the time tells -----------------------------------------------------------------------------
+# --- timing ------------------------------------------------------------------------------------------
 
 
 async def test_a_refusal_takes_as_long_for_an_unknown_user_as_for_a_wrong_password(

@@ -93,7 +93,7 @@ async def test_concurrent_attempts_are_limited_too(settings: Settings) -> None:
     async with limited(settings) as gateway:
         tries = [log_in(gateway, f"user{number}", "wrong") for number in range(100)]
         answers = await asyncio.gather(*tries)
-        # Those that are under way when the limit is reached are let come to their end.
+        # Attempts in progress when the limit is reached may finish.
         assert LIMIT <= answers.count(401) <= LIMIT + 8
         assert set(answers) == {401, 429}
 
@@ -167,7 +167,7 @@ async def test_failures_and_the_limit_are_logged(settings: Settings) -> None:
     assert "secret" not in str(lines)
 
 
-# --- who is believed for whom they speak ---------------------------------------------------------
+# --- forwarded addresses -------------------------------------------------------------------------
 
 
 async def _answers(gateway: Gateway, proxies: list[str], forwarded: Callable[[int], str], tries: int) -> list[int]:
@@ -208,6 +208,6 @@ async def test_only_the_forwarded_address_of_a_trusted_proxy_counts(settings: Se
     async with limited(settings) as gateway:
         told = await _answers(gateway, ["127.0.0.0/8"], _another, LIMIT + 2)
         assert told == [401] * (LIMIT + 2)
-        # What a client wrote itself stands before what the proxy added.
+        # The client's own header precedes what the proxy added.
         told = await _answers(gateway, ["127.0.0.0/8"], lambda number: f"{_another(number)}, {THERE}", LIMIT + 2)
         assert told == [401] * LIMIT + [429] * 2

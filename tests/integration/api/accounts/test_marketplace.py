@@ -48,7 +48,7 @@ async def test_a_recipe_keeps_what_its_task_was_made_from(gateway: Gateway, alic
     assert recipe["spec"]["container"]["image"] == sent["container"]["image"]
     assert (await gateway.ask("GET", "/marketplace/recipe/align")).json() == recipe
 
-    # Sent as a task it makes one like the first.
+    # Sent as a task, it creates one like the first.
     again = (await gateway.ask("POST", "/task", alice, json=recipe["spec"])).json()["id"]
     assert (await gateway.task(again)).spec == (await gateway.task(task)).spec
 

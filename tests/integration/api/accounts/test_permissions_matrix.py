@@ -68,7 +68,7 @@ USER_OR_ADMIN = (401, 401, 403, 403, 403, 200, 200)
 PROJECT_OWNER = (401, 401, 404, 403, 403, 200, 200)
 PROJECT_TEAM = (401, 401, 404, 200, 200, 200, 200)
 OWN_RECIPE = (401, 401, 404, 404, 404, 200, 200)
-#: There is no list of others' things to be kept from: what is not one's own is not there.
+#: Routes of own objects only: those of others do not exist for the caller.
 OWN_TOKEN = (401, 401, 404, 404, 404, 200, 404)
 
 
@@ -98,7 +98,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/marketplace/recipe/{recipe_id}"): Row(
         Action.SEE_PUBLIC, EVERYBODY, "/marketplace/recipe/{public_recipe}"
     ),
-    # The bearer is the application's, whoever else asks.
+    # The bearer token is the application's, whoever the caller is.
     ("GET", "/api/1.0/app/token/{token}/user"): Row(Action.SEE_PUBLIC, EVERYBODY, "/app/token/{app_secret}/user"),
     # --- one's own
     ("POST", "/api/1.0/task"): Row(Action.ACT_FOR_ONESELF, USERS, "/task", NEW_TASK),
@@ -199,7 +199,7 @@ ROWS: dict[tuple[str, str], Row] = {
     ("POST", "/admin/maintenance/{node}/{status}"): Row(Action.ADMINISTER_SYSTEM, ADMINS, "/admin/maintenance/all/off"),
 }
 
-#: Where the action of the table says less than the route: what one may only do with what is one's own.
+#: Routes that are stricter than the action in the table: only for own objects.
 ONES_OWN = {("DELETE", "/api/1.0/app/token/{token_id}")}
 
 

@@ -210,7 +210,7 @@ async def test_a_task_goes_into_a_project_that_its_owner_is_in(
     assert refused.status_code == unknown.status_code == 422
     assert refused.json()["errors"][0]["path"] == "user.project"
     assert refused.text.replace("lab", "bal") == unknown.text
-    # An admin is in no project for it; whom they send a task for has to be.
+    # An admin need not be a member, but the owner of the task must be.
     assert (await send("admin", "lab")).status_code == 422
     assert (await send("admin", "lab", **{"user.id": "mia"})).status_code == 200
 
@@ -264,7 +264,7 @@ async def test_members_see_each_others_tasks_only_where_that_is_configured(
     assert await listed(sharing, "otto", "?project=lab") == []
     for name, task in (("otto", 1), ("mia", 3)):
         assert (await sharing.ask("GET", f"/task/{task}", users[name])).status_code == 404
-    # Everybody is in the project default, whose members share nothing.
+    # Everybody is a member of the default project, which shares nothing.
     assert await listed(sharing, "mia", "?project=default") == []
 
 

@@ -156,7 +156,7 @@ async def test_no_route_serves_an_inactive_user(world: World, route: tuple[str, 
     if "{app_secret}" in row.path:
         refusals = {404}
     if row.statuses == EVERYBODY and answers[Caller.SHARED] == 200:
-        del answers[Caller.SHARED]  # public, without a session
+        del answers[Caller.SHARED]  # public, needs no token
     assert set(answers.values()) <= refusals, answers
 
 
@@ -204,7 +204,7 @@ async def test_a_new_key_revokes_shares_and_application_tokens_on_request(
     assert (await status(gateway, f"/task/1?share={share}", {}), await app_answer(gateway, app)) == (404, 404)
 
 
-# --- what a member may show everybody -------------------------------------------------------------------
+# --- public recipes -------------------------------------------------------------------------------------
 
 
 async def recipe(gateway: Gateway, method: str, by: User, body: dict[str, Any], name: str = "r") -> int:
@@ -241,7 +241,7 @@ async def test_a_recipe_of_an_earlier_version_is_made_public_by_the_owner_of_its
     assert await recipe(gateway, "PUT", bob, {"public": True}, "r1") == 403
 
 
-# --- a bill ------------------------------------------------------------------------------------------------
+# --- bills -------------------------------------------------------------------------------------------------
 
 
 async def test_a_new_project_does_not_show_the_bill_of_an_old_one_of_its_name(gateway: Gateway) -> None:
@@ -266,7 +266,7 @@ async def test_a_new_project_does_not_show_the_bill_of_an_old_one_of_its_name(ga
     assert [(await gateway.ask("GET", f"{path}?force=true", by=root)).json() for path in paths] == [[], []]
 
 
-# --- what the configuration closes -----------------------------------------------------------------------------
+# --- restricted by the configuration ---------------------------------------------------------------------------
 
 
 async def test_the_list_of_images_can_require_a_token(gateway: Gateway) -> None:

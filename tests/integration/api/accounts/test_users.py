@@ -76,7 +76,7 @@ async def test_a_whole_user_sent_back_with_another_address_changes_the_address(g
     assert changed == alice.model_copy(update={"email": "new@example.org", "public_key": "ssh-ed25519 AAAA alice"})
 
 
-#: What somebody could try to become or to get: none of it is theirs to change.
+#: Privileges that a user could try to get; none of these fields is theirs to change.
 FORBIDDEN: dict[str, Any] = {
     "id": "root",
     "_id": "root",
@@ -345,7 +345,7 @@ async def test_nobody_kills_the_tasks_of_another(gateway: Gateway, alice: User) 
     assert (await gateway.task(1)).intent is None
 
 
-# --- deletion: what the request does; the rest is in test_user_deletion --------------------------------------
+# --- requests for deletion; the rest is in test_user_deletion ------------------------------------------------
 
 
 async def test_a_user_deletion_locks_the_user_out_at_once_and_for_good(

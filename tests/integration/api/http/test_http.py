@@ -166,7 +166,7 @@ async def test_a_browser_finds_the_documentation(gateway: Gateway, path: str) ->
     assert "swagger-ui" in answer.text
 
 
-# --- parameters that mean nothing here -------------------------------------------------------------
+# --- unknown parameters ----------------------------------------------------------------------------
 
 
 async def state(gateway: Gateway) -> list[Any]:
@@ -219,7 +219,7 @@ async def test_a_request_that_only_reads_ignores_unknown_parameters(gateway: Gat
     assert (await gateway.ask("GET", "/task/active?_=1732&columns=x", alice)).status_code == 200
 
 
-# --- refused before the body ------------------------------------------------------------------------
+# --- refusals before the body -----------------------------------------------------------------------
 
 
 async def sent(port: int, data: bytes) -> bytes:
@@ -289,7 +289,7 @@ async def test_a_file_that_does_not_fit_is_refused_before_it_is_sent(stored: Gat
         assert b'"quota_exceeded"' in told
 
 
-# --- bodies that are no JSON ---------------------------------------------------------------------------
+# --- invalid JSON --------------------------------------------------------------------------------------
 
 DOCUMENT = '{"container": {"image": "busybox"}}'
 
@@ -322,7 +322,7 @@ async def test_an_invalid_json_body_is_refused_with_place_and_reason(
             assert word in answer.json()["detail"]
 
 
-# --- tokens that are no good ---------------------------------------------------------------------------
+# --- invalid tokens ------------------------------------------------------------------------------------
 
 
 async def test_a_token_that_has_expired_says_so_and_what_to_do(gateway: Gateway, expired: str) -> None:

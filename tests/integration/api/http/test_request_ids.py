@@ -44,7 +44,7 @@ async def test_an_id_that_is_missing_too_long_or_not_plain_is_replaced(gateway: 
 
 async def test_the_log_events_of_a_request_have_its_id(gateway: Gateway) -> None:
     admin = await gateway.add_user("admin", admin=True)
-    # They hold what is bound where the line is written, as the processors of `shared.observe.logs` do.
+    # They hold the bound context, like the processors of `shared.observe.logs`.
     capture = structlog.testing.LogCapture()
     before = structlog.get_config()["processors"]
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, capture])

@@ -120,7 +120,7 @@ async def test_every_generated_request_gets_a_documented_answer(settings: Settin
             for mode in EXAMPLES:
                 try:
                     await asyncio.to_thread(try_operation, operation, caller, mode, loop)
-                except (Exception, BaseExceptionGroup) as error:  # all of them at once say more than the first
+                except (Exception, BaseExceptionGroup) as error:  # all failures together say more than the first
                     failures.append(f"{operation.label} ({mode.name.lower()}): {error}"[:1500])
     print(f"{role}: {sum(caller.statuses.values())} requests, {dict(sorted(caller.statuses.items()))}")
     assert not failures, f"{len(failures)} operations:\n" + "\n".join(failures)

@@ -160,7 +160,7 @@ async def test_requests_one_after_the_other_and_at_once_are_answered(client: Cli
     for _ in range(3):
         await client.send(request)
         assert (await client.answer(ending)).startswith(b"HTTP/1.1 200 ")
-        await asyncio.sleep(TIMEOUT * 1.5)  # within what a connection is kept for
+        await asyncio.sleep(TIMEOUT * 1.5)  # within the keep-alive time
     await client.send(request * 5)
     for _ in range(5):
         assert (await client.answer(ending)).startswith(b"HTTP/1.1 200 ")

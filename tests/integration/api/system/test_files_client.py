@@ -17,7 +17,7 @@ from tests.support.harness.gateway import Gateway
 
 pytestmark = pytest.mark.stores
 
-#: None: takes everything and says nothing.
+#: None: accepts everything and never answers.
 Handler = Callable[[bytes], bytes | None]
 
 

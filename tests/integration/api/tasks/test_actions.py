@@ -59,7 +59,7 @@ async def add_over(gateway: Gateway, number: int, *, days: float = 1, user: str 
     )
 
 
-# --- steered ----------------------------------------------------------------------------------
+# --- intents ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", ["suspend", "resume", "reschedule"])
@@ -96,7 +96,7 @@ async def test_an_intent_for_a_finished_task_is_refused_with_an_alternative(
     assert good(await gateway.ask("POST", "/task", alice, json=document))["id"] not in (7, 8)
 
 
-# --- changed ----------------------------------------------------------------------------------
+# --- changes ----------------------------------------------------------------------------------
 
 
 async def test_only_dynamic_fields_are_changed_and_by_those_who_may(settings: Settings) -> None:
@@ -117,7 +117,7 @@ async def test_only_dynamic_fields_are_changed_and_by_those_who_may(settings: Se
         assert refused(await gateway.ask("PUT", "/task/2", alice, json={"name": "site", "value": "x"}), 409)
 
 
-# --- shown to others --------------------------------------------------------------------------
+# --- sharing ----------------------------------------------------------------------------------
 
 
 async def test_a_share_token_opens_one_task_until_it_is_revoked(gateway: Gateway, alice: User, bob: User) -> None:
@@ -182,7 +182,7 @@ async def test_a_task_as_a_token_says_what_the_task_is(gateway: Gateway, alice: 
     assert claims["task"] == good(await gateway.ask("GET", "/task/1", alice))
 
 
-# --- watched ----------------------------------------------------------------------------------
+# --- samples ----------------------------------------------------------------------------------
 
 
 async def test_samples_of_a_task_are_shown_oldest_first(gateway: Gateway, alice: User) -> None:
@@ -197,7 +197,7 @@ async def test_samples_of_a_task_are_shown_oldest_first(gateway: Gateway, alice:
     assert refused(await gateway.ask("GET", "/task/2/monitor", alice), 404) == "not_found"
 
 
-# --- archived and deleted ---------------------------------------------------------------------
+# --- archive and deletion ---------------------------------------------------------------------
 
 
 async def test_an_archived_task_stays_and_a_deleted_one_is_gone(gateway: Gateway, alice: User, bob: User) -> None:

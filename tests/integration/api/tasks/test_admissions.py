@@ -68,7 +68,7 @@ async def test_a_batch_is_admitted_in_its_order_up_to_the_limit(opened: Stores) 
 async def test_only_pending_tasks_count(opened: Stores) -> None:
     statuses = [*TaskStatus]
     await opened.tasks.insert([samples.task(number, status) for number, status in enumerate(statuses, start=1)])
-    limits = PendingLimits(user=3, everybody=None)  # created and pending wait already
+    limits = PendingLimits(user=3, everybody=None)  # created and pending tasks count
     answers = [(await admit(opened, limits, samples.task(number)))[0] for number in (11, 12)]
     assert admitted(answers) == [True, False]
 

@@ -94,7 +94,7 @@ VALID = samples.submission(
     }
 )
 
-#: Leaves that are ours to fill: whatever is sent there is ignored.
+#: Leaves that the system fills: any value is ignored.
 IGNORED = {"container.id", "container.meta", "container.stats", "container.ports", "status.secondary"}
 
 
@@ -147,7 +147,7 @@ async def test_every_field_replaced_by_everything_wrong_is_refused_and_nothing_i
         for value in WRONG:
             answer = await post(gateway, alice, json.dumps(replaced(path, value)).encode())
             fine = is_fine(name, value)
-            # Somebody else's name is not a wrong type but a wrong right.
+            # Another user's name is not a wrong type but a missing right.
             expected = {200} if fine else {403, 422} if name == "user.id" else {422}
             if answer.status_code not in expected:
                 surprises.append((name, str(value)[:30], answer.status_code, answer.text[:100]))
@@ -194,7 +194,7 @@ async def test_fields_that_the_system_fills_are_ignored_whatever_is_sent(gateway
     assert not {"__proto__", "$set", "is_admin", "quota"} & set(stored)
 
 
-# --- single wrong things ---------------------------------------------------------------------------
+# --- single errors ---------------------------------------------------------------------------------
 
 
 RULES: list[dict[str, Any]] = [
@@ -381,7 +381,7 @@ async def test_credentials_are_two_texts(gateway: Gateway, alice: User) -> None:
         assert_refused(await gateway.ask("POST", "/authenticate", json=sent))
 
 
-# --- on a socket -----------------------------------------------------------------------------------------
+# --- raw sockets -----------------------------------------------------------------------------------------
 
 
 RAW: list[tuple[bytes, set[bytes]]] = [
@@ -422,9 +422,7 @@ async def _ask_raw(port: int, request_text: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request_text)
-        with contextlib.suppress(
-            ConnectionError
-        ):  # refused before it was all sent; the answer may be there all the same
+        with contextlib.suppress(ConnectionError):  # refused before all was sent; the answer may still arrive
             await writer.drain()
         head = await reader.readuntil(b"\r\n\r\n")
         return head + await reader.read(4096)
@@ -434,7 +432,7 @@ async def _ask_raw(port: int, request_text: bytes) -> bytes:
             await writer.wait_closed()
 
 
-# --- whose words ---------------------------------------------------------------------------------
+# --- wording -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ async def test_an_invalid_key_is_refused_by_name(gateway: Gateway, alice: User, 
     assert await count(gateway) + await count(gateway, "receipts") == 0
 
 
-# --- what the same request is -------------------------------------------------------------------------
+# --- digests ------------------------------------------------------------------------------------------
 
 
 SAID = {"a": [1, 2.5, None, True], "b": {"c": "é", "d": {}}}
@@ -195,12 +195,12 @@ async def test_an_invalid_body_with_a_key_is_refused_like_any(gateway: Gateway, 
     assert good(await post(gateway, alice, "k"))
 
 
-# --- what was refused, and what is long over ------------------------------------------------------------
+# --- after refusals and long afterwards -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [TASK, BATCH])
 async def test_a_refused_request_can_be_corrected_under_the_same_key(gateway: Gateway, alice: User, path: str) -> None:
-    for changes in ({"requirements.cpu": -1}, {"requirements.cpu": 10**5}):  # a type, and a rule
+    for changes in ({"requirements.cpu": -1}, {"requirements.cpu": 10**5}):  # a wrong type and a broken rule
         body: Any = samples.submission(**changes)
         refused(await post(gateway, alice, "k", [body] if path == BATCH else body, path=path), 422, "invalid_input")
     body = samples.submission(**{"requirements.cpu": 2})
@@ -215,7 +215,7 @@ async def test_a_request_over_the_limit_creates_its_task_once_there_is_room(sett
         for _ in range(2):
             refused(await post(gateway, alice, "second"), 429, "too_many_requests")
         assert await count(gateway, "receipts") == 1
-        # What was accepted is not judged again.
+        # A request that was accepted is not checked again.
         assert good(await post(gateway, alice, "first")) == first
         await gateway.stores.database["tasks"].delete_one({"_id": first["id"]})
         second = good(await post(gateway, alice, "second"))
@@ -244,19 +244,19 @@ async def test_a_receipt_is_kept_for_a_day(gateway: Gateway, alice: User) -> Non
     index = (await gateway.stores.database["receipts"].index_information())["old"]
     assert (index["key"], index["expireAfterSeconds"]) == ([("at", 1)], 24 * 3600)
     first = good(await post(gateway, alice, "k"))
-    # A date of now, or MongoDB would keep it for ever, or not at all.
+    # A date near now: otherwise MongoDB keeps it for ever or not at all.
     age = {"$abs": {"$subtract": ["$at", "$$NOW"]}}
     assert await count(gateway, "receipts", at={"$type": "date"}, **{"$expr": {"$lt": [age, 60_000]}}) == 1
     await gateway.stores.database["receipts"].delete_many({})  # as MongoDB does after the day
     assert good(await post(gateway, alice, "k")) != first
 
 
-# --- at once --------------------------------------------------------------------------------------------
+# --- concurrency ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [None, 1000])
 async def test_fifty_at_once_on_two_gateways_create_one_task(settings: Settings, limit: int | None) -> None:
-    # In time for all fifty on a busy machine: under a limit they count one after the other.
+    # Long enough for all fifty on a busy machine: under a limit they are counted one by one.
     limited = settings.model_copy(update={"rate_limit": limit, "mongo_timeout": 30.0})
     async with gateways.opened(limited) as one, gateways.opened(limited) as two:
         alice = await one.add_user("alice")
@@ -280,7 +280,7 @@ async def test_one_of_two_concurrent_requests_with_one_key_is_refused(
     assert await count(gateway) == 1
 
 
-# --- who died, who slept, what was lost --------------------------------------------------------------------
+# --- crashes, pauses, losses -------------------------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -293,7 +293,7 @@ async def test_a_gateway_that_is_killed_anywhere_in_between_leaves_all_or_nothin
     body = body if path == TASK else [body] * tasks
     headers = {"Authorization": f"Bearer {gateway.token(alice)}", KEY: "NUMBER"}
     request = json.dumps({"path": path, "headers": headers, "body": json.dumps(body)})
-    for collection in ("tasks", "receipts"):  # who makes one in a transaction and dies keeps the others out of it
+    for collection in ("tasks", "receipts"):  # a process that creates one in a transaction and dies blocks the others
         await gateway.stores.database.create_collection(collection)
     killed = await asyncio.to_thread(_gateways_killed, gateway.settings, request)
     assert killed >= 12, "it was killed before and after each of its words"
@@ -336,7 +336,7 @@ def _gateways_killed(settings: Settings, request: str) -> int:
         cwd=Path(__file__).parents[4],
     )
     assert ended.returncode == 0, ended.stderr
-    return int(ended.stdout.splitlines()[-1])  # before it, what the gateway logged
+    return int(ended.stdout.splitlines()[-1])  # the lines before it are the gateway's log
 
 
 async def test_a_gateway_that_died_while_counting_blocks_nobody(settings: Settings) -> None:

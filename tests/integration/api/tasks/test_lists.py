@@ -77,7 +77,7 @@ async def pieces_of(gateway: Gateway, tasks: Stream) -> tuple[list[bytes], bool]
     return pieces, ended
 
 
-# --- any number of them -----------------------------------------------------------------------
+# --- long lists -------------------------------------------------------------------------------
 
 
 async def test_a_long_list_has_all_tasks_newest_first_with_their_verdicts(
@@ -114,7 +114,7 @@ async def test_a_long_list_is_sent_in_pieces_and_in_flat_memory(gateway: Gateway
     assert ended
     assert [task["id"] for task in orjson.loads(sent)] == expected
     assert max(len(piece) for piece in pieces) < len(sent) / 25
-    # All of these tasks at once are 25 MB; 3 are seen, and more where garbage is not collected yet, as in a large process.
+    # All these tasks at once take 25 MB; usually 3 are used, more before garbage is collected.
     assert peak - len(sent) < 12 * 1024**2
 
 

@@ -92,7 +92,7 @@ async def test_an_odd_document_is_answered_and_changes_nothing(
         assert answer.status_code in (200, 400, 401, 404, 409, 422), document[:100]
         assert orjson.loads(answer.content)
     after = await everything(gateway)
-    # What is no name of a field is ignored, and a plain text is one: only a description may have been set.
+    # Unknown names are ignored, and any plain text is valid: only the description may have changed.
     for collection in (after, before):
         for project in collection["projects"]:
             project.pop("description")

@@ -44,7 +44,7 @@ NAMES = {
         ("BAD.example.org/x", True),
         ("both.example.org/x", True),
         ("six.example.org/x", True),
-        ("unknown.example.org/x", False),  # nothing is known against it
+        ("unknown.example.org/x", False),  # does not resolve
     ],
 )
 async def test_a_registry_is_refused_if_its_name_resolves_to_an_internal_address(image: str, refused: bool) -> None:

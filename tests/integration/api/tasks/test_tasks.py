@@ -453,7 +453,7 @@ async def test_ports_have_urls_at_the_public_address_of_a_configured_or_added_no
             3: ["http://[2001:db8::3]:10003"],
         }
         assert (await gateway.ask("GET", "/task/1", alice)).json()["container"]["urls"] == ["http://one.lab.org:10001"]
-        gateway.settings.nodes[0] = Host(name="n1", public_address="other.lab.org")  # as a reload does
+        gateway.settings.nodes[0] = Host(name="n1", public_address="other.lab.org")  # like a reload
         assert (await gateway.ask("GET", "/task/1", alice)).json()["container"]["urls"] == [
             "http://other.lab.org:10001"
         ]

@@ -43,7 +43,7 @@ def parent(values: str = "1:10:1", **fields: Any) -> Task:
     return samples.task(7, array=array, **fields)
 
 
-# --- what is asked for -------------------------------------------------------------------------------
+# --- arrays as sent ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

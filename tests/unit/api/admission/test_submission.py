@@ -59,7 +59,7 @@ def refused(document: dict[str, Any], **how: Any) -> dict[str, str]:
     raise AssertionError("the task was admitted")
 
 
-# --- what is stored -----------------------------------------------------------------------
+# --- stored tasks -------------------------------------------------------------------------
 
 
 def test_the_sample_of_the_documentation_becomes_a_pending_task() -> None:
@@ -169,7 +169,7 @@ def test_an_amount_over_the_configured_limit_is_refused_with_the_limit() -> None
     assert found == {"requirements.cpu": "must be at most 4", "requirements.ram": "must be at most 8 GB"}
 
 
-# --- what is not carried out ------------------------------------------------------------------
+# --- unsupported fields -----------------------------------------------------------------------
 
 LATER: dict[str, tuple[list[Any], list[Any]]] = {
     "requirements.array": ([None, {}, {"values": None}, {"values": ""}], []),
@@ -392,7 +392,7 @@ def test_every_broken_rule_is_named_at_once() -> None:
     ]
 
 
-# --- anything at all --------------------------------------------------------------------------------
+# --- arbitrary documents ----------------------------------------------------------------------------
 
 leaves = (
     st.none()

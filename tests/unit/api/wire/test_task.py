@@ -69,7 +69,7 @@ NEVER_RAN: dict[str, Any] = {"placement": None, "attempt": 0, "started_at": None
         (of(O, ending=Ending.START_FAILED, exit_code=None, started_at=None), "over", None, "terminated"),
         (of(O, ending=Ending.OUT_OF_MEMORY), "over", None, "terminated"),
         (of(O, ending=Ending.LOST), "over", None, "terminated"),
-        # An intent that was never cleared says nothing of a task that is over.
+        # An intent that was never cleared has no meaning for a finished task.
         (of(O, intent=Intent.KILL), "over", None, "terminated"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_status_has_its_words(task: Task, primary: str, secondary: str | None,
     assert answer["container"]["status"] == container
 
 
-# --- the fields that clients test for ---------------------------------------------------------
+# --- fields that clients test for -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [C, P, S])
