@@ -34,7 +34,7 @@ async def rig(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig
 
 
 async def said(rig: rigs.Rig, script: str, **fields: object) -> list[str]:
-    """The lines that a script printed."""
+    """Return the lines that a script printed."""
     run = await rig.start(script, **fields)
     await rig.ended(run)
     return rig.file(run, "god.log").read_text().splitlines()
@@ -93,7 +93,7 @@ async def test_the_users_of_an_image_stay_who_they_are(rig: rigs.Rig, docker_eng
     lines = await said(rig, "cat /etc/passwd /etc/group; id", image=PLAIN, uid=33, gid=33, login="alice")
     assert "www:x:33:33:www:/srv:/bin/false" in lines
     assert not [line for line in lines[:-1] if "alice" in line]
-    # One of the image has that name: it keeps it.
+    # An account of the image has that name and keeps it.
     lines = await said(rig, "grep -h www /etc/passwd /etc/group", image=PLAIN, login="www")
     assert lines[0] == "www:x:33:33:www:/srv:/bin/false"
     assert f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{types.WORKDIR}:/bin/sh" in await said(
@@ -226,7 +226,7 @@ async def test_a_directory_that_nothing_can_be_executed_in_is_told(rig: rigs.Rig
 
 @contextlib.contextmanager
 def noexec(directory: str) -> Iterator[None]:
-    """A directory in which nothing can be executed."""
+    """Yield a directory that is mounted `noexec`."""
     subprocess.run(["mount", "--bind", directory, directory], check=True, timeout=10)
     try:
         subprocess.run(["mount", "-o", "remount,bind,noexec", directory], check=True, timeout=10)

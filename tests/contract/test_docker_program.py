@@ -22,13 +22,13 @@ from tests.support.harness import rigs, systems
 pytestmark = pytest.mark.docker
 
 BUSYBOX, DASH, BASH = "busybox", "dash-sh", "bash-sh"
-AT_ONCE = 3  #: containers: what shares two processors is given time
+AT_ONCE = 3  #: containers, so that they get enough of two processors
 GRACE = 20.0  #: seconds, far more than a program needs to save
 
 
 @pytest.fixture(scope="module")
 def shells(docker_engine: local_engine.LocalEngine) -> local_engine.LocalEngine:
-    """The engine with images whose /bin/sh is another one each."""
+    """Yield the engine with images that have different shells as /bin/sh."""
     for image, shell in ((DASH, "dash"), (BASH, "bash")):
         docker_engine.import_image(systems.with_shell(shell), name=image)
     return docker_engine
@@ -159,7 +159,7 @@ async def test_an_attempt_is_taken_once_whatever_the_task_tidied(rig: rigs.Rig, 
         assert (await rig.ended(run)).exit_code == 3
         await rig.executor.remove(run.handle)
         Path(run.directory, "cmd.sh").write_text("echo twice >> /witness/seen")
-        # A scheduler that was asleep since before it asked for just that.
+        # A scheduler that slept since before the start does just that.
         await rig.executor.start(run)
         assert (await rig.ended(run)).exit_code == attempt_files.TAKEN
         assert (outside / "seen").read_text() == "once\n"
@@ -202,7 +202,7 @@ async def test_what_a_task_leaves_behind_does_not_keep_it_for_ever(rig: rigs.Rig
 
 @contextlib.contextmanager
 def mounted(place: Path, size: str) -> Iterator[None]:
-    """A file system of its own at a directory."""
+    """Mount a separate file system at a directory."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", place], check=True, timeout=10)
     try:
         yield
@@ -212,7 +212,7 @@ def mounted(place: Path, size: str) -> Iterator[None]:
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A directory with room for 64 KB."""
+    """Yield a directory with room for 64 KB."""
     with rigs.directory() as place:
         disk = place / "disk"
         disk.mkdir()

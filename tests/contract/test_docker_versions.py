@@ -1,4 +1,4 @@
-"""Engines that are older than we need, or become newer while we run."""
+"""Engines that are too old, or are upgraded while we run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REQUEST = re.compile(rb"^(\S+) /(v[0-9.]+/)?(\S+) HTTP")
 
 
 class Versioned:
-    """As much of an engine as says its version, and refuses clients that speak an older one."""
+    """A minimal engine that reports its version and refuses clients with an older one."""
 
     def __init__(self) -> None:
         self.api, self.least = "1.41", "1.12"

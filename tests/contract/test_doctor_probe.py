@@ -1,4 +1,4 @@
-"""What `godocker doctor` sees of a real engine's host from inside one of its containers."""
+"""The probe of `godocker doctor`, which checks a real engine's host from inside a container."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every executor promises, on the fake one and on the real ones alike."""
+"""The contract of every executor, tested on the fake and the real ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import waiting
 from tests.support.harness import rigs
 
 KINDS = ["fake", "simulated", "process", pytest.param("docker", marks=pytest.mark.docker)]
-#: Those that run commands; the others only understand `sleep`, `exit` and `trap '' TERM`.
+#: Executors that run commands; the others only interpret `sleep`, `exit` and `trap '' TERM`.
 REAL_KINDS = KINDS[2:]
 
 
@@ -250,7 +250,7 @@ while :; do sleep 0.1; done
 
 
 def is_held_open(pipe: Path) -> bool:
-    """Whether any process, in whatever container, could still write into the pipe."""
+    """Return whether any process, in any container, could still write into the pipe."""
     descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(descriptor, 1) != b""
@@ -289,7 +289,7 @@ async def test_a_paused_run_can_be_removed(rig: rigs.Rig) -> None:
     assert await rig.executor.inspect(run.handle) is None
 
 
-# --- what is not there -----------------------------------------------------------
+# --- missing runs -----------------------------------------------------------
 
 
 async def test_nothing_is_wrong_with_a_run_that_does_not_exist(rig: rigs.Rig) -> None:
@@ -323,7 +323,7 @@ async def test_a_node_that_is_not_configured_does_not_answer(rig: rigs.Rig) -> N
         await rig.executor.start(lost)
 
 
-# --- what is told of nodes and runs ----------------------------------------------
+# --- reports of nodes and runs ----------------------------------------------
 
 
 async def test_the_nodes_say_what_they_have(rig: rigs.Rig) -> None:
@@ -339,7 +339,7 @@ async def test_a_live_run_has_stats(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
 
     async def sampled() -> types.Stats | None:
-        # A process that is just being made, or replaced by another program, has no memory for a moment.
+        # A process that is being created, or is executing another program, has no memory for a moment.
         sample = await rig.executor.stats(run.handle)
         return sample if sample is not None and sample.memory > 0 else None
 
@@ -360,7 +360,7 @@ async def test_a_busy_run_is_seen_to_be_busy(real_rig: rigs.Rig) -> None:
     await waiting.until(busy, "the run uses a cpu", interval=0.3)
 
 
-# --- what the command finds ------------------------------------------------------
+# --- the command's environment ------------------------------------------------------
 
 
 async def test_output_goes_to_the_files_of_the_task(real_rig: rigs.Rig) -> None:
@@ -454,7 +454,7 @@ async def test_a_run_whose_port_is_listened_at_by_now_is_adopted(real_rig: rigs.
     port = free_port()
     run = await real_rig.start("sleep 30", ports=(types.PortMapping(80, port),), network=types.PUBLIC)
     with socket.socket() as listener:
-        with contextlib.suppress(OSError):  # an engine listens by itself
+        with contextlib.suppress(OSError):  # an engine listens itself
             listener.bind(("", port))
             listener.listen()
         await real_rig.another().start(run)
@@ -475,7 +475,7 @@ async def test_the_script_may_name_its_interpreter(real_rig: rigs.Rig) -> None:
 
 @pytest.mark.skipif(not rigs.ROOT, reason="needs root: the command runs as another user")
 async def test_output_files_that_were_planted_are_not_written_through(real_rig: rigs.Rig, tmp_path: Path) -> None:
-    """What an earlier attempt planted may trick the command's own user, and nobody else."""
+    """Links that an earlier attempt planted may redirect writes of the command's own user, and of nobody else."""
     outside = tmp_path / "outside"
     outside.write_text("untouched\n")
     run = await real_rig.run("echo out; exit 0")

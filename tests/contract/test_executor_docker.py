@@ -1,4 +1,4 @@
-"""What only the Docker executor promises, tried on a real engine."""
+"""Promises of the Docker executor alone, on a real engine."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def rig(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig
 
 @pytest.fixture
 async def other(docker_engine: local_engine.LocalEngine) -> AsyncIterator[rigs.Rig]:
-    """Another GoDocker instance on the same host."""
+    """Return another GoDocker instance on the same host."""
     async with rigs.rig("docker", docker_engine.url) as made:
         yield made
 
 
 async def ask(local: local_engine.LocalEngine, method: str, path: str, **arguments: Any) -> Any:
-    """One call to the engine past the executor."""
+    """Call the engine directly, bypassing the executor."""
 
     def call() -> Any:
         with local.client() as http:
@@ -53,7 +53,7 @@ async def ask(local: local_engine.LocalEngine, method: str, path: str, **argumen
 
 
 def fifo(run: types.Run) -> Path:
-    """The gate that a run reads from."""
+    """Yield the pipe that a run reads from."""
     path = Path(run.directory) / "gate"
     if not path.exists():
         os.mkfifo(path)
@@ -65,7 +65,7 @@ async def names(local: local_engine.LocalEngine) -> list[str]:
     return [name for item in await ask(local, "GET", "/containers/json?all=1") for name in item["Names"]]
 
 
-# --- what the engine makes of a run ----------------------------------------------
+# --- the engine's view of a run ----------------------------------------------
 
 
 NOTHING = (
@@ -222,7 +222,7 @@ async def test_a_pull_that_does_not_come_to_its_end_is_ended_and_can_be_tried_ag
 
 @pytest.fixture
 def full_engine(docker_engine: local_engine.LocalEngine) -> Iterator[local_engine.LocalEngine]:
-    """An engine whose disk has some 20 MB."""
+    """Yield an engine whose disk has about 20 MB."""
     with rigs.directory() as place:
         disk = place / "disk"
         disk.mkdir()
@@ -312,7 +312,7 @@ async def test_an_image_removed_behind_our_back_is_brought_again(
         run = await rig.run("exit 0", image=image)
         await rig.executor.prepare(run)
         await ask(docker_engine, "DELETE", f"/images/{image}:latest")
-        # Known to be there until the create says otherwise; then it is pulled, which here fails for a clear reason.
+        # Assumed to exist until the create fails; then it is pulled, which fails here for a clear reason.
         await rig.executor.prepare(run)
         with pytest.raises(errors.ImageNotFound, match="manifest unknown"):
             await rig.executor.start(run)
@@ -366,7 +366,7 @@ async def test_two_instances_on_one_host_never_touch_each_others_containers(rig:
 async def test_what_a_version_without_marks_made_is_adopted_by_the_system_whose_directories_it_has_and_by_no_other(
     docker_engine: local_engine.LocalEngine, rig: rigs.Rig, other: rigs.Rig
 ) -> None:
-    """All systems of that version were called the same."""
+    """All systems of that version had the same name."""
     before = rig.another(instance="godocker")
     run = await rig.run("read line < gate; exit 7")
     run = replace(run, handle=replace(run.handle, system=None))
@@ -456,7 +456,7 @@ async def test_a_container_that_was_only_created_is_started(
 async def through(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine, tmp_path: Path
 ) -> AsyncIterator[tuple[docker.DockerExecutor, proxy.Proxy]]:
-    """An executor that reaches the engine through a proxy, and the proxy."""
+    """Yield an executor that reaches the engine through a proxy, and the proxy."""
     async with proxy.between(tmp_path, docker_engine.socket) as between:
         executor = docker.DockerExecutor(via(rig, between.url, docker_timeout=5.0, start_timeout=5.0))
         try:
@@ -581,7 +581,7 @@ async def test_an_event_stream_that_is_cut_resumes_and_says_so(
         between.cut()
         await rig.executor.stop(run.handle, grace=0)
         await waiting.until(resyncs(seen, 2), "the stream is there again")
-        # It happened while nobody listened; the engine is asked for what came since.
+        # It happened while nobody listened; later events are requested from the engine.
         await waiting.until(lambda: types.EventKind.EXITED in [event.kind for event in seen], "the end is told of")
         second = await rig.start("exit 0")
         await waiting.until(
@@ -671,7 +671,7 @@ async def test_a_node_that_hangs_holds_up_the_report_for_a_bounded_time(
 
 @pytest.fixture
 async def tls(docker_engine: local_engine.LocalEngine, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """Settings of a node that is reached by TCP with certificates on both sides."""
+    """Yield settings of a node that is reached by TCP with certificates on both sides."""
     certificates.make(tmp_path)
     port = free_port()
     options = ("--host", f"tcp://127.0.0.1:{port}", "--tlsverify", "--tlscacert", str(tmp_path / "ca.pem"))

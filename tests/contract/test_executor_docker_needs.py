@@ -1,4 +1,4 @@
-"""Devices, ports, networks and temporary room of containers, on an engine with bridges and rules of its own."""
+"""Devices, ports, networks and temporary storage of containers, on an engine with bridges and rules of its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def address(local: local_engine.LocalEngine, run: types.Run) -> str:
 
 
 async def reached(rig: rigs.Rig, network: str, hosts: list[str], *, port: int = 80) -> set[str]:
-    """Those of the hosts that a task in the network gets an answer from."""
+    """Return the hosts that answer a task in the network."""
     tries = "\n".join(f"(nc -w 6 {host} {port} < /dev/null | grep -q hello && echo {host}) &" for host in hosts)
     client = await rig.start(f"{tries}\nwait", network=network)
     await rig.ended(client)
@@ -64,7 +64,7 @@ async def reached(rig: rigs.Rig, network: str, hosts: list[str], *, port: int = 
 
 
 async def output(local: local_engine.LocalEngine, *command: str) -> str:
-    """What a command says that runs on the engine's host."""
+    """Return the output of a command on the engine's host."""
     entered = ["nsenter", f"--net=/proc/{local.pid}/ns/net", *command]
     done = await asyncio.to_thread(subprocess.run, entered, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)
     return done.stdout.decode()
@@ -72,7 +72,7 @@ async def output(local: local_engine.LocalEngine, *command: str) -> str:
 
 @contextlib.contextmanager
 def listening(local: local_engine.LocalEngine, port: int) -> Iterator[None]:
-    """Somebody on the engine's host who is not a task listens at a port, and says hello."""
+    """Run a server on the engine's host, outside of tasks, that greets at a port."""
     command = ["busybox", "nc", "-ll", "-p", str(port), "-e", "echo", "hello"]
     with subprocess.Popen(["nsenter", f"--net=/proc/{local.pid}/ns/net", *command]) as process:
         try:
@@ -86,7 +86,7 @@ def _sockets(local: local_engine.LocalEngine) -> str:
     return "".join(Path(f"/proc/{local.pid}/net/{table}").read_text() for table in ("tcp", "tcp6"))
 
 
-# --- what the node says ----------------------------------------------------------
+# --- the node's report ----------------------------------------------------------
 
 
 async def test_a_nodes_labels_and_gpus_are_its_engines_under_those_of_the_configuration(rig: rigs.Rig) -> None:
@@ -174,7 +174,7 @@ async def test_ports_without_a_network_are_refused(rig: rigs.Rig) -> None:
 
 
 async def test_who_reaches_whom(rig: rigs.Rig, networked_engine: local_engine.LocalEngine) -> None:
-    """Tasks of a user reach each other by name and the world; nobody reaches those of others, nor in `public` anybody."""
+    """Tasks of a user reach each other by name and the world; none reaches another user's, and in `public` none another."""
     servers = {name: await rig.start(SERVER, network=name) for name in ("user-ada", "project-p1", types.PUBLIC)}
     for run in servers.values():
         await rig.written(run, "ready")
@@ -226,7 +226,7 @@ async def test_a_network_that_is_removed_while_a_task_starts_is_made_again(
     async def remove() -> None:
         while not stopped.is_set():
             for name in await networks_of(networked_engine, rig):
-                with contextlib.suppress(Exception):  # somebody is in it
+                with contextlib.suppress(Exception):  # it is in use
                     await ask(networked_engine, "DELETE", f"/networks/{name}")
 
     remover = asyncio.create_task(remove(), name="remove networks")
@@ -236,7 +236,7 @@ async def test_a_network_that_is_removed_while_a_task_starts_is_made_again(
 
     try:
         for _ in range(5):
-            # The executor goes on believing that it is there.
+            # The executor still assumes that it exists.
             await waiting.until(none_is_left, "the network is removed")
             run = await rig.start("exit 0", network="user-ada")
             assert (await rig.ended(run)).exit_code == 0
@@ -282,7 +282,7 @@ async def test_a_strangers_network_of_the_same_name_is_not_used(
         await ask(networked_engine, "DELETE", f"/networks/{name}")
 
 
-# --- temporary room --------------------------------------------------------------
+# --- temporary storage --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["disk", "memory"])

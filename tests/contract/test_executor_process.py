@@ -1,4 +1,4 @@
-"""What only the process executor promises: to survive, to end all of a run, and nothing else."""
+"""Promises of the process executor alone: runs survive restarts, and a stop ends all of a run and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def kept(rig: rigs.Rig) -> records.Records:
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of GoDocker's business, of the user that tasks run as."""
+    """Yield an unrelated process of the user that tasks run as."""
     identity = {"user": rigs.UID} if rigs.ROOT else {}
     with subprocess.Popen(["sleep", "60"], start_new_session=True, **identity) as process:
         yield process
@@ -189,7 +189,7 @@ async def test_what_holds_no_output_dies_with_the_command(rig: rigs.Rig) -> None
 
 
 async def test_a_fork_bomb_is_ended(rig: rigs.Rig) -> None:
-    # Each generation makes the next and ends, so that there is never one to wait for.
+    # Each generation forks the next and exits, so that there is never one to wait for.
     run = await rig.start(
         "mkfifo pipe; f() { sleep 0.01; f & }; exec 9<> pipe; f & f & f & echo > ready; wait; sleep 30"
     )
@@ -198,7 +198,7 @@ async def test_a_fork_bomb_is_ended(rig: rigs.Rig) -> None:
     assert not contract.is_held_open(rig.file(run, "pipe"))
 
 
-#: Mostly in vfork(2), if its shell uses it: what is made waits long for its turn on the one processor.
+#: Mostly in vfork(2), if its shell uses it: children wait long for their turn on the one processor.
 EXECUTES = """\
 taskset -cp {cpu} $$ > cpu
 for _ in 1 2 3 4; do while :; do :; done & done
@@ -236,7 +236,7 @@ async def shim_of(kept: records.Records, run: types.Run) -> Record:
     return record
 
 
-#: Children in all ways to get away: another session, no environment, that of another run, two forks.
+#: Children that try to detach in all ways: another session, no environment, that of another run, two forks.
 ESCAPES = """\
 mkfifo pipe
 exec 9<> pipe
@@ -274,7 +274,7 @@ async def test_a_run_whose_shim_is_killed_ends_as_lost_and_nothing_of_it_lives(
     assert await rig.executor.inspect(run.handle) is None
     again = await rig.start("exit 3")
     assert (await rig.ended(again)).exit_code == 3, "another fork server takes over"
-    for left in psutil.process_iter():  # without either, what hides its environment is nobody's any more
+    for left in psutil.process_iter():  # without either, a process that hides its environment belongs to no run
         with contextlib.suppress(psutil.Error):
             if left.cwd() == run.directory:
                 left.kill()
@@ -293,7 +293,7 @@ async def test_nothing_of_a_run_gets_away(rig: rigs.Rig) -> None:
         assert not contract.is_held_open(rig.file(run, "pipe")), way
 
 
-#: Each generation makes the next in a session of its own and ends: none lives for longer than a fork takes.
+#: Each generation forks the next in a session of its own and exits: none lives longer than a fork takes.
 FORK_SETSID = """\
 #!/usr/bin/perl
 use POSIX;
@@ -323,7 +323,7 @@ async def test_a_task_that_writes_its_exit_file_early_is_still_running(rig: rigs
     assert await rig.state(run) is types.RunState.RUNNING
 
 
-# --- what a process is given -----------------------------------------------------
+# --- the environment of a process -----------------------------------------------------
 
 
 @pytest.mark.parametrize(("gpus", "visible"), [((), ""), (("1", "GPU-8f3c", "/dev/dri/card0"), "1,GPU-8f3c")])
@@ -437,7 +437,7 @@ async def test_a_command_that_fills_the_disk_ends_with_its_own_code(
 
 
 def start_as_an_earlier_version(kept: records.Records, run: types.Run, *, with_pid: bool = True) -> Record:
-    """A run with a wrapper in a shell, recorded by its starter."""
+    """Start a run with a wrapper in a shell, recorded by its starter."""
     identity = {"user": run.uid, "group": run.gid, "extra_groups": []} if rigs.ROOT else {}
     made = subprocess.Popen(
         wrapper.argv(run),
@@ -544,7 +544,7 @@ async def test_what_the_system_refuses_is_refused_and_leaves_nothing(
     assert list(kept.names()) == []
 
 
-# --- keeping house ---------------------------------------------------------------
+# --- cleaning up ---------------------------------------------------------------
 
 
 async def test_no_zombies_are_left(rig: rigs.Rig) -> None:

@@ -1,4 +1,4 @@
-"""What holds for scripts of every shape, however they end. `GODOCKER_LONG_TESTS` tries each race a hundred times."""
+"""Scripts of every shape and end. `GODOCKER_LONG_TESTS` tries each race a hundred times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERPRETERS = {
     "process": frozenset(filter(shutil.which, ("sh", "bash", "python3"))),
     "docker": frozenset({"sh"}),
 }
-#: Containers take their time: of shapes and codes they have those that differ most.
+#: Containers are slow: they run only the shapes and codes that differ most.
 IN_CONTAINERS = ("last line", "exec", "pipe", "own session", "trap of sh", 0, 3, 137)
 MARKS = {"process": (), "docker": (pytest.mark.docker,)}
 KINDS = [pytest.param(kind, marks=marks) for kind, marks in MARKS.items()]
@@ -134,7 +134,7 @@ async def test_all_that_is_written_is_there_in_order(rig: rigs.Rig, script: str)
     assert lines(rig, run) == WRITING[script]
 
 
-#: 20,000 lines through programs that go on when the command has ended.
+#: 20,000 lines through programs that outlive the command.
 FILTERED = {
     "tee": ("exec > >(tee run.log) 2>&1", "cat run.log", True),
     "gzip": ("exec > >(gzip > run.gz)", "gzip -dc run.gz", False),
@@ -157,7 +157,7 @@ async def test_what_still_holds_the_output_comes_to_its_end(rig: rigs.Rig, name:
         await rig.executor.remove(run.handle)
 
 
-@pytest.mark.parametrize("kind", ["process"])  # engines tell the end of the container, which is that of the daemon
+@pytest.mark.parametrize("kind", ["process"])  # engines report the end of the container, which is that of the daemon
 async def test_a_daemon_that_holds_the_output_delays_the_end_for_a_bounded_time(rig: rigs.Rig) -> None:
     rig.executor = rig.another(output_grace=0.5)
     run = await rig.start("sleep 600 & exit 5")
@@ -178,7 +178,7 @@ async def test_the_output_of_an_earlier_attempt_stays_its_own(rig: rigs.Rig) -> 
     assert (lines(rig, second), lines(rig, second, "god.log.1")) == (["second"], ["first"])
 
 
-# --- what a command finds ------------------------------------------------------------
+# --- the command's environment ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""One engine under two names is found, and two that were cloned from one are not taken for it; on real engines."""
+"""One engine under two names is found, and cloned engines are not mistaken for one; on real engines."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OWNER = types.Owner("marka")
 
 
 def link(path: Path, docker_engine: local_engine.LocalEngine) -> settings.Node:
-    """The engine by another path to its socket."""
+    """Yield the engine by another path to its socket."""
     path.symlink_to(docker_engine.socket)
     return settings.Node(name="n2", url=f"unix://{path}")
 
 
 @pytest.fixture
 def clone(docker_engine: local_engine.LocalEngine, networked_engine: local_engine.LocalEngine) -> settings.Node:
-    """Another engine with the same ID, as that of a cloned machine has."""
+    """Yield another engine with the same ID, like that of a cloned machine."""
     node = settings.Node(name="n3", url=networked_engine.url)
     identifiers = {
         engine_probe.ask(one, "/info")["ID"] for one in (node, settings.Node(name="n1", url=docker_engine.url))

@@ -1,4 +1,4 @@
-"""Tasks that have been over for long are archived by themselves: their records stay, their files go."""
+"""Tasks that ended long ago are archived automatically: their records stay, their files are removed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = samples.NOW + 100 * DAY
 
 
 async def add(opened: Stores, task_id: int, status: TaskStatus = OVER, *, days: float, **fields: object) -> None:
-    """A task that came to its end so many days ago."""
+    """Add a task that ended so many days ago."""
     await opened.tasks.insert([samples.task(task_id, status, attempt=1, ended_at=NOW - days * DAY, **fields)])
 
 

@@ -1,4 +1,4 @@
-"""Hosts whose clocks are wrong (a real engine, behind something that shifts its times): what became of tasks is told on ours."""
+"""Hosts whose clocks are wrong (a real engine behind a proxy that shifts its times): tasks' times are on our clock."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from tests.support.servers import proxy
 pytestmark = [pytest.mark.docker, pytest.mark.stores, pytest.mark.timeout(240)]
 
 TIMEOUT = 60.0
-SLACK = 5.0  #: seconds: on a machine that is busy an answer takes long, and what is within that is not known
+SLACK = 5.0  #: seconds: on a busy machine an answer takes long, and differences within that time cannot be measured
 RUNNING, OVER = TaskStatus.RUNNING, TaskStatus.OVER
-SAYS_SO = (
-    "trap 'kill $!; exit 7' TERM\nsleep 600 &\nwait"  #: a command that is told to end, and ends with a code of its own
-)
+SAYS_SO = "trap 'kill $!; exit 7' TERM\nsleep 600 &\nwait"  #: a command that ends with a code of its own when it is sent SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A task, whether its owner kills it while it runs, and how it has to end."""
+    """A task, whether its owner kills it while it runs, and its expected end."""
 
     cmd: str
     killed: bool
@@ -45,7 +43,7 @@ STORIES = {
 
 @pytest.fixture
 async def off(scene: Scene, docker_engine: LocalEngine, tmp_path: Path, ahead: int) -> AsyncIterator[Scene]:
-    """Scheduler and watcher on the engine, whose clock is ahead of ours by so many seconds."""
+    """Run scheduler and watcher on the engine, whose clock is ahead of ours by so many seconds."""
     async with proxy.between(tmp_path, docker_engine.socket) as between:
         between.ahead = ahead
         async with on_docker(scene, docker_engine, url=between.url) as running:

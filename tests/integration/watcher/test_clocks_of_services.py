@@ -1,4 +1,4 @@
-"""Services whose machines' clocks are wrong by an hour or a day decide as all others do."""
+"""Services whose clocks are wrong by an hour or a day decide like all others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOCKS = [
     {"api": -HOUR, "scheduler": DAY, "watcher": HOUR, "files": HOUR},
     {"api": DAY, "scheduler": -HOUR, "watcher": -HOUR, "files": 0},
 ]
-SLACK = 5.0  #: seconds between what two processes say of the same moment
+SLACK = 5.0  #: seconds between two processes' times of the same moment
 TIMEOUT = 60.0
 
 
@@ -33,7 +33,7 @@ TIMEOUT = 60.0
 async def test_starts_of_a_dead_scheduler_are_made_by_the_next_whatever_its_clock_was(
     scene: Scene, ahead: float
 ) -> None:
-    at = clock.now() + ahead  # when the dead one says that it placed it
+    at = clock.now() + ahead  # the time at which the dead scheduler recorded the placement
     await scene.add(1, TaskStatus.STARTING, cmd="sleep 600", attempt=1, at=at, placement=samples.placement(at=at))
     async with scene.running():
         await scene.until(TaskStatus.RUNNING, 1)
@@ -82,7 +82,7 @@ def run_a_task(settings: Settings, folder: Path, ahead: dict[str, int], key: str
         assert log.status_code == 200, log.text
         assert began - SLACK < int(log.text) < ended + SLACK
         assert client.get(f"{path}/explain").status_code == 200
-        # Of these the alert on clocks is made.
+        # The alert on clocks uses these.
         shown = expositions.shown(addresses["api"].removeprefix("http://"))
         told = expositions.value(shown, "godocker_clock_ahead_seconds", kind="files")
         assert told == pytest.approx(ahead["files"], abs=SLACK)

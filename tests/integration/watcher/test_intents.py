@@ -1,4 +1,4 @@
-"""What is wanted of a task and since when, on a real MongoDB: the same whichever way it was asked for."""
+"""A task's intent and its time, on a real MongoDB: the same for every way to request it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def kill_all(opened: Stores, intent: Intent) -> object:
     return await opened.owned.kill_all("alice", at=SECOND, by="bob")
 
 
-TABLE = [  # wanted before, asked for, wanted then, since when
+TABLE = [  # intent before, request, intent after, since when
     (None, KILL, KILL, SECOND),
     (SUSPEND, KILL, KILL, SECOND),
     (KILL, KILL, KILL, FIRST),
@@ -72,5 +72,5 @@ async def test_what_is_wanted_of_a_run_that_is_being_stopped_is_not_taken_back(
     task = await opened.views.get(2)
     assert task is not None
     assert (task.intent, task.intent_at) == (becomes, since)
-    # A kill of what was to begin again is the killer's, since when ever it is being stopped.
+    # A kill of a task that is being rescheduled belongs to the killer, and counts from the first stop.
     assert task.intent_by == ("alice" if becomes is wanted else "bob")

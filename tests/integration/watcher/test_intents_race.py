@@ -1,4 +1,4 @@
-"""Wishes that race with starts, ends and each other, on real stores: whatever the order, what comes out is allowed."""
+"""Intents that race with starts, ends and each other, on real stores: in any order, the result is allowed."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 SEEDS = range(20 if LONG else 3)
 TASKS = 24
 WISHES = 70
-SECONDS = 1.5  #: in which the wishes come
+SECONDS = 1.5  #: in which the intents come
 RUNNING = [TaskStatus.RUNNING]
 
 
 class Owner:
-    """Wants one thing after the other, and remembers which kills were accepted when."""
+    """An owner who requests one intent after the other, and remembers when kills were accepted."""
 
     def __init__(self, scene: Scene, chance: random.Random) -> None:
         self._scene = scene
         self._chance = chance
         self.killed: dict[int, float] = {}  #: when the first kill of a task was answered
-        self.killed_waiting: dict[int, int] = {}  #: the attempt of tasks that were not placed when it was
+        self.killed_waiting: dict[int, int] = {}  #: the attempt of tasks that were not placed at that time
 
     async def want(self) -> None:
-        """One wish about one task, as the gateway writes it."""
+        """Write one intent of one task like the gateway."""
         task_id = self._chance.randint(1, TASKS)
         intent = self._chance.choice([Intent.KILL, Intent.KILL, Intent.SUSPEND, Intent.RESUME, Intent.RESCHEDULE])
         statuses = sorted(ACTIVE) if intent is Intent.KILL else RUNNING
@@ -54,7 +54,7 @@ class Owner:
             await asyncio.sleep(self._chance.uniform(0, 2 * SECONDS / WISHES))
 
     async def let_go(self) -> bool:
-        """Resume whatever is suspended. True once nothing is left to be waited for."""
+        """Resume all suspended tasks. Return whether all tasks are over."""
         tasks = [await self._scene.task(task_id) for task_id in range(1, TASKS + 1)]
         for task in tasks:
             if task.status is TaskStatus.RUNNING and task.intent is None:
@@ -102,7 +102,7 @@ async def check(scene: Scene, owner: Owner) -> None:
 
 
 def problems(task: Task, owner: Owner, starts: list[int]) -> list[str]:
-    """What is not allowed about how a task came to its end."""
+    """Return what is not allowed about a task's end."""
     killed_at = owner.killed.get(task.id)
     statuses = [entry["status"] for entry in task.history]
     after = [entry for entry in task.history if killed_at is not None and entry["at"] > killed_at]

@@ -1,4 +1,4 @@
-"""Kills that containers resist, and what memory kills, on a real engine."""
+"""Kills that containers resist, and kills at the memory limit, on a real engine."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scen
 
 
 def processes_of(engine: LocalEngine, name: str) -> list[int]:
-    """The processes of a container."""
+    """Return the processes of a container."""
     with engine.client() as client:
         container = str(client.get(f"/containers/{name}/json").raise_for_status().json()["Id"])
     (procs,) = freezer.FREEZER.rglob(f"{container}/cgroup.procs")

@@ -31,7 +31,7 @@ OVER = {**RUNNING, **ENDED}
 
 
 class Desk:
-    """The stores, with the watcher's two duties that send mail."""
+    """The stores, with the watcher's two loops for mail."""
 
     def __init__(self, configured: Settings, opened: Stores) -> None:
         self.settings = configured
@@ -44,7 +44,7 @@ class Desk:
 
     @contextlib.asynccontextmanager
     async def working(self, smtp: SmtpClient | None = None) -> AsyncIterator[None]:
-        """A watcher that writes notices and sends them."""
+        """Run a watcher that writes and sends mails."""
         stop = asyncio.Event()
         notifier = OutboxWriter(self.stores, TaskDirectories(self.settings.shared_dir), poll=0.05)
         sender = Mailer(self.stores, self.settings, smtp=smtp)
@@ -56,7 +56,7 @@ class Desk:
             await asyncio.gather(*works)
 
     async def make_due(self) -> None:
-        """Let the time of waiting and of leases pass."""
+        """Let the waits and leases expire."""
         await self.outbox.update_many({"done_at": None}, [{"$set": {"due": "$$NOW"}}])
 
     async def outcomes(self) -> dict[str, str | None]:
@@ -83,7 +83,7 @@ async def all_done(desk: Desk, count: int) -> dict[str, str | None]:
     return await waiting.until(look, f"{count} mails are sent or given up")
 
 
-# --- what is sent ---------------------------------------------------------------------------
+# --- sent mails ---------------------------------------------------------------------------
 
 
 async def test_an_owner_gets_one_mail_when_the_task_runs_and_one_when_it_is_over(desk: Desk, mailbox: Mailbox) -> None:
@@ -154,14 +154,14 @@ async def test_a_name_in_any_script_arrives_as_it_is_and_adds_no_header(desk: De
 
 
 async def test_a_name_with_a_line_end_can_be_no_header(desk: Desk, mailbox: Mailbox) -> None:
-    """No route lets one in; were one there, no mail would go out."""
+    """No route accepts one; if there were one, no mail would be sent."""
     await desk.add_task(1, TaskStatus.OVER, name="x\r\nBcc: everybody@lab.test", **OVER)
     async with desk.working():
         assert set((await all_done(desk, 2)).values()) == {"given up"}
     assert mailbox.envelopes == []
 
 
-# --- a server that does not do as it should ------------------------------------------------------
+# --- a misbehaving server ------------------------------------------------------
 
 
 async def test_a_mail_waits_for_a_server_that_is_down_and_is_delivered_once(desk: Desk, mailbox: Mailbox) -> None:
@@ -229,11 +229,11 @@ async def test_a_server_with_tls_and_a_login_is_spoken_to_only_if_both_fit(
     assert len(box.envelopes) == sent
 
 
-# --- whoever dies in between ------------------------------------------------------------------
+# --- crashes in between ------------------------------------------------------------------
 
 
 class _DiesAfterSending(SmtpClient):
-    """Sends, and then says nothing any more: what a process does that is killed before it writes that down."""
+    """A client that sends and then hangs, like a process that is killed before it records the mail."""
 
     async def send(self, *args: Any, **options: Any) -> None:
         await super().send(*args, **options)
@@ -261,7 +261,7 @@ async def test_a_notice_that_is_written_again_after_a_crash_is_not_sent_again(de
     await desk.add_task(1, TaskStatus.OVER, **OVER)
     async with desk.working():
         await all_done(desk, 2)
-        # As though the writer had died before the task said so.
+        # As if the writer had died before it updated the task.
         await desk.stores.database["tasks"].update_one({"_id": 1}, {"$set": {"told": -1}})
 
         async def is_told() -> bool:
@@ -283,7 +283,7 @@ async def test_several_watchers_send_each_mail_once(desk: Desk, mailbox: Mailbox
 
 
 async def test_only_what_is_owed_or_waits_is_in_the_indexes(desk: Desk) -> None:
-    """However many tasks are over and mails sent, looking for work stays cheap."""
+    """However many tasks are over and mails sent, searching for due ones stays cheap."""
     await desk.add_task(1, TaskStatus.OVER, **OVER)
     async with desk.working():
         await all_done(desk, 2)

@@ -1,4 +1,4 @@
-"""What the watcher does about nodes that fall silent or begin anew, on real stores with an executor that misbehaves."""
+"""The watcher's handling of unreachable and rebooted nodes, on real stores with a misbehaving executor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOREVER = "sleep 3600"
 
 
 def configure(scene: Scene, **changes: Any) -> None:
-    """Settings that lose a node within seconds."""
+    """Configure the scene to lose a node within seconds."""
     values: dict[str, Any] = {
         "node_grace": 0.2,
         "node_lost_after": 1.0,
@@ -38,7 +38,7 @@ def configure(scene: Scene, **changes: Any) -> None:
 
 
 async def running(scene: Scene, task_id: int = 1, *, node: str = N1, **fields: Any) -> types.Handle:
-    """A task that is recorded as running, and its run."""
+    """Add a task that is recorded as running, with its run."""
     values = {"attempt": 1, "placement": samples.placement(node), "started_at": clock.now(), **fields}
     await scene.add(task_id, RUNNING, **values)
     handle = types.Handle(node, task_id, 1)
@@ -47,7 +47,7 @@ async def running(scene: Scene, task_id: int = 1, *, node: str = N1, **fields: A
 
 
 def two_nodes(scene: Scene) -> None:
-    """Two nodes, of which the second is not there yet."""
+    """Configure two nodes, of which the second does not exist yet."""
     scene.executor.reports = {N1: samples.report(N1), N2: samples.report(N2)}
     scene.executor.faults.down[N2] = "not yet"
 
@@ -70,7 +70,7 @@ async def answers(scene: Scene, node: str = N1) -> None:
     await waiting.until(gone, f"{node} is known to answer")
 
 
-# --- silence -----------------------------------------------------------------------------------
+# --- unreachable nodes -----------------------------------------------------------------------------------
 
 
 async def test_a_node_that_comes_back_in_time_has_lost_nothing(scene: Scene) -> None:
@@ -229,7 +229,7 @@ async def test_only_time_in_which_somebody_tried_counts_as_silence(opened: store
     assert await note() == (4, 1)
     await passes(6)
     assert await note() == (10, 2)
-    await passes(3600)  # nobody tried, or the clock jumped
+    await passes(3600)  # no watcher tried, or the clock jumped
     assert await note() == (20, 1)
     await passes(-3600)
     assert await note() == (20, 2)
@@ -266,7 +266,7 @@ async def test_a_run_that_cannot_be_removed_is_no_silence(scene: Scene) -> None:
         await scene.until(OVER)
 
 
-# --- beginning anew ------------------------------------------------------------------------------
+# --- reboots ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wiped", [True, False])

@@ -1,4 +1,4 @@
-"""A user is deleted whole, and whoever dies on the way leaves the rest to the next."""
+"""A user is deleted completely, safe against a crash at any step."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.stores
 
 
 class Died(Exception):
-    """The process is gone at this point."""
+    """The simulated death of the process."""
 
 
 @pytest.fixture
 async def world(gateway: Gateway) -> Gateway:
-    """Alice, who is to be deleted, with one of everything, and bob with the same."""
+    """Yield a system with alice, who will be deleted, and bob, each with one of everything."""
     for number, name in enumerate(("alice", "bob")):
         await gateway.add_user(name)
         for task_id in (10 * number + 1, 10 * number + 2):
@@ -65,7 +65,7 @@ def retention(gateway: Gateway, holder: str = "one") -> UserDeletions:
 
 
 async def end_killed(gateway: Gateway) -> None:
-    """What the watcher does of waiting tasks that are to be killed."""
+    """Kill waiting tasks like the watcher."""
     for task in await gateway.stores.work.kills_of_waiting():
         fields = {"ending": Ending.KILLED, "ended_at": samples.NOW, "intent": None}
         move = Transition(task.id, task.attempt, task.status, TaskStatus.OVER, at=samples.NOW, fields=fields)
@@ -73,7 +73,7 @@ async def end_killed(gateway: Gateway) -> None:
 
 
 async def purge(gateway: Gateway) -> None:
-    """One pass of the purger."""
+    """Run one pass of the purger."""
     stop = asyncio.Event()
     purger = Purger(gateway.stores, gateway.context.directories, poll=0.01)
     running = asyncio.create_task(purger.run(stop), name="purger")
@@ -87,7 +87,7 @@ async def purge(gateway: Gateway) -> None:
 
 
 async def delete_all(gateway: Gateway, holder: str = "one") -> None:
-    """Go on until nothing is left, as the services do."""
+    """Repeat the steps until nothing is left, like the services."""
     (deletion,) = await gateway.stores.deletions.list()
     for _ in range(5):
         if await retention(gateway, holder).go_on(deletion):
@@ -98,7 +98,7 @@ async def delete_all(gateway: Gateway, holder: str = "one") -> None:
 
 
 async def left_of(gateway: Gateway, name: str) -> dict[str, Any]:
-    """What there is of a user in the stores and on the disk."""
+    """Return what is left of a user in the stores and on the disk."""
     database = gateway.stores.database
     number = 0 if name == "alice" else 1
     paths = [gateway.context.directories.path(Place(10 * number + task_id)) for task_id in (1, 2)]
@@ -144,7 +144,7 @@ async def test_nothing_is_left_of_a_deleted_user_and_everything_of_others(world:
     assert (project.owner, project.members) == (None, ["bob"])
 
 
-#: Where the process may die: before each of the steps.
+#: The points where the process may die: before each step.
 STEPS = (
     ("users", "shut_out"),
     ("owned", "kill_all"),
@@ -186,7 +186,7 @@ async def test_a_user_stays_until_what_runs_has_ended(world: Gateway) -> None:
     assert not await retention(world).go_on(deletion)
     left = await left_of(world, "alice")
     assert (left["users"], left["tasks"], left["usage"], left["paths"]) == (1, 4, 1, 3)
-    # Over, and not counted yet: its row would come back after the others are gone.
+    # Over, and not accounted yet: its row would reappear after the others are gone.
     move = Transition(
         4, 1, TaskStatus.RUNNING, TaskStatus.OVER, at=samples.NOW, fields={"settled": False, "intent": None}
     )

@@ -1,4 +1,4 @@
-"""The watcher on real stores, with an executor that misbehaves: every end is found, counted once and cleaned up."""
+"""The watcher on real stores with a misbehaving executor: every end is found, accounted once and cleaned up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STARTING, RUNNING, OVER = TaskStatus.STARTING, TaskStatus.RUNNING, TaskStatus.OV
 
 
 async def running(scene: Scene, task_id: int = 1, *, attempt: int = 1, status: TaskStatus = RUNNING) -> types.Handle:
-    """A task that is recorded as placed, and its run, which goes on until the test says otherwise."""
+    """Add a task that is recorded as placed, with a run that lasts until the test ends it."""
     started = samples.NOW if status is RUNNING else None
     await scene.add(task_id, status, attempt=attempt, placement=samples.placement(), started_at=started)
     return await start(scene, task_id, attempt)
@@ -100,7 +100,7 @@ async def test_a_run_that_an_outsider_removed_ends_with_a_reason(scene: Scene, s
 
 
 async def test_a_start_that_failed_and_is_undone_is_no_end(scene: Scene) -> None:
-    """The engine tells of a container that ended with 128 and is gone: whoever starts it makes it again."""
+    """The engine reports a container that ended with 128 and is gone: its starter creates it again."""
     await scene.add(1, STARTING, attempt=1, placement=samples.placement())
     handle = types.Handle(samples.NODE, 1, 1)
     async with scene.running(scene.watcher()):
@@ -140,7 +140,7 @@ async def test_a_child_that_memory_ended_is_told_of_whenever_that_is_heard(
     memory = types.Event(samples.NODE, types.EventKind.OUT_OF_MEMORY, types.Handle(samples.NODE, 1, 1), at=samples.NOW)
     async with scene.running(scene.watcher()):
         await listing.wait()
-        handle = await running(scene)  # of which the list that is being made knows nothing
+        handle = await running(scene)  # which the list in progress does not have
         if when == "before its end":
             executor._tell(memory)
             await asyncio.sleep(0.05)
@@ -180,7 +180,7 @@ async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene
 
 
 async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_end_is_heard(scene: Scene) -> None:
-    """It had ended of that stop, with the code that it has for it, before the kill was asked for: that was no exit of its own."""
+    """It had ended by that stop, with its own code for it, before the kill was requested: it did not exit by itself."""
     handle = await running(scene)
     asked = await scene.stores.tasks.ask(1, Intent.RESCHEDULE, at=clock.now(), statuses=[RUNNING])
     assert asked is not None
@@ -258,7 +258,7 @@ async def test_an_end_that_a_watcher_recorded_and_did_not_count_is_counted_by_th
         scene.executor.exit(handle, 0)
         await scene.until(OVER)
     assert not (await scene.task()).settled
-    assert scene.executor.state(handle) is types.RunState.EXITED  # what is not counted is not removed
+    assert scene.executor.state(handle) is types.RunState.EXITED  # runs are accounted before they are removed
     monkeypatch.setattr(scene.stores.usage, "add_many", add)
     async with scene.running(scene.watcher(), scene.watcher()):
         await scene.settled()
@@ -306,7 +306,7 @@ async def test_a_node_that_is_silent_ends_none_of_its_tasks(scene: Scene) -> Non
 
 @pytest.mark.parametrize("intent", ["dance", Intent.RUN.value])
 async def test_an_intent_that_means_nothing_here_holds_up_no_other_task(scene: Scene, intent: str) -> None:
-    """A newer gateway may write what this watcher does not know."""
+    """A newer gateway may write intents that this watcher does not know."""
     await running(scene, 1)
     await running(scene, 2)
     await scene.stores.database["tasks"].update_one({"_id": 1}, {"$set": {"intent": intent, "intent_at": samples.NOW}})

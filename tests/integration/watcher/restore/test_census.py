@@ -1,4 +1,4 @@
-"""After a restore nothing runs twice: what runs is adopted before anything is placed or given up."""
+"""After a restore nothing runs twice: runs are adopted before anything is placed or given up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER = "node2"
 
 
 async def start(scene: Scene, task_id: int, attempt: int, *, node: str = samples.NODE) -> types.Handle:
-    """A run that was placed after the backup was made."""
+    """Start a run that was placed after the backup."""
     handle = types.Handle(node, task_id, attempt)
     await scene.executor.start(types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
     return handle
@@ -74,7 +74,7 @@ async def test_a_run_that_ended_before_the_restore_is_recorded_with_its_exit_cod
 
 
 async def test_an_attempt_is_not_given_up_while_a_later_one_runs_on_another_node(scene: Scene) -> None:
-    """The backup says that the first attempt runs on the first node; it was made anew on the second."""
+    """The backup has the first attempt on the first node; the second attempt runs on the second."""
     scene.executor.reports[OTHER] = replace(fake.NODE, name=OTHER)
     await scene.add(1, RUNNING, attempt=1, placement=samples.placement(), started_at=samples.NOW)
     handle = await start(scene, 1, 2, node=OTHER)
@@ -204,6 +204,6 @@ def test_runs_ahead_of_their_tasks(
 
 
 def test_the_ids_of_children_are_those_of_their_positions() -> None:
-    """What the census makes a child of is the same that the scheduler does."""
+    """The census creates the same children as the scheduler."""
     parent = samples.task(10, array=Array(start=0, end=3, step=1, count=4, first_id=11))
     assert [child["_id"] for child in arrays.documents(parent, range(4), now=1.0)] == [11, 12, 13, 14]

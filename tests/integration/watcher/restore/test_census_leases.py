@@ -1,4 +1,4 @@
-"""After a restore, ports and devices belong to the runs that have them, and what earlier attempts used is counted."""
+"""After a restore, ports and devices belong to the runs that use them, and earlier attempts are accounted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _one_gpu(scene: Scene) -> None:
 
 
 async def start(scene: Scene, task_id: int, attempt: int = 1, *, gpus: Sequence[str] = (GPU,)) -> types.Handle:
-    """A run that was placed after the backup was made, with the node's only GPU and a port."""
+    """Start a run that was placed after the backup, with the node's only GPU and a port."""
     handle = types.Handle(samples.NODE, task_id, attempt)
     ports = (types.PortMapping(80, PORT),)
     run = types.Run(handle, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False, gpus=gpus, ports=ports)
@@ -42,7 +42,7 @@ async def start(scene: Scene, task_id: int, attempt: int = 1, *, gpus: Sequence[
 
 
 def holding() -> Placement:
-    """Where the backup says that a task is."""
+    """Return the placement that the backup has of a task."""
     return samples.placement().model_copy(update={"gpus": [GPU], "ports": [PORT], "leases": LEASES})
 
 
@@ -51,7 +51,7 @@ async def restored(scene: Scene) -> None:
 
 
 async def left(scene: Scene, task_id: int, attempt: int, exit_code: int, *, at: float) -> None:
-    """An attempt began and ended, ten seconds later, and nothing but its files is left."""
+    """Leave the files of an attempt that ended ten seconds after it began."""
     directories = TaskDirectories(scene.settings.shared_dir)
     user = (await scene.task(task_id)).user
     path = await directories.prepare(Place(task_id), uid=user.uid, gid=user.gid, script="exit 0")
@@ -174,7 +174,7 @@ async def test_a_run_that_has_ended_keeps_nothing_from_the_one_that_followed(sce
 
 
 async def test_what_attempts_after_the_backup_used_is_counted_once(scene: Scene) -> None:
-    """The first attempt ran when the backup was made and was rescheduled twice; the row of neither is in it."""
+    """The first attempt ran at the time of the backup and was rescheduled twice; the backup has the row of neither."""
     await scene.add(1, RUNNING, attempt=1, placement=samples.placement(), started_at=samples.NOW)
     for attempt in (1, 2):
         await left(scene, 1, attempt, 143, at=samples.NOW + 100 * attempt)

@@ -1,4 +1,4 @@
-"""The fake executor misbehaves as it is told to, and only then."""
+"""The fake executor misbehaves on request, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated runs, and how directories are watched."""
+"""Simulated runs, and watching directories."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SHELLS = [
 
 
 class Wrapped:
-    """A task's directory and the wrapper started in it."""
+    """A task's directory with the wrapper started in it."""
 
     def __init__(self, directory: Path, shell: list[str]) -> None:
         self.directory = directory
@@ -39,7 +39,7 @@ class Wrapped:
 
     def start(self, script: str, *, attempt: int = 1) -> subprocess.Popen[bytes]:
         path = self.directory / "cmd.sh"
-        if not path.exists() or path.read_text() != script:  # one that runs must not be cut short
+        if not path.exists() or path.read_text() != script:  # a running script must not be truncated
             path.write_text(script)
             path.chmod(0o700)
         handle = types.Handle("n1", 7, attempt)
@@ -148,7 +148,7 @@ def test_a_command_that_goes_on_after_sigterm_is_waited_for(wrapped: Wrapped) ->
 
 
 def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped) -> None:
-    """Each try sends it a little later; a lost one would leave the command to its ten seconds."""
+    """Each try sends it a little later; a lost signal would leave the command running for ten seconds."""
     for attempt in range(1, 41):
         process = wrapped.start("exec sleep 10", attempt=attempt)
         if attempt > 5:  # the first ones hit the shell before its trap
@@ -163,7 +163,7 @@ def test_sigterm_is_never_lost_however_early_it_comes(wrapped: Wrapped) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(8) in (143, -signal.SIGTERM)
         result = wrapped.result(attempt)
-        # Whoever took the attempt leaves its code.
+        # A wrapper that took the attempt leaves its code.
         assert result is None or result.exit_code == 143
 
 
@@ -183,7 +183,7 @@ def test_the_code_of_a_command_that_ends_by_sigterm_is_its_own(wrapped: Wrapped,
 
 @pytest.mark.parametrize("wrapped", [SHELLS[2]], indirect=True)
 def test_a_signal_to_the_whole_group_does_not_change_the_code(wrapped: Wrapped) -> None:
-    """As a service manager sends it: the command's end and the signal fall into one `wait`, which then says 143."""
+    """Service managers send it so: the command's end and the signal fall into one `wait`, which then returns 143."""
     for attempt in range(1, 13):
         process = wrapped.start(f"trap 'exit 9' TERM; echo > ready.{attempt}; while :; do :; done", attempt=attempt)
         waiting.until_blocking(

@@ -1,4 +1,4 @@
-"""How much a directory holds."""
+"""Measuring a task's directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a task has run for as long as it may."""
+"""Deadlines of running tasks by their lifespans."""
 
 from __future__ import annotations
 

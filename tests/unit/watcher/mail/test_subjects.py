@@ -1,4 +1,4 @@
-"""The decoded subject of a mail is the one that was meant, whatever is in a task's name."""
+"""A mail's subject decodes to the intended text, whatever a task's name contains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.models.notice import Notice
 
 
 def sent(subject: str) -> bytes:
-    """The mail as it goes over the wire."""
+    """Return the mail's bytes as they are sent."""
     notice = Notice(id="1-1-over", to="alice@lab.test", subject=subject, text="x", at=1.0)
     return flatten_message(templates.message(notice, sender="godocker@lab.test"))
 

@@ -1,4 +1,4 @@
-"""The pure parts of the watcher: what to do about record and reality, how a run ended, what it used."""
+"""The pure parts of the watcher: reconciling, outcomes of runs, accounting."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kinds(actions: list[Action]) -> list[type]:
 
 
 EXPECTED: dict[tuple[TaskStatus, bool, RunState | None], list[type]] = {
-    # (recorded, to be killed, observed): what to do
+    # (recorded, kill requested, observed): actions
     (STARTING, False, None): [],
     (STARTING, False, RunState.CREATED): [],
     (STARTING, False, RunState.RUNNING): [NoteRunning],
@@ -131,7 +131,7 @@ def test_an_action_says_what_it_is_about() -> None:
 
 STRAYS: list[tuple[Known | None, str | None]] = [
     (None, "there is no such task"),
-    # an earlier attempt than the recorded one, whatever became of the task
+    # an earlier attempt than the recorded one, whatever the task's state
     *((Known(2, status, settled), "the task is at attempt 2") for status in TaskStatus for settled in (True, False)),
     # the recorded attempt
     (Known(1, TaskStatus.CREATED, True), "the task is created"),
@@ -142,7 +142,7 @@ STRAYS: list[tuple[Known | None, str | None]] = [
     (Known(1, TaskStatus.OVER, True), "the task is over"),
     (Known(1, TaskStatus.ARCHIVED, False), None),
     (Known(1, TaskStatus.ARCHIVED, True), "the task is archived"),
-    # a later one: placed while we looked
+    # a later attempt: placed meanwhile
     *((Known(0, status, True), None) for status in sorted(ACTIVE)),
     (Known(0, TaskStatus.OVER, False), "the task is over since attempt 0"),
     (Known(0, TaskStatus.ARCHIVED, True), "the task is archived since attempt 0"),
@@ -239,11 +239,11 @@ NO_OUTPUT = "god.log and god.err could not be opened in the task's directory"
 @pytest.mark.parametrize(
     ("task", "seen", "left", "looked", "ending", "code", "reason"),
     [
-        # what the command says itself
+        # the command's own code
         (RUN, exited(0), None, False, Ending.EXITED, 0, None),
         (RUN, exited(3), None, False, Ending.EXITED, 3, None),
         (RUN, exited(124), None, False, Ending.EXITED, 124, None),
-        # codes that may be somebody else's: the wrapper's word counts
+        # codes that may not be the command's: the wrapper's record counts
         (RUN, exited(125), result(125), True, Ending.EXITED, 125, None),
         (RUN, exited(126), result(126), True, Ending.EXITED, 126, NOT_EXECUTED),
         (RUN, exited(127), result(127), True, Ending.EXITED, 127, NOT_FOUND),
@@ -257,17 +257,17 @@ NO_OUTPUT = "god.log and god.err could not be opened in the task's directory"
         # the command never began
         (RUN, exited(125), result(None, began=False), True, Ending.START_FAILED, 125, FULL),
         (RUN, exited(125), result(125, words=frozenset({Word.NO_OUTPUT})), True, Ending.START_FAILED, 125, NO_OUTPUT),
-        # whatever became of the files, it is not said that it did not begin unless that was seen
+        # whatever happened to the files, "it did not begin" needs an observation
         (RUN, exited(127), None, True, Ending.EXITED, 127, NOT_FOUND),
         (RUN, exited(1), None, True, Ending.EXITED, 1, None),
-        # who waited for it knows better than what it wrote
+        # an executor that waited for the command knows better than its files
         (RUN, exited(3), result(0), True, Ending.EXITED, 3, None),
         (RUN, exited(127), result(0), True, Ending.EXITED, 127, NOT_FOUND),
         (RUN, exited(125), None, True, Ending.START_FAILED, 125, NO_WRITE),
         (RUN, exited(137), None, True, Ending.EXITED, 137, None),
-        # where it was not looked, the code is believed
+        # where the files were not read, the code counts
         (RUN, exited(127), None, False, Ending.EXITED, 127, NOT_FOUND),
-        # by who waits for the command itself: a signal is told from a code, and nobody else is asked
+        # an executor that waits for the command distinguishes a signal from a code, and is authoritative
         (RUN, exited(137, by_signal=False), None, False, Ending.EXITED, 137, None),
         (RUN, exited(137, by_signal=True, reason="by a signal"), result(0), True, Ending.EXITED, 137, "by a signal"),
         (RUN, exited(1, by_signal=False, reason="disk full"), None, False, Ending.EXITED, 1, "disk full"),
@@ -275,7 +275,7 @@ NO_OUTPUT = "god.log and god.err could not be opened in the task's directory"
         (TO_KILL, exited(137, lost=True, reason="nobody saw"), None, False, Ending.KILLED, 137, KILLED_BY),
         # a second start found the attempt taken
         (RUN, exited(125), result(None), True, Ending.EXITED, 137, TWICE),
-        # removed by somebody else, which kills it first
+        # removed by somebody else, which kills the run first
         (RUN, exited(137, removed=True), result(None), True, Ending.LOST, 137, GONE),
         (RUN, exited(137, removed=True), None, True, Ending.LOST, 137, GONE),
         (RUN, exited(137, removed=True), result(3), True, Ending.EXITED, 3, None),
@@ -293,10 +293,10 @@ NO_OUTPUT = "god.log and god.err could not be opened in the task's directory"
         (TO_KILL, exited(0), None, False, Ending.KILLED, 137, KILLED_BY),
         (TO_KILL, exited(137, out_of_memory=True), None, False, Ending.KILLED, 137, KILLED_BY),
         (TO_KILL, exited(127), None, True, Ending.KILLED, 137, KILLED_BY),
-        # it had ended before it was to be killed
+        # it had ended before the kill was requested
         (TO_KILL, exited(0, ended_at=NOW + 4), None, False, Ending.EXITED, 0, None),
         (TO_KILL, exited(137, ended_at=NOW + 4, out_of_memory=True), None, False, Ending.OUT_OF_MEMORY, 137, MEMORY),
-        # by two clocks that differ a little, and its code is that of a stop
+        # its code is that of a stop, by clocks that differ a little
         (TO_KILL, exited(143, ended_at=NOW + 4.9), result(143), True, Ending.KILLED, 137, KILLED_BY),
         (TO_KILL, exited(137, ended_at=NOW + 4.9), None, True, Ending.KILLED, 137, KILLED_BY),
         (samples.placed(intent=Intent.KILL), exited(0), None, False, Ending.KILLED, 137, KILLED_BY),
@@ -320,12 +320,12 @@ def test_a_run_that_ended_has_its_outcome(
 @pytest.mark.parametrize(
     ("seen", "left", "around", "interpreter", "ending", "reason"),
     [
-        # the image, as it was looked at
+        # the image, as inspected
         (exited(127), None, around(image="has no /bin/sh"), None, Ending.START_FAILED, "the image busybox:latest has no /bin/sh"),
         (exited(1), None, around(image="is for arm"), None, Ending.START_FAILED, "the image busybox:latest is for arm"),
         (exited(126), None, around(image="has odd"), None, Ending.START_FAILED, "the image busybox:latest has odd"),
         (exited(127), result(127), around(image="has no /bin/sh"), None, Ending.EXITED, NOT_FOUND),
-        # the first line of the script, as the wrapper saw it
+        # the script's first line, as the wrapper recorded it
         (exited(127), said(127, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
         (exited(126), said(126, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
         (exited(126), said(126, Word.NO_EXEC), around(), "/bin/bash", Ending.EXITED, NO_EXEC),
@@ -336,7 +336,7 @@ def test_a_run_that_ended_has_its_outcome(
         # nobody
         (exited(143), result(143), around(), None, Ending.EXITED, None),
         (exited(137), result(137), around(), None, Ending.EXITED, None),
-        # signals as what they are
+        # signals by their causes
         (exited(139), result(139), around(), None, Ending.EXITED, SEGV),
         (exited(130), result(130), around(), None, Ending.EXITED, "exit code 130, which shells give for an end by SIGINT"),
         (exited(128), result(128), around(), None, Ending.EXITED, None),
@@ -367,7 +367,7 @@ def test_an_end_is_explained_by_what_was_seen_and_by_nothing_else(
         # clocks that disagree give no negative time
         (NOW + 50, exited(0), None, False, NOW + 10, NOW + 10),
         (NOW, exited(125), None, True, None, NOW + 10),
-        # what the files say of times is the user's word: within those that we saw ourselves
+        # times in the files are the user's: limited by those we observed
         (None, exited(0, started_at=None), result(0, started_at=5.0), True, NOW, NOW + 10),
         (NOW, exited(0, ended_at=None), result(0, ended_at=5.0), True, NOW, NOW + 1),
         (NOW, exited(0, ended_at=None), result(0, ended_at=NOW + 1e9), True, NOW, NOW + 20),

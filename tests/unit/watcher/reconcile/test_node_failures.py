@@ -1,4 +1,4 @@
-"""What is the node's fault and what the command's, and what then becomes of the task."""
+"""Failures of nodes are told from failures of commands, and restart the task."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEFT_BEHIND = f"node {samples.NODE} does not answer; the exit code is the one it
 KILLED_BY = "killed by its owner or an admin"
 TOO_LONG = Cause(ending=Ending.LIFESPAN_REACHED, reason="ran for 1 hour, the longest it may (maxlifespan)")
 
-#: The run began at NOW and ended at NOW + 10; it is looked at at NOW + 100.
+#: The run began at NOW and ended at NOW + 10; it is observed at NOW + 100.
 BEFORE, DURING, AFTER, LATER = (Boot(at=NOW + at, ago=100 - at) for at in (-5.0, 9.0, 12.0, 10 + DOWN + 1))
 
 
@@ -51,20 +51,20 @@ THE_NODE, THE_COMMAND = Ending.NODE_FAILED, Ending.EXITED
 @pytest.mark.parametrize(
     ("seen", "result", "boot", "ending", "code"),
     [
-        # the engine killed it at its end, and was started again
+        # the engine killed it when it shut down, and was started again
         (exited(137), left(), AFTER, THE_NODE, 137),
         (exited(143), left(), AFTER, THE_NODE, 137),
         # it was dead when the engine started
         (exited(255), left(), DURING, THE_NODE, 137),
         (exited(255), left(), AFTER, THE_NODE, 137),
         (exited(None), left(), AFTER, THE_NODE, 137),
-        # it was told to end, and was ended by that signal
+        # it was sent SIGTERM, which ended it
         (exited(143), left(143, told=True), AFTER, THE_NODE, 137),
-        # the shell was killed before it came to take the attempt
+        # the shell was killed before it took the attempt
         (exited(137), None, AFTER, THE_NODE, 137),
         # the attempt was started again on an engine that had lost it
         (exited(125, started_at=NOW + 20), left(), AFTER, THE_NODE, 137),
-        # the command's own words
+        # the command's own end
         (exited(0), left(0), AFTER, THE_COMMAND, 0),
         (exited(0), left(0, told=True), AFTER, THE_COMMAND, 0),
         (exited(3), left(3, told=True), AFTER, THE_COMMAND, 3),
@@ -74,18 +74,18 @@ THE_NODE, THE_COMMAND = Ending.NODE_FAILED, Ending.EXITED
         (exited(137), left(137), AFTER, THE_COMMAND, 137),
         (exited(127), left(127), AFTER, THE_COMMAND, 127),
         (exited(139), left(139), AFTER, THE_COMMAND, 139),
-        # the engine was not started anew since
+        # the engine was not restarted since
         (exited(137), left(), BEFORE, THE_COMMAND, 137),
         (exited(143), left(143, told=True), BEFORE, THE_COMMAND, 143),
         (exited(255), left(), BEFORE, THE_COMMAND, 255),
         (exited(125, started_at=NOW + 20), left(), BEFORE, THE_COMMAND, 137),
-        # it is not known when it was
+        # its last start is not known
         (exited(137), left(), None, THE_COMMAND, 137),
         # it was long after
         (exited(137), left(), LATER, THE_COMMAND, 137),
         # memory is not the node's fault
         (exited(137, out_of_memory=True), left(), AFTER, Ending.OUT_OF_MEMORY, 137),
-        # nor that there is no shell
+        # nor is a missing shell
         (exited(125), None, AFTER, Ending.START_FAILED, 125),
     ],
 )  # fmt: skip
@@ -178,7 +178,7 @@ def test_clocks_of_hosts_that_disagree_do_not_blame_the_node_for_a_removed_run()
     assert outcome.of_missing(RUN, None, boot=hours_ahead, now=NOW + 100).ending is Ending.LOST
 
 
-# --- a node that is not waited for any longer --------------------------------------------------
+# --- a node that is given up --------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_node_is_lost_after_a_time_and_several_tries(seconds: float, tries: in
     assert silence(seconds, tries).is_lost(600) is lost
 
 
-# --- what becomes of the task -------------------------------------------------------------------
+# --- the task's next state -------------------------------------------------------------------
 
 FAILED = outcome.Outcome(Ending.NODE_FAILED, 137, SILENT, NOW, NOW + 600)
 

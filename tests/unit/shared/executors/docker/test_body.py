@@ -1,4 +1,4 @@
-"""The body of the create call: golden, and the same whatever a user sends."""
+"""The body of the create call: golden, with the same keys whatever a user sends."""
 
 from __future__ import annotations
 

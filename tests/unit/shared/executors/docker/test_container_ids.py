@@ -1,4 +1,4 @@
-"""Which container is which run, as far as it was seen."""
+"""Known container ids of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Levels of what is said of an event stream: a quiet engine is nobody's business, one that breaks is."""
+"""Log levels of an event stream: a quiet engine is normal, a broken stream is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.executors.docker import client, container_ids, events, skew
 
 
 class Engine:
-    """An engine each of whose streams ends in the same way; it is closed after some."""
+    """An engine whose streams all end in the same way, until it is closed."""
 
     name = "n1"
 

@@ -1,4 +1,4 @@
-"""One pull per image and node at a time, whoever waits for it and whoever gives up."""
+"""One pull per image and node at a time, shared by all that wait for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import waiting
 
 
 class Registry:
-    """Stands for an engine that has no image yet; a pull goes on until `done` is set."""
+    """An engine without images; a pull lasts until `done` is set."""
 
     name = "n1"
 

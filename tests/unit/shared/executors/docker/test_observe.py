@@ -1,4 +1,4 @@
-"""What an engine's JSON means."""
+"""Translation of an engine's JSON."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_containers_status_is_a_state(status: str, state: types.RunState) -> N
 
 @pytest.mark.parametrize("status", ["created", "removing", "dead"])
 def test_a_container_that_was_never_started_has_not_ended_however_it_goes(status: str) -> None:
-    """An engine whose start failed says 128, and the container is removed for another try."""
+    """After a failed start an engine reports 128, and the container is removed for another try."""
     found = {"State": {"Status": status, "ExitCode": 128, "StartedAt": "0001-01-01T00:00:00Z"}}
     seen = observe.inspected(HANDLE, found)
     assert (seen.state, seen.exit_code, seen.started_at) == (types.RunState.CREATED, None, None)

@@ -1,4 +1,4 @@
-"""The difference between an engine's clock and ours: heard now and then, told of when it grows and when it is gone."""
+"""The difference between an engine's clock and ours: measured regularly, logged when it grows and when it is gone."""
 
 from __future__ import annotations
 

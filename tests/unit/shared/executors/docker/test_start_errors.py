@@ -1,4 +1,4 @@
-"""What an engine's words mean when it does not start something."""
+"""Translation of an engine's messages about failed starts."""
 
 from __future__ import annotations
 

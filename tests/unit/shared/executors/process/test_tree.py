@@ -1,4 +1,4 @@
-"""Which processes belong to a run."""
+"""The processes of a run."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ LEADER = process(WRAPPER, run=NAME)
         (process(101, WRAPPER, 101), True),  # a child with a session of its own and no environment
         (process(101, 1, 101), False),
         (process(101, 1, 101, run="god-1-2"), False),
-        (process(101, WRAPPER, WRAPPER, run="god-1-2"), False),  # says that it is another run's
+        (process(101, WRAPPER, WRAPPER, run="god-1-2"), False),  # claims to be another run's
         (process(101, 1, 101, run=NAME, directory=HERE), True),
         (process(101, 1, 101, run=NAME, directory=ELSEWHERE), False),  # another system's
-        (process(101, WRAPPER, WRAPPER, run=NAME, uid=0), False),  # only ever the run's user's
+        (process(101, WRAPPER, WRAPPER, run=NAME, uid=0), False),  # only processes of the run's user
         (process(101, 1, 101, run=NAME, uid=20002), False),
         (process(101, WRAPPER, WRAPPER, run=NAME, state="Z"), False),
     ],
@@ -83,7 +83,7 @@ def test_without_a_pid_only_the_environment_counts() -> None:
 
 @pytest.fixture
 def oddly_named(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose name is made to confuse who reads `/proc/<pid>/stat`."""
+    """Yield a process whose name confuses naive readers of `/proc/<pid>/stat`."""
     program = tmp_path / "a) S 1 (b"
     program.symlink_to("/bin/sleep")
     with subprocess.Popen([program, "60"], env={"GODOCKER_RUN": NAME}) as made:
