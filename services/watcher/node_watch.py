@@ -218,8 +218,8 @@ class NodeWatch:
         ids = {seen.handle.task_id for seen in observed if (seen.handle.task_id, seen.handle.attempt) not in keys}
         if not ids:
             return {}
-        found = await self._stores.work.attempts(sorted(ids))
-        return {task_id: Known(*values) for task_id, values in found.items()}
+        attempts = await self._stores.work.attempts(sorted(ids))
+        return {task_id: Known(*values) for task_id, values in attempts.items()}
 
     def _with_memory(self, observed: Iterable[Observation]) -> list[Observation]:
         """
@@ -264,19 +264,19 @@ class NodeWatch:
 
     async def _carry_out_intents(self) -> bool:
         """Act on all intents. Return whether a task is still starting and cannot be stopped yet."""
-        asked = await self._stores.work.asked_on(self._node)
-        found = [Handle(task.node, task.id, task.attempt, task.system) for task in asked]
-        handles = [handle for handle in found if not self._enactor.is_stopping(handle)]
+        requested = await self._stores.work.asked_on(self._node)
+        runs = [Handle(task.node, task.id, task.attempt, task.system) for task in requested]
+        handles = [handle for handle in runs if not self._enactor.is_stopping(handle)]
         observed = await asyncio.gather(*(self._executor.inspect(handle) for handle in handles), return_exceptions=True)
-        there = [seen for seen in observed if isinstance(seen, Observation)]
+        seen = [one for one in observed if isinstance(one, Observation)]
         for failure in observed:
             # One run that the node cannot inspect must not delay the others.
             if isinstance(failure, BaseException):
                 if not isinstance(failure, errors.NodeUnavailable):
                     raise failure
                 log.warning("intents.not_inspected", node=self._node, error=str(failure))
-        await self._enactor.enact(reconcile(asked, there, others={}, whole=False))
-        return any(task.status is TaskStatus.STARTING for task in asked)
+        await self._enactor.enact(reconcile(requested, seen, others={}, whole=False))
+        return any(task.status is TaskStatus.STARTING for task in requested)
 
 
 def _ends(actions: Iterable[Action]) -> Iterator[Handle]:

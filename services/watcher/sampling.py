@@ -47,9 +47,9 @@ class Sampler:
             stats = await asyncio.gather(
                 *(self._executor.stats(Handle(task.node, task.id, task.attempt, task.system)) for task in some)
             )
-            found = {task.id: _shown(sample) for task, sample in zip(some, stats, strict=True) if sample is not None}
-            if found:
-                await self._broker.add_samples(found)
+            samples = {task.id: _shown(sample) for task, sample in zip(some, stats, strict=True) if sample is not None}
+            if samples:
+                await self._broker.add_samples(samples)
 
 
 def _shown(sample: Stats) -> dict[str, float | int]:

@@ -85,7 +85,7 @@ class FakeExecutor:
 
     def resync(self, node: str) -> None:
         """Break and reconnect the event stream."""
-        self._tell(types.Event(node, types.EventKind.RESYNC))
+        self._emit(types.Event(node, types.EventKind.RESYNC))
 
     def state(self, handle: types.Handle) -> types.RunState | None:
         return self._seen[handle].state if handle in self._seen else None
@@ -221,7 +221,7 @@ class FakeExecutor:
     def _run(self, run: types.Run) -> None:
         handle = run.handle
         self._seen[handle] = types.Observation(handle, types.RunState.RUNNING, started_at=self._now())
-        self._tell(types.Event(handle.node, types.EventKind.STARTED, handle, at=self._now()))
+        self._emit(types.Event(handle.node, types.EventKind.STARTED, handle, at=self._now()))
         if (handle.task_id, handle.attempt) in self._taken:
             # Like the wrapper: an attempt that has run anywhere does not run again.
             self._end(handle, 125)
@@ -255,15 +255,15 @@ class FakeExecutor:
             out_of_memory=out_of_memory,
         )
         if out_of_memory:
-            self._tell(types.Event(handle.node, types.EventKind.OUT_OF_MEMORY, handle, at=self._now()))
-        self._tell(types.Event(handle.node, types.EventKind.EXITED, handle, code, self._now()))
+            self._emit(types.Event(handle.node, types.EventKind.OUT_OF_MEMORY, handle, at=self._now()))
+        self._emit(types.Event(handle.node, types.EventKind.EXITED, handle, code, self._now()))
 
     def _drop(self, handle: types.Handle) -> None:
         self._end(handle, EXIT_KILLED)
         if self._seen.pop(handle, None) is not None:
-            self._tell(types.Event(handle.node, types.EventKind.REMOVED, handle, at=self._now()))
+            self._emit(types.Event(handle.node, types.EventKind.REMOVED, handle, at=self._now()))
 
-    def _tell(self, event: types.Event) -> None:
+    def _emit(self, event: types.Event) -> None:
         if self.faults.drop_events and event.kind is not types.EventKind.RESYNC:
             return
         for queue in self._listeners[event.node]:

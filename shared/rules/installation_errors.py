@@ -52,9 +52,9 @@ _SAID: Mapping[str, int] = {
 }
 
 
-def words(number: int | None, said: str | None = None) -> str:
+def words(number: int | None, text: str | None = None) -> str:
     """Return a short name of the error."""
-    return _WORDS.get(number or 0) or (said or "unknown error").lower()
+    return _WORDS.get(number or 0) or (text or "unknown error").lower()
 
 
 def is_unreadable(error: OSError) -> bool:
@@ -73,15 +73,15 @@ def of_storage(error: OSError, what: str, *, own: bool = False) -> errors.GoDock
     Return the error of a failed access to `shared_dir`. `own`: below a task's own directory, where the task can be to blame;
     elsewhere every error is the installation's.
     """
-    said = words(error.errno, error.strerror)
+    text = words(error.errno, error.strerror)
     if own and error.errno in _OF_THE_TASK:
         return errors.StorageError(f"{what}: {error.strerror}")
     if error.errno in _FULL:
-        return errors.StorageFull(f"the shared directory cannot be used: {said}", trouble=said)
-    return errors.StorageUnavailable(f"the shared directory cannot be used: {said}", trouble=said)
+        return errors.StorageFull(f"the shared directory cannot be used: {text}", trouble=text)
+    return errors.StorageUnavailable(f"the shared directory cannot be used: {text}", trouble=text)
 
 
 def of_node(error: OSError) -> errors.NodeUnwell:
     """Return the error of a process that could not be created on this machine, or whose record could not be written."""
-    said = words(error.errno, error.strerror)
-    return errors.NodeUnwell(f"the process could not be made: {said}", trouble=said)
+    text = words(error.errno, error.strerror)
+    return errors.NodeUnwell(f"the process could not be made: {text}", trouble=text)

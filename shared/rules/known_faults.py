@@ -83,8 +83,8 @@ class Found:
     is_closed: bool
 
     def __str__(self) -> str:
-        said = f"{self.fault.part} {self.version} has {self.fault.names} ({self.fault.lets})"
-        return f"{said}: {self.fault.closed_by}" if self.is_closed else f"{said}: {self.fault.advice}"
+        sentence = f"{self.fault.part} {self.version} has {self.fault.names} ({self.fault.lets})"
+        return f"{sentence}: {self.fault.closed_by}" if self.is_closed else f"{sentence}: {self.fault.advice}"
 
 
 def of(part: str, version: str, *, closed: Collection[str] = ()) -> list[Found]:

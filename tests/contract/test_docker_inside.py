@@ -66,7 +66,7 @@ async def test_shared_memory_is_as_large_as_the_memory_and_counts_as_such(rig: r
     )
 
 
-async def test_cores_and_memory_are_told(rig: rigs.Rig) -> None:
+async def test_cores_and_memory_are_in_the_environment(rig: rigs.Rig) -> None:
     script = 'echo "$GODOCKER_CPUS $GODOCKER_MEMORY_MB $OMP_NUM_THREADS"'
     assert await said(rig, script, cpus=0.5, memory=64 * MB) == ["0.5 64 1"]
     assert await said(rig, script, cpus=2.0, memory=96 * MB) == ["2 96 2"]
@@ -88,7 +88,7 @@ async def test_the_user_has_a_name_and_entries_where_the_image_has_none(rig: rig
     ]
 
 
-async def test_the_users_of_an_image_stay_who_they_are(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
+async def test_the_users_of_an_image_keep_their_names(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     docker_engine.import_image(systems.with_shell("dash"), name=PLAIN)
     lines = await said(rig, "cat /etc/passwd /etc/group; id", image=PLAIN, uid=33, gid=33, login="alice")
     assert "www:x:33:33:www:/srv:/bin/false" in lines
@@ -106,11 +106,11 @@ async def test_a_name_that_no_passwd_can_hold_is_replaced_by_the_number(rig: rig
     assert lines == [f"u{rigs.UID}:x:{rigs.UID}:{rigs.GID}:u{rigs.UID}:{types.WORKDIR}:/bin/sh"]
 
 
-async def test_files_of_a_task_can_be_read_by_whoever_may_enter_its_directory(rig: rigs.Rig) -> None:
+async def test_files_of_a_task_are_readable_for_all_who_may_enter_its_directory(rig: rigs.Rig) -> None:
     assert await said(rig, "umask; touch made; stat -c %a made") == ["0022", "644"]
 
 
-async def test_resource_limits_are_the_same_whatever_the_daemon_says() -> None:
+async def test_resource_limits_do_not_depend_on_the_daemon() -> None:
     options = ("--default-ulimit", "nofile=64:64", "--default-ulimit", "nproc=100:100")
     local = local_engine.LocalEngine(Path(tempfile.mkdtemp(prefix="god-engine-")), options=options)
     try:
@@ -127,7 +127,7 @@ async def test_resource_limits_are_the_same_whatever_the_daemon_says() -> None:
         local.take_down()
 
 
-async def test_what_the_image_sets_up_is_there_but_for_its_entry_point(
+async def test_the_image_s_setup_applies_except_its_entry_point(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     with docker_engine.client() as client:
@@ -168,7 +168,7 @@ _ARM = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00" + b"\0" * 200
         ("no-loader", lambda: systems.archive(LINK, files={"bin/dash": (DASH.read_bytes(), 0o755)}), "which is not there"),
     ],
 )  # fmt: skip
-async def test_an_image_that_cannot_run_a_shell_is_told_apart(
+async def test_an_image_that_cannot_run_a_shell_is_recognized(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine, name: str, archive: object, said: str
 ) -> None:
     assert callable(archive)
@@ -203,7 +203,7 @@ async def test_an_image_that_can_is_not_blamed(rig: rigs.Rig, docker_engine: loc
         ("nothing-of-that-name\n", 127, set()),
     ],
 )
-async def test_an_interpreter_that_is_not_there_is_told_from_a_program_that_is_not(
+async def test_a_missing_interpreter_is_distinguished_from_a_missing_program(
     rig: rigs.Rig, script: str, code: int, words: set[attempt_files.Word]
 ) -> None:
     run = await rig.start(script)
@@ -213,7 +213,7 @@ async def test_an_interpreter_that_is_not_there_is_told_from_a_program_that_is_n
     assert result.words == words
 
 
-async def test_a_directory_that_nothing_can_be_executed_in_is_told(rig: rigs.Rig) -> None:
+async def test_a_noexec_directory_is_reported(rig: rigs.Rig) -> None:
     run = await rig.run("#!/bin/sh\nexit 0\n")
     with noexec(run.directory):
         await rig.executor.prepare(run)
@@ -242,7 +242,7 @@ def noexec(directory: str) -> Iterator[None]:
     ("path", "command"),
     [("stop?t=5", "docker stop"), ("kill", "docker kill (SIGKILL)"), ("kill?signal=SIGINT", "docker kill (SIGINT)")],
 )
-async def test_what_somebody_else_did_is_known(
+async def test_commands_of_others_are_reported(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine, path: str, command: str
 ) -> None:
     run = await rig.start("trap 'exit 130' INT; echo > ready; while :; do sleep 0.1; done")

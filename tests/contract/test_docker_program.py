@@ -69,7 +69,7 @@ async def test_every_shape_of_script_has_its_own_code(rig: rigs.Rig, image: str)
 
 
 @pytest.mark.parametrize("image", [BUSYBOX, DASH, BASH])
-async def test_every_process_of_every_shape_can_save_when_it_is_told_to_end(rig: rigs.Rig, image: str) -> None:
+async def test_every_process_of_every_shape_can_save_its_work_when_stopped(rig: rigs.Rig, image: str) -> None:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def left(shape: shapes.Shape) -> set[str]:
@@ -106,7 +106,7 @@ async def test_a_script_can_trap_an_interrupt(rig: rigs.Rig) -> None:
     ("script", "code"),
     [("kill 0; sleep 5", 143), ("kill -TERM -1; exit 5", 5), ("trap '' TERM; kill -TERM -1; exit 6", 6)],
 )
-async def test_a_task_that_signals_all_that_it_sees_has_the_code_that_it_makes(
+async def test_a_task_that_signals_all_processes_has_its_own_code(
     rig: rigs.Rig, image: str, script: str, code: int
 ) -> None:
     for _ in range(shapes.rounds()):
@@ -151,7 +151,7 @@ async def test_whatever_a_task_does_to_its_directory_its_code_is_its_own(rig: ri
 
 
 @pytest.mark.parametrize("tidying", [*shapes.TIDYINGS[:2], "find . -type f -delete", "rm -rf .[!.]* *"])
-async def test_an_attempt_is_taken_once_whatever_the_task_tidied(rig: rigs.Rig, tidying: str) -> None:
+async def test_an_attempt_is_taken_once_whatever_the_task_removed(rig: rigs.Rig, tidying: str) -> None:
     with rigs.directory() as outside:
         outside.chmod(0o777)
         mounts = [types.Mount("witness", str(outside), "/witness", read_only=False)]
@@ -168,7 +168,7 @@ async def test_an_attempt_is_taken_once_whatever_the_task_tidied(rig: rigs.Rig, 
         assert result.exit_code == 3
 
 
-async def test_output_is_appended_to_whoever_writes_it(rig: rigs.Rig) -> None:
+async def test_output_is_appended_by_all_writers(rig: rigs.Rig) -> None:
     run = await rig.start(
         "echo one; echo two >> god.log; echo three; echo four | tee -a god.log > /dev/null; echo five"
     )
@@ -176,7 +176,7 @@ async def test_output_is_appended_to_whoever_writes_it(rig: rigs.Rig) -> None:
     assert rig.file(run, "god.log").read_text().split() == ["one", "two", "three", "four", "five"]
 
 
-async def test_what_is_written_behind_the_back_of_the_script_is_whole(rig: rigs.Rig) -> None:
+async def test_output_of_background_programs_is_complete(rig: rigs.Rig) -> None:
     tee = "#!/bin/bash\nexec > >(tee run.log) 2>&1\nseq 20000\nexit 7\n"
     pack = "#!/bin/bash\nseq 20000 > >(gzip > lines.gz)\nexit 7\n"
     for number in range(shapes.rounds() * 2):
@@ -190,7 +190,7 @@ async def test_what_is_written_behind_the_back_of_the_script_is_whole(rig: rigs.
         await rig.executor.remove(run.handle)
 
 
-async def test_what_a_task_leaves_behind_does_not_keep_it_for_ever(rig: rigs.Rig) -> None:
+async def test_remaining_processes_do_not_keep_a_task_forever(rig: rigs.Rig) -> None:
     hurried = rig.another(output_grace=1.0)
     run = await rig.run("sleep 600 & exit 4")
     await hurried.prepare(run)

@@ -68,7 +68,7 @@ async def versioned() -> AsyncIterator[tuple[Versioned, settings.Node]]:
         server.close()
 
 
-async def test_an_engine_that_was_upgraded_behind_its_socket_is_spoken_to_anew(
+async def test_the_api_version_is_negotiated_again_after_an_upgrade(
     versioned: tuple[Versioned, settings.Node],
 ) -> None:
     engine, node = versioned

@@ -134,7 +134,7 @@ async def test_many_runs_at_once_all_end_with_their_own_code(rig: rigs.Rig) -> N
     assert [one.exit_code for one in seen] == list(range(count))
 
 
-async def test_what_one_process_started_another_one_sees_and_ends(rig: rigs.Rig) -> None:
+async def test_a_run_started_by_one_process_is_seen_and_stopped_by_another(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
     other = rig.another()
     [seen] = await other.list(rig.node)
@@ -167,7 +167,7 @@ async def test_events_begin_with_a_resync_and_tell_of_start_end_and_removal(rig:
     assert ended.at == pytest.approx(time.time(), abs=10)
 
 
-async def test_the_end_of_a_run_that_began_before_is_told_of(rig: rigs.Rig) -> None:
+async def test_the_end_of_a_run_that_began_earlier_is_an_event(rig: rigs.Rig) -> None:
     run = await rig.start("sleep 30")
     async with rig.watched(rig.another()) as events:
         await rig.executor.stop(run.handle, grace=5)
@@ -326,7 +326,7 @@ async def test_a_node_that_is_not_configured_does_not_answer(rig: rigs.Rig) -> N
 # --- reports of nodes and runs ----------------------------------------------
 
 
-async def test_the_nodes_say_what_they_have(rig: rigs.Rig) -> None:
+async def test_the_nodes_report_their_sizes(rig: rigs.Rig) -> None:
     assert list(rig.executor.node_names()) == [rig.node]
     [report] = await rig.executor.nodes()
     assert (report.name, report.executor) == (rig.node, rig.executor.name)
@@ -408,7 +408,7 @@ async def test_the_environment_is_the_documented_one(real_rig: rigs.Rig) -> None
 DEVICE = "/dev/null"  #: one that every host has
 
 
-async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.Rig) -> None:
+async def test_a_run_s_devices_and_ports_are_in_its_environment(real_rig: rigs.Rig) -> None:
     assert {types.Feature.GPUS, types.Feature.PORTS} <= real_rig.executor.features()
     first, second = free_port(), free_port()
     ports = (types.PortMapping(80, first), types.PortMapping(8080, second))
@@ -423,7 +423,7 @@ async def test_a_run_is_told_which_devices_and_ports_are_its_own(real_rig: rigs.
     } <= lines
 
 
-async def test_what_a_run_was_given_is_known_to_whoever_finds_it(real_rig: rigs.Rig) -> None:
+async def test_an_inspection_has_the_devices_and_ports_of_a_run(real_rig: rigs.Rig) -> None:
     ports = (types.PortMapping(8080, free_port()), types.PortMapping(80, free_port()))
     having = await real_rig.start("sleep 30", gpus=(DEVICE,), ports=ports, network=types.PUBLIC)
     lacking = await real_rig.start("sleep 30")
@@ -450,7 +450,7 @@ async def test_a_port_that_somebody_listens_at_is_refused_and_nothing_is_left(re
     assert (await real_rig.ended(run)).exit_code == 4
 
 
-async def test_a_run_whose_port_is_listened_at_by_now_is_adopted(real_rig: rigs.Rig) -> None:
+async def test_a_run_that_listens_at_its_port_is_adopted(real_rig: rigs.Rig) -> None:
     port = free_port()
     run = await real_rig.start("sleep 30", ports=(types.PortMapping(80, port),), network=types.PUBLIC)
     with socket.socket() as listener:

@@ -123,7 +123,7 @@ async def test_the_container_of_a_plain_task_is_confined(
     assert list(found["NetworkSettings"]["Networks"]) == ["none"]
 
 
-async def test_volumes_are_mounted_as_asked_and_home_is_told(rig: rigs.Rig, tmp_path: Path) -> None:
+async def test_volumes_are_mounted_as_requested_and_home_is_in_the_environment(rig: rigs.Rig, tmp_path: Path) -> None:
     with rigs.directory() as outside:
         (outside / "data").mkdir(mode=0o777)
         (outside / "data").chmod(0o777)
@@ -171,7 +171,7 @@ async def test_a_fork_bomb_stays_in_its_container(rig: rigs.Rig) -> None:
     await confined.close()
 
 
-async def test_out_of_memory_is_told(rig: rigs.Rig) -> None:
+async def test_out_of_memory_is_reported(rig: rigs.Rig) -> None:
     async with rig.watched() as seen:
         run = await rig.start("exec tail /dev/zero", memory=32 * 1024**2)
         ended = await rig.ended(run)
@@ -197,7 +197,7 @@ ROUNDS = 5
         (500, errors.ImageUnreachable),
     ],
 )
-async def test_what_a_registry_says_is_told_apart(rig: rigs.Rig, status: int, error: type[Exception]) -> None:
+async def test_errors_of_registries_are_distinguished(rig: rigs.Rig, status: int, error: type[Exception]) -> None:
     async with registry.answering(status) as address:
         for number in range(ROUNDS):
             run = await rig.run("exit 0", image=f"{address}/group/image:{number}")
@@ -247,7 +247,7 @@ async def test_an_image_for_which_there_is_no_disk_is_the_nodes_trouble(
                 await executor.prepare(run)
 
 
-async def test_those_who_want_an_image_at_once_have_it_pulled_once(
+async def test_concurrent_requests_for_an_image_pull_it_once(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with registry.serving() as served:
@@ -295,7 +295,7 @@ async def test_one_image_that_hangs_holds_up_no_other(rig: rigs.Rig) -> None:
 
 
 @pytest.mark.parametrize("image", ["", "UPPER", "../../etc", "a b", "x?all=1", "x#y", "http://x/y", "a" * 600, "-x"])
-async def test_what_cannot_be_an_image_gets_to_no_engine(rig: rigs.Rig, image: str) -> None:
+async def test_an_invalid_image_name_reaches_no_engine(rig: rigs.Rig, image: str) -> None:
     run = await rig.run("exit 0", image=image)
     for call in (rig.executor.prepare, rig.executor.start):
         with pytest.raises(errors.ImageNotFound):
@@ -363,7 +363,7 @@ async def test_two_instances_on_one_host_never_touch_each_others_containers(rig:
         assert {event.handle for event in seen} == {None, run.handle}
 
 
-async def test_what_a_version_without_marks_made_is_adopted_by_the_system_whose_directories_it_has_and_by_no_other(
+async def test_a_container_without_marks_is_adopted_only_by_the_system_with_its_directory(
     docker_engine: local_engine.LocalEngine, rig: rigs.Rig, other: rigs.Rig
 ) -> None:
     """All systems of that version had the same name."""
@@ -424,9 +424,7 @@ async def test_a_name_taken_by_a_stranger_is_refused(rig: rigs.Rig, docker_engin
     await ask(docker_engine, "DELETE", f"/containers/{run.handle.name}")
 
 
-async def test_a_container_removed_by_an_outsider_is_told_and_gone(
-    rig: rigs.Rig, docker_engine: local_engine.LocalEngine
-) -> None:
+async def test_a_removal_by_an_outsider_is_reported(rig: rigs.Rig, docker_engine: local_engine.LocalEngine) -> None:
     async with rig.watched() as seen:
         run = await rig.start("echo > ready; sleep 30")
         await rig.written(run, "ready")
@@ -503,7 +501,7 @@ async def test_a_removal_takes_one_call(
     assert await rig.executor.inspect(run.handle) is None
 
 
-async def test_what_has_the_name_of_a_run_that_was_seen_is_removed_only_if_it_is_that_run(
+async def test_a_container_with_a_known_run_s_name_is_removed_only_if_it_is_that_run(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     run = await rig.start("exit 0")
@@ -589,7 +587,7 @@ async def test_an_event_stream_that_is_cut_resumes_and_says_so(
         )
 
 
-async def test_a_silent_connection_is_made_anew(
+async def test_a_silent_connection_is_replaced(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine, tmp_path: Path
 ) -> None:
     async with proxy.between(tmp_path, docker_engine.socket) as between:
@@ -629,7 +627,7 @@ def resyncs(seen: list[types.Event], count: int) -> Callable[[], bool]:
     return lambda: [event.kind for event in seen].count(types.EventKind.RESYNC) >= count
 
 
-async def test_an_engine_that_restarts_is_there_again_with_what_ended_meanwhile(
+async def test_a_restarted_engine_reports_the_ends_of_the_meantime(
     rig: rigs.Rig, docker_engine: local_engine.LocalEngine
 ) -> None:
     async with rig.watched() as seen:

@@ -151,7 +151,7 @@ async def test_after_a_reboot_nothing_that_has_the_same_pid_is_touched(
     assert stranger.poll() is None
 
 
-async def test_a_pid_that_was_given_away_again_is_not_the_run(
+async def test_a_reused_pid_is_not_the_run(
     rig: rigs.Rig, kept: records.Records, stranger: subprocess.Popen[bytes]
 ) -> None:
     run = await rig.start("exit 0")
@@ -177,7 +177,7 @@ async def test_a_daemon_that_forked_twice_dies_with_its_run(rig: rigs.Rig) -> No
     assert not contract.is_held_open(rig.file(run, "pipe"))
 
 
-async def test_what_holds_no_output_dies_with_the_command(rig: rigs.Rig) -> None:
+async def test_a_process_that_holds_no_output_dies_with_the_command(rig: rigs.Rig) -> None:
     daemon = "echo > ready; while :; do sleep 1; done"
     run = await rig.start(
         f'mkfifo pipe; (setsid sh -c "{daemon}" 9<> pipe < /dev/null > daemon 2>&1 &); while [ ! -e ready ]; do :; done'
@@ -334,7 +334,7 @@ async def test_a_process_sees_the_gpus_it_was_given(rig: rigs.Rig, gpus: tuple[s
 
 
 @pytest.mark.parametrize(("given", "threads"), [({}, "2"), ({"OMP_NUM_THREADS": "7"}, "7")])
-async def test_a_process_is_told_who_it_is_and_what_it_may_use(
+async def test_the_environment_of_a_process_names_its_task_and_resources(
     rig: rigs.Rig, given: dict[str, str], threads: str
 ) -> None:
     script = 'echo "$USER $LOGNAME $GODOCKER_CPUS $GODOCKER_MEMORY_MB $OMP_NUM_THREADS"'
@@ -374,7 +374,7 @@ async def test_a_script_that_cannot_be_executed_says_why(rig: rigs.Rig, script: 
         ("kill -SEGV $$", 139, True, None),
     ],
 )
-async def test_a_signal_is_told_from_an_exit_code(
+async def test_a_signal_is_distinguished_from_an_exit_code(
     rig: rigs.Rig, script: str, code: int, by_signal: bool, told: str | None
 ) -> None:
     seen = await rig.ended(await rig.start(script))
@@ -382,7 +382,7 @@ async def test_a_signal_is_told_from_an_exit_code(
     assert (seen.reason is None) if told is None else (told in (seen.reason or ""))
 
 
-async def test_what_a_task_writes_about_its_end_and_its_times_is_not_believed(rig: rigs.Rig) -> None:
+async def test_a_task_cannot_fake_its_end_and_its_times(rig: rigs.Rig) -> None:
     forging = "echo 0 > .godocker/exit.1; touch -d @1 .godocker .godocker/exit.1 god.info; kill -KILL $$"
     before = time.time()
     seen = await rig.ended(await rig.start(forging))
@@ -513,7 +513,7 @@ async def test_nothing_of_ours_is_inherited(rig: rigs.Rig, monkeypatch: pytest.M
     assert "must not get out" not in output
 
 
-async def test_the_home_volume_is_told_and_others_are_refused(rig: rigs.Rig, tmp_path: Path) -> None:
+async def test_the_home_volume_is_in_the_environment_and_others_are_refused(rig: rigs.Rig, tmp_path: Path) -> None:
     home = types.Mount("home", str(tmp_path), types.HOME, read_only=False)
     run = await rig.start('echo "$GODOCKER_HOME $HOME"', mounts=[home])
     await rig.ended(run)
@@ -535,7 +535,7 @@ async def test_nothing_is_run_as_root(rig: rigs.Rig, fields: dict[str, int]) -> 
 
 
 @pytest.mark.parametrize("environment", [{"A": "nul\0"}, {"A=B": "c"}])
-async def test_what_the_system_refuses_is_refused_and_leaves_nothing(
+async def test_a_start_that_the_system_refuses_leaves_nothing(
     rig: rigs.Rig, kept: records.Records, environment: dict[str, str]
 ) -> None:
     run = await rig.run("exit 0", environment=environment)
@@ -567,7 +567,9 @@ async def test_the_records_are_ours_alone_and_go_with_the_runs(rig: rigs.Rig, ke
     assert [path.name for path in kept.directory.rglob("*")] == ["new"]
 
 
-async def test_events_come_also_where_the_kernel_tells_nothing(rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_events_come_even_without_notifications_of_the_kernel(
+    rig: rigs.Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError("too many watches")
 

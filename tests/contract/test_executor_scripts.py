@@ -57,7 +57,7 @@ def output(command: str, run: types.Run) -> str:
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
 @pytest.mark.parametrize(("kind", "shape"), ALL)
-async def test_what_is_told_to_end_saves_its_work_in_every_shape(
+async def test_a_stopped_command_saves_its_work_in_every_shape(
     rig: rigs.Rig, shape: shapes.Shape, paused: bool
 ) -> None:
     for _ in range(max(1, shapes.rounds() // 5)):
@@ -73,7 +73,9 @@ async def test_what_is_told_to_end_saves_its_work_in_every_shape(
 
 
 @pytest.mark.parametrize(("kind", "shape"), ALL)
-async def test_what_ends_by_itself_has_its_own_code_in_every_shape(rig: rigs.Rig, shape: shapes.Shape) -> None:
+async def test_a_command_that_ends_by_itself_has_its_own_code_in_every_shape(
+    rig: rigs.Rig, shape: shapes.Shape
+) -> None:
     run = await rig.start(shape.script)
     await rig.written(run, shapes.READY)
     rig.file(run, shapes.GO_ON).touch()
@@ -81,7 +83,7 @@ async def test_what_ends_by_itself_has_its_own_code_in_every_shape(rig: rigs.Rig
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_process_is_told_to_end_once_and_what_tidies_up_is_not_told(rig: rigs.Rig) -> None:
+async def test_each_process_gets_sigterm_once_and_cleanup_processes_none(rig: rigs.Rig) -> None:
     told = "echo told >> told; (trap 'echo told >> trapped' TERM; sleep 0.3; echo tidied > tidied); exit 3"
     run = await rig.start(f"trap '{told.replace(chr(39), chr(34))}' TERM; echo > ready; while :; do sleep 0.05; done")
     await rig.written(run, "ready")
@@ -146,7 +148,7 @@ FILTERED = {
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
 @pytest.mark.parametrize("name", FILTERED)
 @pytest.mark.parametrize("kind", ["process"])  # the image has no bash
-async def test_what_still_holds_the_output_comes_to_its_end(rig: rigs.Rig, name: str) -> None:
+async def test_a_process_that_holds_the_output_is_waited_for(rig: rigs.Rig, name: str) -> None:
     redirection, read, logged = FILTERED[name]
     for _ in range(shapes.rounds()):
         run = await rig.start(f"#!/bin/bash\n{redirection}\nseq 20000\nexit 7\n")

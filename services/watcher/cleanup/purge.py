@@ -39,9 +39,9 @@ class Purger:
 
     async def _purge_some(self) -> bool:
         """Purge one batch. Return whether another may be waiting."""
-        found = await self._stores.work.to_purge(limit=_BATCH)
-        done = [await self._purge(*one) for one in found]
-        return len(found) == _BATCH and any(done)
+        due = await self._stores.work.to_purge(limit=_BATCH)
+        done = [await self._purge(*one) for one in due]
+        return len(due) == _BATCH and any(done)
 
     async def _purge(self, task_id: int, place: Place, purge: Purge) -> bool:
         try:

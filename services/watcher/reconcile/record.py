@@ -101,8 +101,10 @@ class Recorder:
         """
         now = clock.now()
         results = await asyncio.gather(*(self._result(task) for task in tasks))
-        found = [outcome.of_lost(task, left, silent=silent, now=now) for task, left in zip(tasks, results, strict=True)]
-        await self._write(list(zip(tasks, found, strict=True)), reachable=False)
+        outcomes = [
+            outcome.of_lost(task, left, silent=silent, now=now) for task, left in zip(tasks, results, strict=True)
+        ]
+        await self._write(list(zip(tasks, outcomes, strict=True)), reachable=False)
 
     async def _write(self, ends: Sequence[tuple[Placed, Outcome]], *, reachable: bool) -> list[Handle]:
         """Write outcomes. `reachable`: the node answers, so the runs of attempts with successors can be removed."""

@@ -94,8 +94,8 @@ class Census:
                 log.info("census.node_seen", node=self._node, runs=len(observed), adopted=len(adopted))
                 return True
             # A list does not have the devices and ports of a run.
-            found = await asyncio.gather(*(self._inspect(handle) for handle in handles))
-            runs = {run.handle.task_id: run for run in found if run is not None}
+            inspected = await asyncio.gather(*(self._inspect(handle) for handle in handles))
+            runs = {run.handle.task_id: run for run in inspected if run is not None}
             tasks = await self._stores.work.whole(list(runs))
             await self._count_earlier(runs, tasks)
             taken = await self._taken(runs, observed)
@@ -159,8 +159,8 @@ class Census:
                 return None
 
     async def _known(self, observed: Sequence[Observation]) -> dict[int, Known]:
-        found = await self._stores.work.attempts(sorted({seen.handle.task_id for seen in observed}))
-        return {task_id: Known(*values) for task_id, values in found.items()}
+        attempts = await self._stores.work.attempts(sorted({seen.handle.task_id for seen in observed}))
+        return {task_id: Known(*values) for task_id, values in attempts.items()}
 
     async def _make_children(self, observed: Sequence[Observation]) -> None:
         """Create the children of arrays that run and did not exist when the backup was made."""

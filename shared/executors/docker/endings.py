@@ -34,7 +34,7 @@ async def circumstances(
 async def _commands(engine: client.Engine, identifier: str, *, until: float) -> tuple[str, ...]:
     filters = orjson.dumps({"type": ["container"], "container": [identifier], "event": ["kill"]}).decode()
     parameters = {"since": "0", "until": f"{until:.9f}", "filters": filters}
-    found: list[str] = []
+    commands: list[str] = []
     # An engine whose clock was set meanwhile sends events until then. The events received by now count: the end of a
     # run must not wait for its explanation.
     with contextlib.suppress(errors.NodeUnavailable):
@@ -43,30 +43,30 @@ async def _commands(engine: client.Engine, identifier: str, *, until: float) -> 
         ) as messages:
             async for message in messages:
                 named = command(message.get("Actor", {}).get("Attributes", {}))
-                if named not in found:
-                    found.append(named)
-    return tuple(found)
+                if named not in commands:
+                    commands.append(named)
+    return tuple(commands)
 
 
 def command(attributes: Mapping[str, Any]) -> str:
     """Return the command that sent the signal of an engine's event."""
-    said = str(attributes.get("signal", ""))
+    number = str(attributes.get("signal", ""))
     try:
-        name = signal.Signals(int(said)).name if said.isdigit() else said
+        name = signal.Signals(int(number)).name if number.isdigit() else number
     except ValueError:
-        name = f"signal {said}"
+        name = f"signal {number}"
     return "docker stop" if name in (program.STOP_SIGNAL, "SIGTERM") else f"docker kill ({name})"
 
 
 async def _why_no_shell(engine: client.Engine, identifier: str) -> str | None:
-    found = await _resolved(engine, identifier, SHELL)
-    if found is None:
+    file = await _resolved(engine, identifier, SHELL)
+    if file is None:
         return "has no /bin/sh, which is needed to run the command"
-    if not found.is_regular or not found.mode & 0o111:
+    if not file.is_regular or not file.mode & 0o111:
         return "has a /bin/sh that is not executable"
-    header = elf.parse(found.content)
+    header = elf.parse(file.content)
     if header is None:
-        return None if found.content.startswith(b"#!") else "has a /bin/sh that is no program"
+        return None if file.content.startswith(b"#!") else "has a /bin/sh that is no program"
     _, info = await engine.call("GET", "info")
     if not header.runs_on(str(info.get("Architecture", header.machine))):
         return f"is for another processor: its /bin/sh is one for {header.machine}, the node is {info['Architecture']}"
@@ -78,8 +78,8 @@ async def _why_no_shell(engine: client.Engine, identifier: str) -> str | None:
 async def _resolved(engine: client.Engine, identifier: str, path: str) -> client.ImageFile | None:
     """Return a file of a container, following links at its last component; the engine follows those of the folders."""
     for _ in range(_LINKS):
-        found = await engine.read_file(identifier, path, limit=_HEADER)
-        if found is None or not found.link:
-            return found
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), found.link))
+        file = await engine.read_file(identifier, path, limit=_HEADER)
+        if file is None or not file.link:
+            return file
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(path), file.link))
     return None

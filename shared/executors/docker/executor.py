@@ -78,9 +78,9 @@ class DockerExecutor:
     async def set_nodes(self, nodes: Sequence[settings.Node]) -> None:
         before, self._hosts = self._hosts, {}
         for node in nodes:
-            kept = before.get(node.name)
-            if kept is not None and kept.is_reached_as(node):
-                kept.node = node
+            known = before.get(node.name)
+            if known is not None and known.is_reached_as(node):
+                known.node = node
                 self._hosts[node.name] = before.pop(node.name)
             else:
                 self._hosts[node.name] = host.Host(node, self._config, self._owner)
@@ -129,23 +129,23 @@ class DockerExecutor:
     async def list(self, node: str) -> Sequence[types.Observation]:
         on = self._host(node)
         filters = orjson.dumps({"label": [observe.label_of(self._owner)]}).decode()
-        there = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
-        found = [item for item in there if observe.owned(item, node=node, owner=on.owner, root=on.root)]
-        await self._hear_time(on)
-        on.forget_all_but(found)
+        listed = await self._ask(node, "GET", "containers/json", {"all": "1", "filters": filters})
+        ours = [item for item in listed if observe.owned(item, node=node, owner=on.owner, root=on.root)]
+        await self._measure_skew(on)
+        on.forget_all_but(ours)
         looks = _Looks()
-        seen = await asyncio.gather(*(self._observe(on, item, looks) for item in found))
-        await on.sweep(found)
+        seen = await asyncio.gather(*(self._observe(on, item, looks) for item in ours))
+        await on.sweep(ours)
         return [observation for observation in seen if observation is not None]
 
     async def inspect(self, handle: types.Handle) -> types.Observation | None:
-        found = await self._find(handle)
-        return observe.inspected(handle, found, ahead=self._host(handle.node).skew.ahead) if found else None
+        container = await self._find(handle)
+        return observe.inspected(handle, container, ahead=self._host(handle.node).skew.ahead) if container else None
 
     async def events(self, node: str) -> AsyncIterator[types.Event]:
         # A stream ends with its engine, when the node is configured differently or removed.
         while on := self._hosts.get(node):
-            await self._hear_time(on)
+            await self._measure_skew(on)
             async for event in events.watch(on.engine, owner=on.owner, root=on.root, seen=on.known, skew=on.skew):
                 yield event
         await asyncio.Event().wait()
@@ -154,10 +154,10 @@ class DockerExecutor:
         on = self._host(handle.node)
         identifier = on.known.of(handle)
         if identifier is None:
-            found = await self._find(handle)
-            if found is None:
+            container = await self._find(handle)
+            if container is None:
                 return types.Circumstances()
-            identifier = found["Id"]
+            identifier = container["Id"]
         try:
             return await endings.circumstances(on.engine, identifier, image=image, ahead=on.skew.ahead)
         except aiodocker.DockerError as error:
@@ -167,10 +167,10 @@ class DockerExecutor:
         # By id: the name could belong to another container by now. One that was seen as ours needs no check before.
         identifier = self._host(handle.node).known.of(handle)
         if identifier is None or not await self._end(handle.node, identifier, grace):
-            found = await self._find(handle)
-            if found is None or not found["State"]["Running"]:
+            container = await self._find(handle)
+            if container is None or not container["State"]["Running"]:
                 return
-            await self._end(handle.node, found["Id"], grace)
+            await self._end(handle.node, container["Id"], grace)
         after = await self._find(handle)
         if after is not None and after["State"]["Running"]:
             raise errors.NodeUnavailable(handle.node, f"{handle.name} still runs after it was killed")
@@ -186,24 +186,24 @@ class DockerExecutor:
         identifier = self._host(handle.node).known.take(handle)
         if identifier is not None and await self._delete(handle.node, identifier):
             return
-        if found := await self._find(handle):
-            await self._delete(handle.node, found["Id"])
+        if container := await self._find(handle):
+            await self._delete(handle.node, container["Id"])
 
     async def stats(self, handle: types.Handle) -> types.Stats | None:
-        found = await self._find(handle)
-        if found is None or not found["State"]["Running"]:
+        container = await self._find(handle)
+        if container is None or not container["State"]["Running"]:
             return None
-        path = f"containers/{found['Id']}/stats"
+        path = f"containers/{container['Id']}/stats"
         sample = await self._ask(handle.node, "GET", path, {"stream": "0", "one-shot": "1"}, gone_is_fine=True)
         if not sample or not sample.get("cpu_stats", {}).get("cpu_usage"):
             return None
         now, used = clock.now(), observe.cpu_seconds(sample)
         # A rate needs two samples: it is taken since the last one, at first since the start.
         on = self._host(handle.node)
-        begun = (observe.timestamp(found["State"]["StartedAt"], ahead=on.skew.ahead) or now, 0.0)
+        begun = (observe.timestamp(container["State"]["StartedAt"], ahead=on.skew.ahead) or now, 0.0)
         samples = on.samples
-        since, before = samples.get(found["Id"], begun)
-        samples[found["Id"]] = (now, used)
+        since, before = samples.get(container["Id"], begun)
+        samples[container["Id"]] = (now, used)
         percent = 100.0 * (used - before) / (now - since) if now > since else 0.0
         return observe.stats(sample, at=now, cpu_percent=max(0.0, percent))
 
@@ -251,10 +251,10 @@ class DockerExecutor:
         answered_at = clock.now()
         on.capacity = limits.capacity(info) or on.capacity
         if theirs := observe.timestamp(info.get("SystemTime")):
-            on.skew.hear(theirs, asked_at=asked_at, answered_at=answered_at)
+            on.skew.note(theirs, asked_at=asked_at, answered_at=answered_at)
         return dict(info)
 
-    async def _hear_time(self, on: host.Host) -> None:
+    async def _measure_skew(self, on: host.Host) -> None:
         """Read the engine's clock if that is due."""
         if not on.skew.is_due:
             return
@@ -280,24 +280,24 @@ class DockerExecutor:
             if looks.are_in_vain:
                 return types.Observation(handle, types.RunState.RUNNING)
             try:
-                found = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
+                container = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
             except errors.NodeUnavailable as error:
                 log.warning("container.not_told_of", run=handle.name, node=node, error=str(error))
                 looks.are_in_vain = True
                 return types.Observation(handle, types.RunState.RUNNING)
-        if not found:
+        if not container:
             return None
-        observation = observe.inspected(handle, found, ahead=on.skew.ahead)
+        observation = observe.inspected(handle, container, ahead=on.skew.ahead)
         if observation.state is types.RunState.EXITED:
             on.ended[item["Id"]] = observation
         return observation
 
     async def _freeze(self, handle: types.Handle, verb: str, needed: types.RunState) -> None:
-        found = await self._find(handle)
-        if found is None or observe.state(found["State"]["Status"]) is not needed:
+        container = await self._find(handle)
+        if container is None or observe.state(container["State"]["Status"]) is not needed:
             return
         try:
-            await self._engine(handle.node).call("POST", f"containers/{found['Id']}/{verb}")
+            await self._engine(handle.node).call("POST", f"containers/{container['Id']}/{verb}")
         except aiodocker.DockerError as error:
             # Somebody else was faster, or it ended: engines use 409 and 500 for that.
             after = await self._find(handle)
@@ -306,14 +306,14 @@ class DockerExecutor:
 
     async def _find(self, handle: types.Handle) -> dict[str, Any] | None:
         """Return the container of this run; None where there is none, or only another owner's with this name."""
-        found = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
-        if not found:
+        container = await self._ask(handle.node, "GET", f"containers/{handle.name}/json", gone_is_fine=True)
+        if not container:
             return None
         on = self._host(handle.node)
-        if observe.owned(found, node=handle.node, owner=on.owner, root=on.root) != handle:
+        if observe.owned(container, node=handle.node, owner=on.owner, root=on.root) != handle:
             return None
-        on.known.note(handle, found["Id"])
-        return dict(found)
+        on.known.note(handle, container["Id"])
+        return dict(container)
 
     async def _end(self, node: str, identifier: str, grace: float) -> bool:
         """Have the engine stop the container (TERM, wait, KILL). Return False where no container has this id."""

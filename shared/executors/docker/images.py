@@ -100,7 +100,7 @@ class Images:
 
     async def _pull(self, name: str) -> None:
         log.info("image.pull", node=self._engine.name, image=name)
-        last = "the registry said nothing"
+        last = "the registry gave no reason"
         try:
             # A total bound: a registry that sends a byte now and then never hits a read timeout.
             async with (
@@ -131,12 +131,12 @@ def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
     Return the error of a failed pull by the engine's message: its status is 500 for most failures, and there is none after the
     first line of output.
     """
-    said = client.words(message)
+    text = client.words(message)
     lower = message.lower()
     if "no space left" in lower:
-        return errors.NodeFull(f"{name} could not be stored: {said}")
+        return errors.NodeFull(f"{name} could not be stored: {text}")
     if status == 429 or any(word in lower for word in ("toomanyrequests", "too many requests", "rate limit")):
-        return errors.ImageThrottled(f"{name}: {said}", retry_after=THROTTLED_PAUSE)
+        return errors.ImageThrottled(f"{name}: {text}", retry_after=THROTTLED_PAUSE)
     # Engines say "repository does not exist or may require 'docker login'" for both; the more frequent cause counts.
     missing = (
         "does not exist",
@@ -147,7 +147,7 @@ def pull_error(name: str, status: int, message: str) -> errors.StartFailed:
         "no such image",
     )
     if status == 404 or any(word in lower for word in (*missing, "invalid reference")):
-        return errors.ImageNotFound(f"{name}: {said}")
+        return errors.ImageNotFound(f"{name}: {text}")
     if status in (401, 403) or any(word in lower for word in ("unauthorized", "denied", "forbidden", "no basic auth")):
-        return errors.ImageNotAllowed(f"{name}: {said}")
-    return errors.ImageUnreachable(f"{name}: {said}")
+        return errors.ImageNotAllowed(f"{name}: {text}")
+    return errors.ImageUnreachable(f"{name}: {text}")

@@ -31,15 +31,15 @@ async def start(on: host.Host, run: types.Run, config: settings.Settings) -> flo
         rung = on.rung
         identifier = await _create(on, run, config, deadline)
         if identifier is None:
-            found = await _taken(on, run.handle)
-            if found is None:
+            container = await _taken(on, run.handle)
+            if container is None:
                 # It is being created (the engine reserves the name first) or removed.
                 await asyncio.sleep(_PAUSE)
                 continue
-            if observe.state(found["State"]["Status"]) is not types.RunState.CREATED:
+            if observe.state(container["State"]["Status"]) is not types.RunState.CREATED:
                 log.info("container.adopted", run=run.handle.name, node=on.engine.name)
-                return _started_at(on, found)
-            identifier = str(found["Id"])
+                return _started_at(on, container)
+            identifier = str(container["Id"])
         started = await _start(on, run, identifier, config, rung)
         if started is not None:
             on.known.note(run.handle, identifier)
@@ -112,25 +112,27 @@ async def _taken(on: host.Host, handle: types.Handle) -> dict[str, Any] | None:
     """Return the container with the run's name; None where it is gone again. Raises for one that is not this run."""
     engine = on.engine
     try:
-        _, found = await engine.call("GET", f"containers/{handle.name}/json")
+        _, container = await engine.call("GET", f"containers/{handle.name}/json")
     except aiodocker.DockerError as error:
         if error.status == 404:
             return None
         raise errors.NodeUnavailable(engine.name, client.words(error.message)) from error
-    if observe.owned(found, node=engine.name, owner=on.owner, root=on.root) != handle:
+    if observe.owned(container, node=engine.name, owner=on.owner, root=on.root) != handle:
         raise errors.StartRefused(
-            f"the name {handle.name} is taken on {engine.name} by a container of {_whose(on, found)}"
+            f"the name {handle.name} is taken on {engine.name} by a container of {_whose(on, container)}"
         )
-    return dict(found)
+    return dict(container)
 
 
-def _whose(on: host.Host, found: dict[str, Any]) -> str:
-    mark = (found["Config"].get("Labels") or {}).get(body.INSTANCE)
+def _whose(on: host.Host, container: dict[str, Any]) -> str:
+    mark = (container["Config"].get("Labels") or {}).get(body.INSTANCE)
     if mark is None:
         return "somebody else"
     if mark == on.owner.mark:
         # Two systems with one mark: a database was copied while its original is in use.
-        return f"a copy of this system, whose tasks' directories are not in {on.root} ({observe.directory(found)} is)"
+        return (
+            f"a copy of this system, whose tasks' directories are not in {on.root} ({observe.directory(container)} is)"
+        )
     return f"the GoDocker system {mark}"
 
 
@@ -161,8 +163,8 @@ async def _start(on: host.Host, run: types.Run, identifier: str, config: setting
 
 
 async def _when_started(on: host.Host, handle: types.Handle) -> float | None:
-    found = await _taken(on, handle)
-    return _started_at(on, found) if found else None
+    container = await _taken(on, handle)
+    return _started_at(on, container) if container else None
 
 
 async def _discard(engine: client.Engine, identifier: str) -> bool:
@@ -180,5 +182,5 @@ async def _discard(engine: client.Engine, identifier: str) -> bool:
     return True
 
 
-def _started_at(on: host.Host, found: dict[str, Any]) -> float:
-    return observe.timestamp(found["State"].get("StartedAt"), ahead=on.skew.ahead) or clock.now()
+def _started_at(on: host.Host, container: dict[str, Any]) -> float:
+    return observe.timestamp(container["State"].get("StartedAt"), ahead=on.skew.ahead) or clock.now()

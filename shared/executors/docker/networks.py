@@ -116,8 +116,8 @@ class Networks:
 
     async def _ours(self) -> list[dict[str, Any]]:
         filters = orjson.dumps({"label": [f"{body.INSTANCE}={self._instance}"]}).decode()
-        _, found = await self._engine.call("GET", "networks", params={"filters": filters}, timeout=SWEEP_TIMEOUT)
-        return list(found)
+        _, answer = await self._engine.call("GET", "networks", params={"filters": filters}, timeout=SWEEP_TIMEOUT)
+        return list(answer)
 
     async def _make(self, network: str) -> bool:
         """Create the network. Return False where one of this name exists by now."""

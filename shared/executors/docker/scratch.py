@@ -75,10 +75,10 @@ class Scratch:
         been seen at the last sweep too: one that is being created has no container yet.
         """
         filters = {"label": [f"{body.INSTANCE}={self._instance}"], "dangling": ["true"]}
-        _, found = await self._engine.call(
+        _, answer = await self._engine.call(
             "GET", "volumes", params={"filters": orjson.dumps(filters).decode()}, timeout=SWEEP_TIMEOUT
         )
-        names = {volume["Name"] for volume in found.get("Volumes") or []}
+        names = {volume["Name"] for volume in answer.get("Volumes") or []}
         for name in names & self._unused:
             try:
                 await self._engine.call("DELETE", f"volumes/{name}", timeout=SWEEP_TIMEOUT)

@@ -38,7 +38,7 @@ class Skew:
         """Note that the clock is being read now."""
         self._due_at = clock.monotonic() + KEPT
 
-    def hear(self, theirs: float, *, asked_at: float, answered_at: float) -> None:
+    def note(self, theirs: float, *, asked_at: float, answered_at: float) -> None:
         """
         Note a time that the engine reported at some moment between request and answer (Cristian, 1989). All are seconds since
         the epoch. Of answers that agree, the fastest counts.

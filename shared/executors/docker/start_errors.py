@@ -22,43 +22,43 @@ _PORT = re.compile(r":(\d{1,5})\b")
 
 def start(node: str, run: types.Run, status: int, message: str) -> errors.GoDockerError:
     """Return the error of a container that could not be created or started."""
-    said = client.words(message)
+    text = client.words(message)
     lower = message.lower()
     if status >= 500 and any(word in lower for word in _NODE_TROUBLE):
-        return errors.NodeUnavailable(node, said)
+        return errors.NodeUnavailable(node, text)
     if any(word in lower for word in _PORT_TAKEN) and run.ports:
-        return _port_taken(node, run, said)
+        return _port_taken(node, run, text)
     trouble = installation_errors.named_in(message)
     # Other tasks are kept from the node only where they would certainly fail as well.
-    of_all = trouble if run.tmpstorage is None and not any(one.source in said for one in run.mounts) else None
+    of_all = trouble if run.tmpstorage is None and not any(one.source in text for one in run.mounts) else None
     if "no space left" in lower or any(word in lower for word in _NO_ADDRESSES):
-        return errors.NodeFull(f"{node} is full: {said}", trouble=of_all)
+        return errors.NodeFull(f"{node} is full: {text}", trouble=of_all)
     if trouble is not None:
-        return errors.NodeUnwell(f"{node} cannot start it: {said}", trouble=of_all)
+        return errors.NodeUnwell(f"{node} cannot start it: {text}", trouble=of_all)
     if "no such image" in lower or "invalid reference" in lower:
-        return errors.ImageNotFound(f"{run.image}: {said}")
+        return errors.ImageNotFound(f"{run.image}: {text}")
     if '"/bin/sh"' in lower and "no such file" in lower:
         return errors.StartRefused(f"the image {run.image} has no /bin/sh, which its tasks are started with")
-    if "bind source path does not exist" in lower and said.rpartition(": ")[2] == run.directory:
-        return errors.NodeUnwell(f"{node} does not see the shared directory: {said}", trouble="no shared directory")
+    if "bind source path does not exist" in lower and text.rpartition(": ")[2] == run.directory:
+        return errors.NodeUnwell(f"{node} does not see the shared directory: {text}", trouble="no shared directory")
     if "bind source path does not exist" in lower:
-        return errors.StartRefused(f"a directory to mount does not exist on the node: {said.rpartition(': ')[2]}")
+        return errors.StartRefused(f"a directory to mount does not exist on the node: {text.rpartition(': ')[2]}")
     if "device" in lower and run.gpus:
-        return errors.StartRefused(f"{node} does not have the devices {', '.join(run.gpus)}: {said}")
-    return errors.StartRefused(said)
+        return errors.StartRefused(f"{node} does not have the devices {', '.join(run.gpus)}: {text}")
+    return errors.StartRefused(text)
 
 
 def network(node: str, name: str, status: int, message: str) -> errors.GoDockerError:
     """Return the error of a network that could not be created."""
-    said = client.words(message)
+    text = client.words(message)
     lower = message.lower()
     if status >= 500 and any(word in lower for word in _NODE_TROUBLE):
-        return errors.NodeUnavailable(node, said)
+        return errors.NodeUnavailable(node, text)
     if any(word in lower for word in _NO_ADDRESSES):
         return errors.NodeFull(
             f"{node} has no addresses left for the network {name}: its engine's address pools are used up"
         )
-    return errors.StartRefused(f"the network {name} could not be made on {node}: {said}")
+    return errors.StartRefused(f"the network {name} could not be made on {node}: {text}")
 
 
 def is_missing_network(message: str) -> bool:
@@ -70,8 +70,8 @@ def is_same_bridge(message: str) -> bool:
     return "same bridge name" in message.lower()
 
 
-def _port_taken(node: str, run: types.Run, said: str) -> errors.PortTaken:
-    named = {int(port) for port in _PORT.findall(said)}
+def _port_taken(node: str, run: types.Run, text: str) -> errors.PortTaken:
+    named = {int(port) for port in _PORT.findall(text)}
     port = next((mapping.host for mapping in run.ports if mapping.host in named), None)
     which = f"port {port}" if port else "one of the ports " + ", ".join(str(mapping.host) for mapping in run.ports)
     return errors.PortTaken(f"{which} of {node} is in use there", port=port)

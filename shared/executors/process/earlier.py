@@ -13,7 +13,7 @@ import structlog
 from shared import clock, errors
 from shared.executors import types
 from shared.executors.process import proc
-from shared.executors.process.record import Found, Record
+from shared.executors.process.record import Observed, Record
 from shared.models.attempt_files import Result
 from shared.rules.exit_codes import EXIT_KILLED
 from shared.storage import directories
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 _WRITE_TIME = 2.0  #: seconds after which a wrapper has certainly written its pid into its new file
 
 
-def look(record: Record) -> Found:
+def look(record: Record) -> Observed:
     """Return the present state of such a run."""
     if process := proc.recorded(record.pid, record.start, record.boot):
         return _alive(record, process)
@@ -92,21 +92,21 @@ def has_begun(record: Record) -> bool:
     return _result(record) is not None or proc.recorded(record.pid, record.start, record.boot) is None
 
 
-def _alive(record: Record, process: proc.Process) -> Found:
-    return Found(record, types.RunState.PAUSED if process.is_stopped else types.RunState.RUNNING, process)
+def _alive(record: Record, process: proc.Process) -> Observed:
+    return Observed(record, types.RunState.PAUSED if process.is_stopped else types.RunState.RUNNING, process)
 
 
-def _dead(record: Record, result: Result | None) -> Found:
+def _dead(record: Record, result: Result | None) -> Observed:
     # A new file may lack the pid because the wrapper has not written it yet.
     fresh = result is not None and result.pid is None and clock.now() - result.started_at < _WRITE_TIME
     if record.pid is None and (result is None or fresh):
-        return Found(record, types.RunState.CREATED, None)
+        return Observed(record, types.RunState.CREATED, None)
     code = result.exit_code if result and result.exit_code is not None else EXIT_KILLED
     # The task can set the file's time: it counts only between our recorded start and now.
     ended_at = result.ended_at if result else None
     if ended_at is not None:
         ended_at = min(max(ended_at, record.started_at), clock.now())
-    return Found(record, types.RunState.EXITED, None, code=code, ended_at=ended_at)
+    return Observed(record, types.RunState.EXITED, None, code=code, ended_at=ended_at)
 
 
 def _result(record: Record) -> Result | None:

@@ -20,15 +20,15 @@ LOOK = 1.0  #: seconds between two scans of the records, for changes without a n
 LOOK_OFTEN = 0.1  #: the same where the kernel sends no notifications
 
 
-async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[types.Event]:
+async def watch(store: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[types.Event]:
     """See `base.Executor.events`."""
-    await asyncio.to_thread(kept.prepare)
-    following = _Following(kept)
+    await asyncio.to_thread(store.prepare)
+    following = _Following(store)
     with contextlib.ExitStack() as stack:
         stack.callback(following.close)
         look = LOOK
         try:
-            stack.enter_context(watcher.listen(kept.directory, following.on_file))
+            stack.enter_context(watcher.listen(store.directory, following.on_file))
         except OSError as error:
             log.warning("events.polling", reason=str(error), seconds=LOOK_OFTEN)
             look = LOOK_OFTEN
@@ -49,8 +49,8 @@ async def watch(kept: records.Records, watcher: watching.DirectoryWatcher) -> As
 class _Following:
     """The runs that were seen, and the processes whose ends are awaited."""
 
-    def __init__(self, kept: records.Records) -> None:
-        self._records = kept
+    def __init__(self, store: records.Records) -> None:
+        self._records = store
         self._loop = asyncio.get_running_loop()
         self._states: dict[str, types.RunState] = {}
         self._handles: dict[str, types.Handle] = {}
@@ -72,30 +72,30 @@ class _Following:
         before = self._states.get(name, types.RunState.CREATED)
         if before is types.RunState.EXITED:
             return [] if self._records.exists(name) else self._removed(name)
-        found = runs.find(self._records, name)
-        if found is None:
+        observed = runs.find(self._records, name)
+        if observed is None:
             return self._removed(name)
-        self._states[name] = found.state
-        handle = self._handles[name] = found.record.handle
+        self._states[name] = observed.state
+        handle = self._handles[name] = observed.record.handle
         events = []
-        if before is types.RunState.CREATED and found.state is not types.RunState.CREATED:
-            events.append(types.Event(NODE, types.EventKind.STARTED, handle, at=found.record.started_at))
-        if found.state is types.RunState.EXITED:
-            at = found.ended_at or clock.now()
+        if before is types.RunState.CREATED and observed.state is not types.RunState.CREATED:
+            events.append(types.Event(NODE, types.EventKind.STARTED, handle, at=observed.record.started_at))
+        if observed.state is types.RunState.EXITED:
+            at = observed.ended_at or clock.now()
             events.append(
                 types.Event(
                     NODE,
                     types.EventKind.EXITED,
                     handle,
-                    found.code,
+                    observed.code,
                     at,
-                    reason=found.reason,
-                    by_signal=found.by_signal,
-                    lost=found.lost,
+                    reason=observed.reason,
+                    by_signal=observed.by_signal,
+                    lost=observed.lost,
                 )
             )
-        elif found.process is not None:
-            self._processes[name] = found.process
+        elif observed.process is not None:
+            self._processes[name] = observed.process
         return events
 
     def attend(self, name: str) -> None:

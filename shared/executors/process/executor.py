@@ -14,7 +14,7 @@ import psutil
 from shared import clock, errors, settings
 from shared.executors import types, watching
 from shared.executors.process import earlier, events, proc, records, runs, spawn, strays, tree
-from shared.executors.process.record import NODE, WRAPPER, Found, Record
+from shared.executors.process.record import NODE, WRAPPER, Observed, Record
 from shared.units.sizes import GB
 
 AUDIT = 60.0  #: seconds between two searches for processes that belong to no run
@@ -76,49 +76,49 @@ class ProcessExecutor:
         return await asyncio.to_thread(self._list)
 
     async def inspect(self, handle: types.Handle) -> types.Observation | None:
-        found = await self._look(handle)
-        return found.observation() if found else None
+        observed = await self._look(handle)
+        return observed.observation() if observed else None
 
     def events(self, node: str) -> AsyncIterator[types.Event]:
         self._check_node(node)
         return events.watch(self._records, self._watcher)
 
     async def stop(self, handle: types.Handle, *, grace: float) -> None:
-        found = await self._look(handle)
-        if found is None:
+        observed = await self._look(handle)
+        if observed is None:
             return
-        if found.process is not None:
-            await self._terminate(found, found.process, grace)
-        await tree.kill(found, self._scans)
+        if observed.process is not None:
+            await self._terminate(observed, observed.process, grace)
+        await tree.kill(observed, self._scans)
 
     async def pause(self, handle: types.Handle) -> None:
-        found = await self._look(handle)
-        if found is not None and found.process is not None:
-            await tree.freeze(found, self._scans)
+        observed = await self._look(handle)
+        if observed is not None and observed.process is not None:
+            await tree.freeze(observed, self._scans)
 
     async def resume(self, handle: types.Handle) -> None:
-        found = await self._look(handle)
-        if found is not None and found.process is not None:
-            tree.send(await tree.of(found, self._scans), signal.SIGCONT)
+        observed = await self._look(handle)
+        if observed is not None and observed.process is not None:
+            tree.send(await tree.of(observed, self._scans), signal.SIGCONT)
 
     async def remove(self, handle: types.Handle) -> None:
-        found = await self._look(handle)
-        if found is None:
+        observed = await self._look(handle)
+        if observed is None:
             return
-        await tree.kill(found, self._scans)
+        await tree.kill(observed, self._scans)
         await asyncio.to_thread(self._records.delete, handle.name)
 
     async def circumstances(self, handle: types.Handle, *, image: bool) -> types.Circumstances:
         return types.Circumstances()
 
     async def stats(self, handle: types.Handle) -> types.Stats | None:
-        found = await self._look(handle)
-        if found is None or found.process is None:
+        observed = await self._look(handle)
+        if observed is None or observed.process is None:
             return None
-        processes = await tree.of(found, self._scans)
+        processes = await tree.of(observed, self._scans)
         now, used = clock.now(), sum(process.cpu for process in processes) / proc.TICKS
         # A rate needs two samples: it is taken since the last one, at first since the start.
-        since, before = self._samples.get(handle.name, (found.record.started_at, 0.0))
+        since, before = self._samples.get(handle.name, (observed.record.started_at, 0.0))
         self._samples[handle.name] = (now, used)
         return types.Stats(
             at=now,
@@ -134,13 +134,13 @@ class ProcessExecutor:
         self._spawner.close()
         self._watcher.close()
 
-    async def _terminate(self, found: Found, process: proc.Process, grace: float) -> None:
+    async def _terminate(self, observed: Observed, process: proc.Process, grace: float) -> None:
         """Send SIGTERM to all of the run by its shim or wrapper, and wait up to `grace` seconds for its end."""
-        if found.record.form == WRAPPER:
-            await self._begun(found.record)
+        if observed.record.form == WRAPPER:
+            await self._begun(observed.record)
         tree.send([process], signal.SIGTERM)
-        if found.record.form == WRAPPER and found.state is types.RunState.PAUSED:
-            tree.send(await tree.of(found, self._scans), signal.SIGCONT)
+        if observed.record.form == WRAPPER and observed.state is types.RunState.PAUSED:
+            tree.send(await tree.of(observed, self._scans), signal.SIGCONT)
         await tree.wait(process, timeout=grace)
 
     async def _begun(self, record: Record) -> None:
@@ -151,7 +151,7 @@ class ProcessExecutor:
                 return
             await asyncio.sleep(0.01)
 
-    async def _look(self, handle: types.Handle) -> Found | None:
+    async def _look(self, handle: types.Handle) -> Observed | None:
         self._check_node(handle.node)
         return await asyncio.to_thread(runs.find, self._records, handle.name)
 
@@ -161,10 +161,10 @@ class ProcessExecutor:
         names = set(self._records.names())
         # Removed runs are forgotten, so that this cannot grow forever.
         self._samples = {name: sample for name, sample in self._samples.items() if name in names}
-        found = [one for name in names if (one := runs.find(self._records, name)) is not None]
+        observed = [one for name in names if (one := runs.find(self._records, name)) is not None]
         if processes is not None:
-            self._audit.look(processes, found)
-        return [one.observation() for one in found]
+            self._audit.look(processes, observed)
+        return [one.observation() for one in observed]
 
     def _all_processes(self) -> Sequence[proc.Process] | None:
         """Return all processes if an audit is due. Without root, runs share our user with unrelated processes: no audit."""

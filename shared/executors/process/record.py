@@ -58,7 +58,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Observed:
     """The present state of a run. `process` is its living shim, or the wrapper of an earlier version."""
 
     record: Record

@@ -5,25 +5,25 @@ from __future__ import annotations
 from shared import clock
 from shared.executors import types
 from shared.executors.process import earlier, ends, proc, records
-from shared.executors.process.record import WRAPPER, Found, Record
+from shared.executors.process.record import WRAPPER, Observed, Record
 from shared.rules.exit_codes import EXIT_KILLED
 
 
-def find(kept: records.Records, name: str) -> Found | None:
+def find(store: records.Records, name: str) -> Observed | None:
     """Return the run's present state; None where it does not exist. Raises `errors.NodeUnavailable`."""
-    record = kept.read(name)
+    record = store.read(name)
     if record is None:
         return None
     if not record.readable:
-        return Found(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=ends.UNREADABLE, lost=True)
+        return Observed(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=ends.UNREADABLE, lost=True)
     if record.form == WRAPPER:
         return earlier.look(record)
     if record.ended_at is not None:
         return _ended(record)
     if process := proc.recorded(record.pid, record.start, record.boot):
-        return Found(record, _state(record), process)
+        return Observed(record, _state(record), process)
     # The shim may have written the end between the two reads: it does so before it exits.
-    record = kept.read(name)
+    record = store.read(name)
     if record is None:
         return None
     return _ended(record) if record.ended_at is not None else _lost(record)
@@ -35,9 +35,9 @@ def _state(record: Record) -> types.RunState:
     return types.RunState.PAUSED if stopped else types.RunState.RUNNING
 
 
-def _ended(record: Record) -> Found:
+def _ended(record: Record) -> Observed:
     assert record.ended_at is not None
-    return Found(
+    return Observed(
         record,
         types.RunState.EXITED,
         None,
@@ -49,7 +49,7 @@ def _ended(record: Record) -> Found:
     )
 
 
-def _lost(record: Record) -> Found:
+def _lost(record: Record) -> Observed:
     restarted = record.boot != proc.boot_id()
     reason = ends.RESTARTED if restarted else ends.SHIM_GONE
-    return Found(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=reason, lost=True)
+    return Observed(record, types.RunState.EXITED, None, code=EXIT_KILLED, reason=reason, lost=True)

@@ -61,10 +61,10 @@ class Terms:
 class Spawner:
     """Requests runs from the fork server. Blocking steps run in a thread of their own."""
 
-    def __init__(self, kept: records.Records, terms: Terms) -> None:
-        self._records = kept
+    def __init__(self, store: records.Records, terms: Terms) -> None:
+        self._records = store
         self._terms = terms
-        self._server = server.Server(kept.directory)
+        self._server = server.Server(store.directory)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="spawn")
         self._prepared = False
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import structlog
 
 from shared.executors.process import earlier, proc, tree
-from shared.executors.process.record import SHIM, WRAPPER, Found
+from shared.executors.process.record import SHIM, WRAPPER, Observed
 from shared.observe import metrics
 
 log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ class Audit:
         self._before: frozenset[tuple[int, int]] = frozenset()
         self._logged: frozenset[tuple[int, int]] = frozenset()
 
-    def look(self, processes: Sequence[proc.Process], runs: Collection[Found]) -> None:
+    def look(self, processes: Sequence[proc.Process], runs: Collection[Observed]) -> None:
         """Report strays. `processes` must be read before `runs`."""
         seen = frozenset((process.pid, process.start) for process in of_no_run(processes, runs, first_uid=self._first))
         # A process found twice does not belong to a run that ended in between.
@@ -36,7 +36,7 @@ class Audit:
         self._logged = strays
 
 
-def of_no_run(processes: Sequence[proc.Process], runs: Collection[Found], *, first_uid: int) -> list[proc.Process]:
+def of_no_run(processes: Sequence[proc.Process], runs: Collection[Observed], *, first_uid: int) -> list[proc.Process]:
     """Return the processes of users from `first_uid` on that belong to no run."""
     ours: set[int] = set()
     for run in runs:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from shared import clock, errors
 from shared.executors.process import earlier, proc
-from shared.executors.process.record import NODE, SHIM, Found
+from shared.executors.process.record import NODE, SHIM, Observed
 
 KILL_TIMEOUT = 15.0  #: seconds until a run that survives SIGKILL makes the node count as unavailable
 FREEZE_TIMEOUT = 5.0  #: seconds until pausing a run counts as failed
@@ -49,15 +49,15 @@ def below(processes: Sequence[proc.Process], root: int) -> list[proc.Process]:
     return [process for process in processes if process.pid in mine and process.pid != root and process.is_alive]
 
 
-async def of(found: Found, scans: Scans) -> list[proc.Process]:
+async def of(observed: Observed, scans: Scans) -> list[proc.Process]:
     """Return the living processes of a run, including a wrapper, excluding a shim."""
-    record = found.record
-    if record.form == SHIM and found.process is not None:
-        return below(await scans.take(), found.process.pid)
+    record = observed.record
+    if record.form == SHIM and observed.process is not None:
+        return below(await scans.take(), observed.process.pid)
     # Without a shim (an earlier version's run, or a killed shim), only attributes that a task can change are left to search by.
     wrapper = (record.command, record.command_start) if record.form == SHIM else (record.pid, record.start)
-    if found.process is not None:
-        wrapper = (found.process.pid, found.process.start)
+    if observed.process is not None:
+        wrapper = (observed.process.pid, observed.process.start)
     if record.boot != proc.boot_id():
         wrapper = (None, None)
     return earlier.members(
@@ -70,26 +70,26 @@ async def of(found: Found, scans: Scans) -> list[proc.Process]:
     )
 
 
-async def kill(found: Found, scans: Scans) -> None:
+async def kill(observed: Observed, scans: Scans) -> None:
     """Kill all of a run until none is left. Raises `errors.NodeUnavailable` where one does not die."""
-    if found.record.form == SHIM and found.process is not None:
+    if observed.record.form == SHIM and observed.process is not None:
         # Only the shim knows for certain that nothing is left: then it exits.
-        send([found.process], signal.SIGUSR1)
-        send([found.process], signal.SIGCONT)
-        if not await wait(found.process, timeout=KILL_TIMEOUT):
-            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not die")
+        send([observed.process], signal.SIGUSR1)
+        send([observed.process], signal.SIGCONT)
+        if not await wait(observed.process, timeout=KILL_TIMEOUT):
+            raise errors.NodeUnavailable(NODE, f"processes of {observed.record.name} do not die")
         return
     deadline = clock.monotonic() + KILL_TIMEOUT
     rounds = empty = 0
     # After a kill, several checks must find nothing: a process that forks and exits during
     # a check is easily missed.
     while empty < (_CONFIRMATIONS if rounds else 1):
-        left = await of(found, scans)
+        left = await of(observed, scans)
         if not left:
             empty += 1
             continue
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not die: {_first(left)}")
+            raise errors.NodeUnavailable(NODE, f"processes of {observed.record.name} do not die: {_first(left)}")
         # Stopped first: against a process that forks faster than a check, killing alone would never end.
         freeze = rounds < _FREEZES and not all(process.is_stopped for process in left)
         number = signal.SIGSTOP if freeze else signal.SIGKILL
@@ -114,16 +114,16 @@ def send_to_groups(processes: Sequence[proc.Process], number: signal.Signals) ->
                 os.killpg(group, number)
 
 
-async def freeze(found: Found, scans: Scans) -> None:
+async def freeze(observed: Observed, scans: Scans) -> None:
     """Stop all of a run until none is running. Raises `errors.NodeUnavailable` where one does not stop."""
     deadline = clock.monotonic() + FREEZE_TIMEOUT
     while True:
-        processes = await of(found, scans)
+        processes = await of(observed, scans)
         running = [process for process in processes if not process.is_stopped]
         if not running:
             return
         if clock.monotonic() > deadline:
-            raise errors.NodeUnavailable(NODE, f"processes of {found.record.name} do not stop: {_first(running)}")
+            raise errors.NodeUnavailable(NODE, f"processes of {observed.record.name} do not stop: {_first(running)}")
         # A process in vfork(2), like most shells that start a command, stops only after its child has called exec: a
         # child that is stopped before would block it forever. The child is continued, and stopped after its parent.
         waiting = {process.pid for process in running if process.is_uninterruptible}

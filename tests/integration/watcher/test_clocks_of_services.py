@@ -30,9 +30,7 @@ TIMEOUT = 60.0
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 86_400.0])
-async def test_starts_of_a_dead_scheduler_are_made_by_the_next_whatever_its_clock_was(
-    scene: Scene, ahead: float
-) -> None:
+async def test_starts_of_a_dead_scheduler_are_made_by_the_next_whatever_its_clock(scene: Scene, ahead: float) -> None:
     at = clock.now() + ahead  # the time at which the dead scheduler recorded the placement
     await scene.add(1, TaskStatus.STARTING, cmd="sleep 600", attempt=1, at=at, placement=samples.placement(at=at))
     async with scene.running():

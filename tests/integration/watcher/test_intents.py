@@ -54,7 +54,7 @@ TABLE = [  # intent before, request, intent after, since when
         *((kill_all, *row) for row in TABLE if row[1] is KILL),
     ],
 )
-async def test_what_is_wanted_of_a_run_that_is_being_stopped_is_not_taken_back(
+async def test_the_intent_of_a_run_that_is_being_stopped_is_not_withdrawn(
     opened: Stores, ask: Ask, wanted: Intent | None, asked: Intent, becomes: Intent, since: float
 ) -> None:
     placed = samples.task(

@@ -64,7 +64,7 @@ class Owner:
 
 @pytest.mark.timeout(1200 if LONG else 200)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_whatever_owners_want_when_every_task_comes_to_an_allowed_end(scene: Scene, seed: int) -> None:
+async def test_every_task_ends_in_an_allowed_way_whatever_its_intents(scene: Scene, seed: int) -> None:
     chance = random.Random(seed)
     scene.executor.reports = {name: samples.report(name, cpus=6) for name in ("node1", "node2")}
     for task_id in range(1, TASKS + 1):

@@ -62,7 +62,7 @@ async def test_a_task_that_ran_for_as_long_as_it_may_is_warned_and_then_killed(d
 
 
 @pytest.mark.skipif(not freezer.is_there(), reason="no freezer of cgroup v1 here")
-async def test_a_frozen_container_is_told_of_until_it_can_be_killed(docker: Scene, docker_engine: LocalEngine) -> None:
+async def test_a_frozen_container_is_reported_until_it_can_be_killed(docker: Scene, docker_engine: LocalEngine) -> None:
     await add(docker, 1, "sleep 600")
     await add(docker, 2, IGNORES_TERM)
     await docker.until(RUNNING, 1, 2, timeout=TIMEOUT)
@@ -101,7 +101,7 @@ def processes_of(engine: LocalEngine, name: str) -> list[int]:
         ("tail /dev/zero\nexit 0", Ending.EXITED, 0, "a process of it was killed at its memory limit"),
     ],
 )
-async def test_what_ran_out_of_memory_is_told_by_how_the_command_ended(
+async def test_out_of_memory_is_reported_by_the_command_s_end(
     docker: Scene, cmd: str, ending: Ending, code: int, reason: str
 ) -> None:
     await add(docker, 1, cmd, ram=0.032)

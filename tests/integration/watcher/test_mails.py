@@ -101,7 +101,7 @@ async def test_an_owner_gets_one_mail_when_the_task_runs_and_one_when_it_is_over
     assert mailbox.letters[1]["Auto-Submitted"] == "auto-generated"
 
 
-async def test_a_task_that_was_over_before_anybody_looked_gets_both_mails(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_task_that_ended_before_the_first_check_gets_both_mails(desk: Desk, mailbox: Mailbox) -> None:
     await desk.add_task(1, TaskStatus.OVER, **OVER)
     async with desk.working():
         assert await all_done(desk, 2) == {"1-1-running": "sent", "1-1-over": "sent"}
@@ -115,7 +115,7 @@ async def test_a_task_that_never_ran_gets_the_one_mail_that_it_is_over(desk: Des
     assert "it did not run" in mailbox.letters[0].get_content()
 
 
-async def test_each_attempt_that_runs_is_told_once(desk: Desk, mailbox: Mailbox) -> None:
+async def test_each_attempt_that_runs_gets_one_mail(desk: Desk, mailbox: Mailbox) -> None:
     await desk.add_task(1, TaskStatus.RUNNING, **RUNNING)
     async with desk.working():
         await all_done(desk, 1)
@@ -123,7 +123,7 @@ async def test_each_attempt_that_runs_is_told_once(desk: Desk, mailbox: Mailbox)
         assert set(await all_done(desk, 2)) == {"1-1-running", "1-2-running"}
 
 
-async def test_a_task_whose_owner_asked_for_nothing_sends_nothing(desk: Desk, mailbox: Mailbox) -> None:
+async def test_a_task_without_notify_sends_no_mail(desk: Desk, mailbox: Mailbox) -> None:
     await desk.add_task(1, TaskStatus.OVER, **{**OVER, "told": None})
     await desk.add_task(2, TaskStatus.OVER, **OVER)
     async with desk.working():
@@ -240,7 +240,7 @@ class _DiesAfterSending(SmtpClient):
         await asyncio.Event().wait()
 
 
-async def test_a_sender_killed_between_server_and_note_costs_one_copy_with_the_same_identity(
+async def test_a_sender_killed_between_server_and_record_costs_one_copy_with_the_same_message_id(
     desk: Desk, mailbox: Mailbox
 ) -> None:
     await desk.add_task(1, TaskStatus.RUNNING, **RUNNING)
@@ -282,7 +282,7 @@ async def test_several_watchers_send_each_mail_once(desk: Desk, mailbox: Mailbox
     assert len(set(mailbox.subjects)) == 60
 
 
-async def test_only_what_is_owed_or_waits_is_in_the_indexes(desk: Desk) -> None:
+async def test_only_due_and_waiting_mails_are_in_the_indexes(desk: Desk) -> None:
     """However many tasks are over and mails sent, searching for due ones stays cheap."""
     await desk.add_task(1, TaskStatus.OVER, **OVER)
     async with desk.working():

@@ -149,7 +149,7 @@ async def test_a_task_that_may_not_be_restarted_is_over_and_settled_before_its_n
     assert len(await scene.stores.usage.of_task(1)) == 1
 
 
-async def test_what_a_run_left_in_its_directory_counts_when_its_node_is_lost(scene: Scene) -> None:
+async def test_the_files_of_a_run_count_when_its_node_is_lost(scene: Scene) -> None:
     configure(scene)
     await running(scene, restarts=3)
     task = await scene.task()
@@ -163,7 +163,7 @@ async def test_what_a_run_left_in_its_directory_counts_when_its_node_is_lost(sce
     assert (over.ending, over.exit_code, over.failure.count) == (Ending.EXITED, 4, 0)
 
 
-async def test_a_start_on_a_node_that_never_answers_is_given_up_and_made_elsewhere(scene: Scene) -> None:
+async def test_a_start_on_a_node_that_never_answers_is_given_up_and_repeated_elsewhere(scene: Scene) -> None:
     configure(scene)
     two_nodes(scene)
     await scene.add(1, cmd="sleep 0", restarts=1)
@@ -195,7 +195,7 @@ async def test_a_task_to_be_killed_on_a_lost_node_is_killed(scene: Scene) -> Non
     assert (over.ending, over.exit_code, over.failure.count) == (Ending.KILLED, 137, 0)
 
 
-async def test_a_fresh_watcher_goes_on_counting_and_tries_for_itself(scene: Scene) -> None:
+async def test_a_new_watcher_continues_the_count_and_tries_itself(scene: Scene) -> None:
     configure(scene, node_lost_after=600.0)
     await running(scene)
     await scene.stores.unreachable_nodes.note(N1, "gone", unheard=700.0, gap=1000.0)
@@ -208,7 +208,7 @@ async def test_a_fresh_watcher_goes_on_counting_and_tries_for_itself(scene: Scen
     assert len(tries) >= 2
 
 
-async def test_a_fresh_watcher_gives_a_node_that_answers_back_its_good_name(scene: Scene) -> None:
+async def test_a_new_watcher_records_an_answering_node_as_reachable(scene: Scene) -> None:
     configure(scene, node_lost_after=600.0)
     await running(scene)
     for _ in range(5):
@@ -218,7 +218,7 @@ async def test_a_fresh_watcher_gives_a_node_that_answers_back_its_good_name(scen
     assert (await scene.task()).status is RUNNING
 
 
-async def test_only_time_in_which_somebody_tried_counts_as_silence(opened: stores.Stores) -> None:
+async def test_only_time_with_failed_calls_counts_as_unreachable(opened: stores.Stores) -> None:
     async def note() -> tuple[int, int]:
         noted = await opened.unreachable_nodes.note(N1, "gone", unheard=4.0, gap=10.0)
         return round(noted.seconds), noted.tries
@@ -253,7 +253,7 @@ async def test_tasks_of_a_node_that_is_no_longer_configured_are_ended(scene: Sce
     assert (await scene.task()).failure.nodes == ["removed"]
 
 
-async def test_a_run_that_cannot_be_removed_is_no_silence(scene: Scene) -> None:
+async def test_a_run_that_cannot_be_removed_does_not_make_a_node_unreachable(scene: Scene) -> None:
     configure(scene)
     stray = types.Handle(N1, 99, 1)
     await scene.executor.start(types.Run(stray, "busybox:latest", 1, 1, (), 1.0, 1024**3, "/nowhere", False))
@@ -271,7 +271,7 @@ async def test_a_run_that_cannot_be_removed_is_no_silence(scene: Scene) -> None:
 
 @pytest.mark.parametrize("wiped", [True, False])
 @pytest.mark.parametrize("silent", [True, False])
-async def test_a_run_that_its_node_ended_is_made_again(scene: Scene, wiped: bool, silent: bool) -> None:
+async def test_a_run_that_its_node_ended_is_restarted(scene: Scene, wiped: bool, silent: bool) -> None:
     configure(scene)
     scene.executor.reports = {N1: samples.report(N1), N2: samples.report(N2)}
     await running(scene, restarts=1)
@@ -357,7 +357,7 @@ async def test_a_limit_that_is_changed_while_it_runs_takes_effect(scene: Scene) 
     assert over.ending is Ending.LIFESPAN_REACHED
 
 
-async def test_an_owner_s_own_kill_comes_first_and_nobody_takes_back_a_kill(scene: Scene) -> None:
+async def test_an_owner_s_kill_has_precedence_and_is_never_withdrawn(scene: Scene) -> None:
     await running(scene)
     await scene.kill()
     cause = Cause(ending=Ending.LIFESPAN_REACHED, reason="too long")
@@ -386,7 +386,7 @@ async def test_a_task_whose_directory_holds_too_much_is_killed(scene: Scene) -> 
     assert (await scene.task(2)).intent is None
 
 
-async def test_a_run_that_cannot_be_killed_is_told_of(scene: Scene) -> None:
+async def test_a_run_that_cannot_be_killed_is_reported(scene: Scene) -> None:
     configure(scene)
     handle = await running(scene)
     scene.executor.faults.unkillable.add(handle.name)
@@ -408,7 +408,7 @@ async def test_a_run_that_cannot_be_killed_is_told_of(scene: Scene) -> None:
         await waiting.until(forgotten, "the node has nothing stuck any more")
 
 
-async def test_a_child_that_was_killed_for_memory_is_told_of_where_the_command_ended_well(scene: Scene) -> None:
+async def test_a_child_killed_for_memory_is_reported_where_the_command_succeeded(scene: Scene) -> None:
     configure(scene, reconcile_seconds=60.0)
     handle = await running(scene)
     async with scene.running(scene.watcher()):

@@ -162,7 +162,7 @@ STEPS = (
 
 
 @pytest.mark.parametrize(("store", "step"), STEPS)
-async def test_whoever_dies_before_a_step_leaves_it_to_the_next(
+async def test_a_crash_before_any_step_leaves_it_to_the_next_watcher(
     world: Gateway, monkeypatch: pytest.MonkeyPatch, store: str, step: str
 ) -> None:
     async def die(*_: Any, **__: Any) -> None:
@@ -178,7 +178,7 @@ async def test_whoever_dies_before_a_step_leaves_it_to_the_next(
     assert await left_of(world, "bob") == ALL_OF_BOB
 
 
-async def test_a_user_stays_until_what_runs_has_ended(world: Gateway) -> None:
+async def test_a_user_stays_until_its_runs_have_ended(world: Gateway) -> None:
     (deletion,) = await world.stores.deletions.list()
     await world.add_task(4, TaskStatus.RUNNING, placement=samples.placement(), attempt=1)
     assert not await retention(world).go_on(deletion)
@@ -198,7 +198,7 @@ async def test_a_user_stays_until_what_runs_has_ended(world: Gateway) -> None:
     assert await left_of(world, "alice") == NOTHING
 
 
-async def test_nothing_is_removed_while_a_request_may_still_bring_a_task(world: Gateway) -> None:
+async def test_nothing_is_removed_while_a_request_may_still_add_a_task(world: Gateway) -> None:
     (deletion,) = await world.stores.deletions.list()
     await retention(world).go_on(deletion)
     await end_killed(world)
@@ -210,7 +210,7 @@ async def test_nothing_is_removed_while_a_request_may_still_bring_a_task(world: 
     assert await left_of(world, "alice") == NOTHING
 
 
-async def test_a_task_that_was_on_its_way_in_is_found(world: Gateway) -> None:
+async def test_a_task_in_admission_is_found(world: Gateway) -> None:
     (deletion,) = await world.stores.deletions.list()
     await retention(world).go_on(deletion)
     await end_killed(world)
@@ -219,7 +219,7 @@ async def test_a_task_that_was_on_its_way_in_is_found(world: Gateway) -> None:
     assert await left_of(world, "alice") == NOTHING
 
 
-async def test_no_link_leads_the_removal_out_of_what_is_removed(world: Gateway, tmp_path: Path) -> None:
+async def test_links_do_not_lead_the_removal_outside(world: Gateway, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "sub").mkdir(parents=True)
     (outside / "keep").write_text("keep")

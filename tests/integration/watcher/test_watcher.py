@@ -69,7 +69,7 @@ async def test_documents_that_are_no_tasks_stop_nobody_and_nothing_is_done_to_th
     assert scene.executor.state(runs_on) is types.RunState.RUNNING
 
 
-async def test_an_end_that_no_event_told_is_found_by_the_list(scene: Scene) -> None:
+async def test_an_end_without_an_event_is_found_by_the_list(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.drop_events = True
     async with scene.running(scene.watcher()):
@@ -113,7 +113,7 @@ async def test_a_start_that_failed_and_is_undone_is_no_end(scene: Scene) -> None
     assert (task.ending, task.exit_code, task.attempt) == (Ending.EXITED, 3, 1)
 
 
-async def test_a_run_that_the_list_leaves_out_by_mistake_is_looked_for_once_more(scene: Scene) -> None:
+async def test_a_run_that_a_list_omits_is_inspected_once_more(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.omit.add(handle.name)
     async with scene.running(scene.watcher()):
@@ -124,7 +124,7 @@ async def test_a_run_that_the_list_leaves_out_by_mistake_is_looked_for_once_more
 
 
 @pytest.mark.parametrize("when", ["before its end", "after its end"])
-async def test_a_child_that_memory_ended_is_told_of_whenever_that_is_heard(
+async def test_a_child_killed_for_memory_is_reported_whenever_the_event_arrives(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     listing, go_on = asyncio.Event(), asyncio.Event()
@@ -168,7 +168,7 @@ async def test_memory_is_named_as_the_reason(scene: Scene) -> None:
     assert "1 GB" in (task.reason or "")
 
 
-async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene) -> None:
+async def test_a_kill_stops_the_run_and_then_ends_the_task(scene: Scene) -> None:
     handle = await running(scene)
     async with scene.running(scene.watcher()):
         await scene.kill()
@@ -179,7 +179,7 @@ async def test_what_its_owner_wants_killed_is_stopped_and_then_over(scene: Scene
     assert scene.executor.state(handle) is None
 
 
-async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_end_is_heard(scene: Scene) -> None:
+async def test_a_kill_of_a_task_being_rescheduled_is_a_kill_whenever_its_end_is_reported(scene: Scene) -> None:
     """It had ended by that stop, with its own code for it, before the kill was requested: it did not exit by itself."""
     handle = await running(scene)
     asked = await scene.stores.tasks.ask(1, Intent.RESCHEDULE, at=clock.now(), statuses=[RUNNING])
@@ -193,7 +193,7 @@ async def test_a_kill_of_what_was_stopped_to_begin_again_is_a_kill_whenever_its_
     assert (task.ending, task.exit_code, task.attempt) == (Ending.KILLED, 137, 1)
 
 
-async def test_what_ended_by_itself_before_its_kill_keeps_its_exit_code(scene: Scene) -> None:
+async def test_a_task_that_ended_before_its_kill_keeps_its_exit_code(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.exit(handle, 3)
     await asyncio.sleep(0.05)  # more than the tick of a clock
@@ -228,7 +228,7 @@ async def test_a_run_that_cannot_be_killed_holds_up_no_other(scene: Scene) -> No
         assert (await scene.until(OVER, 1)).ending is Ending.KILLED
 
 
-async def test_runs_of_nobody_are_removed_and_others_left_alone(scene: Scene) -> None:
+async def test_stray_runs_are_removed_and_others_left_alone(scene: Scene) -> None:
     unknown = await start(scene, 99)
     earlier = await start(scene, 1, attempt=1)
     current = await running(scene, 1, attempt=2)
@@ -244,7 +244,7 @@ async def test_runs_of_nobody_are_removed_and_others_left_alone(scene: Scene) ->
     assert (await scene.task(3)).exit_code is None
 
 
-async def test_an_end_that_a_watcher_recorded_and_did_not_count_is_counted_by_the_next(
+async def test_an_end_that_a_watcher_recorded_and_did_not_account_is_accounted_by_the_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle, add = await running(scene), scene.stores.usage.add_many
@@ -266,7 +266,7 @@ async def test_an_end_that_a_watcher_recorded_and_did_not_count_is_counted_by_th
     assert scene.executor.state(handle) is None
 
 
-async def test_usage_that_was_counted_and_not_noted_is_not_counted_again(scene: Scene) -> None:
+async def test_usage_that_was_accounted_and_not_settled_is_not_accounted_again(scene: Scene) -> None:
     await scene.add(
         1, OVER, attempt=1, placement=samples.placement(), started_at=1.0, ended_at=2.0, settled=False, cpu=2.0, ram=3.0
     )
@@ -291,7 +291,7 @@ async def test_several_watchers_share_the_nodes_and_one_takes_over_from_another(
         await scene.until(OVER)
 
 
-async def test_a_node_that_is_silent_ends_none_of_its_tasks(scene: Scene) -> None:
+async def test_an_unreachable_node_ends_none_of_its_tasks(scene: Scene) -> None:
     handle = await running(scene)
     scene.executor.faults.down[samples.NODE] = "gone"
     async with scene.running(scene.watcher()):
@@ -305,7 +305,7 @@ async def test_a_node_that_is_silent_ends_none_of_its_tasks(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize("intent", ["dance", Intent.RUN.value])
-async def test_an_intent_that_means_nothing_here_holds_up_no_other_task(scene: Scene, intent: str) -> None:
+async def test_an_unknown_intent_delays_no_other_task(scene: Scene, intent: str) -> None:
     """A newer gateway may write intents that this watcher does not know."""
     await running(scene, 1)
     await running(scene, 2)
@@ -315,7 +315,7 @@ async def test_an_intent_that_means_nothing_here_holds_up_no_other_task(scene: S
         assert (await scene.until(OVER, 2)).ending is Ending.KILLED
 
 
-async def test_a_watcher_hears_of_kills_by_polling_where_redis_is_gone(scene: Scene, redis_server: StoreServer) -> None:
+async def test_a_watcher_finds_kills_by_polling_without_redis(scene: Scene, redis_server: StoreServer) -> None:
     await running(scene)
     redis_server.kill()
     async with scene.running(scene.watcher()):

@@ -60,9 +60,9 @@ class Accounts:
             return None
         passwd = with_user(files.passwd, run, home=home) if files.passwd is not None else None
         group = with_groups(files.group, run) if files.group is not None else None
-        found = ((PASSWD, passwd), (GROUP, group))
+        extended = ((PASSWD, passwd), (GROUP, group))
         try:
-            return {target: await self._written_to(text) for target, text in found if text is not None}
+            return {target: await self._written_to(text) for target, text in extended if text is not None}
         except OSError as error:
             log.warning("accounts.not_written", error=str(error))
             return {}
@@ -71,11 +71,11 @@ class Accounts:
         """Read the image's files from a container that was created without our mounts."""
         try:
             passwd, group = [await self._engine.read_file(container, path, limit=MOST) for path in (PASSWD, GROUP)]
-            _, found = await self._engine.call("GET", f"containers/{container}/json")
+            _, answer = await self._engine.call("GET", f"containers/{container}/json")
         except aiodocker.DockerError as error:
             raise errors.NodeUnavailable(self._engine.name, client.words(error.message)) from error
-        self._files[found["Image"]] = Files(_content(passwd), _content(group))
-        self._images[run.image] = (found["Image"], clock.monotonic())
+        self._files[answer["Image"]] = Files(_content(passwd), _content(group))
+        self._images[run.image] = (answer["Image"], clock.monotonic())
 
     async def identify(self, image: str) -> str | None:
         """Return the id of an image on the node; None where the engine does not report it."""
@@ -83,11 +83,11 @@ class Accounts:
         if known is not None and clock.monotonic() < known[1] + _KEPT:
             return known[0]
         try:
-            _, found = await self._engine.call("GET", f"images/{body.reference(image)}/json")
+            _, answer = await self._engine.call("GET", f"images/{body.reference(image)}/json")
         except aiodocker.DockerError:
             return None  # creating the container will report the error
-        self._images[image] = (found["Id"], clock.monotonic())
-        return str(found["Id"])
+        self._images[image] = (answer["Id"], clock.monotonic())
+        return str(answer["Id"])
 
     async def _written_to(self, content: bytes) -> str:
         path = self._folder / hashlib.sha256(content).hexdigest()[:32]

@@ -104,7 +104,7 @@ async def was_tried(scene: Scene, node: str) -> bool:
     return any(silence.node == node and silence.tries > 3 for silence in await scene.stores.unreachable_nodes.list())
 
 
-async def test_nothing_is_placed_before_every_node_was_looked_at(scene: Scene) -> None:
+async def test_nothing_is_placed_before_every_node_was_listed(scene: Scene) -> None:
     scene.executor.reports[OTHER] = replace(fake.NODE, name=OTHER)
     await scene.add(1)
     handle = await start(scene, 1, 1, node=OTHER)
@@ -133,7 +133,7 @@ async def test_a_node_that_does_not_come_back_is_waited_for_no_longer_than_nodes
         await scene.until(RUNNING)
 
 
-async def test_a_kill_that_the_backup_has_reaches_what_is_adopted(scene: Scene) -> None:
+async def test_a_kill_in_the_backup_reaches_the_adopted_run(scene: Scene) -> None:
     await scene.add(1, RUNNING, attempt=1, placement=samples.placement(), intent=Intent.KILL, intent_at=samples.NOW)
     handle = await start(scene, 1, 2)
     await restored(scene)
@@ -143,7 +143,7 @@ async def test_a_kill_that_the_backup_has_reaches_what_is_adopted(scene: Scene) 
     assert scene.executor.starts == [handle]
 
 
-async def test_what_was_sent_after_the_backup_is_removed(scene: Scene) -> None:
+async def test_runs_of_tasks_submitted_after_the_backup_are_removed(scene: Scene) -> None:
     handle = await start(scene, 99, 1)
     await restored(scene)
     async with scene.running():
@@ -168,7 +168,7 @@ async def test_a_child_that_was_not_made_when_the_backup_was_is_adopted(scene: S
 
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status in ACTIVE])
-def test_the_way_to_an_adopted_run_goes_along_the_edges_of_the_lifecycle(status: TaskStatus) -> None:
+def test_adoption_follows_the_edges_of_the_lifecycle(status: TaskStatus) -> None:
     run = samples.seen(1, 5)
     moves = []
     while status is not STARTING or not moves or moves[-1].next_attempt is None:

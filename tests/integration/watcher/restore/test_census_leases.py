@@ -92,7 +92,7 @@ async def refused(scene: Scene, task_id: int) -> bool:
     return shape in await scene.stores.pending_reasons.get_many([shape])
 
 
-async def test_what_a_task_held_when_the_backup_was_made_is_the_runs_that_has_it_now(scene: Scene) -> None:
+async def test_leases_of_the_backup_go_to_the_runs_that_hold_them_now(scene: Scene) -> None:
     await scene.add(1, RUNNING, attempt=1, placement=holding(), started_at=samples.NOW, **NEEDS)
     await left(scene, 1, 1, 6, at=samples.NOW)
     await scene.add(2, **NEEDS)
@@ -106,7 +106,7 @@ async def test_what_a_task_held_when_the_backup_was_made_is_the_runs_that_has_it
     assert scene.executor.starts == [handle]
 
 
-async def test_a_run_that_ended_and_was_not_removed_gives_up_what_its_record_holds(scene: Scene) -> None:
+async def test_an_ended_run_gives_up_the_leases_of_its_record(scene: Scene) -> None:
     await scene.add(1, RUNNING, attempt=1, placement=holding(), started_at=samples.NOW, **NEEDS)
     scene.executor.exit(await start(scene, 1), 6)
     await scene.add(2, **NEEDS)
@@ -131,7 +131,7 @@ async def test_a_start_that_was_undone_is_not_tried_again_with_the_device_of_ano
         assert (await scene.until(RUNNING, 1)).attempt == 2
 
 
-async def test_a_start_that_came_well_and_has_ended_is_not_tried_again_with_the_port_of_another(scene: Scene) -> None:
+async def test_a_start_that_succeeded_and_ended_is_not_repeated_with_the_port_of_another(scene: Scene) -> None:
     await scene.add(1, STARTING, attempt=1, placement=holding(), **NEEDS)
     await left(scene, 1, 1, 6, at=samples.NOW)
     await scene.add(2, **NEEDS)
@@ -144,7 +144,7 @@ async def test_a_start_that_came_well_and_has_ended_is_not_tried_again_with_the_
     assert scene.executor.starts == [handle]
 
 
-async def test_two_runs_that_have_the_same_device_are_both_adopted_and_it_is_said(scene: Scene) -> None:
+async def test_two_runs_with_the_same_device_are_both_adopted_and_it_is_logged(scene: Scene) -> None:
     await scene.add(1, RUNNING, attempt=1, placement=holding(), started_at=samples.NOW, **NEEDS)
     await start(scene, 1)
     await scene.add(2, **NEEDS)
@@ -173,7 +173,7 @@ async def test_a_run_that_has_ended_keeps_nothing_from_the_one_that_followed(sce
         assert (await scene.until(OVER, 1)).exit_code == 4
 
 
-async def test_what_attempts_after_the_backup_used_is_counted_once(scene: Scene) -> None:
+async def test_usage_of_attempts_after_the_backup_is_accounted_once(scene: Scene) -> None:
     """The first attempt ran at the time of the backup and was rescheduled twice; the backup has the row of neither."""
     await scene.add(1, RUNNING, attempt=1, placement=samples.placement(), started_at=samples.NOW)
     for attempt in (1, 2):

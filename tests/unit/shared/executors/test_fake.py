@@ -17,7 +17,7 @@ def run_of(task_id: int = 1, attempt: int = 1, directory: Path | str = "/nowhere
     return types.Run(handle, "x", 1, 1, (), 1, 1024, str(directory), False)
 
 
-async def test_a_run_without_a_script_runs_until_the_test_says_otherwise() -> None:
+async def test_a_run_without_a_script_runs_until_the_test_ends_it() -> None:
     executor = fake.FakeExecutor()
     await executor.start(run_of())
     assert executor.alive == {run_of().handle: types.RunState.RUNNING}
@@ -27,7 +27,7 @@ async def test_a_run_without_a_script_runs_until_the_test_says_otherwise() -> No
     assert (seen.exit_code, seen.out_of_memory) == (3, True)
 
 
-async def test_a_lost_answer_is_a_run_that_nobody_was_told_of() -> None:
+async def test_a_start_with_a_lost_answer_leaves_a_run() -> None:
     executor = fake.FakeExecutor()
     executor.faults.lose_answer.add("god-1-1")
     with pytest.raises(errors.NodeUnavailable):
@@ -71,7 +71,7 @@ async def test_a_node_that_is_down_answers_nothing_and_its_runs_live_on() -> Non
     assert [seen.state for seen in await executor.list(fake.NODE.name)] == [types.RunState.RUNNING]
 
 
-async def test_a_call_hangs_until_it_is_let_go() -> None:
+async def test_a_call_hangs_until_it_is_released() -> None:
     executor = fake.FakeExecutor()
     gate = executor.faults.hang["start"] = asyncio.Event()
     starting = asyncio.create_task(executor.start(run_of()))
@@ -82,7 +82,7 @@ async def test_a_call_hangs_until_it_is_let_go() -> None:
     assert executor.alive
 
 
-async def test_what_is_omitted_is_not_listed_and_what_vanishes_is_gone() -> None:
+async def test_an_omitted_run_is_not_listed_and_a_vanished_run_is_gone() -> None:
     executor = fake.FakeExecutor()
     await executor.start(run_of(1))
     await executor.start(run_of(2))
@@ -107,7 +107,7 @@ async def test_dropped_events_do_not_come_and_a_resync_does() -> None:
     await stream.aclose()  # type: ignore[attr-defined]
 
 
-async def test_what_cannot_be_killed_makes_its_node_look_sick() -> None:
+async def test_an_unkillable_run_makes_its_node_unavailable() -> None:
     executor = fake.FakeExecutor()
     executor.faults.unkillable.add("god-1-1")
     await executor.start(run_of())
@@ -141,5 +141,5 @@ async def test_an_attempt_that_was_removed_does_not_run_again() -> None:
         ("\n" * 50 + "sleep 9", scripts.Script()),
     ],
 )
-def test_what_is_understood_of_a_script(text: str, script: scripts.Script) -> None:
+def test_known_script_lines_are_interpreted(text: str, script: scripts.Script) -> None:
     assert scripts.parse(text) == script

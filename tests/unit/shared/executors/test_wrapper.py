@@ -115,7 +115,9 @@ def test_a_script_may_name_its_interpreter(wrapped: Wrapped) -> None:
 
 
 @pytest.mark.parametrize(("interpreter", "code"), [("/bin/missing", (126, 127)), ("/etc/passwd", (126, 127))])
-def test_an_interpreter_that_cannot_be_run_is_told(wrapped: Wrapped, interpreter: str, code: tuple[int, ...]) -> None:
+def test_an_interpreter_that_cannot_be_run_is_reported(
+    wrapped: Wrapped, interpreter: str, code: tuple[int, ...]
+) -> None:
     assert wrapped.start(f"#!{interpreter}\n").wait(10) in code
     assert wrapped.read("god.err")
 
@@ -200,7 +202,7 @@ def test_a_planted_link_is_not_taken_for_an_attempt(wrapped: Wrapped, tmp_path: 
     assert not outside.exists()
 
 
-def test_what_is_ours_in_the_environment_cannot_be_overridden() -> None:
+def test_our_variables_in_the_environment_cannot_be_overridden() -> None:
     names = (
         "GODOCKER_JID",
         "GODOCKER_PWD",

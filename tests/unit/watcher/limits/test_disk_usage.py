@@ -47,7 +47,7 @@ def test_links_are_not_followed_and_a_file_with_two_names_counts_once(tmp_path: 
     assert disk_usage.measure(inside, enough=MUCH) == on_disk(inside / "mine") + links
 
 
-def test_a_file_with_holes_counts_what_it_takes(tmp_path: Path) -> None:
+def test_a_sparse_file_counts_by_its_blocks(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(10**12)
     assert disk_usage.measure(tmp_path, enough=MUCH) < 1024**2
@@ -72,20 +72,20 @@ def test_no_tree_is_too_deep(tmp_path: Path) -> None:
         trees.remove(tmp_path / ("d" * 100))
 
 
-def test_it_is_not_looked_further_than_needed(tmp_path: Path) -> None:
+def test_the_walk_ends_once_enough_is_counted(tmp_path: Path) -> None:
     for number in range(50):
         fill(tmp_path / str(number), 8)
     assert 16 * 1024 < disk_usage.measure(tmp_path, enough=16 * 1024) <= 24 * 1024
 
 
-def test_a_measure_that_is_given_up_says_what_it_has(tmp_path: Path) -> None:
+def test_a_cancelled_measurement_returns_its_sum_so_far(tmp_path: Path) -> None:
     fill(tmp_path / "file", 40)
     cancelled = threading.Event()
     cancelled.set()
     assert disk_usage.measure(tmp_path, enough=MUCH, cancelled=cancelled) == 0
 
 
-async def test_what_is_gone_holds_nothing_and_the_thread_is_humble(tmp_path: Path) -> None:
+async def test_a_missing_directory_holds_nothing_and_the_thread_has_the_lowest_priority(tmp_path: Path) -> None:
     with disk_usage.Measurer() as measurer:
         assert await measurer.measure(tmp_path / "gone", enough=MUCH) == 0
         thread = next(iter(measurer._thread._threads))

@@ -22,13 +22,13 @@ def run(task_id: int = 1, **fields: Any) -> Placed:
     ("asked", "most", "limit"),
     [(None, None, None), (60.0, None, 60.0), (None, 90.0, 90.0), (60, 90, 60), (120, 90, 90)],
 )
-def test_the_smaller_of_what_it_asked_for_and_what_is_configured_counts(
+def test_the_smaller_of_the_requested_and_the_configured_lifespan_counts(
     asked: float | None, most: float | None, limit: float | None
 ) -> None:
     assert Lifespans(most).limit(run(lifespan=asked)) == limit
 
 
-def test_a_task_is_due_when_its_time_is_over_and_told_once() -> None:
+def test_a_task_is_due_once_when_its_time_is_over() -> None:
     lifespans = Lifespans(None)
     lifespans.update([run(lifespan=60.0), run(2, lifespan=90.0)], now=NOW + 10, monotonic=MONO)
     assert lifespans.wait(MONO, most=1000) == 50
@@ -39,7 +39,7 @@ def test_a_task_is_due_when_its_time_is_over_and_told_once() -> None:
     assert lifespans.wait(MONO + 80, most=7) == 7
 
 
-def test_one_that_goes_on_is_told_again_after_the_next_look() -> None:
+def test_a_task_that_still_runs_is_due_again_after_the_next_update() -> None:
     lifespans = Lifespans(60.0)
     lifespans.update([run()], now=NOW, monotonic=MONO)
     assert lifespans.due(MONO + 60)
@@ -82,14 +82,14 @@ def test_a_limit_that_is_changed_counts_from_the_same_start(longer: bool) -> Non
         [run(intent=Intent.RESCHEDULE)],
     ],
 )
-def test_what_ended_or_is_to_end_is_not_due(gone: list[Placed]) -> None:
+def test_a_task_that_ended_or_is_being_stopped_is_not_due(gone: list[Placed]) -> None:
     lifespans = Lifespans(60.0)
     lifespans.update([run()], now=NOW, monotonic=MONO)
     lifespans.update(gone, now=NOW, monotonic=MONO)
     assert lifespans.due(MONO + 1000) == []
 
 
-def test_a_task_that_is_suspended_goes_on_ageing() -> None:
+def test_the_time_of_a_suspended_task_continues() -> None:
     lifespans = Lifespans(60.0)
     lifespans.update([run(intent=Intent.SUSPEND)], now=NOW, monotonic=MONO)
     assert lifespans.due(MONO + 60)

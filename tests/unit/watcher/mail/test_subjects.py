@@ -58,7 +58,7 @@ def check(subject: str) -> None:
         'quote " and \\ (brackets) <angles> @ , ; :',
     ],
 )
-def test_a_subject_is_read_as_it_was_meant(name: str) -> None:
+def test_a_subject_decodes_to_its_text(name: str) -> None:
     check(f"Task 1 ({name}) ended with exit code 3")
 
 

@@ -79,9 +79,7 @@ def test_record_and_reality_are_brought_together(status: TaskStatus, kill: bool,
 
 
 @pytest.mark.parametrize(("status", "kill", "state"), list(EXPECTED))
-def test_a_part_of_the_runs_says_nothing_of_those_that_are_not_in_it(
-    status: TaskStatus, kill: bool, state: RunState | None
-) -> None:
+def test_a_partial_list_says_nothing_about_other_runs(status: TaskStatus, kill: bool, state: RunState | None) -> None:
     task = samples.placed(status=status, intent=Intent.KILL if kill else None)
     observed = [samples.seen(state=state)] if state else []
     actions = reconcile([task], observed, others={}, whole=False)
@@ -98,7 +96,7 @@ def test_a_part_of_the_runs_says_nothing_of_those_that_are_not_in_it(
         (Intent.RESUME, [Resume(HANDLE)]),
     ],
 )
-def test_what_the_owner_of_a_running_task_wants_is_done(intent: Intent, actions: list[Action]) -> None:
+def test_the_intent_of_a_running_task_is_carried_out(intent: Intent, actions: list[Action]) -> None:
     assert reconcile([samples.placed(intent=intent)], [samples.seen()], others={}, whole=True) == actions
 
 
@@ -114,13 +112,13 @@ def test_what_the_owner_of_a_running_task_wants_is_done(intent: Intent, actions:
         (RunState.RUNNING, {"suspended": True}, []),
     ],
 )
-def test_a_pause_that_no_owner_asked_for_is_told_while_it_lasts(
+def test_a_pause_by_others_is_recorded_while_it_lasts(
     state: RunState, fields: dict[str, Any], actions: list[Action]
 ) -> None:
     assert reconcile([samples.placed(**fields)], [samples.seen(state=state)], others={}, whole=True) == actions
 
 
-def test_an_action_says_what_it_is_about() -> None:
+def test_an_action_names_its_task_and_run() -> None:
     task, seen = samples.placed(status=STARTING, intent=Intent.KILL), samples.seen(started_at=NOW + 1)
     assert reconcile([task], [seen], others={}, whole=True) == [NoteRunning(task, NOW + 1), Stop(HANDLE)]
     ended = samples.seen(state=RunState.EXITED, exit_code=3)
@@ -343,7 +341,7 @@ def test_a_run_that_ended_has_its_outcome(
         (exited(254), result(254), around(), None, Ending.EXITED, None),
     ],
 )  # fmt: skip
-def test_an_end_is_explained_by_what_was_seen_and_by_nothing_else(
+def test_an_end_is_explained_by_observations_only(
     seen: Observation,
     left: Result | None,
     around: Circumstances,
@@ -421,7 +419,7 @@ def test_an_attempt_that_ran_has_a_row() -> None:
     assert (row.seconds, row.day) == (10.0, "2023_11_14")
 
 
-def test_the_same_attempt_gives_the_same_row_whoever_asks() -> None:
+def test_the_same_attempt_always_gives_the_same_row() -> None:
     assert accounting.row_of(samples.ended()) == accounting.row_of(samples.ended())
     assert accounting.row_of(samples.ended(1, 1)) != accounting.row_of(samples.ended(1, 2))
 

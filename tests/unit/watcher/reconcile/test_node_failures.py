@@ -129,7 +129,9 @@ def test_a_code_that_only_a_command_can_have_is_never_the_node_s(code: int, told
     ("cause", "ending", "reason"),
     [(None, Ending.KILLED, KILLED_BY), (TOO_LONG, Ending.LIFESPAN_REACHED, TOO_LONG.reason)],
 )
-def test_what_is_to_be_killed_is_killed_whoever_did_it(cause: Cause | None, ending: Ending, reason: str) -> None:
+def test_a_task_with_a_kill_request_ends_as_killed_whatever_ended_it(
+    cause: Cause | None, ending: Ending, reason: str
+) -> None:
     task = samples.placed(intent=Intent.KILL, intent_at=NOW + 50, cause=cause)
     seen = exited(137)
     ends = [
@@ -141,7 +143,7 @@ def test_what_is_to_be_killed_is_killed_whoever_did_it(cause: Cause | None, endi
         assert (found.ending, found.exit_code, found.reason, found.again) == (ending, 137, reason, False)
 
 
-def test_a_task_that_is_to_run_again_does_so_whoever_ended_it() -> None:
+def test_a_rescheduled_task_runs_again_whatever_ended_it() -> None:
     task = samples.placed(intent=Intent.RESCHEDULE, intent_at=NOW + 50)
     assert outcome.of_exit(task, exited(137), left(), looked=True, boot=AFTER, down=DOWN, now=NOW + 100).again
     assert outcome.of_missing(task, None, boot=AFTER, now=NOW + 100).again
@@ -165,7 +167,7 @@ def test_a_task_that_is_to_run_again_does_so_whoever_ended_it() -> None:
         (RUN, left(143, told=True), BEFORE, THE_COMMAND, 143, None),
     ],
 )  # fmt: skip
-def test_a_run_is_gone_with_its_node_s_disk_or_by_somebody_s_hand(
+def test_a_missing_run_disappeared_with_its_node_s_disk_or_was_removed_by_somebody(
     task: Placed, result: Result | None, boot: Boot | None, ending: Ending, code: int, reason: str | None
 ) -> None:
     found = outcome.of_missing(task, result, boot=boot, now=NOW + 100)
@@ -191,14 +193,14 @@ def test_clocks_of_hosts_that_disagree_do_not_blame_the_node_for_a_removed_run()
         (left(7), THE_COMMAND, 7, LEFT_BEHIND, NOW + 9),
     ],
 )
-def test_a_run_of_a_lost_node_ended_as_it_says_itself_or_by_the_node(
+def test_a_run_of_a_lost_node_ended_by_its_own_record_or_by_the_node(
     result: Result | None, ending: Ending, code: int, reason: str, ended_at: float
 ) -> None:
     found = outcome.of_lost(RUN, result, silent=600, now=NOW + 700)
     assert (found.ending, found.exit_code, found.reason, found.ended_at) == (ending, code, reason, ended_at)
 
 
-def test_a_run_that_had_ended_before_it_was_to_be_killed_keeps_its_code() -> None:
+def test_a_run_that_ended_before_the_kill_was_requested_keeps_its_code() -> None:
     task = samples.placed(intent=Intent.KILL, intent_at=NOW + 50)
     assert outcome.of_lost(task, left(5), silent=600, now=NOW + 700).exit_code == 5
 
@@ -243,7 +245,7 @@ def failed_before(times: int, **fields: Any) -> Task:
         (0, 5, 1, True),
     ],
 )
-def test_it_is_restarted_as_often_as_it_asked_for_and_the_policy_lets_it(
+def test_a_task_is_restarted_as_often_as_it_asked_for_and_the_policy_allows(
     times: int, restarts: int, strategy: int, again: bool
 ) -> None:
     whole = failed_before(times)
@@ -278,12 +280,12 @@ def test_the_node_that_failed_it_is_avoided_where_that_is_configured(skip: bool,
     assert move.fields["shape"] == f"cpu=1 ram=1 avoid={','.join(avoid)}"
 
 
-def test_a_kill_that_comes_while_it_is_decided_is_not_lost() -> None:
+def test_a_kill_during_the_decision_is_not_lost() -> None:
     assert after(failed_before(0)).intents == [None]
     assert after(failed_before(0, intent=Intent.SUSPEND)).intents == [Intent.SUSPEND]
 
 
-def test_an_end_by_the_node_says_so_and_counts_as_failed_for_who_waits_for_it() -> None:
+def test_an_end_by_the_node_has_its_reason_and_counts_as_failed_for_dependent_tasks() -> None:
     move = after(failed_before(2))
     assert (move.fields["ending"], move.fields["exit_code"], move.fields["reason"]) == (
         Ending.NODE_FAILED,
@@ -294,7 +296,7 @@ def test_an_end_by_the_node_says_so_and_counts_as_failed_for_who_waits_for_it() 
     assert move.fields["cause"] is None
 
 
-def test_an_attempt_that_another_follows_is_charged_for_what_it_used() -> None:
+def test_an_attempt_with_a_successor_is_charged_for_its_usage() -> None:
     row = accounting.row_of_task(failed_before(1, gpus=2), FAILED)
     assert row is not None
     assert (row.id, row.seconds, row.gpus) == ("1-2", 600.0, 2)
@@ -307,7 +309,7 @@ def test_an_attempt_that_another_follows_is_charged_for_what_it_used() -> None:
     ("cause", "warn"),
     [(None, False), (TOO_LONG, True), (Cause(ending=Ending.QUOTA_REACHED, reason="too much"), False)],
 )
-def test_who_ran_too_long_is_warned(cause: Cause | None, warn: bool) -> None:
+def test_a_task_that_ran_too_long_is_warned(cause: Cause | None, warn: bool) -> None:
     task = samples.placed(intent=Intent.KILL, cause=cause)
     (stop,) = reconcile([task], [samples.seen()], others={}, whole=True)
     assert stop == Stop(samples.seen().handle, warn=warn)

@@ -41,7 +41,7 @@ def bind(source: str, target: str, *, read_only: bool, non_recursive: bool = Fal
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only, "BindOptions": options}
 
 
-def test_what_a_container_was_given_is_read_from_what_the_engine_says_of_it() -> None:
+def test_the_devices_and_ports_of_a_container_are_read_from_its_inspection() -> None:
     run = replace(
         RUN, gpus=("GPU-8f3c", "/dev/dri/card0"), ports=(types.PortMapping(80, 10001), types.PortMapping(8080, 10002))
     )
@@ -141,7 +141,7 @@ def test_the_tasks_of_a_user_find_each_other_by_names_that_no_attempt_changes() 
     assert made["NetworkingConfig"] == {"EndpointsConfig": {"lab.user-ada": {"Aliases": ["task-12"]}}}
 
 
-def test_ports_are_published_where_they_were_leased_and_told() -> None:
+def test_ports_are_published_where_they_were_leased_and_named_in_the_environment() -> None:
     ports = (types.PortMapping(80, 10001), types.PortMapping(8080, 10007))
     made = made_of(replace(RUN, network="public", ports=ports))
     assert made["ExposedPorts"] == {"80/tcp": {}, "8080/tcp": {}}
@@ -268,7 +268,7 @@ def test_a_group_that_no_engine_takes_is_left_out() -> None:
         (8, 16, "8 cores where the engine has 2 and 16 GB of memory where it has 3.0"),
     ],
 )
-def test_what_a_node_is_configured_to_have_beyond_its_engine_is_told(
+def test_values_configured_beyond_an_engine_s_capacity_are_logged(
     cpus: float | None, memory: float | None, said: str | None
 ) -> None:
     assert limits.overcommitment(cpus, memory, limits.Capacity(2, 3 * GB)) == said

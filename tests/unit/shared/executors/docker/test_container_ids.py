@@ -8,7 +8,7 @@ from shared.executors.docker import container_ids
 FIRST, SECOND = types.Handle("n1", 1, 1), types.Handle("n1", 2, 1)
 
 
-def test_what_was_seen_is_known_once() -> None:
+def test_a_seen_container_is_known_once() -> None:
     seen = container_ids.Known()
     seen.note(FIRST, "a")
     assert seen.take(FIRST) == "a"
@@ -22,7 +22,7 @@ def test_the_last_container_that_was_seen_counts() -> None:
     assert seen.take(FIRST) == "b"
 
 
-def test_it_does_not_grow_with_what_is_gone() -> None:
+def test_removed_containers_are_forgotten() -> None:
     seen = container_ids.Known()
     seen.note(FIRST, "a")
     seen.note(SECOND, "b")

@@ -55,7 +55,7 @@ def stock_of(registry: Registry, *, pull_timeout: float = 5.0) -> images.Images:
     return images.Images(cast(client.Engine, registry), pull_timeout=pull_timeout)
 
 
-async def test_those_who_want_the_same_image_share_one_pull() -> None:
+async def test_requests_for_the_same_image_share_one_pull() -> None:
     registry = Registry()
     stock = stock_of(registry)
     all_waiting = [asyncio.create_task(stock.ensure(name)) for name in ("tool", "tool:latest", "tool")]
@@ -70,7 +70,7 @@ async def test_those_who_want_the_same_image_share_one_pull() -> None:
     assert (registry.looks, registry.pulls) == (4, 1)
 
 
-async def test_all_who_wait_are_told_the_same_error_and_the_next_one_tries_again() -> None:
+async def test_all_waiters_get_the_same_error_and_the_next_request_tries_again() -> None:
     registry = Registry()
     registry.error = "manifest unknown"
     registry.done.set()
@@ -81,7 +81,7 @@ async def test_all_who_wait_are_told_the_same_error_and_the_next_one_tries_again
     await stock.ensure("tool")
 
 
-async def test_a_pull_goes_on_when_one_of_two_gives_up() -> None:
+async def test_a_pull_continues_when_one_of_two_waiters_gives_up() -> None:
     registry = Registry()
     stock = stock_of(registry)
     first, second = (asyncio.create_task(stock.ensure("tool")) for _ in range(2))
@@ -94,7 +94,7 @@ async def test_a_pull_goes_on_when_one_of_two_gives_up() -> None:
     assert registry.pulls == 1
 
 
-async def test_a_pull_ends_when_the_last_one_gives_up_and_can_be_begun_again() -> None:
+async def test_a_pull_ends_with_its_last_waiter_and_can_be_repeated() -> None:
     registry = Registry()
     stock = stock_of(registry)
     only = asyncio.create_task(stock.ensure("tool"))
@@ -113,7 +113,7 @@ async def test_a_pull_that_takes_too_long_ends() -> None:
     await waiting.until(lambda: registry.under_way == 0, "the pull is over")
 
 
-async def test_closing_ends_the_pulls_and_tells_those_who_wait() -> None:
+async def test_closing_ends_the_pulls_and_fails_their_waiters() -> None:
     registry = Registry()
     stock = stock_of(registry)
     waiter = asyncio.create_task(stock.ensure("tool"))
@@ -128,7 +128,7 @@ async def test_closing_ends_the_pulls_and_tells_those_who_wait() -> None:
     "image",
     ["debian", "debian:12", "group/tool:1.0-x_y", "host.example:5000/a/b", "localhost:1/x", "x@sha256:" + "a" * 64],
 )
-def test_what_is_a_reference(image: str) -> None:
+def test_valid_references_are_accepted(image: str) -> None:
     images.check_reference(image)
 
 
@@ -155,6 +155,6 @@ def test_what_is_a_reference(image: str) -> None:
         *("http://a/b", "a:b:c", "a" * 600, "a-" * 100 + "!", "é"),
     ],
 )
-def test_what_is_none(image: str) -> None:
+def test_invalid_references_are_refused(image: str) -> None:
     with pytest.raises(errors.ImageNotFound):
         images.check_reference(image)

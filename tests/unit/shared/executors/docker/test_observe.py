@@ -65,7 +65,7 @@ def test_an_event_of_ours(action: str, attributes: dict[str, str], kind: types.E
         {},
     ],
 )
-def test_what_is_not_about_a_run_of_ours_is_no_event(other: dict[str, Any]) -> None:
+def test_a_message_about_no_run_of_ours_is_no_event(other: dict[str, Any]) -> None:
     assert observe.event(other, node="n1", owner=OWNER, root=ROOT) is None
 
 
@@ -140,7 +140,7 @@ def test_a_container_that_was_never_started_has_not_ended_however_it_goes(status
     assert (seen.state, seen.exit_code, seen.started_at) == (types.RunState.CREATED, None, None)
 
 
-def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> None:
+def test_configured_values_of_a_node_override_its_engine_s() -> None:
     info = {"NCPU": 2, "MemTotal": 1024, "Labels": ["disk=ssd", "rack=1", "bare"], "ServerVersion": "20.10"}
     asked = observe.report(info, name="n1", labels={}, cpus=None, memory=None)
     assert (asked.cpus, asked.memory, asked.version) == (2.0, 1024, "20.10")
@@ -160,7 +160,7 @@ def test_what_is_configured_of_a_node_stands_above_what_its_engine_says() -> Non
         (["0"], "gpu", "GPU-8f3c", ("0",)),
     ],
 )
-def test_the_gpus_of_a_node_are_those_configured_or_those_its_engine_was_told_of(
+def test_the_gpus_of_a_node_are_those_of_its_configuration_or_its_engine(
     configured: list[str], kind: str, value: str, gpus: tuple[str, ...]
 ) -> None:
     discrete = {"DiscreteResourceSpec": {"Kind": "gpu", "Value": 3}}

@@ -18,42 +18,42 @@ def found() -> skew.Skew:
 def test_clocks_that_may_agree_do_and_others_differ_by_the_middle(
     found: skew.Skew, theirs: float, ahead: float
 ) -> None:
-    found.hear(theirs, asked_at=10.0, answered_at=11.0)
+    found.note(theirs, asked_at=10.0, answered_at=11.0)
     assert found.ahead == ahead
 
 
 def test_of_answers_that_agree_the_fastest_counts(found: skew.Skew) -> None:
-    found.hear(104.0, asked_at=1.0, answered_at=5.0)
+    found.note(104.0, asked_at=1.0, answered_at=5.0)
     assert found.ahead == 101.0
-    found.hear(200.1, asked_at=100.0, answered_at=100.2)
+    found.note(200.1, asked_at=100.0, answered_at=100.2)
     assert found.ahead == pytest.approx(100.0)
-    found.hear(304.0, asked_at=201.0, answered_at=205.0)
+    found.note(304.0, asked_at=201.0, answered_at=205.0)
     assert found.ahead == pytest.approx(100.0)
 
 
-def test_a_clock_that_was_set_is_believed_however_slow_the_answer(found: skew.Skew) -> None:
-    found.hear(3600.0, asked_at=0.0, answered_at=0.01)
-    found.hear(12.0, asked_at=10.0, answered_at=15.0)
+def test_a_clock_that_was_set_counts_however_slow_the_answer(found: skew.Skew) -> None:
+    found.note(3600.0, asked_at=0.0, answered_at=0.01)
+    found.note(12.0, asked_at=10.0, answered_at=15.0)
     assert found.ahead == 0.0
 
 
-def test_what_was_heard_long_ago_is_less_sure(found: skew.Skew, monkeypatch: pytest.MonkeyPatch) -> None:
-    found.hear(100.05, asked_at=0.0, answered_at=0.1)
+def test_an_old_measurement_is_less_certain(found: skew.Skew, monkeypatch: pytest.MonkeyPatch) -> None:
+    found.note(100.05, asked_at=0.0, answered_at=0.1)
     began = clock.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: began + 24 * 3600)
-    found.hear(1100.5, asked_at=1000.0, answered_at=1001.4)
+    found.note(1100.5, asked_at=1000.0, answered_at=1001.4)
     assert found.ahead == pytest.approx(99.8)
 
 
-def test_an_operator_is_told_once_that_a_clock_differs_and_once_that_it_agrees(found: skew.Skew) -> None:
+def test_a_differing_clock_is_logged_once_and_its_agreement_once(found: skew.Skew) -> None:
     with capture_logs() as logs:
         for theirs in (0.5, 0.0, 3600.25, 3601.25, 0.1, 0.0):
-            found.hear(theirs, asked_at=0.0, answered_at=0.5)
+            found.note(theirs, asked_at=0.0, answered_at=0.5)
     told = [(entry["event"], entry["ahead"]) for entry in logs]
     assert told == [("node.clock_differs", 3600.0), ("node.clock_agrees", 0.0)]
 
 
-def test_an_engine_is_asked_once_a_minute_also_one_that_does_not_say(
+def test_a_clock_is_read_once_a_minute_even_if_the_engine_does_not_report_it(
     found: skew.Skew, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.monotonic() + 1000.0
@@ -63,5 +63,5 @@ def test_an_engine_is_asked_once_a_minute_also_one_that_does_not_say(
     assert not found.is_due
     now += skew.KEPT
     assert found.is_due
-    found.hear(0.0, asked_at=0.0, answered_at=0.0)
+    found.note(0.0, asked_at=0.0, answered_at=0.0)
     assert not found.is_due

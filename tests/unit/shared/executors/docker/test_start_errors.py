@@ -68,7 +68,7 @@ def test_why_a_network_could_not_be_made(status: int, said: str, error: type[Exc
     assert type(start_errors.network("n1", "user-ada", status, said)) is error
 
 
-def test_every_network_has_a_bridge_of_its_own_whose_name_the_kernel_takes() -> None:
+def test_every_network_has_its_own_bridge_with_a_valid_name() -> None:
     wanted = [
         ("lab", "n1", "user-ada"),
         ("lab", "n1", "user-bob"),

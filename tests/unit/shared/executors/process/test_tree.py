@@ -13,7 +13,7 @@ import pytest
 
 from shared.executors import types
 from shared.executors.process import earlier, ending, proc, records, runs, strays, tree
-from shared.executors.process.record import SHIM, Found, Record
+from shared.executors.process.record import SHIM, Observed, Record
 from shared.observe import metrics
 
 NAME, UID, WRAPPER, START = "god-1-1", 20001, 100, 5000
@@ -47,12 +47,12 @@ LEADER = process(WRAPPER, run=NAME)
         (process(101, WRAPPER, WRAPPER, run=NAME, state="Z"), False),
     ],
 )
-def test_who_belongs_to_a_run(other: proc.Process, belongs: bool) -> None:
+def test_a_process_belongs_to_a_run_by_session_environment_or_parent(other: proc.Process, belongs: bool) -> None:
     found = earlier.members([LEADER, other], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START)
     assert found == [LEADER, other] if belongs else found == [LEADER]
 
 
-def test_a_wrapper_that_has_not_given_up_our_rights_yet_belongs_to_its_run() -> None:
+def test_a_wrapper_that_still_has_our_rights_belongs_to_its_run() -> None:
     early = process(WRAPPER, uid=0, start=START)
     given_away = process(WRAPPER, uid=0, start=START + 1)
     for leader, found in ((early, [early]), (given_away, [])):
@@ -70,7 +70,7 @@ def test_a_session_outlives_its_leader() -> None:
     assert earlier.members([left], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == [left]
 
 
-def test_a_pid_that_was_given_away_again_leads_another_session() -> None:
+def test_a_reused_pid_leads_another_session() -> None:
     new = process(WRAPPER, start=9999)
     child = process(101, WRAPPER, WRAPPER)
     assert earlier.members([new, child], name=NAME, directory=HERE, uid=UID, wrapper=WRAPPER, start=START) == []
@@ -105,7 +105,7 @@ def test_a_process_that_is_not_there_is_none() -> None:
     assert proc.arguments(gone.pid) == []
 
 
-def test_all_below_a_shim_belong_to_its_run_whatever_they_say_they_are() -> None:
+def test_all_descendants_of_a_shim_belong_to_its_run_whatever_they_claim() -> None:
     shim = process(WRAPPER, uid=0)
     hidden = process(101, WRAPPER, 101)  # a session of its own, and no environment
     posing = process(102, 101, 102, run="god-9-9", directory=ELSEWHERE)
@@ -132,7 +132,7 @@ def test_a_draft_whose_writer_died_is_swept_and_one_whose_writer_lives_is_not(tm
 WHOLE = Record(1, 2, UID, "/x", "boot", 1.5, 10, 20, gpus=["0"], ports=[[80, 10000]], form=SHIM)
 
 
-def test_a_record_is_read_as_written_whatever_a_later_version_adds(tmp_path: Path) -> None:
+def test_a_record_is_read_as_written_even_with_fields_of_a_later_version(tmp_path: Path) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()
     kept.update(WHOLE)
@@ -192,7 +192,7 @@ def test_a_record_that_cannot_be_read_at_all_is_not_absent(tmp_path: Path, torn:
     assert "cannot be read" in found.reason
 
 
-def test_a_record_that_is_being_written_is_that_of_its_copy_and_nothing_to_tell_of(tmp_path: Path) -> None:
+def test_a_record_that_is_being_written_is_read_from_its_copy_and_not_logged(tmp_path: Path) -> None:
     kept = records.Records(tmp_path / "runs")
     kept.prepare()
     kept.update(WHOLE)
@@ -203,9 +203,9 @@ def test_a_record_that_is_being_written_is_that_of_its_copy_and_nothing_to_tell_
     assert metrics.RECORDS_UNREADABLE._value.get() == before
 
 
-def test_processes_of_users_that_belong_to_no_run_are_counted_and_told_of_once_they_stay() -> None:
+def test_stray_processes_are_counted_and_logged_once_they_persist() -> None:
     shim = process(WRAPPER, uid=0)
-    run = Found(WHOLE, types.RunState.RUNNING, shim)
+    run = Observed(WHOLE, types.RunState.RUNNING, shim)
     inside, away = process(101, WRAPPER, 101), process(102, 1, 102)
     others = [process(103, uid=0), process(104, uid=65534), process(105, uid=999), process(106, state="Z")]
     everybody = [shim, inside, away, *others]
