@@ -39,7 +39,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None without a target."""
+        """Return whether the target is reached; None without a target."""
         if self.target is None:
             return None
         return self.target.is_reached(self.value if self.measured is None else self.measured)

@@ -1,4 +1,4 @@
-"""Describe the commands of users, from the commands themselves: `python -m godocker.commands.page` writes docs/cli.md."""
+"""Generation of docs/cli.md from the user commands: `python -m godocker.commands.page`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
 _HEAD = """# The command line of users
 
-Made from the commands by `python -m godocker.commands.page`; do not edit it here. `godocker COMMAND --help` prints
+Generated from the commands by `python -m godocker.commands.page`; do not edit it here. `godocker COMMAND --help` prints
 the same. Commands of operators (`up`, `doctor`, `node` …) are in [operations.md](operations.md).
 
     godocker login http://godocker.lab:8080
     godocker run --image busybox -- echo hello
 
-**Which server.** `godocker login` keeps the address and your API key in `$XDG_CONFIG_HOME/godocker/contexts.json`,
-readable by you alone. `GODOCKER_URL` and `GODOCKER_TOKEN` stand above it, `GODOCKER_CONTEXT` names another context. A
-server that does not answer is waited for 60 seconds (`GODOCKER_PATIENCE`); a task is never created twice by that.
+**Server.** `godocker login` stores the address and your API key in `$XDG_CONFIG_HOME/godocker/contexts.json`, readable
+only by you. `GODOCKER_URL` and `GODOCKER_TOKEN` override it, and `GODOCKER_CONTEXT` selects another context. Commands
+wait up to 60 seconds (`GODOCKER_PATIENCE`) for a server that does not answer; this never creates a task twice.
 
-**Which tasks.** `12`; `1,3,5-8`; `7[3-9]` or `7.3`: children of array 7 by their index; `last`: the newest of yours.
-Commands that act on more than one task ask first, or want `--yes`.
+**Tasks** are named `12`; `1,3,5-8`; `7[3-9]` or `7.3` for children of array 7 by their index; `last` for your newest
+task. Commands that change more than one task ask for confirmation unless you pass `--yes`.
 
-**Output.** Ids are never cut, and nothing is cut or coloured in a pipe. `-o json` prints the objects of the Web API,
-`jsonl` one per line. Progress and messages are on standard error. With `GODOCKER_JSON_ERRORS=1` an error is one line
+**Output.** Ids are never cut, and in a pipe nothing is cut or coloured. `-o json` prints the objects of the Web API,
+`jsonl` one per line. Progress and messages go to standard error. With `GODOCKER_JSON_ERRORS=1` an error is one line
 `{"error": {"code", "message", "request_id"}}`.
 
 **Exit codes.**
@@ -41,24 +41,24 @@ Commands that act on more than one task ask first, or want `--yes`.
 | 1 | failed, or the server could not answer |
 | 2 | wrong usage |
 | 3 | there is no such task or file |
-| 4 | not logged in, or no right to do this |
+| 4 | not logged in, or not allowed |
 | 5 | the server refuses the request; `explain`, `submit --dry-run`: the task can never run |
-| 6 | the state of the task does not allow it |
+| 6 | not possible in the state of the task |
 | 7 | the server does not answer |
-| 124 | `wait`: the time ran out |
-| 125 | `wait`, `run`: the task ended without its command's doing |
+| 124 | `wait`: the timeout is over |
+| 125 | `wait`, `run`: the task ended for another reason than its command |
 | 130 | Ctrl-C |
 | others | `wait`, `run`: the exit code of the task |
 
-**Options in a script.** Lines `#GODOCKER --cpu 4 --ram 8` at the top of a script are options of `submit`, and those
-of the command line stand above them.
+**Options in a script.** Lines `#GODOCKER --cpu 4 --ram 8` at the top of a script are options of `submit`;
+options on the command line override them.
 
-**Task files** are YAML or JSON, either a task object of the Web API or these words: WORDS.
+**Task files** are YAML or JSON, either a task object of the Web API or these fields: WORDS.
 """
 
 
 def page() -> str:
-    """The whole page, in Markdown."""
+    """Return the page in Markdown."""
     words = ", ".join(f"`{word}`" for word in WORDS)
     sections = [_wrapped(_HEAD.replace("WORDS", words).rstrip())]
     for title, names in _panels().items():
@@ -105,7 +105,7 @@ def _row(names: str, part: Any) -> str:
 
 
 def _wrapped(text: str) -> str:
-    """Wrap paragraphs; code, tables and headings stay as they are."""
+    """Wrap paragraphs; leave code, tables and headings unchanged."""
     return "\n\n".join(
         part
         if part.startswith(("    ", "|", "#"))

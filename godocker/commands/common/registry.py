@@ -35,7 +35,7 @@ ENTRIES: Mapping[str, Entry] = {
     "logout": Entry("user.login", "Forget the API key and the token of the current context.", _SERVER),
     "whoami": Entry("user.login", "Print the login and the server that commands use.", _SERVER),
     "context": Entry("user.login", "List the contexts, or switch to one.", _SERVER),
-    "usage": Entry("user.resources", "List what is used and what there is, node by node.", _SERVER),
+    "usage": Entry("user.resources", "List used and total resources of each node.", _SERVER),
     "projects": Entry("user.resources", "List your projects.", _SERVER),
     "images": Entry("user.resources", "List the images that the server offers.", _SERVER),
     "recipes": Entry("user.resources", "List the recipes of the marketplace that you may use.", _SERVER),

@@ -12,7 +12,7 @@ from godocker.commands.user import selecting
 from godocker.commands.user.session import FAILURE, client, exit_code, print_error, reported
 from godocker_client import Client, errors
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many tasks it are.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Action = Callable[[Client, int], None]
 
 
@@ -58,7 +58,7 @@ def rm(tasks: selecting.Selectors, yes: Yes = False) -> None:
 
 
 def _each(texts: Sequence[str], action: Action, verb: str, *, yes: bool) -> None:
-    """Do it to each task. What fails is reported, and the others are done all the same."""
+    """Apply an action to each task. A failure is reported and does not stop the others."""
     failed: list[errors.ApiError] = []
     with client() as made:
         ids = selecting.ids(made, texts)

@@ -69,7 +69,7 @@ def _upload(made: Client, source: Path, path: str) -> None:
 
 
 def _shown(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
-    """The pieces, with a progress bar on standard error where somebody watches."""
+    """Yield the pieces, with a progress bar on standard error if that is a terminal."""
     if not sys.stderr.isatty():
         yield from pieces
         return

@@ -1,4 +1,4 @@
-"""Print the output of a task while it is written."""
+"""Output of a task, printed while the task writes it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import typer
 
 from godocker_client import AttemptEvent, Client, EndEvent, LogEvent
 
-_SECOND = 2.0  #: seconds in which a second Ctrl-C is one
+_SECOND = 2.0  #: seconds in which another Ctrl-C counts as the second
 
 
 def to_end(client: Client, task_id: int, *, stream: str | None = None, tail: int | None = None) -> int:
     """
-    Print standard output and errors of a task to ours until it is over. Returns its exit code, or 125 where its command had no
-    part in its end.
+    Copy standard output and errors of a task to ours until it is over. Return its exit code, or 125 if it ended for another
+    reason than its command.
     """
     last = 0
     for event in client.follow(task_id, stream=stream, tail=tail):
@@ -36,7 +36,7 @@ def to_end(client: Client, task_id: int, *, stream: str | None = None, tail: int
 
 
 def detach(client: Client, task_id: int) -> None:
-    """Say how to come back to a task. A second Ctrl-C meanwhile kills it, if that is confirmed."""
+    """Print how to follow the task again. A second Ctrl-C kills it, after confirmation."""
     print(
         f"\ngodocker: task {task_id} goes on: `godocker logs -f {task_id}` follows it. Ctrl-C again to kill it",
         file=sys.stderr,

@@ -1,4 +1,4 @@
-"""`godocker login`, `logout`, `whoami` and `context`: which server, and as whom."""
+"""`godocker login`, `logout`, `whoami` and `context`: choose the server and the user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def login(
         made.document(f"user/{login}")
         token = made.session.token
     chosen = name or str(urlsplit(address).hostname)
-    # A password is nobody's business once it was used: without it, the token is good until it expires.
+    # The password is not stored: the token alone is valid until it expires.
     made_one = Context(url=address, user=login, apikey=None if password else secret, token=token)
     contexts.save(Contexts(chosen, {**known.by_name, chosen: made_one}))
     print(f"logged in to {address} as {login}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`godocker ls`, `show`, `explain`, `logs` and `wait`: look at tasks."""
+"""`godocker ls`, `show`, `explain`, `logs` and `wait`: inspect tasks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def ls(
     tag: Annotated[str | None, typer.Option("--tag", "-t", help="Only tasks with this tag.")] = None,
     project: Annotated[str | None, typer.Option("--project", "-P", help="Only tasks of this project.")] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Only tasks with this in their name.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Tasks that are over, at most.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=10_000, help="Maximum number of tasks that are over.")
+    ] = 100,
     columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -101,9 +103,11 @@ def explain(task: selecting.One, json: AsJson = False) -> None:
 @reported
 def logs(
     task: selecting.One,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the task is over.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue until the task is over.")] = False,
     err: Annotated[bool, typer.Option("--err", help="Standard error instead of standard output.")] = False,
-    both: Annotated[bool, typer.Option("--both", help="Both, each to its own stream of this command.")] = False,
+    both: Annotated[
+        bool, typer.Option("--both", help="Both streams, each to the same stream of this command.")
+    ] = False,
     lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the last lines.")] = None,
     attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Attempt; default: the last one.")] = None,
 ) -> None:
@@ -123,7 +127,7 @@ def logs(
 def wait(
     tasks: selecting.Selectors,
     first: Annotated[bool, typer.Option("--any", help="Return as soon as one of them is over.")] = False,
-    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds to wait at most.")] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", min=0, help="Maximum seconds to wait.")] = None,
 ) -> None:
     """
     Wait until tasks are over. Exits with the exit code of the first that did not end with 0.

@@ -1,4 +1,4 @@
-"""Print what people look at and what programs read: nothing is cut or coloured where nobody watches."""
+"""Output for people and for programs; it is cut and coloured only on a terminal."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer of the se
 
 
 def is_watched() -> bool:
-    """Whether a person looks at standard output, and wants colours."""
+    """Return whether standard output is a terminal on which colours are wanted."""
     return sys.stdout.isatty()
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in ASCII: nothing in it reaches a terminal as it is."""
+    """Print ASCII JSON, so that no escape sequence reaches the terminal."""
     print(json.dumps(value, indent=2 if is_watched() else None))
 
 
@@ -70,7 +70,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    # Imported here: it takes longer than all else that a list needs.
+    # Imported here, because it takes longer than everything else that a list needs.
     from godocker.commands.common import tables
 
     tables.show(columns, [[tables.plain(cell, _STYLES.get(cell, "")) for cell in row] for row in rows])

@@ -1,4 +1,4 @@
-"""`godocker usage`, `projects`, `images` and `recipes`: what there is, and what is used of it."""
+"""`godocker usage`, `projects`, `images` and `recipes`: list resources of the server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 @reported
 def usage(output: Output = Format.TABLE) -> None:
-    """List what is used and what there is, node by node."""
+    """List used and total resources of each node."""
     _list("usage", output)
 
 

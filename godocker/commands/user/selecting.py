@@ -1,4 +1,4 @@
-"""Find the tasks that a command is about."""
+"""Selection of the tasks of a command."""
 
 from __future__ import annotations
 

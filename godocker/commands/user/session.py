@@ -1,4 +1,4 @@
-"""What all commands of users share: the client of the context, and how errors become messages and exit codes."""
+"""Common parts of user commands: the client of the context, error messages and exit codes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FAILURE, USAGE, NOT_FOUND, NO_RIGHTS, REFUSED, CONFLICT, UNREACHABLE, INTERRUPTE
 TIMEOUT = 124  #: of `wait`, as of timeout(1)
 
 _JSON_ERRORS = "GODOCKER_JSON_ERRORS"
-PATIENCE = "GODOCKER_PATIENCE"  #: seconds that a server which does not answer is waited for
+PATIENCE = "GODOCKER_PATIENCE"  #: seconds to wait for a server that does not answer
 _PATIENCE = 60.0
 
 
 @contextmanager
 def client() -> Iterator[Client]:
-    """A client of the server that the context names. A token that it gets is kept for the next command."""
+    """Return a client of the context's server. New tokens are stored for the next command."""
     name, context = contexts.used()
     patience = _seconds(os.environ.get(PATIENCE, ""))
     with Client(context.url, token=context.token, user=context.user, apikey=context.apikey, patience=patience) as made:
@@ -48,7 +48,7 @@ def _seconds(text: str) -> float:
 
 
 def reported(command: Callable[P, T]) -> Callable[P, T]:
-    """Let what the client raises in `command` become one line on standard error and an exit code."""
+    """Turn errors of the client in `command` into one line on standard error and an exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,7 +64,7 @@ def reported(command: Callable[P, T]) -> Callable[P, T]:
 
 
 def exit_code(error: errors.ClientError) -> int:
-    """The exit code for an error."""
+    """Return the exit code for an error."""
     match error:
         case errors.NotFound():
             return NOT_FOUND
@@ -86,7 +86,7 @@ def exit_code(error: errors.ClientError) -> int:
 
 
 def print_error(error: errors.ClientError) -> None:
-    """Print one line, with the id of the request where it was one: the operator finds it in the logs."""
+    """Print one line, with the id of a failed request, by which the operator finds it in the logs."""
     request_id = error.request_id if isinstance(error, errors.ApiError) else None
     if os.environ.get(_JSON_ERRORS):
         code = error.code if isinstance(error, errors.ApiError) else type(error).__name__

@@ -1,4 +1,4 @@
-"""`godocker submit` and `godocker run`: send a task, and see it through."""
+"""`godocker submit` and `godocker run`: submit a task, and follow it to its end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ Hold = Annotated[bool | None, typer.Option("--hold", help="Hold the task until `
 Script = Annotated[
     Path | None, typer.Option("--script", "-s", help="Script to run; its #GODOCKER lines are options.", exists=True)
 ]
-Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: sending again under it creates nothing new.")]
+Key = Annotated[
+    str | None, typer.Option("--key", help="Idempotency key: submitting again with it creates nothing new.")
+]
 
 
 @reported
@@ -69,8 +71,12 @@ def submit(
     script: Script = None,
     key: Key = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the task, and print what would happen.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is over; exits with its exit code.")] = False,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print its output until it is over.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until the task is over, and exit with its exit code.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print the output of the task until it is over.")
+    ] = False,
 ) -> None:
     """
     Send a task and print its id.
@@ -129,7 +135,7 @@ _NOT_WORDS = frozenset({"script", "key", "dry_run", "wait", "follow"})
 
 
 def _words(context: typer.Context) -> Words:
-    """The options of a command that are words of a task, by the names of `documents`."""
+    """Return the options that describe a task, by the names of `documents`."""
     return {
         _NAMES.get(option, option): list(value) if isinstance(value, tuple | list) else value
         for option, value in context.params.items()
@@ -144,14 +150,14 @@ def _document(arguments: list[str], script: Path | None, words: Words) -> tuple[
     if len(arguments) == 1 and arguments[0].endswith((".yml", ".yaml", ".json")):
         return documents.from_file(_loaded(Path(arguments[0])), **words), arguments
     if not arguments:
-        raise errors.InvalidTask("command: is missing; write it after --, or name a file with --script")
-    # One word is a command line as it stands; several are a command with its arguments.
+        raise errors.InvalidTask("command: is missing; write it after --, or name a script with --script")
+    # One word is a complete command line; several are a command with its arguments.
     command = arguments[0] if len(arguments) == 1 else shlex.join(arguments)
     return documents.build(**{**words, "command": command}), arguments
 
 
 def _of_directives(script: str) -> Words:
-    """The words that the #GODOCKER lines of a script hold, parsed as options of `submit`."""
+    """Parse the #GODOCKER lines of a script as options of `submit`."""
     options = directives.options_of(script)
     if not options:
         return {}
