@@ -115,8 +115,9 @@ class FilesService:
         self, grant: Grant, path: bytes, *, offset: int, lines: int | None = None, follow: bool = False
     ) -> LogAnswer:
         """
-        Return a file below the granted directory from `offset`, or from its last `lines` lines on, up to its present end;
-        with `follow` also what is appended. Raises `errors.NotFound`, `errors.RangeNotSatisfiable` and `errors.FilesUnavailable`.
+        Return a file below the granted directory from `offset`, or from its last `lines` lines on, up to its present
+        end; with `follow` also what is appended. Raises `errors.NotFound`, `errors.RangeNotSatisfiable` and
+        `errors.FilesUnavailable`.
         """
         query = f"offset={offset}&follow={int(follow)}" + ("" if lines is None else f"&lines={lines}")
         answer = await self._ask(_Request("GET", grant, path, {}, route=f"/log?{query}&"))

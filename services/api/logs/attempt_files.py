@@ -1,4 +1,4 @@
-"""Read the output of one attempt: from the file that it writes, or from the one that it was renamed to for a later attempt."""
+"""Read the output of one attempt, whose file is renamed when a later attempt is prepared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.models.work import Progress
 
 
 class AttemptFiles:
-    """Reads the output of a task. `grant` is for its directory; where it has run out, the next request makes another."""
+    """Reads the output of a task with a `grant` for its directory."""
 
     def __init__(self, files: FilesService, grant: Grant) -> None:
         self._files = files
@@ -27,8 +27,9 @@ class AttemptFiles:
         follow: bool = False,
     ) -> LogAnswer | None:
         """
-        Return the output of `attempt` from `offset`, or from its last `lines` lines on; None where there is none. `follow`: also
-        what is appended to it. Raises `errors.FilesUnavailable`, and `errors.RangeNotSatisfiable` for an offset behind its end.
+        Return the output of `attempt` from `offset`, or its last `lines` lines; None if there is none. With `follow`,
+        also return what is appended. Raises `errors.FilesUnavailable`, and `errors.RangeNotSatisfiable` for an offset
+        past the end.
         """
         for name in _names(stream, attempt, progress):
             try:
@@ -39,9 +40,9 @@ class AttemptFiles:
 
 
 def _names(stream: Stream, attempt: int, progress: Progress) -> list[str]:
-    """The names under which the output of an attempt may be, the likeliest first."""
+    """Return the possible file names of an attempt's output, the likeliest first."""
     name = FILES[stream]
     if attempt >= progress.attempt:
         return [name]
-    # It is renamed when a later attempt is prepared, which the record does not say.
+    # It is renamed when a later attempt is prepared, which is not recorded.
     return [f"{name}.{attempt}", name] if progress.started_at is None else [f"{name}.{attempt}"]

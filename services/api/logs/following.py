@@ -3,8 +3,8 @@ Follow the output of a task from any byte to its last attempt's end.
 
     wait for the attempt ──► `log` events while it runs ──► the rest, once it ended ──► `attempt` of the next, or `end`
 
-Nothing is remembered between two requests: the id of every event is the position behind it, and whoever comes back with
-it goes on there, at whichever gateway.
+Nothing is kept between requests: the id of an event is the position after it, from which a client can continue at any
+gateway.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from shared.models.work import Progress
 
 log = structlog.get_logger(__name__)
 
-_QUEUED = 2  #: pieces, of 64 KiB each at most
+_QUEUED = 2  #: pieces of at most 64 KiB
 _RETRY_FIRST, _RETRY_MOST = 0.2, 2.0  #: seconds after the files service broke off
-_ABSENT = 0.2  #: seconds between two looks for a file that is not there yet
+_ABSENT = 0.2  #: seconds between two attempts to open a file that does not exist yet
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event for the client. `position` is the one behind it."""
+    """One event for the client. `position` is the one after it."""
 
     name: str
     data: dict[str, Any]
@@ -53,7 +53,7 @@ class Follower:
         lines: int | None = None,
         to_attempt: int | None = None,
     ) -> None:
-        """`lines`: begin with the last so many lines. `to_attempt`: end with this attempt, also where others follow."""
+        """`lines`: begin with this number of last lines. `to_attempt`: end with this attempt, even if others follow."""
         self._files = files
         self._watched = watched
         self._streams = streams
@@ -90,7 +90,7 @@ class Follower:
         yield Event("end", _end(progress), self._position)
 
     async def _attempt(self, progress: Progress) -> AsyncIterator[Event]:
-        """Everything of the attempt that the position is in, until it has ended."""
+        """Yield the rest of the current attempt, until it has ended."""
         attempt = self._position.attempt
         if progress.is_live(attempt):
             async with _pumps(self._pump(stream, attempt, progress) for stream in self._streams) as pieces:
@@ -117,7 +117,7 @@ class Follower:
                 yield event
 
     async def _rest(self, stream: Stream) -> AsyncIterator[Event]:
-        """What an attempt that has ended left behind the position."""
+        """Yield what an ended attempt wrote after the position."""
         attempt, delay = self._position.attempt, _RETRY_FIRST
         while (progress := await self._watched.now()) is not None:
             offset = self._position.of(stream) + self._decoders[stream].held_back
@@ -133,7 +133,7 @@ class Follower:
                             at += len(piece)
                 break
             except errors.RangeNotSatisfiable:
-                break  # it became shorter, and what it is now may have been sent
+                break  # the file became shorter, and its content may have been sent
             except (errors.FilesUnavailable, errors.TransferBroken) as error:
                 log.info("log.retried", task_id=progress.id, error=str(error), retry_in=delay)
             await asyncio.sleep(delay)
@@ -143,7 +143,7 @@ class Follower:
         self._decoders[stream] = Decoder()
 
     async def _pump(self, stream: Stream, attempt: int, progress: Progress) -> AsyncIterator[tuple[Stream, int, bytes]]:
-        """The pieces of a stream with their offsets, as they are written, through breaks of the files service."""
+        """Yield the pieces of a stream with their offsets as they are written; retry when the files service fails."""
         offset, delay = self._position.of(stream), _RETRY_FIRST
         while True:
             try:
@@ -158,7 +158,7 @@ class Follower:
                             yield stream, offset, piece
                             offset += len(piece)
             except errors.RangeNotSatisfiable:
-                offset = 0  # it became shorter: its writer began again
+                offset = 0  # the file became shorter: its writer started again
             except (errors.FilesUnavailable, errors.TransferBroken) as error:
                 log.info("log.retried", task_id=progress.id, error=str(error), retry_in=delay)
                 await asyncio.sleep(delay)
@@ -167,7 +167,7 @@ class Follower:
             await asyncio.sleep(_ABSENT)
 
     def _begin(self, stream: Stream, offset: int) -> None:
-        """Take note of where the last lines begin, if these were asked for."""
+        """Record where the last lines begin, if they were requested."""
         if self._lines[stream] is not None:
             self._lines[stream] = None
             self._position = self._position.at(stream, offset)
@@ -175,7 +175,7 @@ class Follower:
     def _events(self, stream: Stream, offset: int, piece: bytes) -> list[Event]:
         decoder = self._decoders[stream]
         if offset != self._position.of(stream) + decoder.held_back:
-            # The last lines begin further on, or the file became shorter.
+            # The last lines begin later, or the file became shorter.
             decoder = self._decoders[stream] = Decoder()
             self._position = self._position.at(stream, offset)
         text = decoder.decode(piece)
@@ -201,7 +201,7 @@ def _end(progress: Progress | None) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _pumps(sources: Any) -> AsyncIterator[asyncio.Queue[tuple[Stream, int, bytes]]]:
-    """A queue that all `sources` fill at the same time, each waiting while it is full."""
+    """Yield a queue that all `sources` fill concurrently; each waits while it is full."""
     queue: asyncio.Queue[tuple[Stream, int, bytes]] = asyncio.Queue(_QUEUED)
 
     async def fill(source: Any) -> None:

@@ -1,4 +1,4 @@
-"""Positions in the output of a task, as the ids of events carry them: `3-120-55`. Pure."""
+"""Positions in the output of a task, which are the ids of events, like `3-120-55`: pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = {Stream.OUT: "god.log", Stream.ERR: "god.err"}
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The next byte to send: of `attempt` (0: the first one is still to come), in each stream."""
+    """The next byte to send in each stream of `attempt`; 0: the first attempt is still to come."""
 
     attempt: int = 0
     out: int = 0

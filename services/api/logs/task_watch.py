@@ -1,4 +1,4 @@
-"""Watch the tasks that somebody follows: one read of all of them, a few times a second, and none while nobody does."""
+"""Watch all followed tasks with one read, a few times a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.models.work import Progress
 log = structlog.get_logger(__name__)
 
 _INTERVAL = 0.25  #: seconds
-_AGAIN = 2.0  #: seconds after MongoDB did not answer
+_RETRY = 2.0  #: seconds after MongoDB did not answer
 
 Read = Callable[[Sequence[int]], Awaitable[Mapping[int, Progress]]]
 
@@ -59,13 +59,13 @@ class TaskWatch:
             ids = sorted(self._watched)
             wait = _INTERVAL
             try:
-                found = await self._read(ids)
+                progress = await self._read(ids)
             except errors.StoreUnavailable as error:
                 log.warning("task_watch.not_read", error=str(error))
-                wait = _AGAIN
+                wait = _RETRY
             else:
                 async with self._changed:
-                    self._known.update({one: found.get(one) for one in ids if one in self._watched})
+                    self._known.update({one: progress.get(one) for one in ids if one in self._watched})
                     self._changed.notify_all()
             await asyncio.sleep(wait)
 
@@ -80,11 +80,11 @@ class Watched:
         self._last: Progress | None = None
 
     async def now(self) -> Progress | None:
-        """Return its progress as last read; None where the task was deleted."""
+        """Return its last known progress; None if the task was deleted."""
         return self._last if self._is_known else await self.changed()
 
     async def changed(self) -> Progress | None:
-        """Return its progress once it differs from what was last returned; None where the task was deleted."""
+        """Wait until its progress changes and return it; None if the task was deleted."""
         self._last = await self._watch.wait(self._id, self._last, known=self._is_known)
         self._is_known = True
         return self._last

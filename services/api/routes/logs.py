@@ -1,4 +1,4 @@
-"""The output of a task: as it is now, or followed while it is written."""
+"""Get the output of a task, or follow it while it is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "The bytes as they were written; with `Accept: text/event-stream` the events",
         "headers": {
             _OFFSET: {"description": "Offset of the first byte of this answer", "schema": {"type": "integer"}},
-            _SIZE: {"description": "Size of the output at this moment, in bytes", "schema": {"type": "integer"}},
+            _SIZE: {"description": "Current size of the output in bytes", "schema": {"type": "integer"}},
         },
         "content": {"text/plain": _TEXT, "text/event-stream": _TEXT},
     },
@@ -57,19 +57,20 @@ async def get_task_log(
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(callers.bearer)],
     share: Annotated[str | None, Depends(guards.share_token)],
     stream: Annotated[
-        Stream | None, Query(description="`out` (default) or `err`; followed are both unless named")
+        Stream | None, Query(description="`out` or `err`; default: `out`, or both when the output is followed")
     ] = None,
     offset: Annotated[int, Query(ge=0, description="First byte to send")] = 0,
-    tail: Annotated[int | None, Query(ge=0, le=MOST_LINES, description="Send the last lines only, so many")] = None,
+    tail: Annotated[int | None, Query(ge=0, le=MOST_LINES, description="Send only this number of last lines")] = None,
     attempt: Annotated[int | None, Query(ge=1, description="Attempt; default: the last one")] = None,
-    last_event_id: Annotated[str | None, Query(description="Go on behind this event, like the header")] = None,
+    last_event_id: Annotated[str | None, Query(description="Continue after this event, like the header")] = None,
     last_event: Annotated[str | None, Header(alias="Last-Event-ID", include_in_schema=False)] = None,
 ) -> Response:
     """
-    By default the bytes as `text/plain`. With `Accept: text/event-stream` the output is followed until the task is over:
-    events `log` (`stream`, `offset`, `text`), `attempt` when one begins, `end` with the status and the exit code. The id
-    of an event is the position behind it: with `Last-Event-ID` nothing is missed or sent twice. A byte that is not UTF-8
-    is the character U+DC00 plus the byte (Python: `text.encode("utf-8", "surrogateescape")` returns the bytes).
+    Answers the bytes as `text/plain`. With `Accept: text/event-stream`, the output is followed until the task is over:
+    events `log` (`stream`, `offset`, `text`), `attempt` when one begins, and `end` with the status and the exit code.
+    The id of an event is the position after it: with `Last-Event-ID` nothing is missed or sent twice. A byte that is
+    not UTF-8 becomes the character U+DC00 plus the byte (Python: `text.encode("utf-8", "surrogateescape")` returns the
+    bytes).
     """
     if task.array is not None:
         raise errors.NotFound(

@@ -1,4 +1,4 @@
-"""Limit how many streams one user follows at a time in this process."""
+"""Limit the concurrent streams of one user in this process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class StreamLimits:
         """Count one stream of `holder` until the returned function is called. Raises `errors.TooManyRequests`."""
         if self._open[holder] >= self._most:
             raise errors.TooManyRequests(
-                f"you follow {self._most} streams already, which is the most: close one first", retry_after=_RETRY_AFTER
+                f"you already follow {self._most} streams, the maximum: close one first", retry_after=_RETRY_AFTER
             )
         self._open[holder] += 1
 

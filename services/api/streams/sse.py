@@ -1,8 +1,8 @@
 """
 Send events as a stream (Server-Sent Events, HTML Living Standard 9.2).
 
-A stream has no end of its own: it is closed when its session is, and when this process stops. The client then comes back
-with `Last-Event-ID`, which every event carries.
+A stream has no end of its own: it is closed when its token becomes void or this process stops. The client then
+reconnects with `Last-Event-ID`, the id of the last event.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from shared.http import endless, streaming
 
 log = structlog.get_logger(__name__)
 
-QUIET = 15.0  #: seconds without an event after which a comment is sent: proxies close what is silent
-RECHECK = 60.0  #: seconds between two looks at the session
-RETRY = 1000  #: milliseconds in which a client shall come back
+QUIET = 15.0  #: seconds without an event after which a comment is sent: proxies close silent connections
+RECHECK = 60.0  #: seconds between two checks of the token
+RETRY = 1000  #: milliseconds after which a client reconnects
 
 HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx and others pass each event on as it comes
+    "X-Accel-Buffering": "no",  # makes nginx and others pass on each event at once
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `id` is what a client that comes back begins behind."""
+    """One event. A client that reconnects continues after `id`."""
 
     name: str
     data: dict[str, Any]
@@ -47,8 +47,8 @@ def response(
     events: AsyncGenerator[Event, None], *, check: Callable[[], Awaitable[object]], release: Callable[[], None]
 ) -> Response:
     """
-    Return an answer that sends `events`. `check` raises an `errors.RequestError` once the caller may not see them any longer;
-    `release` is called at the end, whatever happened.
+    Return a response that sends `events`. `check` raises an `errors.RequestError` once the caller may no longer see
+    them; `release` is always called at the end.
     """
 
     async def end() -> None:

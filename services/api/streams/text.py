@@ -1,8 +1,9 @@
 """
-Make text of the bytes of a log, piece by piece, so that nothing is lost. Pure.
+Decode the bytes of a log to text, piece by piece and without loss: pure.
 
-A character whose bytes are split between two pieces is held back until the rest arrives. A byte that is no UTF-8 becomes a lone
-surrogate, U+DC80 to U+DCFF, as Python's `surrogateescape` does (PEP 383): whoever encodes the text the same way has the bytes.
+A character that is split between two pieces is held back until the rest arrives. A byte that is not UTF-8 becomes a
+lone surrogate, U+DC80 to U+DCFF, as with Python's `surrogateescape` (PEP 383): encoding the text the same way restores
+the bytes.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ class Decoder:
 
     @property
     def held_back(self) -> int:
-        """Bytes that were taken and are not in any text yet."""
+        """The number of bytes that are not decoded yet."""
         return len(self._decoder.getstate()[0])
 
     def decode(self, piece: bytes) -> str:
         return self._decoder.decode(piece)
 
     def rest(self) -> str:
-        """Return what was held back, where no further byte will complete it."""
+        """Return what was held back, after the last piece."""
         return self._decoder.decode(b"", final=True)
 
 
 def as_json(value: object) -> str:
-    """JSON in ASCII: the only form in which every reader takes lone surrogates (`\\udcff`)."""
+    """Return JSON in ASCII: the only form in which every reader accepts lone surrogates (`\\udcff`)."""
     return json.dumps(value, separators=(",", ":"))

@@ -16,19 +16,19 @@ from shared.http import streaming
 from shared.observe import metrics
 from shared.storage import resolve
 
-_PIECE = 64 * 1024  #: bytes of one read, and so what a slow client holds
-_QUICK, _IDLE = 0.05, 0.2  #: seconds between two looks at a file that grows, and at one that does not
-_PATIENCE = 20  #: quick looks before they become idle ones
+_PIECE = 64 * 1024  #: bytes of one read, the most that a slow client holds in memory
+_QUICK, _IDLE = 0.05, 0.2  #: seconds between two checks of a file that grows, and of one that does not
+_PATIENCE = 20  #: quick checks before idle ones
 
 
-async def grown(found: resolve.Found, offset: int, threads: Threads) -> streaming.Pieces:
+async def grown(target: resolve.Found, offset: int, threads: Threads) -> streaming.Pieces:
     """
-    Yield what follows `offset`, without end. Ends where the file became shorter than what was sent: its writer began
-    again. The descriptor stays the caller's.
+    Yield the bytes after `offset`, without end. Stops if the file becomes shorter than what was sent: its writer
+    started again. The caller closes the descriptor.
     """
     quiet = 0
     while True:
-        size = os.fstat(found.descriptor).st_size
+        size = os.fstat(target.descriptor).st_size
         if size < offset:
             return
         if size == offset:
@@ -37,7 +37,7 @@ async def grown(found: resolve.Found, offset: int, threads: Threads) -> streamin
             continue
         quiet = 0
         while offset < size:
-            piece = await reading.piece(found.descriptor, min(_PIECE, size - offset), offset, threads)
+            piece = await reading.piece(target.descriptor, min(_PIECE, size - offset), offset, threads)
             yield piece
             offset += len(piece)
             metrics.FILE_BYTES.labels(direction="out").inc(len(piece))

@@ -1,4 +1,4 @@
-"""Find where the last lines of a file begin. Pure, but for reads of the descriptor."""
+"""Find where the last lines of a file begin."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ _BLOCK = 64 * 1024  #: bytes of one read
 
 def offset_of_last_lines(descriptor: int, size: int, *, lines: int, most: int) -> int:
     """
-    Return the offset at which the last `lines` lines of the first `size` bytes begin, `size` for none. At most `most` bytes
-    are read: of longer lines, the last `most` bytes. A newline at the very end ends the last line. Raises OSError.
+    Return the offset at which the last `lines` lines of the first `size` bytes begin; `size` for none. Reads at most
+    `most` bytes, and so returns at most the last `most` bytes. A newline at the end belongs to the last line. Raises
+    OSError.
     """
     if lines < 1:
         return size

@@ -1,4 +1,4 @@
-"""`/log?…&path=…`: a file from an offset or its last lines on, and what is appended to it meanwhile."""
+"""Send a file from an offset or its last lines on, and follow what is appended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.storage import resolve
 
 router = APIRouter()
 
-MOST_TAIL = 16 * 1024 * 1024  #: bytes that are searched for the last lines
+MOST_TAIL = 16 * 1024 * 1024  #: bytes that are searched for last lines
 _PIECE = 128 * 1024
 
 OFFSET, SIZE = "X-GoDocker-Offset", "X-GoDocker-Size"
@@ -34,32 +34,32 @@ async def read_log(
     follow: bool = False,
 ) -> Response:
     """
-    The bytes from `offset`, or from the last `lines` lines, up to the present end of the file; with `follow` without end. The
-    headers say at which byte the answer begins and how large the file is.
+    Answer the bytes from `offset`, or the last `lines` lines, up to the current end of the file; with `follow`, without
+    end. The headers give the offset of the first byte and the size of the file.
     """
-    found = await context.threads.lookup(context.places.find, grant, path)
-    if found is None or found.is_directory:
-        if found is not None:
-            os.close(found.descriptor)
+    target = await context.threads.lookup(context.places.find, grant, path)
+    if target is None or target.is_directory:
+        if target is not None:
+            os.close(target.descriptor)
         raise errors.NotFound("there is no such file")
     try:
-        size = found.status.st_size
+        size = target.status.st_size
         if lines is not None:
             with resolve.translated():
                 offset = await context.threads.lookup(
-                    tails.offset_of_last_lines, found.descriptor, size, lines=lines, most=MOST_TAIL
+                    tails.offset_of_last_lines, target.descriptor, size, lines=lines, most=MOST_TAIL
                 )
         elif offset > size:
             raise errors.RangeNotSatisfiable(size)
-        return _answer(context, found, offset, size, follow=follow)
+        return _answer(context, target, offset, size, follow=follow)
     except BaseException:
-        os.close(found.descriptor)
+        os.close(target.descriptor)
         raise
 
 
-def _answer(context: Context, found: resolve.Found, offset: int, size: int, *, follow: bool) -> Response:
+def _answer(context: Context, target: resolve.Found, offset: int, size: int, *, follow: bool) -> Response:
     async def release() -> None:
-        os.close(found.descriptor)
+        os.close(target.descriptor)
 
     headers = {
         OFFSET: str(offset),
@@ -70,14 +70,14 @@ def _answer(context: Context, found: resolve.Found, offset: int, size: int, *, f
     }
     if follow:
         return streaming.Streamed(
-            following.grown(found, offset, context.threads), status=200, headers=headers, release=release
+            following.grown(target, offset, context.threads), status=200, headers=headers, release=release
         )
     headers["Content-Length"] = str(size - offset)
-    return streaming.Streamed(_pieces(context, found, offset, size), status=200, headers=headers, release=release)
+    return streaming.Streamed(_pieces(context, target, offset, size), status=200, headers=headers, release=release)
 
 
-async def _pieces(context: Context, found: resolve.Found, offset: int, size: int) -> streaming.Pieces:
+async def _pieces(context: Context, target: resolve.Found, offset: int, size: int) -> streaming.Pieces:
     while offset < size:
-        piece = await reading.piece(found.descriptor, min(_PIECE, size - offset), offset, context.threads)
+        piece = await reading.piece(target.descriptor, min(_PIECE, size - offset), offset, context.threads)
         yield piece
         offset += len(piece)
