@@ -51,12 +51,6 @@ async def add(settings: Settings, new: NewUser) -> str:
             )
     async with stores.connect(settings) as store:
         uid, gid = await _numbers(store, new, uid_ranges.first(settings, await store.identity.ensure()))
-        other = await store.users.of_uid(uid)
-        if other not in (None, new.login) and not new.shared_uid:
-            raise errors.Conflict(
-                f"uid {uid} belongs to user {other}: choose another with --uid, or pass --shared-uid to let the tasks of both "
-                "users change each other's files"
-            )
         key = apikeys.generate()
         user = User(
             id=new.login,
@@ -70,7 +64,13 @@ async def add(settings: Settings, new: NewUser) -> str:
             apikey=key.stored,
             created_at=clock.now(),
         )
-        await store.users.add(user)
+        if new.shared_uid:
+            await store.users.add(user)
+        elif (other := await store.users.add_with_own_uid(user)) is not None:
+            raise errors.Conflict(
+                f"uid {uid} belongs to user {other}: choose another with --uid, or pass --shared-uid to let the tasks of both "
+                "users change each other's files"
+            )
         return key.secret
 
 

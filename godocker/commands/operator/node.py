@@ -17,10 +17,10 @@ from godocker.admin import nodes
 from godocker.checks import findings, hosts
 from godocker.commands.common import options, tables
 from shared import clock, errors
-from shared.errors import FieldError
 from shared.settings import Node
 from shared.system.inventory import Origin, Row
 from shared.units.sizes import GB
+from shared.wording import validation
 
 app = typer.Typer(help="Add, list, drain and remove Docker hosts.", no_args_is_help=True)
 
@@ -85,8 +85,7 @@ def add(
     try:
         node = Node.model_validate(values)
     except ValidationError as error:
-        fields = [FieldError(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        raise errors.InvalidInput(fields) from None
+        raise errors.InvalidInput(validation.problems(error.errors(), Node)) from None
     report = asyncio.run(nodes.add(settings, node, check=check, force=force))
     print(f"added node {name} ({report.version})")
     for sentence in report.missing:

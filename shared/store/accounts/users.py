@@ -11,13 +11,14 @@ from pymongo import errors as driver_errors
 
 from shared import errors
 from shared.models.user import ApiKeyHash, User
-from shared.store import connection, reading
+from shared.store import connection, reading, transactions
 
 
 class UserStore:
     """Users and their credentials."""
 
     def __init__(self, database: connection.Database) -> None:
+        self._database = database
         self._users = database["users"]
         self._counters = database["counters"]
         self._unsafe = database["users"].with_options(write_concern=WriteConcern(w=1, j=False))
@@ -27,6 +28,27 @@ class UserStore:
         """Store a user. Raises `errors.Conflict` if the id is taken."""
         try:
             await self._users.insert_one(user.model_dump(by_alias=True))
+        except driver_errors.DuplicateKeyError:
+            raise errors.Conflict(f"the user {user.id} exists already") from None
+
+    @connection.translated
+    async def add_with_own_uid(self, user: User) -> str | None:
+        """
+        Add a user whose uid nobody else has. If somebody has it, return their id and add nobody. Raises `errors.Conflict` if the
+        id is taken.
+        """
+
+        async def transaction(session: Any) -> str | None:
+            # Two transactions do not see each other's user. Both change this document, so the later one starts again.
+            await self._counters.update_one({"_id": "uid_gate"}, {"$inc": {"value": 1}}, upsert=True, session=session)
+            others = {"uid": {"$eq": user.uid}, "_id": {"$ne": user.id}}
+            if (other := await self._users.find_one(others, {"_id": 1}, session=session)) is not None:
+                return str(other["_id"])
+            await self._users.insert_one(user.model_dump(by_alias=True), session=session)
+            return None
+
+        try:
+            return await transactions.run(self._database, transaction)
         except driver_errors.DuplicateKeyError:
             raise errors.Conflict(f"the user {user.id} exists already") from None
 

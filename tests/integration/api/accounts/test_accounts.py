@@ -69,6 +69,17 @@ async def test_the_uid_of_another_user_is_used_only_on_request(
     assert (await uids(opened))["bob"] == 20500
 
 
+async def test_of_several_who_ask_for_a_uid_at_once_one_gets_it(settings: Settings, opened: Stores) -> None:
+    names = [f"user{number}" for number in range(8)]
+    made = await asyncio.gather(
+        *(accounts.add(settings, accounts.NewUser(name, uid=20500)) for name in names), return_exceptions=True
+    )
+    refused = [answer for answer in made if isinstance(answer, BaseException)]
+    assert [type(answer) for answer in refused] == [errors.Conflict] * 7
+    (winner,) = await uids(opened)
+    assert {str(answer).partition(":")[0] for answer in refused} == {f"uid 20500 belongs to user {winner}"}
+
+
 @pytest.mark.parametrize("number", [1, 33, 999, 65534, 65535])
 async def test_numbers_of_system_accounts_are_used_only_on_request(
     settings: Settings, opened: Stores, monkeypatch: pytest.MonkeyPatch, number: int
