@@ -52,6 +52,16 @@ def interpreter(script: str) -> str | None:
     return words[0] if words else None
 
 
+def has_no_interpreter(place: str, path: str) -> str:
+    """Return the sentence for an interpreter that does not exist in `place`, an image or a node."""
+    return f"{place} has no {_shown(path, most=100)}, which the first line of the script names"
+
+
+def mounted_noexec(node: str) -> str:
+    """Return the sentence for a directory of tasks where nothing can be executed."""
+    return f"shared_dir is mounted noexec on {node}: scripts whose first line names an interpreter cannot be executed"
+
+
 def _problems_of_line(first: str) -> list[str]:
     path = interpreter(first)
     if path is None:
@@ -75,6 +85,6 @@ def _hidden(rest: str) -> str:
     return ", so that its `#!` is not seen and /bin/sh runs it" if rest.lstrip().startswith(_MARK) else ""
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, *, most: int = 60) -> str:
     plain = "".join(char if char.isprintable() else "?" for char in text)
-    return plain if len(plain) <= 60 else f"{plain[:59]}…"
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"

@@ -74,13 +74,13 @@ def of_exit(
     boot: Boot | None = None,
     down: float = 0.0,
     around: Circumstances = Circumstances(),
-    interpreter: str | None = None,
+    script: str | None = None,
 ) -> Outcome:
     """
     Return the outcome of a run that ended. `result` is from the wrapper's files, `looked` whether they were read (not needed
     where the exit code is beyond doubt). `boot` is the node's last boot, `down` the seconds before it in which the node may
-    have been shutting down. `around` holds others' commands and the image's fault, `interpreter` the program that the first
-    line of the script names.
+    have been shutting down. `around` holds others' commands and the image's fault, `script` what was
+    run, if its code is one that a script that cannot be run leaves.
     """
     result = _clamped(task, result, now)
     ended_at = min(now, seen.ended_at or (result.ended_at if result else None) or now)
@@ -107,7 +107,7 @@ def of_exit(
         return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, started_at, ended_at)
     if looked and seen.removed and is_doubtful(seen) and _own_word(result, cut_off=False) is None:
         return Outcome(Ending.LOST, EXIT_KILLED, _REMOVED, started_at, ended_at)
-    reason = reasons.of_end(task, code, result, around, interpreter=interpreter)
+    reason = reasons.of_end(task, code, result, around, script=script)
     if seen.by_signal is not None:
         reason = seen.reason or reason  # an executor that waits for the command itself is authoritative
     elif seen.exit_code == attempt_files.TAKEN and result is not None and result.exit_code is None:

@@ -7,6 +7,7 @@ import signal
 from shared.executors.types import Circumstances
 from shared.models.attempt_files import Result, Word
 from shared.models.work import Placed
+from shared.rules import scripts
 
 #: Signals that a process usually causes itself, and by what.
 _OWN_FAULTS = {
@@ -40,16 +41,20 @@ def never_began(
 
 
 def of_end(
-    task: Placed, code: int | None, result: Result | None, around: Circumstances, *, interpreter: str | None
+    task: Placed, code: int | None, result: Result | None, around: Circumstances, *, script: str | None
 ) -> str | None:
-    """Return the reason for a command's end, if there is one. `interpreter`: the program that its script's first line names."""
+    """Return the reason for a command's end, if there is one. `script`: what was run, where that may be why it ended."""
     if around.commands:
         return f"somebody on {task.node} gave it: {', '.join(around.commands)}"
     words = result.words if result else frozenset()
+    interpreter = scripts.interpreter(script) if script else None
     if Word.NO_INTERPRETER in words and interpreter:
-        return f"the image {task.image} has no {_shown(interpreter)}, which the first line of the script names"
+        return scripts.has_no_interpreter(f"the image {task.image}", interpreter)
     if Word.NO_EXEC in words and interpreter:
-        return f"shared_dir is mounted noexec on {task.node}: scripts whose first line names an interpreter cannot be executed"
+        return scripts.mounted_noexec(task.node)
+    # Of a script that names an interpreter, these would be guesses: it was found and ran.
+    if script and interpreter is None and (problems := scripts.problems_of(script)):
+        return problems[0]
     return of_code(code)
 
 
@@ -74,8 +79,3 @@ def of_code(code: int | None) -> str | None:
 def second_start() -> str:
     """Return the reason for a run whose wrapper found its attempt taken, and whose first run left no end."""
     return "its container was started a second time; how its first run ended is not known"
-
-
-def _shown(path: str) -> str:
-    plain = "".join(char if char.isprintable() else "?" for char in path)
-    return plain if len(plain) <= 100 else f"{plain[:99]}…"

@@ -23,7 +23,6 @@ from shared.models.task import Task
 from shared.models.transitions import Transition
 from shared.models.work import Placed
 from shared.observe import metrics
-from shared.rules import scripts
 from shared.settings import Settings
 from shared.storage.directories import TaskDirectories
 from shared.store.stores import Stores
@@ -31,6 +30,7 @@ from shared.store.stores import Stores
 log = structlog.get_logger(__name__)
 
 _READS = 8
+_OF_SHELLS = (2, 126, 127)  #: exit codes of a shell that cannot read a script, or run what it names
 
 
 class Recorder:
@@ -169,7 +169,7 @@ class Recorder:
             return None
         needs_boot = outcome.may_be_node_failure(task, seen, result)
         boot = await self._executor.booted(task.node) if needs_boot else None
-        around, interpreter = await self._circumstances(task, seen, result), await self._interpreter(task, seen)
+        around, script = await self._circumstances(task, seen, result), await self._script(task, seen)
         return outcome.of_exit(
             task,
             seen,
@@ -178,7 +178,7 @@ class Recorder:
             boot=boot,
             down=self._down,
             around=around,
-            interpreter=interpreter,
+            script=script,
             now=clock.now(),
         )
 
@@ -188,12 +188,12 @@ class Recorder:
             return Circumstances()
         return await self._executor.circumstances(seen.handle, image=image)
 
-    async def _interpreter(self, task: Placed, seen: Observation) -> str | None:
-        """Return the program that the script's first line names, where it may be why the run ended."""
-        if seen.exit_code not in (126, 127):
+    async def _script(self, task: Placed, seen: Observation) -> str | None:
+        """Return the script of a run, where its first lines may be why the run ended."""
+        if seen.exit_code not in _OF_SHELLS:
             return None
         wholes = await self._stores.work.whole([task.id])
-        return scripts.interpreter(wholes[0].spec.cmd) if wholes else None
+        return wholes[0].spec.cmd if wholes else None
 
     async def _result(self, task: Placed) -> Result | None:
         if Feature.IMAGES not in self._executor.features():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared import clock
 from shared.executors import types
-from shared.executors.process import earlier, ends, proc, records
+from shared.executors.process import earlier, ends, not_executed, proc, records
 from shared.executors.process.record import WRAPPER, Observed, Record
 from shared.rules.exit_codes import EXIT_KILLED
 
@@ -43,7 +43,7 @@ def _ended(record: Record) -> Observed:
         None,
         code=ends.code(record),
         ended_at=min(max(record.ended_at, record.started_at), max(record.started_at, clock.now())),
-        reason=ends.reason(record),
+        reason=(not_executed.reason(record) if record.step == "exec" else None) or ends.reason(record),
         by_signal=record.by_signal,
         lost=ends.is_lost(record),
     )

@@ -381,3 +381,67 @@ async def test_a_scheduler_answers_only_gateways(world: World) -> None:
     for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {token}"}):
         answer = await world.gateway.context.scheduler._client.get(f"{url}/explain/{TASK}", headers=headers)
         assert answer.status_code == 401
+
+
+async def test_a_dry_run_tells_limits_that_an_engine_would_lower(world: World) -> None:
+    await world.resize(engine_cpus=2)
+    body = samples.submission(**{"requirements.network": None, "container.network": False, "requirements.cpu": 4})
+
+    async def limited() -> str | None:
+        reasons = (await world.dry_run(body)).json()["explanation"]["reasons"]
+        return next((reason["text"] for reason in reasons if reason["code"] == "limited"), None)
+
+    text = await waiting.until(limited, "the node's engine is known")
+    assert text == f"limited to the 2 cores that the engine of {samples.NODE} has"
+    smaller = {**body, "requirements": {"cpu": 2}}
+    assert "limited" not in {one["code"] for one in (await world.dry_run(smaller)).json()["explanation"]["reasons"]}
+
+
+# --- one source for the status and the explanation of a task ----------------------------------------
+
+
+async def status_of(gateway: Gateway, by: User) -> dict[str, Any]:
+    found: dict[str, Any] = (await gateway.ask("GET", f"/task/{TASK}", by)).json()["status"]
+    return found
+
+
+async def test_a_task_that_can_never_run_is_so_in_its_status_and_in_its_explanation(world: World) -> None:
+    await world.add(cpu=9.0)
+
+    async def never() -> dict[str, Any] | None:
+        found = await world.explained()
+        return found if found["verdict"] == "never" else None
+
+    explained = await waiting.until(never, "the explanation says never")
+    status = await waiting.until(lambda: _rejected(world), "the status says so")
+    assert "can never run here" in status["reason"]
+    assert {reason["code"] for reason in explained["reasons"]} == {"cpu", "never"}
+    await world.resize(cpus=16.0)
+    await world.scene.until(RUNNING, TASK)
+    assert (await world.explained())["verdict"] == "running"
+    assert (await status_of(world.gateway, world.alice))["secondary"] != "rejected by scheduler"
+
+
+async def _rejected(world: World) -> dict[str, Any] | None:
+    found = await status_of(world.gateway, world.alice)
+    return found if found["secondary"] == "rejected by scheduler" else None
+
+
+@pytest.mark.parametrize("at", [TaskStatus.STARTING, TaskStatus.RUNNING])
+async def test_a_task_on_a_node_that_does_not_answer_is_explained_in_the_words_of_its_status(
+    gateway: Gateway, at: TaskStatus
+) -> None:
+    alice = await gateway.add_user("alice")
+    await gateway.add_task(TASK, at, attempt=1, placement=samples.placement())
+    for _ in range(3):
+        await gateway.stores.unreachable_nodes.note(samples.NODE, "no route to host", unheard=100.0, gap=600.0)
+
+    async def unknown() -> dict[str, Any] | None:
+        found = await status_of(gateway, alice)
+        return found if found["secondary"] == "unknown" else None
+
+    status = await waiting.until(unknown, "the status is unknown")
+    explained = (await gateway.ask("GET", f"/task/{TASK}/explain", alice)).json()
+    assert [reason["text"] for reason in explained["reasons"]] == [status["reason"]]
+    assert samples.NODE in status["reason"]
+    assert "being started" not in status["reason"]

@@ -218,6 +218,8 @@ NO_BASH = "the image busybox:latest has no /bin/bash, which the first line of th
 NO_EXEC = (
     f"shared_dir is mounted noexec on {RUN.node}: scripts whose first line names an interpreter cannot be executed"
 )
+MARK = "the script begins with a byte order mark, so that its `#!` is not seen and /bin/sh runs it; save it as UTF-8 without one"
+BLANK = "the script does not begin with `#!`, so that its `#!` is not seen and /bin/sh runs it; remove what stands before it"
 GAVE = f"somebody on {RUN.node} gave it"
 SEGV = "exit code 139, which shells give for an end by SIGSEGV: an access to memory that is not its own"
 TO_KILL = samples.placed(intent=Intent.KILL, intent_at=NOW + 5)
@@ -316,18 +318,24 @@ def test_a_run_that_ended_has_its_outcome(
 
 
 @pytest.mark.parametrize(
-    ("seen", "left", "around", "interpreter", "ending", "reason"),
+    ("seen", "left", "around", "script", "ending", "reason"),
     [
         # the image, as inspected
         (exited(127), None, around(image="has no /bin/sh"), None, Ending.START_FAILED, "the image busybox:latest has no /bin/sh"),
         (exited(1), None, around(image="is for arm"), None, Ending.START_FAILED, "the image busybox:latest is for arm"),
         (exited(126), None, around(image="has odd"), None, Ending.START_FAILED, "the image busybox:latest has odd"),
         (exited(127), result(127), around(image="has no /bin/sh"), None, Ending.EXITED, NOT_FOUND),
-        # the script's first line, as the wrapper recorded it
-        (exited(127), said(127, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
-        (exited(126), said(126, Word.NO_INTERPRETER), around(), "/bin/bash", Ending.EXITED, NO_BASH),
-        (exited(126), said(126, Word.NO_EXEC), around(), "/bin/bash", Ending.EXITED, NO_EXEC),
+        # the first line of the script, as the wrapper saw it
+        (exited(127), said(127, Word.NO_INTERPRETER), around(), "#!/bin/bash\n", Ending.EXITED, NO_BASH),
+        (exited(126), said(126, Word.NO_INTERPRETER), around(), "#!/bin/bash\n", Ending.EXITED, NO_BASH),
+        (exited(126), said(126, Word.NO_EXEC), around(), "#!/bin/bash\n", Ending.EXITED, NO_EXEC),
         (exited(126), said(126, Word.NO_EXEC), around(), None, Ending.EXITED, NOT_EXECUTED),
+        # the first lines of the script, which a shell read
+        (exited(127), result(127), around(), "\ufeff#!/usr/bin/python3\n", Ending.EXITED, MARK),
+        (exited(127, by_signal=False), None, around(), "\ufeff#!/usr/bin/python3\n", Ending.EXITED, MARK),
+        (exited(2), result(2), around(), "\n#!/usr/bin/python3\n", Ending.EXITED, BLANK),
+        (exited(2), result(2), around(), "grep x y\n", Ending.EXITED, None),
+        (exited(127), result(127), around(), "#!" + "/x" * 80 + "\n", Ending.EXITED, NOT_FOUND),
         # somebody else
         (exited(143), said(143, Word.STOPPED), around("docker stop"), None, Ending.EXITED, f"{GAVE}: docker stop"),
         (exited(137), result(), around("docker kill (SIGKILL)"), None, Ending.EXITED, f"{GAVE}: docker kill (SIGKILL)"),
@@ -345,11 +353,11 @@ def test_an_end_is_explained_by_observations_only(
     seen: Observation,
     left: Result | None,
     around: Circumstances,
-    interpreter: str | None,
+    script: str | None,
     ending: Ending,
     reason: str | None,
 ) -> None:
-    found = outcome.of_exit(RUN, seen, left, looked=True, now=NOW + 20, around=around, interpreter=interpreter)
+    found = outcome.of_exit(RUN, seen, left, looked=True, now=NOW + 20, around=around, script=script)
     assert (found.ending, found.exit_code, found.reason) == (ending, seen.exit_code, reason)
 
 
