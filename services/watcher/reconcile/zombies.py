@@ -8,7 +8,7 @@ import structlog
 
 from services.watcher.reconcile.diff import NoteEnd
 from services.watcher.reconcile.record import Recorder
-from shared import errors
+from shared import clock, errors
 from shared.executors.base import Executor
 from shared.executors.types import Feature, Handle, Observation, RunState
 from shared.lifecycle import TaskStatus
@@ -28,7 +28,8 @@ _READS = 8
 class ZombieCheck:
     """
     Compares the engine of one node with the wrappers' files. A wrapper writes its last line when the command has ended, and does
-    nothing after it: a run that has the line in two checks is over, whatever its engine reports.
+    nothing after it: a run that has the line in two checks is over, whatever its engine reports. A task that writes the line
+    itself ends itself by that: its container is removed, and its usage counts until then.
     """
 
     def __init__(
@@ -82,7 +83,8 @@ class ZombieCheck:
             RunState.EXITED,
             exit_code=result.exit_code,
             started_at=seen.started_at,
-            ended_at=result.ended_at,
+            # Not the file's time: the task could set an early one and would not be charged for what it ran since.
+            ended_at=clock.now(),
         )
         await self._recorder.note_ends([NoteEnd(task, end, final=True)])
 

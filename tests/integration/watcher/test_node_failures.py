@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -319,10 +320,15 @@ async def test_a_run_that_its_engine_calls_running_is_over_when_its_wrapper_says
         path = await watcher._directories.prepare(task.place, uid=task.user.uid, gid=task.user.gid, script="exit 137")
         (path / ".godocker" / "started.1").write_text("1\n")
     task = await scene.task(1)
-    (watcher._directories.path(task.place) / ".godocker" / "exit.1").write_text("137\n")
+    written = watcher._directories.path(task.place) / ".godocker" / "exit.1"
+    written.write_text("137\n")
+    os.utime(written, (0, 0))
+    before = clock.now()
     async with scene.running(watcher):
         over = await scene.until(OVER)
         await scene.settled()
+    assert over.ended_at is not None
+    assert over.ended_at >= before, "it is charged until it is removed, whatever time the file has"
     assert (over.ending, over.exit_code, over.failure.count) == (Ending.EXITED, 137, 0)
     assert scene.executor.state(ended) is None
     assert list(scene.executor.alive) == [goes_on]
