@@ -1,4 +1,4 @@
-"""Get the output of a task, or follow it while it is written."""
+"""The attempts of a task and their output, as it is now or followed while it is written."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from starlette.responses import PlainTextResponse, Response
 from services.api.access import callers, guards
 from services.api.access.callers import MaybeCaller
 from services.api.access.guards import VisibleTask
+from services.api.answers import attempts
 from services.api.context import Context, ContextDep
 from services.api.http import routers
 from services.api.http.errors import AUTHENTICATED, responses
+from services.api.http.json_responses import Json
 from services.api.logs import position
 from services.api.logs.attempt_files import AttemptFiles
 from services.api.logs.following import Follower
 from services.api.logs.position import Position, Stream
 from services.api.streams import sse
+from services.api.wire.attempt import AttemptOut
 from shared import errors
 from shared.auth.grants import Grant, Mode
 from shared.http import streaming
@@ -41,6 +44,20 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {"text/plain": _TEXT, "text/event-stream": _TEXT},
     },
 }
+
+
+@router.get(
+    "/task/{task_id}/attempts",
+    response_model=list[AttemptOut],
+    responses=AUTHENTICATED | responses(404),
+    summary="List the attempts to run a task",
+)
+async def list_attempts(task: VisibleTask) -> Json:
+    """
+    Return each attempt with its node, its times, how it ended and where its output is. A task has more than one attempt if its
+    node failed, if it was rescheduled, or if a start was undone.
+    """
+    return Json(attempts.of(task))
 
 
 @router.get(

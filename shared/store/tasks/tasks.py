@@ -22,6 +22,7 @@ from shared.store.tasks import intents
 log = structlog.get_logger(__name__)
 
 HISTORY = 50  #: transitions kept with a task
+_KEPT = ("started_at", "ended_at", "exit_code", "ending")  #: fields of transitions that are kept in the history
 
 _UNSAID: Mapping[str, Any] = {"user": None, "node": None, "request": None}
 _ENDS = ("ending", "exit_code", "reason")  #: fields that are logged when a task ends
@@ -301,6 +302,14 @@ def _compare(move: Transition) -> dict[str, Any]:
     return query
 
 
+def _facts(move: Transition) -> dict[str, Any]:
+    """Return the fields that the list of attempts is made of, which later attempts overwrite in the task itself."""
+    facts = {name: move.fields[name] for name in _KEPT if move.fields.get(name) is not None}
+    if placement := move.fields.get("placement"):
+        facts["node"] = placement["node"]
+    return facts
+
+
 def _lost_leases_alone(error: driver_errors.BulkWriteError) -> bool:
     failed = error.details["writeErrors"]
     return not error.details["writeConcernErrors"] and all(item.get("code") == 11000 for item in failed)
@@ -308,7 +317,7 @@ def _lost_leases_alone(error: driver_errors.BulkWriteError) -> bool:
 
 def _set(move: Transition, *, token: str) -> dict[str, Any]:
     attempt = move.attempt if move.next_attempt is None else move.next_attempt
-    entry = {"at": move.at, "status": move.new, "attempt": attempt, "note": move.note}
+    entry = {"at": move.at, "status": move.new, "attempt": attempt, "note": move.note, **_facts(move)}
     return {
         # The result of an intent ends with the status it was about.
         "$set": {

@@ -203,6 +203,11 @@ def test_a_follower_waits_while_the_task_waits_and_goes_with_it_through_its_atte
     assert (end.status, end.ending, end.exit_code) == ("over", "killed", 137)
     assert read(place, task_id, attempt=1).content == b"attempt\n"
     assert read(place, task_id, attempt=3).status_code == 404
+    first, second = place.client.http.get(f"/api/1.0/task/{task_id}/attempts").json()
+    assert (first["attempt"], first["exit_code"], first["ending"], first["reason"]) == (1, None, None, "rescheduled")
+    assert (second["attempt"], second["exit_code"], second["ending"]) == (2, 137, "killed")
+    assert first["placed_at"] <= first["started_at"] <= first["ended_at"] <= second["queued_at"] <= second["placed_at"]
+    assert place.client.http.get(first["log"]["out"]).content == b"attempt\n"
 
 
 def test_a_task_that_is_deleted_under_its_follower_ends_the_stream(place: Place, followed: Client) -> None:

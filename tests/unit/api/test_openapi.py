@@ -108,6 +108,7 @@ OPERATIONS = {
     "GET /api/1.0/task/{task_id}/monitor": "listTaskSamples",
     "GET /api/1.0/task/{task_id}/explain": "explainTask",
     "GET /api/1.0/task/{task_id}/log": "getTaskLog",
+    "GET /api/1.0/task/{task_id}/attempts": "listAttempts",
     "POST /api/1.0/task/{task_id}/archive": "archiveTask",
     "GET /api/1.0/task/{task_id}/archive": "archiveTaskByGet",
     "DELETE /api/1.0/task/{task_id}/archive": "deleteTask",
