@@ -232,7 +232,7 @@ class Settings(BaseModel):
     authenticate_limit_user: Annotated[int, Field(ge=1)] | None = None
     trusted_proxies: list[str] = []  #: addresses and networks whose `X-Forwarded-For` and `-Proto` headers are trusted
     images_public: bool = True  #: serve `GET image` without a login
-    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: most bytes of a request, files not counted
+    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024  #: most bytes of a request, without files
     streams_per_user: Annotated[int, Field(ge=1)] = (
         20  #: most streams that one user follows at a time, per gateway process
     )

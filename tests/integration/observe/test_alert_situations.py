@@ -1,7 +1,8 @@
 """
-Alerts about services, gateway, stores and mail: each fires in a real Prometheus once its situation was really made.
+Alerts about services, gateway, stores and mail: each fires in a real Prometheus once its situation exists.
 
-The rules are the deployed ones in a hurry, see `prometheus.hurried`. Those about nodes are in `test_alert_situations_nodes.py`.
+The rules are the deployed ones, accelerated, see `prometheus.hurried`. Those about nodes are in
+`test_alert_situations_nodes.py`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from tests.support.servers.mailbox import Mailbox
 
 pytestmark = [pytest.mark.long, pytest.mark.stores, pytest.mark.timeout(300)]
 
-OWED = "GodockerOutboxStuck"  #: takes two minutes, in which everything else is told
+OWED = "GodockerOutboxStuck"  #: takes two minutes, while the other alerts are tested
 MEGABYTES = 64  #: of shared_dir's file system
 SIZE = {"GODOCKER_PROCESS_CPUS": "4", "GODOCKER_PROCESS_MEMORY": "4"}
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
-    """A small file system of its own."""
+    """A small file system for shared_dir."""
     if os.geteuid() != 0:
         pytest.skip("mounting a file system needs root")
     with rigs.directory() as folder:
@@ -46,7 +47,7 @@ def shared() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def no_mails(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailbox]:
-    """A mail server that puts everything off."""
+    """A mail server that defers every mail."""
     box = Mailbox(ports.reserve(tmp_path_factory.mktemp("mail") / "ports.json", ["smtp"])["smtp"])
     box.answer = "450 later"
     box.start()
@@ -65,14 +66,14 @@ def module_watched(shared: Path, no_mails: Mailbox) -> Iterator[Watched]:
 
 @pytest.fixture
 def well(module_watched: Watched, record_property: Callable[[str, object], None]) -> Watched:
-    """The system, as well as it was before."""
+    """The system, restored to health."""
     module_watched.until_quiet(but={OWED})
     module_watched.record = record_property
     return module_watched
 
 
 def owe_a_mail(made: Watched) -> None:
-    """To be told of at the very end: it takes longest to be too old."""
+    """Create the situation of the last alert: its mail takes longest to grow too old."""
     key = made.system.add_user("alice", "--uid", str(rigs.UID), "--gid", str(rigs.GID), "--email", "alice@lab.test")
     with made.system.client(made.system.token("alice", key)) as client:
         answer = client.post("/api/1.0/task", json={**TASK, "notify": {"email": True}})
@@ -95,7 +96,7 @@ def test_nothing_fires_while_all_is_well(module_watched: Watched) -> None:
 # --- services -----------------------------------------------------------------------------------
 
 
-def test_a_service_that_died_and_is_not_started_again(well: Watched) -> None:
+def test_a_dead_service_without_a_restart(well: Watched) -> None:
     with well.dead("files"):
         well.until_fires("GodockerTargetDown")
     well.until_rests("GodockerTargetDown")
@@ -107,7 +108,7 @@ def test_a_scheduler_that_hangs(well: Watched) -> None:
     well.until_rests("GodockerTargetDown", "GodockerNoLeader")
 
 
-def test_a_service_whose_name_leads_nowhere(well: Watched) -> None:
+def test_a_service_whose_name_does_not_resolve(well: Watched) -> None:
     with well.forgotten("files"):
         well.until_fires("GodockerServiceGone")
     well.until_rests("GodockerServiceGone")
@@ -116,7 +117,7 @@ def test_a_service_whose_name_leads_nowhere(well: Watched) -> None:
 # --- stores -------------------------------------------------------------------------------------
 
 
-def test_a_database_and_a_service_that_come_to_their_work_too_late(well: Watched) -> None:
+def test_a_slow_database_and_a_slow_service(well: Watched) -> None:
     with well.stuttering("mongod", stopped=1.2, going=0.3), well.stuttering("files", stopped=0.4, going=0.2):
         well.until_fires("GodockerStoreSlow", "GodockerSubmitsSlow", "GodockerLoopLag", meanwhile=well.submit)
     well.until_rests("GodockerLoopLag")
@@ -141,9 +142,7 @@ def test_a_redis_that_hangs(well: Watched) -> None:
 # --- tasks, files, mails ------------------------------------------------------------------------
 
 
-def test_faults_of_ours_a_disk_that_is_full_and_a_task_that_waits_though_cores_are_free(
-    well: Watched, shared: Path
-) -> None:
+def test_own_faults_a_full_disk_and_a_task_that_waits_beside_free_cores(well: Watched, shared: Path) -> None:
     damaged = damaged_task(well)
     hold = well.submit(requirements={"cpu": 1, "ram": 4}, command={"cmd": "sleep 600"})
     until_runs(well, hold.json()["id"])
@@ -173,7 +172,7 @@ def test_a_disk_on_which_nothing_can_be_started(well: Watched, shared: Path) -> 
     well.until_rests("GodockerInstallationFails")
 
 
-def test_a_mail_that_is_put_off_for_too_long(well: Watched) -> None:
+def test_a_mail_that_is_deferred_for_too_long(well: Watched) -> None:
     well.until_fires(OWED)
 
 
@@ -186,7 +185,7 @@ def until_runs(well: Watched, task_id: int) -> None:
 
 
 def damaged_task(well: Watched) -> int:
-    """A task that is over, whose document was changed to what no version of ours wrote."""
+    """Change the document of an ended task to something no version wrote."""
     task_id = int(well.submit().json()["id"])
 
     def settled() -> bool:
@@ -202,7 +201,7 @@ def damaged_task(well: Watched) -> int:
 
 @contextmanager
 def full(disk: Path) -> Iterator[None]:
-    """All but a twentieth of it is taken."""
+    """Fill all but a twentieth of it."""
     with ExitStack() as stack:
         file = stack.enter_context((disk / "ballast").open("wb"))
         stack.callback((disk / "ballast").unlink)

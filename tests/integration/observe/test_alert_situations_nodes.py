@@ -1,7 +1,7 @@
 """
-Alerts about nodes: each fires in a real Prometheus once its situation was really made, with two real Docker hosts.
+Alerts about nodes: each fires in a real Prometheus once its situation exists, with two real Docker hosts.
 
-The rules are the deployed ones in a hurry, see `prometheus.hurried`. The others are in `test_alert_situations.py`.
+The rules are the deployed ones, accelerated, see `prometheus.hurried`. The others are in `test_alert_situations.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.servers.proxy import Proxy
 pytestmark = [pytest.mark.long, pytest.mark.docker, pytest.mark.timeout(300)]
 
 SIZES = (Size(4, 4), Size(4, 4))
-ENDS = 12  #: more than are forgiven
+ENDS = 12  #: more than the alert tolerates
 SETTINGS = {
     "GODOCKER_DOCKER_TIMEOUT": "1.5",
     "GODOCKER_NODE_GRACE": "2",
@@ -41,7 +41,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Hosts:
-    """Of two hosts, `far` is reached by the network, and `near`, where all tasks go, through `between`."""
+    """Two hosts: `far` is reached by the network, and `near`, where all tasks go, through `between`."""
 
     far: Host
     near: Host
@@ -60,7 +60,7 @@ class Hosts:
 
     @contextmanager
     def cut(self) -> Iterator[None]:
-        """The far host's cable is pulled."""
+        """Disconnect the far host."""
         self.far.cut()
         try:
             yield
@@ -69,7 +69,7 @@ class Hosts:
 
     @contextmanager
     def hushed(self, pattern: str) -> Iterator[None]:
-        """The near engine does not answer these requests."""
+        """Drop the near engine's answers to these requests."""
         self.between.hush(pattern)
         try:
             yield
@@ -94,7 +94,7 @@ def module_hosts() -> Iterator[Hosts]:
 
 @pytest.fixture
 def hosts(module_hosts: Hosts, record_property: Callable[[str, object], None]) -> Hosts:
-    """The two hosts, as well as they were before."""
+    """The two hosts, restored to health."""
     module_hosts.watched.until_quiet()
     module_hosts.watched.record = record_property
     return module_hosts
@@ -128,7 +128,7 @@ def test_a_container_that_cannot_be_killed(hosts: Hosts) -> None:
     hosts.watched.until_rests("GodockerTasksUnkillable")
 
 
-def test_an_engine_that_tells_of_no_ends(hosts: Hosts) -> None:
+def test_an_engine_without_end_events(hosts: Hosts) -> None:
     with hosts.hushed("/events"):
         tasks = [hosts.submit("true") for _ in range(ENDS)]
         hosts.watched.until_fires("GodockerEventsMissed")
@@ -136,7 +136,7 @@ def test_an_engine_that_tells_of_no_ends(hosts: Hosts) -> None:
         hosts.client.wait(task_id, timeout=TIMEOUT)
 
 
-def test_an_engine_that_does_not_say_whether_a_container_that_it_lists_no_more_is_there(hosts: Hosts) -> None:
+def test_an_engine_that_does_not_answer_about_an_unlisted_container(hosts: Hosts) -> None:
     task_id = hosts.submit("sleep 600")
     hosts.client.wait(task_id, "running", timeout=TIMEOUT)
     with hosts.hushed("/containers/[^/]+/json"):

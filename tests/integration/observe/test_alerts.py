@@ -1,4 +1,4 @@
-"""The rules that are deployed, each in the situation that it is for, by Prometheus's own test tool."""
+"""The deployed alert rules, each in its situation, by Prometheus's own test tool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUESTS = "godocker_api_http_requests_total"
 
 
 def slow(name: str, labels: str, *, above: float) -> dict[str, str]:
-    """Calls that each took longer than `above` and less than `above` times ten."""
+    """Calls that each took between `above` and ten times `above`."""
     rest = f"{labels}," if labels else ""
     return {
         f'{name}_bucket{{{rest}le="{above}"}}': "0x60",
@@ -27,9 +27,9 @@ def slow(name: str, labels: str, *, above: float) -> dict[str, str]:
     }
 
 
-PATIENCE = 100  #: seconds that promtool is given, which takes six where nothing else runs
+PATIENCE = 100  #: seconds for promtool, which takes six on an idle machine
 
-#: By the alert's name, what Prometheus sees, one sample a minute for an hour.
+#: By the alert's name, the samples that Prometheus sees, one a minute for an hour.
 SITUATIONS: dict[str, dict[str, str]] = {
     "GodockerTargetDown": {DOWN["watcher"]: "1x10 0x50"},
     "GodockerServiceGone": {DOWN["api"]: "1x60", DOWN["scheduler"]: "1x60", DOWN["watcher"]: "1x60"},
@@ -72,13 +72,13 @@ SITUATIONS: dict[str, dict[str, str]] = {
     },
 }
 
-#: Further situations of an alert that has several.
+#: Further situations of the same alerts.
 OTHER_SITUATIONS: list[tuple[str, dict[str, str]]] = [
     ("GodockerNodeClock", {'godocker_clock_ahead_seconds{job="watcher",kind="machine"}': "0x10 3600x50"}),
     ("GodockerNodeClock", {'godocker_clock_ahead_seconds{job="api",kind="files"}': "0x10 -6x50"}),
 ]
 
-#: A system that is well: under these, nothing fires.
+#: A healthy system, on which nothing fires.
 WELL = {
     **{series: "1x60" for series in DOWN.values()},
     'godocker_scheduler_leader{instance="1"}': "1x60",
@@ -86,7 +86,7 @@ WELL = {
     'godocker_lease_changes_total{job="watcher",change="lost"}': "0x60",
     f'{REQUESTS}{{status="200"}}': "0+1000x60",
     f'{REQUESTS}{{status="503"}}': "0+1x60",
-    # It asks for more than any node has free, while they are nearly full; and another for what no node has.
+    # One task asks for more than any node has free, while they are nearly full; another for something no node has.
     'godocker_oldest_pending_seconds{reason="no_room"}': "0+60x60",
     'godocker_oldest_pending_seconds{reason="never"}': "0+60x60",
     'godocker_node_cpus{node="n1",kind="total"}': "16x60",
@@ -155,12 +155,12 @@ def test_nothing_fires_while_all_is_well(tmp_path: Path) -> None:
     check(tmp_path, [case(WELL, [quiet])])
 
 
-def test_each_alert_is_made_to_fire_for_real_as_well() -> None:
+def test_each_alert_also_has_a_test_with_a_real_prometheus() -> None:
     told = [file.read_text() for file in Path(__file__).parent.glob("test_alert_situations*.py")]
     assert {rule["alert"] for rule in rules()} <= {*re.findall(r'"(Godocker\w+)"', "".join(told))}
 
 
-def test_rules_in_a_hurry_are_those_that_are_deployed_but_for_their_durations() -> None:
+def test_accelerated_rules_differ_from_the_deployed_ones_in_durations_alone() -> None:
     deployed = RULES.read_text()
     hurried = prometheus.hurried(deployed)
     number = re.compile(r"[\d.]+(?:ms|m)?")
@@ -173,7 +173,7 @@ def test_rules_in_a_hurry_are_those_that_are_deployed_but_for_their_durations() 
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_each_alert_says_what_is_wrong_and_where_to_read_on(rule: dict[str, Any]) -> None:
+def test_each_alert_describes_the_fault_and_links_to_the_runbook(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"]["summary"]
     page, _, anchor = rule["annotations"]["runbook"].partition("#")

@@ -1,4 +1,4 @@
-"""What the leading scheduler counts of the whole system, in what it shows to Prometheus."""
+"""Metrics of the whole system, as the leading scheduler exports them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def shown(sample: str, **labels: str) -> float:
     return expositions.value(found, sample, **labels)
 
 
-async def test_the_leader_counts_what_waits_and_why_what_runs_and_what_is_to_be_sent(scene: Scene) -> None:
+async def test_the_leader_counts_pending_tasks_by_reason_running_tasks_and_unsent_mails(scene: Scene) -> None:
     await scene.add(1, cmd="sleep 3600", cpu=2.0)
     await scene.add(2, cpu=1e6)
     await scene.add(3, waiting_on=[2])
@@ -40,7 +40,7 @@ async def test_the_leader_counts_what_waits_and_why_what_runs_and_what_is_to_be_
         await waiting.until(counted, "everything is counted", timeout=30)
 
 
-async def test_ends_that_no_event_told_of_are_counted_as_missed(scene: Scene) -> None:
+async def test_ends_without_an_event_are_counted_as_missed(scene: Scene) -> None:
     def missed() -> float:
         found = expositions.read(exposition.text("watcher").decode())
         return expositions.value(found, "godocker_missed_events_total")
@@ -53,7 +53,7 @@ async def test_ends_that_no_event_told_of_are_counted_as_missed(scene: Scene) ->
         await waiting.until(lambda: missed() == before + 1, "the end is counted as missed", timeout=30)
 
 
-async def test_a_leader_that_hangs_beyond_its_lease_has_lost_it_and_takes_it_again(scene: Scene) -> None:
+async def test_a_leader_that_hangs_beyond_its_lease_loses_it_and_takes_it_again(scene: Scene) -> None:
     def changes(change: str) -> float:
         return shown("godocker_lease_changes_total", change=change)
 
@@ -66,7 +66,7 @@ async def test_a_leader_that_hangs_beyond_its_lease_has_lost_it_and_takes_it_aga
 
 
 def hang(seconds: float) -> None:
-    """Let nothing else in this process's loop go on."""
+    """Block the event loop of this process."""
     until = clock.monotonic() + seconds
     while clock.monotonic() < until:
         pass

@@ -1,4 +1,4 @@
-"""A real Prometheus watches a running system: it finds every metric, and fills the dashboard."""
+"""A real Prometheus on a running system: it finds every metric and fills the dashboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.servers import prometheus
 
 pytestmark = pytest.mark.long  # see `make test-long`
 
-#: Where workers add up their numbers, a metric with labels is shown once one of them counted something. These may not have.
+#: Labelled metrics of several workers appear once one of them counted something. These may be missing.
 NOT_YET = {"godocker_pushed", "godocker_tasks_ended", "godocker_tasks_refused"}
 
 
@@ -29,7 +29,7 @@ def watched() -> Iterator[Watched]:
 
 
 def numbers(watched: Watched) -> Path:
-    """Where the workers of the gateway keep what they count."""
+    """The directory in which the gateway's workers count."""
     return watched.system.data_dir / "run" / "prometheus"
 
 
@@ -84,7 +84,7 @@ def test_the_workers_of_a_gateway_add_up_whichever_is_asked(watched: Watched) ->
     assert shown == {sum(by_worker())}
 
 
-def test_what_a_worker_held_is_gone_with_it_and_what_it_counted_stays(watched: Watched) -> None:
+def test_gauges_of_an_ended_worker_disappear_and_its_counters_stay(watched: Watched) -> None:
     before = watched.shown("api")
     dead = watched.system.kill("api-2")
 

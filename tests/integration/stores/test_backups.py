@@ -1,4 +1,4 @@
-"""Backups: one moment of a database under load, whole or refused, and loaded into an empty one only."""
+"""Backups: consistent under load, complete or refused, and loaded into empty databases only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TASKS = 300
 
 
 def silent(_: str, __: int) -> None:
-    """No progress is shown."""
+    """Show no progress."""
 
 
 async def taken(opened: Stores) -> bytes:
@@ -61,7 +61,7 @@ async def filled(opened: Stores) -> Stores:
 
 @asynccontextmanager
 async def pairs_under_way(opened: Stores) -> AsyncIterator[list[int]]:
-    """Somebody writes the same number to two collections, in one transaction, again and again."""
+    """Write the same number to two collections, in one transaction, again and again."""
     written: list[int] = []
     stop = asyncio.Event()
 
@@ -115,9 +115,7 @@ async def test_a_restored_database_is_the_one_that_was_backed_up(filled: Stores,
     await another.prepare()
 
 
-async def test_numbers_that_were_given_out_after_the_backup_are_not_given_again(
-    filled: Stores, another: Stores
-) -> None:
+async def test_ids_given_after_the_backup_are_not_given_again(filled: Stores, another: Stores) -> None:
     backup = await taken(filled)
     await loaded(another, backup, least_number=0, skip=1000)
     assert await another.tasks.reserve_ids(1) == TASKS + 1001
@@ -130,7 +128,7 @@ async def window(database: connection.Database) -> int:
     return int(found[history.PARAMETER])
 
 
-async def test_a_backup_may_take_longer_than_the_server_keeps_the_past_as_a_rule(
+async def test_a_backup_may_take_longer_than_the_server_keeps_history_by_default(
     filled: Stores, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await window(filled.database)
@@ -148,8 +146,8 @@ async def test_a_backup_may_take_longer_than_the_server_keeps_the_past_as_a_rule
     assert seen == [before + 100, before]
 
 
-async def test_a_user_who_may_not_change_the_server_backs_up_all_the_same(settings: Settings, tmp_path: Path) -> None:
-    """As with Compose, where the services' user may read and write their database and nothing else."""
+async def test_a_user_without_rights_on_the_server_can_back_up(settings: Settings, tmp_path: Path) -> None:
+    """The services' user may only read and write their database, as with Compose."""
     (tmp_path / "run").mkdir()
     (tmp_path / "log").mkdir()
     server = servers.mongod(tmp_path, password="of the root")
@@ -185,7 +183,7 @@ def spoiled(backup: bytes) -> Iterator[tuple[str, bytes]]:
     yield "a byte changed", backup[:middle] + bytes([backup[middle] ^ 1]) + backup[middle + 1 :]
 
 
-async def test_a_backup_that_is_not_whole_is_refused_before_anything_is_changed(
+async def test_an_incomplete_backup_is_refused_before_anything_changes(
     filled: Stores, another: Stores, settings: Settings, tmp_path: Path
 ) -> None:
     await another.database["users"].insert_one({"_id": "somebody"})
@@ -206,9 +204,7 @@ async def test_a_backup_of_a_version_that_is_too_new_is_refused() -> None:
         load.verify(archive.Reader(io.BytesIO(file.getvalue())), silent)
 
 
-async def test_services_wait_for_a_load_that_was_interrupted_and_another_one_makes_it_whole(
-    filled: Stores, another: Stores
-) -> None:
+async def test_services_wait_after_an_interrupted_load_until_another_completes(filled: Stores, another: Stores) -> None:
     backup = await taken(filled)
 
     def die(*_: object) -> None:
@@ -237,9 +233,7 @@ async def test_a_process_that_is_connected_is_seen(opened: Stores, settings: Set
         assert await load.users_of(database, "godocker-nobody") == []
 
 
-async def test_a_backup_is_one_whole_file_that_is_closed_to_others(
-    filled: Stores, settings: Settings, tmp_path: Path
-) -> None:
+async def test_a_backup_is_one_complete_private_file(filled: Stores, settings: Settings, tmp_path: Path) -> None:
     made = await asyncio.to_thread(backups.make, settings, tmp_path)
     assert made is not None
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == [made.name]
@@ -265,14 +259,14 @@ async def test_a_backup_goes_through_a_pipe_both_ways(
     monkeypatch.setattr("sys.stdout", pipe)
     assert await asyncio.to_thread(backups.make, settings, backups.STANDARD) is None
     monkeypatch.setattr("sys.stdin", Stream(pipe.buffer.getvalue()))
-    # Of another name, for the test is connected itself.
+    # Another name, since the test is connected itself.
     there = settings.model_copy(update={"mongo_db": f"{settings.mongo_db}_other", "instance": "restored"})
     restored = await asyncio.to_thread(backups.restore, there, backups.STANDARD, force=False)
     assert restored.documents["tasks"] == TASKS
     assert await another.database["tasks"].count_documents({}) == TASKS
 
 
-async def test_nothing_is_restored_while_something_of_the_system_is_connected_or_over_what_is_there(
+async def test_a_restore_needs_a_database_that_is_empty_and_unused(
     filled: Stores, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backups, "_STOPPED", 0.1)

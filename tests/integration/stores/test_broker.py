@@ -1,4 +1,4 @@
-"""Hints through a real Redis: what they carry, and that nothing but time is lost with it."""
+"""Hints through a real Redis: their content, and that their loss costs only time."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ pytestmark = pytest.mark.stores
 
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who listens hears the stop no later."""
+    """Shorten the time until a listener notices the stop."""
     monkeypatch.setattr(broker, "LISTEN", 0.05)
 
 
-BOUND = 4.0  #: seconds in which a caller hears that Redis does not answer: three tries of a second
+BOUND = 4.0  #: seconds until a caller learns that Redis does not answer: three tries of a second
 
 
 @asynccontextmanager
 async def listening(listen: Callable[[asyncio.Event], AsyncIterator[str]]) -> AsyncIterator[list[str]]:
-    """What is heard, from the moment of the first `resync` on."""
+    """Collect hints, from the first `resync` on."""
     stop, heard = asyncio.Event(), []
 
     async def collect() -> None:
@@ -57,16 +57,14 @@ async def test_the_queue_gives_back_what_was_put_in_oldest_first_and_once(hints:
     assert await hints.dequeue(3) == []
 
 
-async def test_junk_in_the_queue_is_dropped_and_what_is_good_is_not(hints: Broker) -> None:
+async def test_junk_in_the_queue_is_dropped_and_ids_are_kept(hints: Broker) -> None:
     queue = hints._keys.queue
     junk = ["x", "", "-1", "1.5", " 1", "1 ", "\u00b2", "\u0662", "9" * 5000, "{}", b"\x00"]
     await hints._redis.rpush(queue, "1", *junk, "2")
     assert await hints.dequeue(100) == [1, 2]
 
 
-async def test_a_queue_that_nobody_takes_from_does_not_grow_for_ever(
-    hints: Broker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unread_queue_is_bounded(hints: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "QUEUE_LENGTH", 10)
     await hints.enqueue(list(range(25)))
     assert await hints.dequeue(100) == list(range(15, 25))
@@ -85,7 +83,7 @@ async def test_two_installations_in_one_redis_do_not_hear_each_other(hints: Brok
         assert await other.dequeue(9) == [1]
 
 
-async def test_who_listens_is_woken(hints: Broker) -> None:
+async def test_a_listener_is_woken(hints: Broker) -> None:
     async with listening(hints.scheduler_hints) as scheduler, listening(hints.watcher_hints) as watcher:
         await hints.enqueue([1])
         await hints.tell_watcher_asked()
@@ -93,7 +91,7 @@ async def test_who_listens_is_woken(hints: Broker) -> None:
         assert (scheduler[1], watcher[1]) == ("queue", "asked")
 
 
-async def test_who_listens_is_subscribed_again_when_redis_is_back(hints: Broker, redis_server: StoreServer) -> None:
+async def test_a_listener_subscribes_again_when_redis_is_back(hints: Broker, redis_server: StoreServer) -> None:
     async with listening(hints.watcher_hints) as heard:
         redis_server.kill()
         redis_server.start()
@@ -117,13 +115,13 @@ async def test_a_flush_takes_hints_and_nothing_else(hints: Broker) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "freeze"])
-async def test_a_redis_that_does_not_answer_is_said_to_be_within_its_time_and_used_again_after(
+async def test_an_unreachable_redis_is_reported_in_time_and_used_again_afterwards(
     hints: Broker, redis_server: StoreServer, how: str
 ) -> None:
     await hints.ping()
     getattr(redis_server, how)()
     calls: list[Callable[[], object]] = [hints.ping, lambda: hints.enqueue([1]), lambda: hints.dequeue(1)]
-    for call in calls if how == "stop" else calls[:1]:  # a hang takes all of its time
+    for call in calls if how == "stop" else calls[:1]:  # a hang takes the whole time
         began = time.monotonic()
         with pytest.raises(errors.BrokerUnavailable, match="Redis does not answer"):
             await call()  # type: ignore[misc]
@@ -135,9 +133,7 @@ async def test_a_redis_that_does_not_answer_is_said_to_be_within_its_time_and_us
     assert 7 in await hints.dequeue(9)
 
 
-async def test_hints_that_cannot_be_sent_hold_nobody_up_and_the_next_are_sent(
-    hints: Broker, redis_server: StoreServer
-) -> None:
+async def test_unsendable_hints_block_nobody_and_later_ones_are_sent(hints: Broker, redis_server: StoreServer) -> None:
     sender, stop = Hints(hints, poll=0.1), asyncio.Event()
     running = asyncio.create_task(sender.run(stop))
     redis_server.stop()
@@ -154,7 +150,7 @@ async def test_hints_that_cannot_be_sent_hold_nobody_up_and_the_next_are_sent(
     await asyncio.wait_for(running, 10)
 
 
-async def test_what_was_told_just_before_the_end_is_still_sent(hints: Broker) -> None:
+async def test_hints_given_just_before_the_end_are_still_sent(hints: Broker) -> None:
     sender, stop = Hints(hints, poll=60), asyncio.Event()
     stop.set()
     sender.pending([5])
@@ -175,7 +171,7 @@ async def test_failures_are_counted_for_each_user_origin_and_window(hints: Broke
         Failures("a", "1.1.1.1", 2),
         Failures(None, "1.1.1.1", 1),
         Failures("a", None, 1),
-        # Names cannot be chosen so that they are counted as somebody else's.
+        # No name can be chosen so that it counts as another's.
         Failures("a:1.1.1.1", "", 1),
         Failures("", "a:1.1.1.1", 1),
         Failures("a*", "\r\nFLUSHALL\r\n", 1),
@@ -186,7 +182,7 @@ async def test_failures_are_counted_for_each_user_origin_and_window(hints: Broke
     assert await hints.failures([PAIR, *others]) == {PAIR: 3, **dict.fromkeys(others, 1)}
 
 
-async def test_counts_and_good_places_go_by_themselves(hints: Broker) -> None:
+async def test_counts_and_known_origins_expire(hints: Broker) -> None:
     await hints.count_failures([(PAIR, 60)])
     (key,) = await hints._redis.keys(f"{hints._keys.prefix}:*")
     assert 0 < await hints._redis.ttl(key) <= 120
@@ -196,13 +192,13 @@ async def test_counts_and_good_places_go_by_themselves(hints: Broker) -> None:
     assert 0 < await hints._redis.ttl(hints._keys.good("a", "1.1.1.1")) <= GOOD_TTL
 
 
-async def test_what_is_no_number_counts_as_none(hints: Broker) -> None:
+async def test_malformed_counts_count_as_none(hints: Broker) -> None:
     await hints._redis.set(hints._keys.failures(PAIR), "many")
     assert await hints.failures([PAIR]) == {PAIR: 0}
 
 
 @pytest.mark.parametrize("how", ["stop", "flush"])
-async def test_the_loss_of_redis_opens_no_door(hints: Broker, redis_server: StoreServer, how: str) -> None:
+async def test_a_loss_of_redis_lets_nobody_in(hints: Broker, redis_server: StoreServer, how: str) -> None:
     attempts = LoginAttempts(hints, Settings(authenticate_limit=3))
     for _ in range(2):
         await attempts.failed("a", "1.1.1.1", now=60.0)

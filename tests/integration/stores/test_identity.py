@@ -1,4 +1,4 @@
-"""A system has a mark of its own, made once, whoever comes first."""
+"""The identity of a system: unique, made once, by whoever comes first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_services_that_start_together_agree_on_one_mark(opened: Stores, an
     assert await opened.database["schema"].count_documents({"_id": "identity"}) == 1
 
 
-async def test_a_new_system_says_that_no_earlier_version_worked_with_it(opened: Stores) -> None:
+async def test_a_new_system_records_that_it_had_no_earlier_version(opened: Stores) -> None:
     await opened.prepare()
     identity = await opened.identity.ensure()
     assert identity.earlier is None
@@ -35,7 +35,7 @@ async def test_a_new_system_says_that_no_earlier_version_worked_with_it(opened: 
 
 
 @pytest.mark.parametrize("left", ["leases", "tasks"])
-async def test_a_system_of_an_earlier_version_keeps_what_its_runs_were_labelled_with(
+async def test_a_system_of_an_earlier_version_keeps_the_label_of_its_runs(
     opened: Stores, settings: Settings, left: str
 ) -> None:
     document = samples.task(7).document() if left == "tasks" else {"_id": "scheduler", "holder": None}
@@ -44,7 +44,7 @@ async def test_a_system_of_an_earlier_version_keeps_what_its_runs_were_labelled_
     assert (await opened.identity.ensure()).earlier == settings.instance
 
 
-async def test_a_copy_that_is_given_a_mark_of_its_own_knows_nothing_of_its_originals_runs(opened: Stores) -> None:
+async def test_a_copy_with_its_own_mark_ignores_the_runs_of_its_original(opened: Stores) -> None:
     original = await opened.identity.ensure()
     copy = await opened.identity.renew()
     assert copy.mark != original.mark

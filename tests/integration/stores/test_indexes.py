@@ -1,4 +1,4 @@
-"""Every query that a loop or a user waits for is answered from an index, on a real MongoDB."""
+"""Every query that a loop or a user waits for uses an index, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_indexes_can_be_ensured_twice(indexed: Stores) -> None:
     assert before == {"_id_", *(model.document["name"] for model in indexes.INDEXES["tasks"])}
 
 
-async def test_an_index_whose_definition_changed_is_made_anew(indexed: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_index_with_a_changed_definition_is_replaced(indexed: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = indexed.database["tasks"]
     await tasks.drop_index("by_image")
     await tasks.create_index([("spec.name", ASCENDING)], name="by_image")  # other keys
@@ -47,9 +47,7 @@ async def test_an_index_whose_definition_changed_is_made_anew(indexed: Stores, m
     assert found["unsettled"]["partialFilterExpression"] == {"settled": False}
 
 
-async def test_an_index_that_is_new_is_added_to_those_that_are_there(
-    indexed: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_new_index_is_added_to_existing_ones(indexed: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     new = IndexModel([("project", ASCENDING)], name="by_project")
     monkeypatch.setitem(indexes.INDEXES, "tasks", [*indexes.INDEXES["tasks"], new])
     await indexed.ensure_indexes()
@@ -65,7 +63,7 @@ async def every(tasks: Stream) -> list[Any]:
     return [task async for task in tasks]
 
 
-#: Each hot query, and the index it must be answered from (None: by the number of the document).
+#: Each frequent query and the index it must use (None: the one of ids).
 HOT: dict[str, tuple[str | None, Query]] = {
     "the book": ("pending_by_age", lambda s: s.work.pending_ids()),
     "the book since": ("pending_by_age", lambda s: s.work.pending_ids(since=samples.NOW)),
@@ -115,7 +113,7 @@ HOT: dict[str, tuple[str | None, Query]] = {
 
 @pytest.fixture
 async def filled(indexed: Stores) -> Stores:
-    """Many tasks that are over and a few of everything else, as in a system that has run for a while."""
+    """Many ended tasks and a few of everything else, as in a system that has run for a while."""
     tasks = []
     for number in range(1, 601):
         fields: dict[str, Any] = {
@@ -137,7 +135,7 @@ async def filled(indexed: Stores) -> Stores:
     tasks.append(samples.task(601, array=array))
     member = {"parent": 601, "first": 1, "last": 50, "step": 1}
     tasks += [samples.task(601 + n, member=Member(index=n, **member)) for n in range(1, 41)]
-    # Many arrays that are over, and a few tasks that wait for others.
+    # Many ended arrays, and a few tasks with dependencies.
     for number in range(200):
         array = Array(start=1, end=1, step=1, count=1, first_id=2001 + 2 * number, made=1, over=1)
         tasks.append(samples.task(2000 + 2 * number, TaskStatus.OVER, array=array, ended_at=samples.NOW))
@@ -148,7 +146,7 @@ async def filled(indexed: Stores) -> Stores:
 
 @contextmanager
 def profiled(settings: Settings) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What the server did on `tasks`, as its own profiler tells it."""
+    """Operations on `tasks`, by the server's profiler."""
     with pymongo.MongoClient(settings.mongo_url) as client:
         database = client[settings.mongo_db]
         database["system.profile"].drop()
@@ -167,7 +165,7 @@ async def test_every_hot_query_is_answered_from_its_index(filled: Stores, settin
 
 
 async def _plans_of(name: str, filled: Stores, settings: Settings, known: dict[str, Any]) -> set[str]:
-    """The indexes, or `COLLSCAN`, by which the server answered a query."""
+    """Return the indexes, or `COLLSCAN`, that the server used for a query."""
     with profiled(settings) as operations:
         await HOT[name][1](filled)
         done = operations()
@@ -177,7 +175,7 @@ async def _plans_of(name: str, filled: Stores, settings: Settings, known: dict[s
 
 
 def _index_of(plan: str, known: dict[str, Any]) -> str:
-    """The index that a plan's summary, `IXSCAN { status: 1 }`, means."""
+    """Return the index of a plan's summary, `IXSCAN { status: 1 }`."""
     if "COLLSCAN" in plan:
         return plan
     if plan.startswith(("IDHACK", "EXPRESS", "CLUSTERED")):
@@ -196,7 +194,7 @@ async def test_the_last_tasks_that_are_over_are_not_sorted_in_memory(filled: Sto
     assert operation["docsExamined"] == 5
 
 
-async def test_a_user_s_active_tasks_cost_what_they_are_and_not_what_is_over(
+async def test_the_cost_of_a_users_active_tasks_does_not_depend_on_ended_ones(
     filled: Stores, settings: Settings
 ) -> None:
     with profiled(settings) as operations:
@@ -209,7 +207,7 @@ async def test_a_user_s_active_tasks_cost_what_they_are_and_not_what_is_over(
 # --- nodes and verdicts ----------------------------------------------------------------------------
 
 
-async def test_a_verdict_is_replaced_and_goes_once_its_shape_is_placed(opened: Stores) -> None:
+async def test_a_stored_reason_is_replaced_and_removed_once_its_shape_is_placed(opened: Stores) -> None:
     def verdict(shape: str, at: float) -> StoredReason:
         return StoredReason(id=shape, reason=f"reason at {at:g}", at=at)
 
@@ -219,7 +217,7 @@ async def test_a_verdict_is_replaced_and_goes_once_its_shape_is_placed(opened: S
     assert await opened.pending_reasons.get_many(["a", "b", "c"]) == {"a": verdict("a", 2)}
 
 
-async def test_a_node_that_is_no_longer_configured_goes_and_a_reason_with_its_cause(opened: Stores) -> None:
+async def test_a_node_that_is_no_longer_configured_is_removed_and_a_reason_ends_with_its_cause(opened: Stores) -> None:
     def node(name: str, reason: str | None = None) -> Node:
         return Node(id=name, executor="fake", ready=reason is None, reason=reason, cpus=1, memory=1, checked_at=1.0)
 
@@ -232,7 +230,7 @@ async def test_a_node_that_is_no_longer_configured_goes_and_a_reason_with_its_ca
     assert [(found.id, found.ready, found.reason) for found in await opened.nodes.list()] == [("n1", True, None)]
 
 
-async def test_a_node_that_is_silent_keeps_the_time_it_was_last_seen(opened: Stores) -> None:
+async def test_an_unreachable_node_keeps_the_time_it_was_last_seen(opened: Stores) -> None:
     seen = Node(id="n1", executor="fake", ready=True, cpus=1, memory=1, checked_at=1.0, seen_at=1.0)
     await opened.nodes.put_many([seen])
     await opened.nodes.put_many([seen.model_copy(update={"ready": False, "checked_at": 2.0, "seen_at": None})])

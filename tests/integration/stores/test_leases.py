@@ -1,4 +1,4 @@
-"""Leases on a real MongoDB: one holder at a time, and an epoch that tells its terms apart."""
+"""Leases on a real MongoDB: one holder at a time, and an epoch for each term."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_a_lease_has_one_holder(opened: Stores) -> None:
     assert await opened.leases.acquire("node:n2", "b", seconds=60) is not None
 
 
-async def test_of_many_who_ask_at_the_same_moment_one_gets_it(opened: Stores) -> None:
+async def test_of_many_concurrent_requests_one_gets_the_lease(opened: Stores) -> None:
     for name in ("new", "released"):
         if name == "released":
             held = await opened.leases.acquire(name, "before", seconds=60)
@@ -52,7 +52,7 @@ async def test_a_released_lease_is_free_at_once_and_has_a_new_epoch(opened: Stor
     assert second.epoch == first.epoch + 1
 
 
-async def test_releasing_what_somebody_else_holds_by_now_changes_nothing(opened: Stores) -> None:
+async def test_releasing_a_lease_that_another_holder_took_changes_nothing(opened: Stores) -> None:
     first = await opened.leases.acquire("x", "a", seconds=60)
     assert first is not None
     await opened.leases.release(first)
@@ -61,7 +61,7 @@ async def test_releasing_what_somebody_else_holds_by_now_changes_nothing(opened:
     assert await opened.leases.acquire("x", "c", seconds=60) is None
 
 
-async def test_a_lease_that_ran_out_goes_to_who_asks_next(opened: Stores) -> None:
+async def test_an_expired_lease_goes_to_the_next_request(opened: Stores) -> None:
     first = await opened.leases.acquire("x", "a", seconds=0.3)
     assert first is not None
 
@@ -83,15 +83,15 @@ async def test_a_holder_stops_trusting_its_lease_before_the_server_gives_it_away
 
 
 async def test_a_slow_answer_does_not_make_the_lease_longer(opened: Stores) -> None:
-    times = itertools.chain([100.0], itertools.repeat(107.0))  # the question, then the answer seven seconds later
+    times = itertools.chain([100.0], itertools.repeat(107.0))  # the request, then the answer seven seconds later
     store = LeaseStore(opened.database, lambda: next(times))
     lease = await store.acquire("x", "a", seconds=10)
     assert lease is not None
     assert lease.until == pytest.approx(108.0)
 
 
-async def test_two_who_compete_never_both_hold_it(opened: Stores) -> None:
-    """Each holds on for a while, lets go or lets it run out; no two terms overlap, and epochs grow by one."""
+async def test_two_competitors_never_hold_it_together(opened: Stores) -> None:
+    """Each holds on for a while, then releases it or lets it expire; no two terms overlap, and epochs grow by one."""
     seconds, terms = 0.1, []
 
     async def compete(holder: str, give_back: bool) -> None:
@@ -102,7 +102,7 @@ async def test_two_who_compete_never_both_hold_it(opened: Stores) -> None:
                 continue
             began = clock.monotonic()
             await asyncio.sleep(seconds / 3)
-            if clock.monotonic() < lease.until:  # what it does up to here, it does as the holder
+            if clock.monotonic() < lease.until:  # everything up to here is done as the holder
                 terms.append((began, clock.monotonic(), holder, lease.epoch))
             if give_back:
                 await opened.leases.release(lease)

@@ -1,4 +1,4 @@
-"""A database or a broker that is gone or hangs: callers hear of it within a bound, and all works again by itself."""
+"""Outages of database and broker: callers get an error in time, and everything recovers by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.servers.stores import StoreServer
 pytestmark = pytest.mark.stores
 
 TIMEOUT = 1.5  #: seconds a request waits for MongoDB in these tests
-SLACK = 3.0  #: seconds on top, on a machine that is busy
+SLACK = 3.0  #: further seconds, for a busy machine
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def assert_unavailable(answer: httpx.Response, began: float) -> None:
 
 
 @pytest.mark.parametrize("how", ["freeze", "kill"])
-async def test_without_the_database_requests_get_503_in_time_and_all_works_again_after(
+async def test_without_the_database_requests_get_503_in_time_and_recover_afterwards(
     gateway: Gateway, alice: User, mongo_server: StoreServer, how: str
 ) -> None:
     first = await submit(gateway, alice)
@@ -76,12 +76,12 @@ async def test_without_the_database_requests_get_503_in_time_and_all_works_again
     assert (await gateway.ask("GET", f"/task/{first.json()['id']}", alice)).status_code == 200
 
 
-async def test_what_was_answered_200_is_there_after_a_crash_of_the_database(
+async def test_a_task_answered_200_survives_a_crash_of_the_database(
     gateway: Gateway, alice: User, mongo_server: StoreServer
 ) -> None:
-    """Submits go on while mongod is killed: a 200 is kept for good, anything else is a 503."""
+    """Submissions go on while mongod is killed: a 200 is durable, anything else is a 503."""
     answered: list[int] = []
-    refused: list[int] = []  # the statuses
+    refused: list[int] = []  # statuses of the answers
     stop = asyncio.Event()
 
     async def client() -> None:
@@ -144,8 +144,8 @@ async def test_without_redis_tasks_are_taken_and_users_logged_in(
     assert health.json()["dependencies"]["mongo"]["ok"]
 
 
-async def test_services_go_on_when_the_database_is_back(scene: Scene, mongo_server: StoreServer) -> None:
-    """It is killed while tasks wait, run and end; none is lost, none runs twice."""
+async def test_services_continue_when_the_database_is_back(scene: Scene, mongo_server: StoreServer) -> None:
+    """The database is killed while tasks wait, run and end; none is lost, none runs twice."""
     scene.settings = scene.settings.model_copy(update={"mongo_timeout": TIMEOUT})
     numbers = range(1, 21)
     for number in numbers:

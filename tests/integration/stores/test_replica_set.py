@@ -1,4 +1,4 @@
-"""A replica set of three whose primary fails: requests are taken again soon, and none is lost or doubled."""
+"""A replica set of three whose primary fails: requests succeed again soon, and none is lost or doubled."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def whole(members: replicas.ReplicaSet) -> Iterator[replicas.ReplicaSet]:
 
 
 class Senders:
-    """Clients that send each task under its key until it is taken."""
+    """Clients that send each task under its key until it is accepted."""
 
     def __init__(self, gateway: Gateway, by: User) -> None:
-        self.ids: dict[str, int] = {}  #: of the tasks, by their keys
+        self.ids: dict[str, int] = {}  #: ids of the tasks, by their keys
         self.answered_at: list[float] = []
         self.statuses: set[int] = set()
         self._gateway, self._by = gateway, by
@@ -56,7 +56,7 @@ class Senders:
         await asyncio.gather(*self._work)
 
     def longest_pause(self) -> float:
-        """Seconds between two answers that took a task."""
+        """Return the longest time in seconds between two accepted tasks."""
         return max(later - earlier for earlier, later in zip(self.answered_at, self.answered_at[1:], strict=False))
 
     async def _send(self, number: int) -> None:

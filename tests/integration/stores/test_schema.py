@@ -1,4 +1,4 @@
-"""What is stored is brought up to our version once, and what a neighbouring version stored is worked with."""
+"""Schema versions: documents are migrated once, and those of neighbouring versions are usable."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def first(opened: Stores) -> Stores:
     return opened
 
 
-async def test_tasks_of_the_first_version_are_brought_up_to_date(first: Stores) -> None:
+async def test_tasks_of_the_first_version_are_migrated(first: Stores) -> None:
     await first.schema.bring_up("one")
     stored = {found["_id"]: found["spec"]["network"] async for found in first.database["tasks"].find()}
     assert stored == NETWORKS
     assert await first.schema.version() == migrations.VERSION
 
 
-async def test_tasks_of_the_first_version_are_worked_with_before_they_are_brought_up_to_date(first: Stores) -> None:
+async def test_tasks_of_the_first_version_are_usable_before_their_migration(first: Stores) -> None:
     wholes = {task.id: task for task in await first.work.whole(list(NETWORKS))}
     assert {task_id: whole.spec.network for task_id, whole in wholes.items()} == NETWORKS
     assert wholes[1].spec.ports == []
@@ -50,14 +50,14 @@ async def test_tasks_of_the_first_version_are_worked_with_before_they_are_brough
     assert shown.exit_code == 0
 
 
-async def test_what_is_not_written_stands_for_its_default() -> None:
+async def test_a_missing_field_has_its_default() -> None:
     """A version that does not know a field leaves it out."""
     whole = samples.task(7).document()
     bare = {name: whole[name] for name, field in Task.model_fields.items() if field.is_required() and name in whole}
     assert Task.model_validate({"_id": 7, **bare}).document() == {**whole, "submission": ""}
 
 
-async def test_what_a_later_version_stored_is_worked_with(indexed: Stores) -> None:
+async def test_documents_of_a_later_version_are_usable(indexed: Stores) -> None:
     for task in (
         samples.task(1),
         samples.task(2, TaskStatus.RUNNING, attempt=1, placement=samples.placement(), started_at=samples.NOW),
@@ -74,16 +74,14 @@ async def test_what_a_later_version_stored_is_worked_with(indexed: Stores) -> No
 
 
 def with_more(document: Any) -> Any:
-    """The document with fields that we do not know, at every level; `dynamic` holds what users name."""
+    """Return the document with unknown fields at every level; `dynamic` holds names of users."""
     if isinstance(document, dict):
         known = {name: value if name == "dynamic" else with_more(value) for name, value in document.items()}
         return {**known, "later": {"what": "it means"}}
     return [with_more(item) for item in document] if isinstance(document, list) else document
 
 
-async def test_a_step_that_was_interrupted_is_taken_to_its_end_by_the_next(
-    first: Stores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_interrupted_step_is_completed_by_the_next_run(first: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "BATCH", 2)
     batches = 0
 
@@ -103,7 +101,7 @@ async def test_a_step_that_was_interrupted_is_taken_to_its_end_by_the_next(
     assert await first.schema.version() == migrations.VERSION
 
 
-async def test_a_step_is_taken_by_one_of_those_that_come_together(
+async def test_a_step_is_run_by_one_of_several_concurrent_services(
     first: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = []
@@ -122,7 +120,7 @@ async def test_a_step_is_taken_by_one_of_those_that_come_together(
 
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A version with one step more."""
+    """A version with one more step."""
 
     async def step(_: object) -> int:
         return 0

@@ -1,4 +1,4 @@
-"""The embedded stores come up, keep what they were told, and come back."""
+"""The embedded stores start, keep acknowledged writes, and restart."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_replica_set_of_a_version_with_ports_is_taken_over(tmp_path: Path) -> 
 
 
 def on_port(directory: Path, port: int, *options: str) -> child_process.Child:
-    """A mongod as versions before this one started it, running."""
+    """A running mongod as earlier versions started it."""
     argv = [
         *(
             str(programs.mongod()),
@@ -117,7 +117,7 @@ def locked(tmp_path: Path) -> Iterator[tuple[StoreServer, StoreServer]]:
             server.stop()
 
 
-def test_stores_with_a_password_refuse_those_who_do_not_know_it(
+def test_stores_with_a_password_refuse_clients_without_it(
     locked: tuple[StoreServer, StoreServer], tmp_path: Path
 ) -> None:
     assert b"NOAUTH" in _ask(locked[1], "GET anything")
@@ -128,7 +128,7 @@ def test_stores_with_a_password_refuse_those_who_do_not_know_it(
         client.test.things.find_one()
 
 
-def test_stores_listen_on_sockets_that_nobody_else_gets_to_and_on_no_port(
+def test_stores_listen_on_private_sockets_and_on_no_port(
     locked: tuple[StoreServer, StoreServer],
 ) -> None:
     for server in locked:
@@ -139,7 +139,7 @@ def test_stores_listen_on_sockets_that_nobody_else_gets_to_and_on_no_port(
         assert {Path(path).parent for path in theirs} == {server.socket.parent}
 
 
-def test_no_secret_is_in_what_others_read_of_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_readable_by_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_SECRET_PASSPHRASE", "a-passphrase")
     monkeypatch.setenv("GODOCKER_DATA_DIR", str(tmp_path))
     for make in (servers.mongod, servers.redis_server):
@@ -154,7 +154,7 @@ def test_no_secret_is_in_what_others_read_of_a_store(tmp_path: Path, monkeypatch
             server.stop()
 
 
-async def test_the_embedded_stores_have_no_known_fault_that_anybody_gets_to(settings: Settings) -> None:
+async def test_the_embedded_stores_have_no_reachable_known_fault(settings: Settings) -> None:
     async with connect(settings) as opened, connection.client(settings) as client:
         found = [*await opened.faults(), *await Broker(client, settings.redis_prefix).faults()]
     assert [str(fault) for fault in found if not fault.is_closed] == []
@@ -181,7 +181,7 @@ def test_a_directory_whose_path_is_too_long_for_a_socket_has_its_sockets_elsewhe
 
 
 def malformed() -> bytes:
-    """A compressed `hello` that says it is 16 kB when unpacked, and is some bytes: what is not filled is the server's memory."""
+    """A compressed `hello` that claims 16 kB and unpacks to a few bytes: the rest would be the server's memory."""
     said = 16 * 1024
     document = struct.pack("<i", said - 5) + b"\x10a\x00\x01\x00\x00\x00"  # BSON without its end
     body = zlib.compress(struct.pack("<I", 0) + b"\x00" + document)
@@ -190,7 +190,7 @@ def malformed() -> bytes:
 
 
 def answer_to(message: bytes, address: Path | int) -> bytes:
-    """What comes back, until the server says no more."""
+    """Return the response, until the server sends no more."""
     family, to = (
         (socket.AF_UNIX, str(address)) if isinstance(address, Path) else (socket.AF_INET, ("127.0.0.1", address))
     )
@@ -211,7 +211,7 @@ def test_a_compressed_message_with_a_false_length_gets_nothing_of_the_servers_me
 ) -> None:
     assert answer_to(malformed(), mongo_server.socket) == b""
     _ask_whether_well(mongo_server.socket)
-    # The message is one that a server with compression answers.
+    # A server with compression answers this message.
     port = ports.reserve(tmp_path / "ports.json", ["mongod"])["mongod"]
     (tmp_path / "mongo").mkdir()
     open_one = on_port(tmp_path, port)
@@ -227,7 +227,7 @@ def _ask_whether_well(address: Path) -> None:
         assert client.admin.command("ping")["ok"] == 1
 
 
-def test_a_store_that_cannot_start_is_reported_with_its_own_words(tmp_path: Path) -> None:
+def test_a_store_that_cannot_start_is_reported_with_its_own_message(tmp_path: Path) -> None:
     server = servers.redis_server(tmp_path)
     (tmp_path / "redis" / "redis.conf").write_text("nonsense yes\n")
     server.child.start()
@@ -238,7 +238,7 @@ def test_a_store_that_cannot_start_is_reported_with_its_own_words(tmp_path: Path
         server.child.stop(1)
 
 
-def test_ports_are_kept_where_they_are_free(tmp_path: Path) -> None:
+def test_free_ports_are_used_again(tmp_path: Path) -> None:
     file = tmp_path / "ports.json"
     first = ports.reserve(file, ["mongod", "redis"])
     assert ports.reserve(file, ["mongod", "redis"]) == first
@@ -260,7 +260,7 @@ def test_a_large_log_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert log.read_text() == log.with_name("echo.log.1").read_text() == "a long line\n"
 
 
-def test_the_log_of_what_runs_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_of_a_running_store_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_process, "LOG_LIMIT", 10)
     log, gate = tmp_path / "log" / "talker.log", tmp_path / "gate"
     os.mkfifo(gate)

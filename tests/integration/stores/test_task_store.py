@@ -1,4 +1,4 @@
-"""The compare-and-set of a task's status, on a real MongoDB: whoever is late or mistaken changes nothing."""
+"""The compare-and-set of a task's status on a real MongoDB: late or mistaken writers change nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_numbers_grow_and_are_never_given_twice(opened: Stores) -> None:
     assert sorted(firsts) == list(range(1, 61, 3))
 
 
-async def test_a_transition_moves_the_task_and_says_so_in_its_history(opened: Stores) -> None:
+async def test_a_transition_changes_the_status_and_is_recorded_in_the_history(opened: Stores) -> None:
     await insert(opened, samples.task())
     moved = await opened.tasks.transition(placing(1))
     assert moved == await stored(opened)
@@ -83,7 +83,7 @@ async def test_a_watcher_from_an_earlier_attempt_cannot_finish_the_task(opened: 
     assert await stored(opened) == before
 
 
-async def test_a_scheduler_that_believes_in_a_later_attempt_changes_nothing_either(opened: Stores) -> None:
+async def test_a_scheduler_with_a_later_attempt_changes_nothing(opened: Stores) -> None:
     await insert(opened, samples.task(1, RUNNING, attempt=2))
     assert await opened.tasks.transition(ending(1, 3)) is None
     assert (await stored(opened)).status is RUNNING
@@ -108,7 +108,7 @@ async def test_an_end_never_changes_again(opened: Stores) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [(OVER, RUNNING), (RUNNING, STARTING), (PENDING, RUNNING)])
-async def test_an_edge_that_is_not_there_is_refused_before_anything_is_written(
+async def test_an_invalid_transition_is_refused_before_anything_is_written(
     opened: Stores, old: TaskStatus, new: TaskStatus
 ) -> None:
     await insert(opened, samples.task(1, old), samples.task(2))
@@ -120,7 +120,7 @@ async def test_an_edge_that_is_not_there_is_refused_before_anything_is_written(
     assert ((await stored(opened, 1)).status, (await stored(opened, 2)).status) == (old, PENDING)
 
 
-async def test_two_callers_of_one_race_are_told_exactly_what_each_has_moved(opened: Stores) -> None:
+async def test_two_callers_in_a_race_learn_exactly_which_tasks_each_moved(opened: Stores) -> None:
     ids = range(1, 301)
     await insert(opened, *(samples.task(number) for number in ids))
     moves = [[placing(number) for number in ids], [placing(number) for number in reversed(ids)]]
@@ -131,14 +131,14 @@ async def test_two_callers_of_one_race_are_told_exactly_what_each_has_moved(open
         assert (await stored(opened, number)).attempt == 1
 
 
-async def test_winners_are_named_where_some_moves_lose(opened: Stores) -> None:
+async def test_winners_are_named_when_some_transitions_lose(opened: Stores) -> None:
     await insert(opened, samples.task(1), samples.task(2, OVER), samples.task(3, attempt=4), samples.task(4))
     moves = [placing(1), placing(2), placing(3), placing(4), placing(99)]
     assert await opened.tasks.transition_many(moves) == {1, 4}
     assert await opened.tasks.transition_many([]) == set()
 
 
-async def test_a_placement_needs_a_task_that_nobody_wants_killed(opened: Stores) -> None:
+async def test_a_placement_needs_a_task_without_a_kill_intent(opened: Stores) -> None:
     await insert(opened, samples.task(1, intent=Intent.KILL), samples.task(2))
     moves = [placing(1, intents=[None]), placing(2, intents=[None])]
     assert await opened.tasks.transition_many(moves) == {2}
@@ -147,7 +147,7 @@ async def test_a_placement_needs_a_task_that_nobody_wants_killed(opened: Stores)
 # --- leases -------------------------------------------------------------------------------------
 
 
-async def test_a_port_or_device_is_given_once_and_who_comes_second_loses_alone(indexed: Stores) -> None:
+async def test_a_port_or_device_is_given_once_and_only_the_second_task_loses(indexed: Stores) -> None:
     await insert(indexed, *(samples.task(number) for number in range(1, 6)))
     moves = [
         leasing(1, "n1/port/10000", "n1/gpu/0"),
@@ -163,7 +163,7 @@ async def test_a_port_or_device_is_given_once_and_who_comes_second_loses_alone(i
 
 
 @pytest.mark.parametrize("leave", [OVER, PENDING])
-async def test_what_a_task_held_is_free_when_it_leaves_its_node(indexed: Stores, leave: TaskStatus) -> None:
+async def test_ports_and_devices_are_free_when_a_task_leaves_its_node(indexed: Stores, leave: TaskStatus) -> None:
     await insert(indexed, samples.task(1), samples.task(2))
     assert await indexed.tasks.transition(leasing(1, "n1/port/10000"))
     assert await indexed.tasks.transition(Transition(1, 1, STARTING, RUNNING, at=NOW))
@@ -172,13 +172,13 @@ async def test_what_a_task_held_is_free_when_it_leaves_its_node(indexed: Stores,
     assert await indexed.tasks.transition(leasing(2, "n1/port/10000"))
 
 
-async def test_of_many_who_want_the_same_port_at_the_same_time_one_gets_it(indexed: Stores) -> None:
+async def test_of_many_concurrent_requests_for_a_port_one_gets_it(indexed: Stores) -> None:
     await insert(indexed, *(samples.task(number) for number in range(1, 21)))
     wanted = (indexed.tasks.transition_many([leasing(number, "n1/port/10000")]) for number in range(1, 21))
     assert len(set().union(*await asyncio.gather(*wanted))) == 1
 
 
-async def test_a_history_is_bounded_and_keeps_what_came_last(opened: Stores) -> None:
+async def test_a_history_is_bounded_and_keeps_the_latest_entries(opened: Stores) -> None:
     await insert(opened, samples.task())
     for attempt in range(task_store.HISTORY):
         assert await opened.tasks.transition(placing(1, attempt))
@@ -192,18 +192,18 @@ async def test_a_history_is_bounded_and_keeps_what_came_last(opened: Stores) -> 
 # --- inserts ------------------------------------------------------------------------------------
 
 
-async def test_a_task_that_is_inserted_again_after_a_lost_answer_is_there_once(opened: Stores) -> None:
+async def test_a_task_inserted_again_after_a_lost_answer_exists_once(opened: Stores) -> None:
     tasks = [samples.task(number) for number in (1, 2, 3)]
     await insert(opened, *tasks[:2])
     await opened.tasks.transition(placing(1))
     await insert(opened, *tasks)
     assert await opened.database["tasks"].count_documents({}) == 3
-    assert (await stored(opened)).status is STARTING  # what became of it meanwhile stays
+    assert (await stored(opened)).status is STARTING  # later changes stay
 
 
 async def test_a_number_that_is_taken_is_a_conflict_and_the_counter_goes_past_it(opened: Stores) -> None:
     first = await opened.tasks.reserve_ids(1)
-    await insert(opened, samples.task(41), samples.task(42))  # the counter is an old one
+    await insert(opened, samples.task(41), samples.task(42))  # the counter is outdated
     with pytest.raises(errors.Conflict):
         await insert(opened, samples.task(41, submission="another", cmd="other"), samples.task(first, submission="x"))
     assert (await stored(opened, 41)).spec.cmd == "exit 0"
@@ -232,7 +232,7 @@ async def test_a_kill_is_final(opened: Stores) -> None:
     assert (task.intent, task.intent_at) == (Intent.KILL, NOW)
 
 
-async def test_nothing_can_be_asked_of_a_task_that_is_not_there(opened: Stores) -> None:
+async def test_a_missing_task_takes_no_intent(opened: Stores) -> None:
     assert await opened.tasks.ask(1, Intent.KILL, at=NOW, statuses=sorted(ACTIVE)) is None
 
 
@@ -259,7 +259,7 @@ async def test_usage_is_counted_once_whoever_writes_it_when(opened: Stores) -> N
 # --- what there is to do -------------------------------------------------------------------------------
 
 
-async def test_each_loop_is_shown_its_work_and_no_other(indexed: Stores) -> None:
+async def test_each_loop_reads_its_own_work_only(indexed: Stores) -> None:
     on_node: dict[str, Any] = {"placement": samples.placement(), "attempt": 1}
     elsewhere: dict[str, Any] = {"placement": samples.placement("node2"), "attempt": 1}
     kill: dict[str, Any] = {"intent": Intent.KILL, "intent_at": NOW}

@@ -1,4 +1,4 @@
-"""Stored documents that hold something else than they should: services live, other tasks flow, each is told of and counted."""
+"""Malformed documents in the database: services live, other tasks run, and each is reported and counted."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ OTHERS: list[Any] = [
     bson.MaxKey(),
 ]
 ROUNDS = 8
-#: Of what was read, what the rest of the test needs to go on, or what a system may well be stopped by.
+#: Fields that the rest of the test needs, or that may well stop a system.
 KEPT = {"_id"}
 
 
 def paths(value: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all fields, those with fields of their own too."""
+    """Return dotted names of all fields, nested ones too."""
     for name, inner in value.items():
         if name not in KEPT:
             yield prefix + name
@@ -65,7 +65,7 @@ def paths(value: Any, prefix: str = "") -> Iterator[str]:
 
 
 def everything(first: int) -> dict[str, list[dict[str, Any]]]:
-    """A document of each kind that a system may hold, with ids from `first` on."""
+    """Return one document of each kind that a system may hold, with ids from `first` on."""
     now = clock.now()
     kinds: list[tuple[TaskStatus, dict[str, Any]]] = [
         (TaskStatus.PENDING, {"cpu": 10_000.0}),
@@ -117,7 +117,7 @@ def everything(first: int) -> dict[str, list[dict[str, Any]]]:
 
 
 async def put_odd(gateway: Gateway, chance: random.Random, first: int) -> dict[str, set[Any]]:
-    """Store such documents with some fields of another type; the ids of those."""
+    """Store such documents with some fields of another type, and return their ids."""
     odd: dict[str, set[Any]] = {}
     for name, documents in everything(first).items():
         for document in documents:
@@ -125,9 +125,9 @@ async def put_odd(gateway: Gateway, chance: random.Random, first: int) -> dict[s
             document.setdefault("_id", key)
             found = sorted(paths(document))
             for path in chance.sample(found, min(chance.choice([1, 1, 2, 4, 99]), len(found))):
-                with contextlib.suppress(TypeError, AttributeError):  # what it was in is something else by now
+                with contextlib.suppress(TypeError, AttributeError):  # its parent is something else by now
                     samples.put(document, path, copy.deepcopy(chance.choice(OTHERS)))
-            with contextlib.suppress(Exception):  # the server does not take it either: an index, or twice
+            with contextlib.suppress(Exception):  # the server rejects it too: an index, or a duplicate
                 await gateway.stores.database[name].replace_one({"_id": document["_id"]}, document, upsert=True)
                 odd.setdefault(name, set()).add(document["_id"])
     lease = chance.choice(["scheduler", f"node:{samples.NODE}"])
@@ -170,7 +170,7 @@ READS += ["/task/status/all/count", "/task/status/pending/count", "/config"]
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_documents_of_other_types_stop_nobody(scene: Scene, gateway: Gateway, alice: User, seed: int) -> None:
+async def test_malformed_documents_stop_no_service(scene: Scene, gateway: Gateway, alice: User, seed: int) -> None:
     await scene.stores.ensure_indexes()
     chance = random.Random(seed)
     with structlog.testing.capture_logs() as events:
@@ -195,7 +195,7 @@ async def test_documents_of_other_types_stop_nobody(scene: Scene, gateway: Gatew
     assert len(names) == len(set(names))  # each once
 
 
-async def test_a_document_is_told_of_once_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_malformed_document_is_reported_once_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_told", {})
     await scene.stores.database["users"].insert_one({"_id": "odd", "uid": "x"})
     with structlog.testing.capture_logs() as events:

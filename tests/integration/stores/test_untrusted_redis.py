@@ -1,4 +1,4 @@
-"""Whatever bytes are in any key or channel of Redis: services live, what is good is found, and junk is counted."""
+"""Arbitrary bytes in any key or channel of Redis: services live, good values are found, and junk is counted."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ NOT_UTF8 = b"\xff\xfe\x80"
 
 @pytest.fixture
 async def raw(settings: Settings) -> AsyncIterator[redis.Redis]:
-    """Somebody who writes bytes."""
+    """A client that writes raw bytes."""
     client = redis.Redis(unix_socket_path=str(settings.redis_socket), protocol=2)
     yield client
     await client.aclose()
 
 
 async def put(raw: redis.Redis, key: str, kind: str, content: bytes) -> None:
-    """Let a key hold these bytes in one of the ways that Redis has."""
+    """Store these bytes in a key, as one of Redis's types."""
     await raw.delete(key)
     if kind == "string":
         await raw.set(key, content)
@@ -69,7 +69,9 @@ CONTENTS = st.binary(max_size=60) | st.sampled_from(
 
 @given(KINDS, CONTENTS)
 @examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_any_bytes_in_any_key_are_passed_over(hints: Broker, raw: redis.Redis, kind: str, content: bytes) -> None:
+async def test_arbitrary_bytes_in_any_key_are_skipped(
+    hints: Broker, raw: redis.Redis, kind: str, content: bytes
+) -> None:
     named = hints._keys
     await put(raw, named.queue, kind, content)
     assert all(type(number) is int for number in await hints.dequeue(100))
@@ -88,9 +90,7 @@ async def test_any_bytes_in_any_key_are_passed_over(hints: Broker, raw: redis.Re
     assert await hints.billing("user", "alice", "2020-02") == []
 
 
-async def test_junk_is_counted_by_where_it_was(
-    hints: Broker, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_junk_is_counted_by_place(hints: Broker, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(where: str) -> float:
         return float(metrics.REDIS_JUNK.labels(where)._value.get())
 
@@ -106,7 +106,7 @@ async def test_junk_is_counted_by_where_it_was(
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_services_live_and_tasks_flow_while_junk_is_said_and_written(
+async def test_services_live_and_tasks_run_despite_junk_in_keys_and_channels(
     scene: Scene, raw: redis.Redis, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "LISTEN", 0.05)
@@ -123,7 +123,7 @@ async def test_services_live_and_tasks_flow_while_junk_is_said_and_written(
             await scene.until(TaskStatus.OVER, number)
 
 
-async def test_odd_samples_and_bills_are_no_error_of_the_gateway(gateway: Gateway, raw: redis.Redis) -> None:
+async def test_malformed_samples_and_bills_cause_no_gateway_error(gateway: Gateway, raw: redis.Redis) -> None:
     alice = await gateway.add_user("alice")
     await gateway.add_task(1, TaskStatus.RUNNING, placement=samples.placement(), started_at=samples.NOW, attempt=1)
     named = gateway.context.broker._keys

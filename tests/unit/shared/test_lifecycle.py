@@ -1,4 +1,4 @@
-"""The lifecycle has the edges of its diagram and no others."""
+"""The lifecycle has the transitions of its diagram and no others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from shared import errors, lifecycle
 from shared.lifecycle import TaskStatus
 
-# Written out again on purpose: the table under test must not be what it is compared with.
+# Repeated on purpose: the table under test must not be compared with itself.
 EDGES = {
     ("created", "pending"),
     ("created", "over"),

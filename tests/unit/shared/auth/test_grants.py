@@ -24,7 +24,7 @@ WRITE = Grant("users/alice", Mode.WRITE, (1, 2), 500)
 
 
 @pytest.mark.parametrize("grant", [READ, WRITE])
-def test_a_grant_says_what_was_granted(grant: Grant) -> None:
+def test_a_grant_carries_its_permissions(grant: Grant) -> None:
     assert grants.read(grants.make(grant, key=KEY, now=clock.now()), key=KEY) == grant
 
 

@@ -1,4 +1,4 @@
-"""Where a request comes from, as far as somebody can be held to it."""
+"""The origin of a request, as limits on logins count it."""
 
 from __future__ import annotations
 

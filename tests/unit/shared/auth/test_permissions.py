@@ -1,4 +1,4 @@
-"""The table of permissions names every action, and nobody may do less than somebody with less to do with the thing."""
+"""The table of permissions covers every action, and closer roles are never allowed less."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session token is good for whom, what and how long it was made for, and nothing else is one."""
+"""A session token is valid for its user, purpose and time only, and nothing else is one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = apikeys.generate().stored.hash
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good session; a change to None leaves one out."""
+    """Return the claims of a valid session; a change to None leaves one out."""
     now = int(time.time())
     good = {
         "iss": "godocker",
@@ -115,7 +115,7 @@ def test_a_header_cannot_name_another_key(headers: dict[str, str]) -> None:
     refused(signed(claims(), key="another key altogether", **headers))
 
 
-def test_a_token_that_is_too_long_is_not_looked_at() -> None:
+def test_a_token_that_is_too_long_is_rejected_unread() -> None:
     assert "one of ours" in refused(signed(claims(padding="x" * 8000)))
 
 
@@ -133,21 +133,21 @@ def test_a_signed_payload_that_is_no_object_is_refused(payload: str) -> None:
 
 
 @given(st.text(max_size=200) | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}"))
-def test_nothing_else_is_a_token_and_nothing_else_is_raised(text: str) -> None:
+def test_any_other_text_is_rejected_with_one_error(text: str) -> None:
     refused(text)
 
 
 # --- API keys ---------------------------------------------------------------------------
 
 
-def test_only_the_key_itself_matches_what_is_kept_of_it() -> None:
+def test_only_the_key_itself_matches_its_hash() -> None:
     key, other = apikeys.generate(), apikeys.generate()
     assert apikeys.matches(key.secret, key.stored)
     for wrong in ("", other.secret, key.secret[:-1], f"{key.secret} ", key.secret.swapcase(), key.stored.hash):
         assert not apikeys.matches(wrong, key.stored)
 
 
-def test_what_is_kept_does_not_give_the_key_away() -> None:
+def test_the_stored_hash_does_not_reveal_the_key() -> None:
     key = apikeys.generate()
     assert len(key.secret) >= 40
     assert key.secret not in key.stored.model_dump_json()

@@ -1,4 +1,4 @@
-"""Which settings change while a service runs, and that the others hold all of them back."""
+"""Live settings change while a service runs; any other change prevents all of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def live(settings: Settings, new: Settings) -> Live:
     return Live(settings, lambda: new)
 
 
-def test_whoever_holds_the_settings_sees_what_changed() -> None:
+def test_every_holder_of_the_settings_sees_the_change() -> None:
     settings = Settings(maxlifespan="1d")
     changed = live(settings, Settings(maxlifespan="2h", rate_limit=5)).reload()
     assert sorted(changed) == ["maxlifespan", "rate_limit"]
     assert (settings.maxlifespan, settings.rate_limit) == (7200.0, 5)
 
 
-def test_nothing_changes_where_one_cannot() -> None:
+def test_nothing_changes_if_one_setting_cannot() -> None:
     settings = Settings(max_cpu=4, lease_seconds=5)
     with pytest.raises(errors.ConfigurationError, match=r"^lease_seconds cannot change while the service runs"):
         live(settings, Settings(max_cpu=8, lease_seconds=6)).reload()
@@ -39,7 +39,7 @@ def test_a_file_that_cannot_be_used_changes_nothing() -> None:
     assert settings == Settings()
 
 
-def test_nodes_that_are_configured_for_the_first_time_take_the_place_of_this_machine() -> None:
+def test_first_configured_nodes_replace_this_machine() -> None:
     settings = Settings()
     assert [node.name for node in settings.docker_nodes] == ["localhost"]
     live(settings, Settings(nodes=[Node(name="n1")])).reload()

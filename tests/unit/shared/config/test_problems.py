@@ -1,4 +1,4 @@
-"""A value that is refused is named with its rule and where it stands; what is not used is named with the nearest known name."""
+"""A rejected value is named with its rule and origin; an unused name with the nearest known one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def of_file(file: Path, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["port", "scheduler_port", "files_port", "redis_port"])
-def test_an_address_of_a_container_link_is_no_port_and_is_told_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_of_a_container_link_is_no_port_and_is_reported_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     variable = f"GODOCKER_{name.upper()}"
     monkeypatch.setenv(variable, "tcp://10.0.0.5:6543")
     monkeypatch.setenv("GODOCKER_PORT_6543_TCP_ADDR", "10.0.0.5")
@@ -85,7 +87,7 @@ def test_an_unknown_variable_is_named_with_the_nearest_known_one(monkeypatch: py
     ]
 
 
-def test_variables_of_tasks_and_tests_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_tasks_and_tests_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GODOCKER_TEST_REQUIRE", "docker")
     assert loading.warnings() == []
     for name in ("JID", "PWD", "TASK_ID", "WHATEVER"):
@@ -211,7 +213,7 @@ def test_a_value_is_taken_as_it_is_written(file: Path, text: str, name: str, val
     assert getattr(loading.load(_written(file, text)), name) == value
 
 
-def test_all_that_is_wrong_with_a_file_is_told_at_once(file: Path) -> None:
+def test_all_faults_of_a_file_are_reported_at_once(file: Path) -> None:
     told = of_file(file, "port: 010\nredis_port: 0\nhost: a\nhost: b\nunknown: 1\n")
     assert [line.partition(":")[0] for line in told] == ["port", "host", "redis_port", "unknown"]
 
@@ -225,13 +227,13 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(file: Path) -> None:
         ("a: 1\n---\nb: 2", "is not YAML: line 2"),
     ],
 )
-def test_a_file_that_is_none_of_settings_is_told_in_one_line(file: Path, text: str, said: str) -> None:
+def test_a_file_without_settings_is_reported_in_one_line(file: Path, text: str, said: str) -> None:
     (line,) = of_file(file, text)
     assert said in line
     assert "\n" not in line
 
 
-def test_a_directory_is_not_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_directory_is_not_reported_as_missing(tmp_path: Path) -> None:
     assert refusal(tmp_path) == [f"the configuration file {tmp_path} is a directory"]
 
 
@@ -244,8 +246,8 @@ def test_an_unknown_name_never_shows_its_value(file: Path) -> None:
     assert "1234567" not in str(of_file(file, "secret_passphrase: 1234567"))
 
 
-def test_every_secret_is_known_to_be_one() -> None:
-    """What may hold a password is never shown, whatever rule it breaks."""
+def test_every_secret_is_recognized() -> None:
+    """A possible password is never shown, whatever rule it breaks."""
     hidden = [name for name, field in Settings.model_fields.items() if not problems._not(name, "hunter2", Settings)]
     secret = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
     assert {*secret, "mongo_url", "files_url", "scheduler_url"} <= {*hidden}
@@ -314,7 +316,7 @@ def test_an_error_that_ends_the_use_of_mongodb_names_its_servers() -> None:
         raise driver_errors.OperationFailure("bad", 18, {"errmsg": "bad"})
 
 
-def test_what_the_driver_does_not_take_is_one_sentence_without_the_password() -> None:
+def test_an_option_that_the_driver_rejects_is_one_sentence_without_the_password() -> None:
     with pytest.raises(errors.ConfigurationError, match="mongo_url cannot be used") as caught:
         connection._client("mongodb://u:hunter2@host:1/?tls=true&tlsInsecure=true&tlsAllowInvalidCertificates=true")
     assert "hunter2" not in str(caught.value)

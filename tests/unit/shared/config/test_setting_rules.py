@@ -19,7 +19,7 @@ from shared.settings import DynamicField, Settings
         ({"files_url": "https://files.lab"}, "https://files.lab"),
     ],
 )
-def test_where_the_gateway_finds_the_files(fields: dict[str, Any], url: str) -> None:
+def test_the_url_of_the_files_service(fields: dict[str, Any], url: str) -> None:
     assert Settings(**fields).files_base_url == url
 
 
@@ -28,7 +28,7 @@ def test_where_the_gateway_finds_the_files(fields: dict[str, Any], url: str) -> 
     [{"guest_allow": True}, {"guest_home_root": "relative"}, {"dynamic_fields": [{"name": "$x"}]}],
     ids=str,
 )
-def test_settings_that_cannot_be_meant_are_refused(wrong: dict[str, Any]) -> None:
+def test_implausible_settings_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**wrong)
 

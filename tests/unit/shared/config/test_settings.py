@@ -1,4 +1,4 @@
-"""Settings come from the file and the environment, and a wrong one stops the start with a line that names it."""
+"""Settings come from file and environment; a wrong one stops the start with a line that names it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER = "fedcba9876543210fedcba9876543210"
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("GODOCKER_") and "TEST" not in name]:
         monkeypatch.delenv(name)
-    # `load` writes it: set first, so that it is taken back whatever the test does.
+    # `load` writes it: set here, so that it is restored whatever the test does.
     monkeypatch.setenv(loading.CONFIG_VARIABLE, "")
 
 
@@ -44,7 +44,7 @@ def test_without_file_and_environment_there_are_defaults() -> None:
     assert [node.name for node in loaded.docker_nodes] == ["localhost"]
 
 
-def test_the_environment_stands_above_the_file_and_arguments_above_both(
+def test_the_environment_overrides_the_file_and_arguments_override_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = config(tmp_path, "redis_host: from-file\nmongo_db: from-file\nport: 1111\n")
@@ -64,7 +64,7 @@ def test_lists_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> N
     assert loading.load().volumes[0].target == "/mnt/home"
 
 
-def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
+def test_secrets_files_override_the_file_and_the_environment_overrides_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = tmp_path / "secrets"
@@ -81,7 +81,7 @@ def test_files_of_secrets_stand_above_the_file_and_the_environment_above_them(
     assert loaded.prometheus_key.get_secret_value() == "of the environment"
 
 
-def test_a_directory_of_secrets_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_directory_of_secrets_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(loading.SECRETS_VARIABLE, str(tmp_path / "missing"))
     assert "missing" in refusal()
 
@@ -91,7 +91,7 @@ def test_a_list_in_the_environment_that_is_not_json_is_named(monkeypatch: pytest
     assert "volumes" in refusal()
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "nowhere.yaml does not exist" in refusal(tmp_path / "nowhere.yaml")
 
 
@@ -140,7 +140,7 @@ def test_an_empty_file_is_no_configuration_and_fine(tmp_path: Path) -> None:
         ("node_grace: 0", "node_grace"),
     ],
 )
-def test_what_breaks_a_rule_is_named_with_its_path(tmp_path: Path, text: str, path: str) -> None:
+def test_a_broken_rule_is_named_with_its_path(tmp_path: Path, text: str, path: str) -> None:
     assert f"\n  {path}: " in refusal(config(tmp_path, text))
 
 
@@ -149,7 +149,7 @@ def test_every_broken_rule_is_named_at_once(tmp_path: Path) -> None:
     assert all(f"\n  {name}: " in message for name in ("port", "redis_port", "unknown"))
 
 
-def test_a_secret_is_never_part_of_what_is_said(tmp_path: Path) -> None:
+def test_a_secret_is_never_part_of_a_message(tmp_path: Path) -> None:
     message = refusal(config(tmp_path, f"secret_passphrase: [{GOOD}]\nredis_password: {{a: {OTHER}}}\n"))
     assert GOOD not in message
     assert OTHER not in message
@@ -184,7 +184,7 @@ def test_two_volumes_at_one_place_are_refused(tmp_path: Path) -> None:
         ({"name": "tools", "path": "/opt/tools", "mount": "/usr/local/tools"}, "/usr/local/tools"),
     ],
 )
-def test_a_volume_says_where_it_is_mounted(fields: dict[str, str], target: str) -> None:
+def test_the_mount_point_of_a_volume(fields: dict[str, str], target: str) -> None:
     assert settings.Volume.model_validate(fields).target == target
 
 

@@ -1,4 +1,4 @@
-"""Settings of the directory of users and of the mail server, checked as a whole."""
+"""Settings of the LDAP directory and the mail server, checked together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LDAP: dict[str, Any] = {"auth_policy": "ldap", "ldap_host": "ldap.lab.test", "ld
 MAIL: dict[str, Any] = {"smtp_host": "mail.lab.test", "mail_from": "godocker@lab.test"}
 
 
-def test_a_directory_and_a_mail_server_need_little_to_be_told() -> None:
+def test_a_directory_and_a_mail_server_need_few_settings() -> None:
     configured = loading.load(**LDAP, **MAIL)
     assert (configured.ldap_tls, configured.smtp_tls) == ("starttls", "starttls")
     assert configured.ldap_fields == settings.LdapFields(uid="uidNumber")

@@ -1,4 +1,4 @@
-"""The edge and the fields of each kind of transition."""
+"""The statuses and fields of each kind of transition."""
 
 from __future__ import annotations
 

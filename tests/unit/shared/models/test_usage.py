@@ -1,4 +1,4 @@
-"""Window of usage."""
+"""The usage window."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from shared.observe import logs
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What is written to standard error by a service that logs JSON."""
+    """The standard error of a service that logs JSON."""
     stream = io.StringIO()
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
@@ -122,7 +122,7 @@ def test_a_level_that_is_not_asked_for_is_not_written(written: io.StringIO) -> N
     assert written.getvalue() == ""
 
 
-def test_lines_of_ours_and_of_libraries_come_in_the_order_in_which_they_were_said(written: io.StringIO) -> None:
+def test_our_lines_and_those_of_libraries_keep_their_order(written: io.StringIO) -> None:
     for number in range(3):
         structlog.get_logger("test").info("ours", number=number)
         logging.getLogger("some.library").warning("theirs")
@@ -130,7 +130,7 @@ def test_lines_of_ours_and_of_libraries_come_in_the_order_in_which_they_were_sai
     assert events == ["ours", "theirs"] * 3
 
 
-def test_a_log_that_nobody_can_take_ends_nothing(written: io.StringIO) -> None:
+def test_a_log_without_a_reader_ends_nothing(written: io.StringIO) -> None:
     written.close()
     structlog.get_logger("test").info("ours")
 

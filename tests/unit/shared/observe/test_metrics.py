@@ -1,4 +1,4 @@
-"""What is true of every metric that is declared, and of whoever asks for one."""
+"""Rules for all declared metrics, and for everything that queries them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from shared.observe import exposition, metrics
 
 DEPLOY = Path(__file__).parents[4] / "deploy"
 REGISTRIES = {name: getattr(metrics, name) for name in ("ANY", "API", "SCHEDULER", "SYSTEM", "WATCHER", "FILES")}
-#: Of closed sets, or named by the configuration. What a request brings would make a series for each value, for ever.
+#: Labels with closed sets of values, or values from the configuration. Values from requests would create series without
+#: end.
 LABELS = {
     *("action", "change", "code", "direction", "effect", "ending", "kind", "operation", "outcome", "reason", "status"),
-    *("handler", "method"),  # of routes; what none of them matches is "none"
+    *("handler", "method"),  # routes; "none" for requests without one
     *("store", "node"),
     "version",  # of the service
     *("collection", "loop", "where"),
-    *("name", "host"),  # of what is pushed: see services/api/pushed_metrics.py for how many
+    *("name", "host"),  # pushed values: see services/api/pushed_metrics.py for their number
 }
 
 
@@ -39,7 +40,7 @@ def declared() -> Iterator[tuple[str, Metric]]:
 
 
 def labels_of(registry: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What was declared, whether or not there is a value yet."""
+    """Return the declared labels, with or without values yet."""
     for collector in set(REGISTRIES[registry]._collector_to_names):
         name = getattr(collector, "_name", "")
         if name.startswith("godocker_"):
@@ -70,12 +71,12 @@ def test_no_metric_is_shown_twice_by_one_service() -> None:
     assert len({name for _, name in names}) == len(names)
 
 
-def test_what_is_true_of_the_whole_system_says_who_shows_it() -> None:
+def test_metrics_of_the_whole_system_name_their_exporter() -> None:
     for registry, metric in declared():
         assert (registry == "SYSTEM") == ("exported by the leader only" in metric.documentation), metric.name
 
 
-def test_what_is_true_of_the_whole_system_is_shown_by_the_leader_alone() -> None:
+def test_metrics_of_the_whole_system_are_exported_by_the_leader_alone() -> None:
     metrics.OUTBOX.set(3)
     assert b"godocker_outbox_mails 3.0" in exposition.text("scheduler", leads=True)
     for service in ("api", "scheduler", "watcher", "files"):
@@ -83,19 +84,19 @@ def test_what_is_true_of_the_whole_system_is_shown_by_the_leader_alone() -> None
 
 
 @pytest.mark.parametrize("file", ["alerts.yml", "grafana/dashboards/godocker.json"])
-def test_what_is_deployed_asks_for_metrics_that_there_are(file: str) -> None:
+def test_deployed_rules_and_dashboards_query_existing_metrics(file: str) -> None:
     asked = used((DEPLOY / file).read_text())
     assert len(asked) > 15
     assert asked - {metric.name for _, metric in declared()} == set()
 
 
-def test_each_panel_of_the_dashboard_asks_for_something() -> None:
+def test_each_panel_of_the_dashboard_has_a_query() -> None:
     panels = json.loads((DEPLOY / "grafana/dashboards/godocker.json").read_text())["panels"]
     assert all(panel["targets"] for panel in panels if panel["type"] != "row")
     assert len({panel["id"] for panel in panels}) == len(panels)
 
 
-def test_an_end_is_missed_when_no_event_told_of_it_from_one_list_to_the_next() -> None:
+def test_an_end_is_missed_if_no_event_reports_it_between_two_lists() -> None:
     missed, told, late, never = MissedEvents(), *(Handle("n1", number, 1) for number in (1, 2, 3))
     missed.note_event(told)
     assert missed.note_list([told, late, never]) == 0

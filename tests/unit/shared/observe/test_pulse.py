@@ -1,4 +1,4 @@
-"""A service whose event loop stands still ends, and says where it stood; one that is stopped in time does not."""
+"""A service whose event loop is stuck ends and shows where; one that is stopped in time does not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(seconds: float, *, still: float, after: str = "") -> subprocess.Complete
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_process_whose_loop_stands_still_ends_and_says_where_it_stood() -> None:
+def test_a_process_with_a_stuck_loop_ends_and_shows_where() -> None:
     ended = run(45.0, still=1.0)
     assert ended.returncode == 1
     assert ended.stdout == ""
@@ -40,6 +40,6 @@ def test_a_process_whose_loop_stands_still_ends_and_says_where_it_stood() -> Non
     assert "in stand_still" in ended.stderr
 
 
-def test_a_loop_that_goes_on_is_left_alone_and_so_is_what_comes_after_it() -> None:
+def test_a_running_loop_and_its_process_are_left_alone() -> None:
     ended = run(0.0, still=4.0, after="time.sleep(5.0)")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "it came to its end\n", "")

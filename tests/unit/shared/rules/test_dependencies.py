@@ -1,4 +1,4 @@
-"""Whether what a task waits for has come true: by hand, and whatever the tasks and their ends are."""
+"""Dependencies between tasks: by hand, and for any tasks and ends."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_what_each_end_means(kind: str, end: End, reason: str | None) -> None:
     assert dependencies.check(Dependencies(**{kind: [1]}), [1], {1: end}) == expected
 
 
-def test_what_is_not_over_is_waited_for() -> None:
+def test_an_active_dependency_is_waited_for() -> None:
     assert dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {2: FAILED}) == ([2], None)
     assert dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {}) == ([], None)
 
 
-def test_one_that_can_never_be_is_enough() -> None:
+def test_one_impossible_dependency_is_enough() -> None:
     satisfied, reason = dependencies.check(Dependencies(ok=[1], any=[2]), [1, 2], {1: FAILED, 2: OK})
     assert (satisfied, reason) == ([], "task 1 ended with exit code 3; it had to end with 0")
 
@@ -67,7 +67,7 @@ def test_a_chain_ends_from_its_first_to_its_last() -> None:
     assert found.impossible[1001] == "task 1000 ended without an exit code; it had to end with 0"
 
 
-def test_whoever_waits_for_a_failure_is_let_go_by_it() -> None:
+def test_a_task_that_waits_for_a_failure_is_released_by_it() -> None:
     waiting = [waits(2, ok=[1]), waits(3, not_ok=[2]), waits(4, any=[2, 9])]
     found = dependencies.resolve(waiting, {1: FAILED})
     assert (found.satisfied, list(found.impossible)) == ({3: [2], 4: [2]}, [2])
@@ -78,7 +78,7 @@ def test_whoever_waits_for_a_failure_is_let_go_by_it() -> None:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> list[Waiting]:
-    """Tasks 1 to n, each of which may wait for earlier ones: there is no other way to say it."""
+    """Tasks 1 to n, each of which may depend on earlier ones, as submissions allow."""
     tasks = []
     for number in range(1, draw(st.integers(2, 25)) + 1):
         earlier = st.sets(st.integers(1, number - 1), max_size=4) if number > 1 else st.just(set[int]())
@@ -109,7 +109,7 @@ def test_every_task_comes_to_its_end(graph: list[Waiting], chance: random.Random
 
 
 def _check_may_run(task: Waiting, ends: dict[int, End]) -> None:
-    """By the definition itself."""
+    """Check the definition itself."""
     assert all(ends[one].exit_code == 0 for one in task.depends.ok)
     assert all(one in ends for one in task.depends.any)
     assert all(ends[one].exit_code != 0 for one in task.depends.not_ok)

@@ -1,4 +1,4 @@
-"""Which versions of servers have faults that are known."""
+"""Known faults of server versions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.rules.known_faults import DOCKER, MONGOD, NO_COMPRESSION, NO_SCRIPTS
         (MONGOD, "6.0.5", True),
         (MONGOD, "6.0.26", True),
         (MONGOD, "6.0.27", False),
-        (MONGOD, "6.1.0", True),  # of a line that was never mended
+        (MONGOD, "6.1.0", True),  # of a line without a fix
         (MONGOD, "4.2.25", True),
         (MONGOD, "8.2.2", True),
         (MONGOD, "8.2.3", False),
@@ -36,7 +36,7 @@ def test_the_faults_of_a_version(part: str, version: str, *, has: bool) -> None:
     assert bool(known_faults.of(part, version)) is has
 
 
-def test_a_fault_that_nobody_gets_to_is_closed() -> None:
+def test_an_unreachable_fault_is_closed() -> None:
     [closed] = known_faults.of(MONGOD, "6.0.5", closed=(NO_COMPRESSION,))
     [other] = known_faults.of(MONGOD, "6.0.5", closed=(NO_SCRIPTS,))
     assert (closed.is_closed, other.is_closed) == (True, False)

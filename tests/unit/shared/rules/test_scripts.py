@@ -1,4 +1,4 @@
-"""First lines of scripts that do not run as they were meant."""
+"""First lines of scripts that do not run as intended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.rules import scripts
         "",
     ],
 )
-def test_nothing_is_said_of_a_script_that_runs_as_it_was_meant(script: str) -> None:
+def test_a_script_that_runs_as_intended_causes_no_warning(script: str) -> None:
     assert scripts.problems_of(script) == []
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_said_of_a_script_that_runs_as_it_was_meant(script: str) -> N
         ("#!\necho hello\n", "without an interpreter"),
     ],
 )
-def test_a_first_line_that_is_read_in_another_way_is_named(script: str, word: str) -> None:
+def test_a_first_line_that_is_misread_is_named(script: str, word: str) -> None:
     (said,) = scripts.problems_of(script)
     assert word in said
 
@@ -59,6 +59,6 @@ def test_the_interpreter_is_the_first_word(script: str, path: str | None) -> Non
 
 
 @given(st.text())
-def test_whatever_is_said_fits_on_a_line_without_control_characters(script: str) -> None:
+def test_every_warning_is_one_line_without_control_characters(script: str) -> None:
     for text in ("#!" + script, script):
         assert all(line.isprintable() for line in scripts.problems_of(text))

@@ -1,4 +1,4 @@
-"""Calls that come together share a batch, and each caller gets the answer to its own question."""
+"""Concurrent calls share a batch, and each caller gets its own answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import waiting
 
 
 class Gated:
-    """Work that doubles its items once `gate` is open, and remembers its batches."""
+    """Work that doubles its items once `gate` is open, and records its batches."""
 
     def __init__(self, *, is_open: bool = False) -> None:
         self.batches: list[list[int]] = []
@@ -39,7 +39,7 @@ def asking(batcher: Batcher[int, int], items: Sequence[int]) -> list[asyncio.Tas
     return [asyncio.create_task(batcher.ask(item), name=f"ask-{item}") for item in items]
 
 
-async def test_what_is_asked_for_while_a_batch_is_under_way_goes_into_one_more() -> None:
+async def test_requests_during_a_batch_go_into_one_more() -> None:
     work = Gated()
     batcher = Batcher(work, name="test")
     first = asking(batcher, [1])
@@ -69,7 +69,7 @@ def test_answers_belong_to_their_questions(items: list[int], limit: int, paralle
     asyncio.run(run())
 
 
-async def test_so_many_batches_are_under_way_as_are_allowed_and_no_more() -> None:
+async def test_no_more_batches_run_at_a_time_than_allowed() -> None:
     work = Gated()
     batcher = Batcher(work, name="test", limit=1, parallel=3)
     asked = asking(batcher, range(5))
@@ -145,7 +145,7 @@ async def test_no_answer_comes_from_a_batch_that_began_before_the_question() -> 
     assert (await early, await late) == ("old", "new")
 
 
-async def test_draining_waits_for_all_that_was_asked() -> None:
+async def test_draining_waits_for_every_request() -> None:
     work = Gated()
     batcher = Batcher(work, name="test", limit=1)
     asked = asking(batcher, [1, 2, 3])
@@ -157,7 +157,7 @@ async def test_draining_waits_for_all_that_was_asked() -> None:
     await asyncio.gather(*asked)
 
 
-async def test_work_that_answers_too_little_leaves_nobody_waiting() -> None:
+async def test_too_few_answers_leave_no_caller_waiting() -> None:
     async def too_little(items: Sequence[int]) -> list[int | Exception]:
         return [0] * (len(items) - 1)
 

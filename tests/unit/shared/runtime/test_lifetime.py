@@ -1,4 +1,4 @@
-"""A service's loops end together, within a bound, and a hint is never lost between two looks."""
+"""A service's loops end together, in bounded time, and no hint is lost between two wakeups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def deaf(stop: asyncio.Event) -> None:
 # --- run_loops ------------------------------------------------------------------------
 
 
-async def test_loops_finish_what_they_are_doing_when_they_are_told_to_stop() -> None:
+async def test_loops_finish_their_work_on_stop() -> None:
     stop, finished = asyncio.Event(), []
 
     async def careful(stop: asyncio.Event) -> None:
@@ -41,7 +41,7 @@ async def test_loops_finish_what_they_are_doing_when_they_are_told_to_stop() -> 
     assert finished == ["written"]
 
 
-async def test_a_loop_that_does_not_hear_is_cancelled_after_the_grace() -> None:
+async def test_a_loop_that_ignores_stop_is_cancelled_after_the_grace() -> None:
     stop, cancelled = asyncio.Event(), []
 
     async def loop(stop: asyncio.Event) -> None:
@@ -58,7 +58,7 @@ async def test_a_loop_that_does_not_hear_is_cancelled_after_the_grace() -> None:
     assert 0.1 <= time.monotonic() - began < 2
 
 
-async def test_a_loop_that_swallows_its_cancellation_does_not_hold_the_service_up() -> None:
+async def test_a_loop_that_swallows_its_cancellation_does_not_block_the_service() -> None:
     stop, free = asyncio.Event(), asyncio.Event()
 
     async def stubborn(stop: asyncio.Event) -> None:
@@ -86,7 +86,7 @@ async def test_a_loop_that_ends_by_itself_ends_the_service() -> None:
     assert stop.is_set()
 
 
-async def test_what_the_loops_raised_is_raised_together() -> None:
+async def test_errors_of_the_loops_are_raised_together() -> None:
     async def breaks_first(stop: asyncio.Event) -> None:
         raise errors.ConfigurationError("first")
 
@@ -103,7 +103,7 @@ async def test_what_the_loops_raised_is_raised_together() -> None:
 
 @pytest.fixture
 def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[loop_failures.LoopFailures]:
-    """What is noted of the loops of this test, which begin again soon."""
+    """The failures of this test's loops, which restart soon."""
     monkeypatch.setattr(loop_failures, "FIRST_PAUSE", 0.01)
     made = loop_failures.LoopFailures()
     token = loop_failures.current.set(made)
@@ -111,7 +111,7 @@ def suffered(monkeypatch: pytest.MonkeyPatch) -> Iterator[loop_failures.LoopFail
     loop_failures.current.reset(token)
 
 
-async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: loop_failures.LoopFailures) -> None:
+async def test_a_failed_loop_is_restarted_and_the_others_continue(suffered: loop_failures.LoopFailures) -> None:
     stop, began, rounds = asyncio.Event(), 0, 0
 
     async def breaks_thrice(stop: asyncio.Event) -> None:
@@ -140,22 +140,24 @@ async def test_a_loop_that_breaks_is_begun_again_and_the_others_go_on(suffered: 
     assert metrics.LOOPS_BROKEN.labels("odd")._value.get() == before + 3
 
 
-async def test_a_loop_that_was_well_for_a_while_is_well(
+async def test_a_loop_without_failures_for_a_while_counts_as_healthy(
     suffered: loop_failures.LoopFailures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert suffered.note("odd", ValueError()) == suffered.note("odd", KeyError())  # another break is a first one
+    assert suffered.note("odd", ValueError()) == suffered.note(
+        "odd", KeyError()
+    )  # another failure counts as a first one
     monkeypatch.setattr(loop_failures, "WELL_AFTER", -1.0)
     await suffered.check()
 
 
-def test_a_loop_that_breaks_for_ever_begins_again_less_and_less_often() -> None:
+def test_a_loop_that_keeps_failing_restarts_less_and_less_often() -> None:
     made = loop_failures.LoopFailures()
     pauses = [made.note("odd", ValueError("x")) for _ in range(20)]
     assert pauses[:3] == [0.5, 1.0, 2.0]
     assert max(pauses) == pauses[-1] == loop_failures.LONGEST_PAUSE
 
 
-async def test_a_service_whose_server_breaks_ends() -> None:
+async def test_a_service_ends_when_its_server_fails() -> None:
     async def http(stop: asyncio.Event) -> None:
         raise OSError("gone")
 
@@ -182,7 +184,7 @@ async def test_a_service_that_is_cancelled_stops_its_loops_too() -> None:
 # --- until_done, every, pause -----------------------------------------------------------
 
 
-async def test_work_is_tried_until_what_it_needs_answers() -> None:
+async def test_work_is_retried_until_its_dependency_answers() -> None:
     tries = []
 
     async def work() -> None:
@@ -194,7 +196,7 @@ async def test_work_is_tried_until_what_it_needs_answers() -> None:
     assert len(tries) == 3
 
 
-async def test_work_that_fails_for_another_reason_is_not_tried_again() -> None:
+async def test_work_that_fails_for_another_reason_is_not_retried() -> None:
     async def work() -> None:
         raise errors.ConfigurationError("never")
 
@@ -239,7 +241,7 @@ async def test_waiting_for_either_leaves_nothing_behind() -> None:
 # --- Wakeup -----------------------------------------------------------------------------
 
 
-async def test_many_hints_make_one_look() -> None:
+async def test_many_hints_cause_one_wakeup() -> None:
     wakeup, stop, looks = lifetime.Wakeup(), asyncio.Event(), []
 
     async def loop() -> None:
@@ -256,19 +258,19 @@ async def test_many_hints_make_one_look() -> None:
     assert looks == [1]
 
 
-async def test_a_hint_during_the_look_makes_another() -> None:
+async def test_a_hint_after_a_wakeup_causes_another() -> None:
     wakeup, stop = lifetime.Wakeup(), asyncio.Event()
     wakeup.set()
     assert await wakeup.wait(stop, poll=60)
-    wakeup.set()  # while the caller looks
+    wakeup.set()  # while the caller works
     assert await asyncio.wait_for(wakeup.wait(stop, poll=60), 5)
 
 
-async def test_without_a_hint_there_is_a_look_after_the_poll() -> None:
+async def test_without_a_hint_the_poll_wakes_up() -> None:
     assert await asyncio.wait_for(lifetime.Wakeup().wait(asyncio.Event(), poll=0.01), 5)
 
 
-async def test_the_first_hint_after_a_quiet_time_is_looked_at_at_once() -> None:
+async def test_the_first_hint_after_a_quiet_time_wakes_up_at_once() -> None:
     wakeup, stop = lifetime.Wakeup(), asyncio.Event()
     waits = asyncio.create_task(wakeup.wait(stop, poll=60, gather=0.2))
     await asyncio.sleep(0.25)
@@ -278,7 +280,7 @@ async def test_the_first_hint_after_a_quiet_time_is_looked_at_at_once() -> None:
     assert time.monotonic() - began < 0.15
 
 
-async def test_a_hint_right_after_a_look_gathers_others() -> None:
+async def test_a_hint_right_after_a_wakeup_gathers_others() -> None:
     wakeup = lifetime.Wakeup()
     wakeup.set()
     with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""Task directories, and what tasks plant in them."""
+"""Task directories, and everything that tasks plant in them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def prepared(tasks: directories.TaskDirectories, script: str = "exit 0", t
 
 
 async def left(tasks: directories.TaskDirectories, *, started: str | None = None, ended: str | None = None) -> Path:
-    """A directory with what a wrapper wrote."""
+    """Return a directory with a wrapper's files."""
     path = await prepared(tasks)
     for name, content in ((attempt_files.started_file(1), started), (attempt_files.exit_file(1), ended)):
         if content is not None:
@@ -45,7 +45,7 @@ def mode(path: Path) -> int:
 # --- what is made ----------------------------------------------------------------
 
 
-async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.TaskDirectories) -> None:
+async def test_a_directory_belongs_to_its_user_and_is_closed_to_others(tasks: directories.TaskDirectories) -> None:
     path = await tasks.prepare(Place(1234), uid=UID, gid=GID, script="echo é", uris=["http://x/a", "http://x/b"])
     assert path == tasks.path(Place(1234))
     assert path.parts[-3:] == ("tasks", "1", "1234")
@@ -58,7 +58,7 @@ async def test_a_directory_is_its_users_and_closed_to_others(tasks: directories.
     assert (path / "godocker-uris.txt").read_text() == "http://x/a\nhttp://x/b\n"
 
 
-async def test_doing_it_again_brings_the_script_and_keeps_the_rest(tasks: directories.TaskDirectories) -> None:
+async def test_a_repeated_preparation_writes_the_script_and_keeps_the_rest(tasks: directories.TaskDirectories) -> None:
     path = await prepared(tasks, "first")
     (path / "output").write_text("kept")
     (path / attempt_files.exit_file(1)).write_text("3\n")
@@ -68,23 +68,21 @@ async def test_doing_it_again_brings_the_script_and_keeps_the_rest(tasks: direct
     assert (path / attempt_files.exit_file(1)).read_text() == "3\n"
 
 
-async def test_many_at_once_do_not_get_in_each_others_way(tasks: directories.TaskDirectories) -> None:
+async def test_concurrent_preparations_do_not_interfere(tasks: directories.TaskDirectories) -> None:
     paths = await asyncio.gather(*(prepared(tasks, task_id=number) for number in range(50)))
     assert len({*paths}) == 50
 
 
 @pytest.fixture
 def unprivileged() -> Iterator[int]:
-    """The uid we run as meanwhile: nobody's where we are root."""
+    """The uid of this test: nobody's if we are root."""
     uid = NOBODY if ROOT else os.geteuid()
     os.seteuid(uid)
     yield uid
     os.seteuid(os.getuid())
 
 
-async def test_who_is_not_root_can_prepare_only_for_himself(
-    tasks: directories.TaskDirectories, unprivileged: int
-) -> None:
+async def test_only_root_can_prepare_for_other_users(tasks: directories.TaskDirectories, unprivileged: int) -> None:
     with pytest.raises(errors.StorageError, match="not as root"):
         await tasks.prepare(Place(1), uid=unprivileged + 1, gid=GID, script="")
 
@@ -100,8 +98,8 @@ def texts(path: Path) -> dict[str, str]:
     return {one.name: one.read_text() for one in path.glob("god.*")}
 
 
-async def test_the_output_of_each_attempt_is_kept_as_that_attempts(tasks: directories.TaskDirectories) -> None:
-    for attempt in (1, 2, 4):  # the third never came to its output
+async def test_the_output_of_each_attempt_is_kept_under_its_number(tasks: directories.TaskDirectories) -> None:
+    for attempt in (1, 2, 4):  # the third never wrote any output
         path = await prepared_for(tasks, attempt)
         assert not (path / "god.log").exists()
         (path / "god.log").write_text(f"out {attempt}")
@@ -133,7 +131,7 @@ async def test_a_users_own_file_is_not_replaced_by_the_output_of_an_earlier_atte
 
 
 @pytest.mark.parametrize("kind", ["link", "link in the way", "directory", "pipe"])
-async def test_what_stands_in_place_of_an_output_is_put_aside_and_leads_nowhere(
+async def test_a_planted_output_is_renamed_and_not_followed(
     tasks: directories.TaskDirectories, tmp_path: Path, kind: str
 ) -> None:
     path, outside = await prepared_for(tasks, 1), tmp_path / "outside"
@@ -212,7 +210,7 @@ async def test_a_link_in_place_of_a_directory_is_not_followed(
     assert elsewhere.stat().st_uid == owner
 
 
-async def test_what_an_attempt_made_of_its_directory_keeps_no_later_one_from_running(
+async def test_a_changed_directory_does_not_block_later_attempts(
     tasks: directories.TaskDirectories,
 ) -> None:
     path = await prepared(tasks)
@@ -267,7 +265,7 @@ async def test_a_pipe_in_place_of_a_result_does_not_hang(tasks: directories.Task
         ("1" * 100 + "\n", None),
     ],
 )
-async def test_an_exit_code_is_believed_when_it_is_whole_and_can_be(
+async def test_an_exit_code_counts_if_it_is_complete_and_possible(
     tasks: directories.TaskDirectories, line: str | None, code: int | None
 ) -> None:
     await left(tasks, started="42\n", ended=line)

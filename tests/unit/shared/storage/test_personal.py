@@ -20,7 +20,7 @@ def test_only_plain_account_names_have_a_storage(tmp_path: Path, user: str) -> N
     assert personal.existing(tmp_path, user) is None
 
 
-def test_a_task_is_given_the_storage_of_its_user_where_there_is_one(tmp_path: Path) -> None:
+def test_a_task_gets_the_storage_of_its_user_if_it_exists(tmp_path: Path) -> None:
     assert personal.existing(tmp_path, "alice") is None
     (tmp_path / "users").mkdir()
     (tmp_path / "users" / "bob").symlink_to(tmp_path)
@@ -37,6 +37,6 @@ def test_the_storage_is_mounted_read_only_at_its_place() -> None:
     assert given.mounts == (types.Mount("god-data", "/s/users/alice", "/mnt/god-data", read_only=True),)
 
 
-def test_no_volume_of_the_configuration_takes_its_place() -> None:
+def test_no_configured_volume_replaces_it() -> None:
     with pytest.raises(ValueError, match="cannot be mounted"):
         Settings(volumes=[{"name": "x", "path": "/x", "mount": "/mnt/god-data"}])

@@ -37,7 +37,7 @@ def test_paths_that_are_not_plain(path: bytes) -> None:
 
 @pytest.fixture(params=["openat2", "walk"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A directory with a bit of everything, looked into with the system call and with its stand-in."""
+    """A directory with entries of every kind, resolved by the system call and by its replacement."""
     if request.param == "walk":
         monkeypatch.setattr(openat2, "is_available", lambda: False)
     else:
@@ -109,6 +109,6 @@ def test_nothing_else_is(place: int, path: bytes) -> None:
 
 
 @pytest.mark.parametrize("names", [[b".."], [b"sub", b"..", b"..", b"outside"], [b"/etc/passwd"]])
-def test_even_a_path_that_was_not_checked_does_not_lead_out_of_openat2(place: int, names: list[bytes]) -> None:
+def test_even_an_unchecked_path_cannot_leave_openat2(place: int, names: list[bytes]) -> None:
     with pytest.raises(OSError, match="cross-device"):
         openat2.open_beneath(place, b"/".join(names), os.O_PATH)

@@ -1,4 +1,4 @@
-"""Trees are removed whatever a task has put there, and nothing beside them."""
+"""Trees are removed with anything a task put there, and nothing beside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from shared import errors
 from shared.storage import trees
 
 
-def test_what_is_not_there_is_fine(tmp_path: Path) -> None:
+def test_a_missing_tree_is_fine(tmp_path: Path) -> None:
     trees.remove(tmp_path / "none")
     trees.remove(tmp_path / "none" / "deeper")
 
 
-def test_a_tree_of_any_depth_goes(tmp_path: Path) -> None:
+def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
     here = os.open(top, os.O_RDONLY)
@@ -31,7 +31,7 @@ def test_a_tree_of_any_depth_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wide_tree_goes(tmp_path: Path) -> None:
+def test_a_wide_tree_is_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     for folder in range(30):
         (top / str(folder)).mkdir(parents=True)
@@ -41,7 +41,7 @@ def test_a_wide_tree_goes(tmp_path: Path) -> None:
     assert not top.exists()
 
 
-def test_links_pipes_and_closed_folders_go_and_what_links_point_to_stays(tmp_path: Path) -> None:
+def test_links_pipes_and_closed_folders_are_removed_and_targets_stay(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "keep").write_text("keep")
@@ -67,7 +67,7 @@ def test_a_link_in_place_of_the_tree_is_refused(tmp_path: Path) -> None:
     assert outside.is_dir()
 
 
-def test_an_interrupted_removal_is_taken_up_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_removal_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = tmp_path / "top"
     for folder in "abc":
         (top / folder / "x" / "y").mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_an_interrupted_removal_is_taken_up_where_it_was(tmp_path: Path, monkeyp
     assert not top.exists()
 
 
-def test_folders_swapped_for_links_meanwhile_lead_nowhere(tmp_path: Path) -> None:
+def test_folders_swapped_for_links_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "keep").write_text("keep")
@@ -114,7 +114,7 @@ def test_folders_swapped_for_links_meanwhile_lead_nowhere(tmp_path: Path) -> Non
             try:
                 trees.remove(top)
             except errors.StorageError:
-                continue  # somebody still puts things there: the next try finds them
+                continue  # entries are still being added: the next try finds them
     finally:
         stop.set()
         swapper.join()

@@ -1,4 +1,4 @@
-"""An error of MongoDB is one of the moment unless it is known to be none."""
+"""An error of MongoDB counts as temporary unless it is known to last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bulk(*codes: int) -> driver_errors.BulkWriteError:
     ],
     ids=repr,
 )
-def test_what_is_not_known_to_last_passes(error: Exception) -> None:
+def test_unknown_errors_count_as_temporary(error: Exception) -> None:
     assert connection.is_passing(error)
     with pytest.raises(errors.StoreUnavailable), connection.translation():
         raise error
@@ -52,13 +52,13 @@ def test_what_is_not_known_to_last_passes(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_what_is_wrong_for_good_is_not_tried_again(error: Exception) -> None:
+def test_lasting_errors_are_not_retried(error: Exception) -> None:
     assert not connection.is_passing(error)
     with pytest.raises(type(error)), connection.translation():
         raise error
 
 
-def test_a_transaction_that_met_another_one_is_begun_again_and_no_server_is_blamed() -> None:
+def test_a_conflicting_transaction_is_retried_without_blaming_the_server() -> None:
     met = driver_errors.OperationFailure(
         "WriteConflict", 112, {"code": 112, "errorLabels": ["TransientTransactionError"]}
     )

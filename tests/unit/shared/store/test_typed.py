@@ -1,4 +1,4 @@
-"""What was read from a document has the types that its class says."""
+"""Values read from a document have the declared types."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def test_whole_numbers_are_whole_however_large(memory: Any, cpus: Any) -> None:
     ("memory", "cpus", "name"),
     [(True, 1.0, None), (1.5, 1.0, None), ("1", 1.0, None), (1, float("nan"), None), (1, False, None), (1, 1.0, 7)],
 )
-def test_what_is_of_another_type_is_named(memory: Any, cpus: Any, name: Any) -> None:
+def test_a_value_of_another_type_is_named(memory: Any, cpus: Any, name: Any) -> None:
     with pytest.raises(TypeError, match="is of another type"):
         typed.checked(Held(memory, cpus, name))

@@ -1,4 +1,4 @@
-"""A copy of a database finds that its original lives, and a restored one that it does not."""
+"""A copy of a database notices its living original; a restored one notices that there is none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELD, NOT_YET = State(held=True), State()
 
 
 def judged(state: State, *looks: tuple[float, str | None]) -> list[bool]:
-    """Whether it is held after each look, which is at a time and finds a word."""
+    """Return whether the claim is held after each check, given as time and word."""
     found = []
     for now, word in looks:
         state = claims.next_state(state, word, OURS, now=now)
@@ -22,7 +22,7 @@ def judged(state: State, *looks: tuple[float, str | None]) -> list[bool]:
 
 @pytest.mark.parametrize("word", [None, "last", "before"])
 @pytest.mark.parametrize("before", [NOT_YET, HELD, State(foreign=Foreign("x", 0.0, lives=True))])
-def test_a_word_that_the_database_knows_or_none_is_ours_at_once(before: State, word: str | None) -> None:
+def test_a_known_word_or_none_gives_the_claim_at_once(before: State, word: str | None) -> None:
     assert judged(before, (0.0, word)) == [True]
 
 
@@ -35,9 +35,9 @@ def test_a_restored_database_waits_until_nobody_wrote_for_a_while() -> None:
     assert judged(NOT_YET, *looks) == [False, False, True, True]
 
 
-def test_who_holds_it_is_not_put_off_by_one_word_that_it_does_not_know_yet() -> None:
+def test_a_holder_keeps_the_claim_despite_one_unknown_word() -> None:
     assert judged(HELD, (0, "a"), (1, "last")) == [True, True]
 
 
-def test_who_holds_it_lets_go_once_another_one_writes() -> None:
+def test_a_holder_gives_the_claim_up_once_another_writes() -> None:
     assert judged(HELD, (0, "a"), (1, "b"), (2, "b"), (3, "last")) == [True, False, False, True]

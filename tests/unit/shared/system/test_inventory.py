@@ -1,4 +1,4 @@
-"""What an operator is told of a node."""
+"""The state of a node as operators see it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STUCK = "it cannot end 2 of its runs, which were killed"
         (False, "no space left", 2, set(), State.NOT_READY, "no space left"),
     ],
 )
-def test_a_node_says_what_is_wrong_with_it(
+def test_a_node_shows_its_faults(
     ready: bool, reason: str | None, stuck: int | None, maintained: set[str], state: State, told: str | None
 ) -> None:
     node = Node(id="n1", executor="docker", ready=ready, reason=reason, cpus=4, memory=8, checked_at=0, stuck=stuck)

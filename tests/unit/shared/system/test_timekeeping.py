@@ -1,4 +1,4 @@
-"""Whatever a machine's clock says, services count on one clock, and what they sign for each other has a leeway."""
+"""Services count on one clock, whatever their machines' clocks show, and tokens between them have a leeway."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ KEY = "k" * 64
 
 
 class Server:
-    """A MongoDB server, as far as time goes."""
+    """The clock of a MongoDB server."""
 
     def __init__(self, ahead: float = 0.0, *, away: int = 0) -> None:
         self.ahead = ahead
-        self.away = away  #: questions that it does not answer
+        self.away = away  #: requests that it does not answer
 
     async def now(self) -> float:
         if self.away:
@@ -60,7 +60,7 @@ async def test_a_server_that_does_not_answer_at_first_is_soon_asked_again(monkey
 
 
 @pytest.mark.parametrize("ahead", [-0.5, 0.0, 0.5])
-async def test_where_both_may_be_right_its_own_clock_goes_on(ahead: float) -> None:
+async def test_within_the_measuring_error_the_own_clock_continues(ahead: float) -> None:
     server = Server(ahead)
     made = keeper(server)
     before = clock.now()
@@ -69,7 +69,7 @@ async def test_where_both_may_be_right_its_own_clock_goes_on(ahead: float) -> No
 
 
 @pytest.mark.parametrize("jump", SKEWS)
-async def test_a_jump_of_the_machine_s_clock_is_none_of_ours(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_jump_of_the_machine_s_clock_changes_nothing(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time
     made = keeper(Server())
     await made.look()
@@ -79,7 +79,7 @@ async def test_a_jump_of_the_machine_s_clock_is_none_of_ours(jump: float, monkey
 
 
 @pytest.mark.parametrize("ahead", SKEWS)
-async def test_times_of_files_are_told_in_the_same_clock(ahead: float, tmp_path: object) -> None:
+async def test_file_times_are_converted_to_the_same_clock(ahead: float, tmp_path: object) -> None:
     made = keeper(Server(ahead), TaskDirectories(tmp_path))  # type: ignore[arg-type]
     await made.look()
     assert clock.of_file(time.time()) == pytest.approx(clock.now(), abs=0.5)
@@ -100,7 +100,7 @@ def test_a_grant_and_a_service_token_have_a_leeway(skew: int) -> None:
 
 
 @pytest.mark.parametrize("skew", [-3600, 3600, 86_400])
-def test_beyond_it_the_difference_is_told(skew: int) -> None:
+def test_a_difference_beyond_the_leeway_is_reported(skew: int) -> None:
     told = "differ by (35|36|863|864)"
     with pytest.raises(errors.NotAuthenticated, match=told):
         grants.read(grants.make(Grant("tasks/0/1", Mode.READ), key=KEY, now=clock.now() + skew), key=KEY)
@@ -109,7 +109,7 @@ def test_beyond_it_the_difference_is_told(skew: int) -> None:
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-async def test_a_session_is_judged_by_the_common_clock(skew: float) -> None:
+async def test_a_session_is_checked_by_the_common_clock(skew: float) -> None:
     await keeper(Server(skew)).look()
     token = tokens.make_session("alice", "0" * 64, secret=KEY, now=clock.now(), seconds=600)
     assert tokens.read_session(token, secret=KEY).user == "alice"

@@ -1,4 +1,4 @@
-"""What counts as a mail address."""
+"""Mail addresses."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def test_an_address_is_one(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_what_is_more_or_less_than_an_address_is_none(text: str) -> None:
+def test_texts_around_an_address_are_rejected(text: str) -> None:
     assert not addresses.is_address(text)

@@ -25,12 +25,12 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "M", "-1", -1, "1X", "1 2", "1e3", None, True, 1.5, "٣M", "1" * 40])
-def test_what_is_no_size(wrong: object) -> None:
+def test_invalid_sizes(wrong: object) -> None:
     with pytest.raises(ValueError, match="size like 500M"):
         sizes.parse(wrong)
 
 
-def test_sizes_are_shown_as_they_are_said() -> None:
+def test_sizes_are_shown_as_people_write_them() -> None:
     assert [sizes.shown(size) for size in (0, 4096, 3 * 1024**2, 3 * 1024**3 // 2)] == [
         "0 bytes",
         "4 KB",

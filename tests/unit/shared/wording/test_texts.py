@@ -1,4 +1,4 @@
-"""What users write is kept only where it cannot steer a terminal, and is printed as what it is."""
+"""Texts of users are stored only if they cannot control a terminal, and are printed as they are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEERING = {
     "arabic mark": "a\u061cb",
 }
 HARMLESS = ["Zoë", "نص عربي", "עברית", "日本語", "👩‍🔬", "a [/red] b", "%s {x} $(y)", "tab and space  "]
-#: Not shown anywhere as it is: a script is run, and the others are taken apart by rules of their own.
+#: Never shown unchanged: a script is run, and the others are parsed by their own rules.
 FREE = {
     *("command.cmd", "container.image"),
     *("requirements.array.values", "requirements.tmpstorage.size", "requirements.maxlifespan"),
@@ -41,19 +41,19 @@ FREE = {
 
 
 @pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
-def test_what_steers_a_terminal_is_no_line(text: str) -> None:
+def test_text_that_controls_a_terminal_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="control"):
         texts.one_line(text)
     assert texts.one_line(texts.printable(text, keep="")) != text
 
 
 @pytest.mark.parametrize("text", HARMLESS)
-def test_texts_of_all_languages_are_taken_and_printed_as_they_are(text: str) -> None:
+def test_texts_of_all_languages_are_accepted_and_printed_unchanged(text: str) -> None:
     assert texts.one_line(text) == texts.paragraphs(text) == texts.printable(text) == text
 
 
 @given(st.text())
-def test_whatever_is_printed_is_one_line_of_no_control(text: str) -> None:
+def test_printed_text_is_one_line_without_control_characters(text: str) -> None:
     texts.one_line(texts.printable(text, keep=""))
 
 
@@ -93,12 +93,12 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("model", "path"), FIELDS, ids=[f"{model.__name__}.{path}" for model, path in FIELDS])
-def test_a_field_of_the_web_api_refuses_what_steers_a_terminal(model: type[BaseModel], path: str) -> None:
+def test_a_field_of_the_web_api_rejects_text_that_controls_a_terminal(model: type[BaseModel], path: str) -> None:
     assert refuses(model, path, "\x1b[2J")
     assert refuses(model, path, "a\u202eb@c.d")
 
 
-def test_names_that_are_lists_refuse_it_as_well() -> None:
+def test_lists_of_names_reject_it_too() -> None:
     for document in (
         {"meta": {"tags": ["a\u202eb"]}},
         {"requirements": {"label": ["a\x1bb"]}},
@@ -113,7 +113,7 @@ def test_names_that_are_lists_refuse_it_as_well() -> None:
 
 
 @pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
-def test_a_command_takes_it_nowhere(text: str) -> None:
+def test_no_command_accepts_it(text: str) -> None:
     for check in (
         lambda: checked.login("login", text),
         lambda: checked.project(text),
@@ -142,7 +142,7 @@ def test_markup_in_data_is_data(text: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("text", STEERING.values(), ids=STEERING)
-def test_a_table_shows_what_would_steer_as_its_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_shows_control_characters_as_numbers(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = printed(monkeypatch, [text, "x"])
     assert not any(sign in shown for sign in "\x1b\x07\r\x9b\u202e\u2066\u200f\u061c")
     assert "\\u" in shown
@@ -155,8 +155,8 @@ def test_a_list_in_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out) == [{"name": "".join(STEERING.values())}]
 
 
-def test_every_table_of_a_command_is_made_by_the_one_helper() -> None:
-    """A table of `rich` reads markup out of its cells."""
+def test_every_table_of_a_command_is_made_by_one_helper() -> None:
+    """Tables of `rich` interpret markup in their cells."""
     for file in sorted((ROOT / "godocker").rglob("*.py")):
         names = {
             alias.name

@@ -1,4 +1,4 @@
-"""Broken rules are told in our sentences, with an example of the right shape and the name that was probably meant."""
+"""Broken rules become our own sentences, with an example of the right form and a suggested name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.api import app
 from shared.settings import Settings
 from shared.wording import patterns, suggestions, validation
 
-#: What must never reach anybody: how pydantic, or Python, would say it.
+#: Phrases of pydantic and Python that users must never see.
 FOREIGN = re.compile(r"Input|Value error|String should|Field required|Extra inputs|extract fields|[\^$]\(|pydantic")
 
 
@@ -88,7 +88,7 @@ def test_a_rule_within_a_list_is_found_under_its_number() -> None:
     assert told([{"room": "1G"}], list[Wanted]) == {"0.room": 'must be an object like {"size": "10G"}'}
 
 
-def test_without_the_type_the_rule_is_told_all_the_same() -> None:
+def test_without_the_type_the_rule_is_reported_too() -> None:
     with pytest.raises(ValidationError) as caught:
         Wanted.model_validate({"room": "10G", "cpus": 3})
     assert {one.path: one.rule for one in validation.problems(caught.value.errors())} == {
@@ -97,7 +97,7 @@ def test_without_the_type_the_rule_is_told_all_the_same() -> None:
     }
 
 
-def test_what_holds_an_unknown_name_has_its_own_word_for_it() -> None:
+def test_a_container_has_its_own_word_for_unknown_names() -> None:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate({"schedular_policy": "fifo"})
     (found,) = validation.problems(caught.value.errors(), Settings, unknown="is not a setting")
@@ -111,7 +111,7 @@ def test_no_value_is_repeated_in_its_rule() -> None:
 
 
 @pytest.mark.parametrize("kind", ErrorType.__args__)  # type: ignore[attr-defined]
-def test_no_error_of_pydantic_speaks_in_its_own_words(kind: str) -> None:
+def test_no_error_shows_pydantics_own_text(kind: str) -> None:
     context = {"gt": 1, "ge": 1, "lt": 1, "le": 1, "min_length": 2, "max_length": 2, "pattern": "^a$", "expected": "a"}
     one = {"type": kind, "loc": ("a",), "msg": "Input should be a valid thing", "ctx": {**context, "multiple_of": 2}}
     assert not FOREIGN.search(validation.sentence({**one, "ctx": {**one["ctx"], "error": ValueError("is odd")}}))
