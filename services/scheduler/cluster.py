@@ -82,7 +82,7 @@ class Cluster:
 
     @property
     def is_in_maintenance(self) -> bool:
-        """Whether the whole system is in maintenance."""
+        """True while the whole system is in maintenance."""
         return ALL in self._in_maintenance
 
     def maintain(self, names: Collection[str]) -> bool:

@@ -170,12 +170,12 @@ class SchedulerService:
 
     @property
     def leads(self) -> bool:
-        """Whether this scheduler holds the lease; past `until`, another one may lead."""
+        """True while this scheduler holds the lease; past `until`, another one may lead."""
         return self._lease is not None and clock.monotonic() < self._lease.until
 
     @property
     def _has_taken_over(self) -> bool:
-        """Whether this scheduler leads and has read its book as the leader."""
+        """True once this scheduler leads and has read its book as the leader."""
         return self.leads and self._lease is not None and self._epoch_taken == self._lease.epoch
 
     # --- the loops ------------------------------------------------------------------------
@@ -266,12 +266,12 @@ class SchedulerService:
                 self._cluster.maxlifespan = self._settings.maxlifespan
                 ended = await self._audit.check_maintenance()
                 await self._audit.check_allocations()
-                found = await self._audit.check_book()
+                missing = await self._audit.check_book()
                 ended |= await self._audit.check_owners()
             except errors.Unavailable as error:
                 log.warning("audit.failed", error=str(error))
                 continue
-            if found or ended or len(self._book):
+            if missing or ended or len(self._book):
                 self._wakeup.set()
 
     async def watch_usage(self, stop: asyncio.Event) -> None:

@@ -29,7 +29,7 @@ class Reason:
 
     @property
     def ever(self) -> bool:
-        """Whether it can end without a change of the node."""
+        """True if the reason can end without a change of the node."""
         return self.unblock is not None
 
 

@@ -50,7 +50,7 @@ class Policy(Protocol):
 
     @property
     def needs_shares(self) -> bool:
-        """Whether the view must contain usage and priorities of users and projects."""
+        """True if the view must contain usage and priorities of users and projects."""
         ...
 
     def begin(self, lanes: Lanes, view: View) -> Pass:

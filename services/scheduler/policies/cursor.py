@@ -72,7 +72,7 @@ class Cursor:
 
     @property
     def _is_begun(self) -> bool:
-        """Whether the lane of the first task is in the heap."""
+        """True if the lane of the first task is in the heap."""
         return bool(self._begun) and self._begun[0][1] == (self._first.id if self._first else None)
 
     def _find(self) -> Pending | None:

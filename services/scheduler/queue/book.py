@@ -46,22 +46,22 @@ class Book:
 
     @property
     def gated(self) -> Mapping[int, Pending]:
-        """By id, the tasks that depend on tasks that are not over."""
+        """The tasks that depend on tasks that are not over, by id."""
         return self._gated
 
     @property
     def delayed(self) -> Mapping[int, Pending]:
-        """By id, the tasks that may not be started yet."""
+        """The tasks that may not be started yet, by id."""
         return self._delayed
 
     @property
     def arrays(self) -> Mapping[int, Pending]:
-        """By id, the parents of arrays."""
+        """The parents of arrays, by id."""
         return self._arrays
 
     @property
     def ripe_at(self) -> float | None:
-        """When the next delayed task may be started; None if there is none."""
+        """The time at which the next delayed task may be started; None if there is none."""
         while self._times and not self._is_current(*self._times[0]):
             heapq.heappop(self._times)
         return self._times[0][0] if self._times else None

@@ -36,10 +36,10 @@ def routes(explainer: Explains, *, key: str) -> list[Route]:
     """Return the routes; they require a bearer token signed with `key`."""
 
     async def explain(request: Request) -> Response:
-        found = await explainer.explain(request.path_params["task_id"])
-        if found is None:
+        answer = await explainer.explain(request.path_params["task_id"])
+        if answer is None:
             raise errors.NotFound("the task is not pending")
-        return _json(found)
+        return _json(answer)
 
     async def explain_unsent(request: Request) -> Response:
         body = b""
@@ -73,8 +73,8 @@ def _guarded(handler: Callable[[Request], Awaitable[Response]], key: str) -> Cal
     return guarded
 
 
-def _json(found: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(found), media_type="application/json; charset=UTF-8")
+def _json(answer: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(answer), media_type="application/json; charset=UTF-8")
 
 
 def _problem(status: int, code: str, error: Exception) -> Response:

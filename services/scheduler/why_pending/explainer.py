@@ -69,8 +69,8 @@ class Explainer:
         `errors.StoreUnavailable`.
         """
         self._check()
-        found = await self._stores.work.pending_of([task_id])
-        return explanation.explain(found[0], await self._facts(found[0])) if found else None
+        tasks = await self._stores.work.pending_of([task_id])
+        return explanation.explain(tasks[0], await self._facts(tasks[0])) if tasks else None
 
     async def explain_unsent(self, values: dict[str, Any]) -> dict[str, Any]:
         """
@@ -126,7 +126,7 @@ class Explainer:
 
     def _may_run(self) -> Callable[[Pending], bool]:
         """
-        Return a predicate that is false for tasks that delay nobody: no node could ever take them, or their owner is
+        Return a predicate that is false for tasks that delay no others: no node could ever take them, or their owner is
         held.
         """
         node_reasons = NodeReasons(self._cluster.snapshot())
@@ -142,7 +142,7 @@ class Explainer:
     async def _predecessors(self, task: Pending) -> dict[int, str]:
         if not task.waiting_on:
             return {}
-        return {found.id: _state(found) for found in await self._stores.work.whole(task.waiting_on)}
+        return {one.id: _state(one) for one in await self._stores.work.whole(task.waiting_on)}
 
     async def _excesses(self, task: Pending) -> list[Excess]:
         limits = await self._stores.quotas.limits(scopes_of(task.user, task.project))

@@ -267,7 +267,7 @@ async def test_a_part_of_an_array_can_be_killed(world: Arrays) -> None:
         await waiting.until(lambda: len(executor.starts) == 8, "the others follow")
         for handle in list(executor.alive):
             executor.exit(handle, 0)
-        await waiting.until(lambda: len(executor.starts) >= 9 or len(executor.alive) == 0, "the rest goes on")
+        await waiting.until(lambda: len(executor.starts) >= 9 or len(executor.alive) == 0, "the rest runs")
 
         async def done() -> bool:
             for handle in list(executor.alive):
@@ -542,7 +542,7 @@ async def test_an_array_ends_whatever_requests_come_in_any_order(world: Arrays, 
             await world.gateway.ask("GET", f"/task/{parent}/resume", world.user)
 
         async def resumed_and_over() -> bool:
-            # Children that were suspended by themselves are let go one by one.
+            # Children that were suspended one by one are resumed one by one.
             for child in await world.children(parent):
                 if child.remark == "suspended":
                     await world.gateway.ask("GET", f"/task/{child.id}/resume", world.user)

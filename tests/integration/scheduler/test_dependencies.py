@@ -249,7 +249,7 @@ async def test_ids_that_the_caller_may_not_see_are_rejected(world: Arrays) -> No
             assert await refusal(world, **{f"requirements.depends.{kind}": [str(absent)]}) == [
                 (f"requirements.depends.{kind}.0", f"there is no task {absent}")
             ]
-    # A batch cannot name what it brings itself, so nobody waits in a circle.
+    # A batch cannot name its own tasks, so dependencies form no circle.
     bodies = [samples.submission(), samples.submission(**{"requirements.tasks": [nothing]})]
     refused = await world.refused("POST", "/task/batch", 422, json=bodies)
     assert [error["path"] for error in refused["errors"]] == ["1.requirements.tasks.0"]

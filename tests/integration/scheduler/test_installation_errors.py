@@ -87,14 +87,14 @@ async def test_while_the_shared_directory_is_broken_nothing_starts_and_nothing_e
         async with scene.running():
             await scene.broker.enqueue(TASKS)
 
-            async def told() -> bool:
+            async def is_shown() -> bool:
                 nodes = await scene.stores.nodes.list()
                 return [(node.ready, node.reason) for node in nodes] == [(False, f"{trouble}: the shared directory")]
 
-            await waiting.until(told, "the node is not ready, with the reason")
+            await waiting.until(is_shown, "the node is not ready, with the reason")
             await waiting.until(
                 lambda: metrics.SYSTEM.get_sample_value("godocker_node_unwell", {"node": "all"}) == 1,
-                "whoever looks at metrics is told",
+                "metrics show it",
             )
             tasks = [await scene.task(task_id) for task_id in TASKS]
     assert {task.status for task in tasks} <= {TaskStatus.PENDING, TaskStatus.STARTING}

@@ -52,12 +52,12 @@ async def test_a_waiting_task_of_a_disabled_user_starts_once_they_are_enabled(
             await scene.kill(1)
         await scene.until(RUNNING, 3)  # it came later, and is another's
 
-        async def told() -> bool:
+        async def is_shown() -> bool:
             root = await gateway.user("root")
             status = (await gateway.ask("GET", "/task/2", root)).json()["status"]
             return "alice is disabled" in (status["reason"] or "")
 
-        await waiting.until(told, "the status says why")
+        await waiting.until(is_shown, "the status has the reason")
         assert [reason["code"] for reason in await explained(gateway, 2)] == ["user_disabled"]
         assert (await scene.task(2)).attempt == 0
         await scene.stores.users.change("alice", {"active": True})
@@ -148,8 +148,8 @@ async def test_a_task_that_waits_for_a_suspended_one_or_its_room_is_explained(sc
         async def texts(task_id: int) -> str:
             return " ".join(reason["text"] for reason in await explained(gateway, task_id))
 
-        async def told() -> bool:
+        async def is_shown() -> bool:
             return "1 task is suspended there" in await texts(2)
 
-        await waiting.until(told, "who waits for the room is told")
+        await waiting.until(is_shown, "the task that waits for the room has the reason")
         assert "task 1, which is suspended" in await texts(3)

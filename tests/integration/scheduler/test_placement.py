@@ -40,11 +40,11 @@ async def verdict(scene: Scene, task_id: int, part: str) -> str:
     """Wait until the pending reason of the task contains `part`."""
     shape = (await scene.task(task_id)).shape
 
-    async def told() -> str | None:
+    async def shown() -> str | None:
         found = (await scene.stores.pending_reasons.get_many([shape])).get(shape)
         return found.reason if found and part in found.reason else None
 
-    return await waiting.until(told, f"task {task_id} is told: {part}")
+    return await waiting.until(shown, f"task {task_id} has the reason: {part}")
 
 
 async def test_a_task_runs_with_the_devices_and_ports_allocated_to_it(scene: Scene) -> None:

@@ -208,7 +208,7 @@ async def test_tasks_wait_while_others_hold_the_quota_and_end_once_it_is_used_up
                 2,
                 "cannot be placed yet: the cpu quota of project lab: 0 of 3 used, 2 held by tasks that run, 2 needed",
             ),
-            "the second is told why it waits",
+            "the second has a pending reason",
         )
         await scene.kill(1)
         task = await scene.until(TaskStatus.OVER, 2)

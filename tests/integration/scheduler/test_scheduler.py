@@ -288,7 +288,7 @@ async def test_a_plan_whose_write_got_no_answer_is_planned_again_at_once(
                 raise errors.StoreUnavailable("not done")
             if len(calls) == 2:
                 await write(moves)
-                raise errors.StoreUnavailable("done, and nobody was told")
+                raise errors.StoreUnavailable("done, but the answer was lost")
         return await write(moves)
 
     monkeypatch.setattr(scene.stores.tasks, "transition_many", unreliable)

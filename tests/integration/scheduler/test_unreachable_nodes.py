@@ -74,9 +74,9 @@ async def test_a_task_waits_for_the_only_node_that_can_take_it_even_after_a_rest
             found = await scene.stores.pending_reasons.get_many([task.shape])
             return found[task.shape].reason if task.shape in found else None
 
-        said = await waiting.until(verdict, "it is said why the task waits")
-        assert "node1 is not ready" in said
-        assert "never" not in said
+        reason = await waiting.until(verdict, "the task has a pending reason")
+        assert "node1 is not ready" in reason
+        assert "never" not in reason
         del scene.executor.faults.down[samples.NODE]
         await scene.until(TaskStatus.RUNNING, 1)
 

@@ -231,7 +231,7 @@ class Story:
         for task in await self.system.tasks():
             if task.id in promised:
                 assert (task.status, task.attempt) != (PENDING, promised[task.id]), (
-                    f"task {task.id} was to be placed: {await self._told(task)}"
+                    f"task {task.id} was to be placed: {await self._describe(task)}"
                 )
 
     async def _check_all(self) -> None:
@@ -243,13 +243,13 @@ class Story:
                 if waiting.status in WAITING:
                     found = await self._explained(waiting)
                     self.seen.update(reason.code.value for reason in found.reasons)
-                    problems += [f"task {waiting.id}: {said}" for said in reasons.problems(waiting, found, room)]
+                    problems += [f"task {waiting.id}: {problem}" for problem in reasons.problems(waiting, found, room)]
         for task_id, reason in (await self._shown()).items():
             if reason in (None, "", WAITING_FOR_TURN):
                 problems.append(f"task {task_id} is shown without a reason: {reason}")
         if turns := self._counts()[PendingReason.TURN].tasks:
             problems.append(f"{turns} tasks are counted as those that were not offered yet")
-        assert not problems, "\n".join([*problems, *[f"{await self._told(task)}" for task in tasks]])
+        assert not problems, "\n".join([*problems, *[f"{await self._describe(task)}" for task in tasks]])
 
     def _counts(self) -> dict[PendingReason, counts.Count]:
         """Return the counts that metrics export."""
@@ -266,7 +266,7 @@ class Story:
     async def _explained(self, task: Task) -> Explanation:
         return Explanation.model_validate(await explanations.of_task(self.system.gateway.context, task))
 
-    async def _told(self, task: Task) -> str:
+    async def _describe(self, task: Task) -> str:
         reasons = [reason.text for reason in (await self._explained(task)).reasons]
         about = task.spec.model_dump(include={"cpu", "ram", "gpus", "labels", "ports"}, exclude_defaults=True)
         return f"{task.id} {task.status} of {task.user.id} in {task.project} {about} {task.intent or ''}: {reasons}"
@@ -306,12 +306,12 @@ class Story:
             for handle in list(self.system.executor.alive):
                 self.system.executor.exit(handle, 0)
         else:
-            raise AssertionError("\n".join(["it never ends:", *[await self._told(task) for task in left]]))
+            raise AssertionError("\n".join(["it never ends:", *[await self._describe(task) for task in left]]))
         for task in left:
             await self.system.gateway.ask("DELETE", f"/task/{task.id}", self.users[task.user.id])
         await self.system.quiet()
         left = [task for task in await self.system.tasks() if task.status not in ENDED]
-        assert not left, "\n".join(["it was killed and goes on:", *[await self._told(task) for task in left]])
+        assert not left, "\n".join(["killed, and still running:", *[await self._describe(task) for task in left]])
         assert not self.system.executor.alive
 
     async def _release(self, task: Task) -> None:
@@ -352,7 +352,7 @@ class Machine(RuleBasedStateMachine):
 
     story: Story
     loop: asyncio.AbstractEventLoop
-    told: Counter[str]
+    counts: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -369,7 +369,7 @@ class Machine(RuleBasedStateMachine):
             if not rushed:
                 await self.story.settle()
 
-        self.told["steps"] += 1
+        self.counts["steps"] += 1
         self._is_whole = False
         self.run(both())
         self._is_whole = True
@@ -380,7 +380,7 @@ class Machine(RuleBasedStateMachine):
         sent=st.lists(st.tuples(users, wishes, st.none() | arrays, depends), min_size=3, max_size=5),
     )
     def begin(self, policy: str, placement: str, sent: Any) -> None:
-        self.told["stories"] += 1
+        self.counts["stories"] += 1
         self.step(self.story.begin(policy, placement), rushed=True)
         for one in sent:
             self.step(self.story.send(*one), rushed=one is not sent[-1])
@@ -456,13 +456,13 @@ def system(
 async def test_nothing_waits_without_a_reason_and_nothing_waits_for_ever(
     system: Stepped, record_property: Callable[[str, object], None]
 ) -> None:
-    loop, told = asyncio.get_running_loop(), Counter[str]()
+    loop, figures = asyncio.get_running_loop(), Counter[str]()
     story = Story(system)
 
-    class Told(Machine):
+    class Counted(Machine):
         pass
 
-    Told.story, Told.loop, Told.told = story, loop, told
+    Counted.story, Counted.loop, Counted.counts = story, loop, figures
     looked_for = hypothesis_settings(
         max_examples=EXAMPLES,
         stateful_step_count=STEPS,
@@ -473,9 +473,9 @@ async def test_nothing_waits_without_a_reason_and_nothing_waits_for_ever(
         phases=[Phase.generate, Phase.shrink] if LONG else [Phase.generate],  # to shrink one takes minutes
         suppress_health_check=list(HealthCheck),
     )
-    await asyncio.to_thread(run_state_machine_as_test, Told, settings=looked_for)
+    await asyncio.to_thread(run_state_machine_as_test, Counted, settings=looked_for)
     record_property(
-        FIGURES, f"{told['stories']} stories, {told['steps']} steps; told: {dict(story.seen.most_common())}"
+        FIGURES, f"{figures['stories']} stories, {figures['steps']} steps; reasons: {dict(story.seen.most_common())}"
     )
 
 

@@ -47,21 +47,21 @@ async def test_a_pause_from_outside_is_reported_while_it_lasts(
     await gateway.add_user("alice")
     name = await _started(docker)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return (await _texts(gateway))["running"] == lifecycle.PAUSED_BY_OTHERS
 
-    async def untold() -> bool:
-        return not await told()
+    async def not_reported() -> bool:
+        return not await reported()
 
     with docker_engine.client() as client:
         client.post(f"/containers/{name}/pause").raise_for_status()
-        await waiting.until(told, "the pause is told", timeout=TIMEOUT)
+        await waiting.until(reported, "the pause is reported", timeout=TIMEOUT)
         status = (await gateway.ask("GET", "/task/1", await gateway.user("alice"))).json()["status"]
         assert (status["primary"], status["reason"]) == ("running", lifecycle.PAUSED_BY_OTHERS)
-        # Its owner wants it suspended now: then it is, and by nobody else.
+        # After its owner suspends it, the pause does not count as one from outside.
         await docker.stores.tasks.ask(1, Intent.SUSPEND, at=clock.now(), statuses=sorted(ACTIVE))
         await docker.broker.tell_watcher_asked()
-        await waiting.until(untold, "it is its owner's pause", timeout=TIMEOUT)
+        await waiting.until(not_reported, "it is its owner's pause", timeout=TIMEOUT)
         assert (await docker.task()).remark is IntentResult.SUSPENDED
         await docker.stores.tasks.ask(1, Intent.RESUME, at=clock.now(), statuses=sorted(ACTIVE))
         await docker.broker.tell_watcher_asked()
@@ -69,11 +69,11 @@ async def test_a_pause_from_outside_is_reported_while_it_lasts(
         async def resumed() -> bool:
             return (await docker.task()).remark is IntentResult.RESUMED
 
-        await waiting.until(resumed, "it goes on", timeout=TIMEOUT)
+        await waiting.until(resumed, "it continues", timeout=TIMEOUT)
         client.post(f"/containers/{name}/pause").raise_for_status()
-        await waiting.until(told, "another pause is told", timeout=TIMEOUT)
+        await waiting.until(reported, "another pause is reported", timeout=TIMEOUT)
         client.post(f"/containers/{name}/unpause").raise_for_status()
-        await waiting.until(untold, "it is told no longer", timeout=TIMEOUT)
+        await waiting.until(not_reported, "the pause is reported no longer", timeout=TIMEOUT)
     assert (await docker.task()).status is TaskStatus.RUNNING
 
 
@@ -85,8 +85,8 @@ async def test_limits_that_the_engine_lowers_are_reported(
         cores = client.get("/info").json()["NCPU"]
     await _started(docker, cpu=cores + 6)
 
-    async def told() -> str | None:
+    async def reported() -> str | None:
         return (await _texts(gateway)).get("limited")
 
-    text = await waiting.until(told, "the limit is told", timeout=TIMEOUT)
+    text = await waiting.until(reported, "the limit is reported", timeout=TIMEOUT)
     assert text == f"limited to the {cores} cores that the engine of n1 has"

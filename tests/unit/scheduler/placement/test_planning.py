@@ -348,8 +348,8 @@ def test_among_equal_tasks_the_oldest_are_placed(waiting: list[Pending], states:
     placed = {placed.task.id for placed in plan(waiting, states).placements}
     for shape in {task.shape for task in waiting}:
         alike = sorted((task for task in waiting if task.shape == shape), key=lambda task: task.seniority)
-        told = [task.id in placed for task in alike]
-        assert told == sorted(told, reverse=True)
+        were_placed = [task.id in placed for task in alike]
+        assert were_placed == sorted(were_placed, reverse=True)
 
 
 @given(many_tasks, nodes)
@@ -383,14 +383,14 @@ def test_a_fresh_reason_is_not_computed_again() -> None:
 def test_many_shapes_are_explained_over_several_passes_and_none_is_left_out() -> None:
     shape_reasons = ShapeReasons()
     waiting = {str(number): samples.pending(cpus=float(number)) for number in range(100, 100 + 5 * MOST // 2)}
-    told: list[str] = []
+    explained: list[str] = []
     for left in (True, True, False):
         reasons, more = shape_reasons.refresh(waiting, [samples.node()], now=10.0)
         assert more is left
         assert len(reasons) <= MOST
-        told += reasons
-    assert sorted(told) == sorted(waiting)
-    # The next time those go first who were told longest ago, and whoever is new before them.
+        explained += reasons
+    assert sorted(explained) == sorted(waiting)
+    # The next pass begins with new shapes, and then takes those with the oldest reasons.
     reasons, more = shape_reasons.refresh(
         {**waiting, "new": samples.pending(cpus=64.0)}, [samples.node()], now=10.0 + AGE
     )

@@ -123,8 +123,8 @@ def test_each_task_is_placed_once_and_among_equal_tasks_the_oldest(
     assert len(placed) == len(set(placed))
     alike = sorted(waiting, key=lambda task: (task.shape, task.parent or 0, task.lifespan or 0, task.user))
     for _, lane in itertools.groupby(alike, key=lambda task: (task.shape, task.parent, task.lifespan, task.user)):
-        told = [task.id in placed for task in sorted(lane, key=lambda task: task.seniority)]
-        assert told == sorted(told, reverse=True)
+        were_placed = [task.id in placed for task in sorted(lane, key=lambda task: task.seniority)]
+        assert were_placed == sorted(were_placed, reverse=True)
 
 
 @given(queues, nodes(), terms)

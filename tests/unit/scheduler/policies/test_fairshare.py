@@ -57,7 +57,7 @@ def waiting(user: str = "nobody", project: str = "new", *, waited: float = 0.0, 
     [
         # Nothing weighs anything: all are alike.
         (Weights(), waiting("heavy", "big", waited=DAY), 0.0),
-        # Waiting: the whole weight at first, nothing after a day, and it goes on.
+        # Waiting: the whole weight at first, 0 after a day, and then below 0.
         (Weights(waiting_time=0.5), waiting(), 0.5),
         (Weights(waiting_time=0.5), waiting(waited=DAY / 2), 0.25),
         (Weights(waiting_time=0.5), waiting(waited=5 * DAY), -2.0),

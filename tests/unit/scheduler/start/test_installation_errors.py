@@ -132,9 +132,9 @@ async def test_a_process_that_cannot_be_created_for_lack_of_resources_is_retried
                 loop.call_soon_threadsafe(self._waiting[asked.number].set_result, answer)
 
             monkeypatch.setattr(server.Server, "send", fail)
-            with pytest.raises(errors.NodeUnwell) as told:
+            with pytest.raises(errors.NodeUnwell) as raised:
                 await rig.executor.start(run)
-            assert told.value.trouble == troubles.words(number)
+            assert raised.value.trouble == troubles.words(number)
             assert await rig.executor.inspect(run.handle) is None
     finally:
         await rig.executor.close()
