@@ -88,7 +88,7 @@ class Cycle:
         await self._record_reasons({**reasons, **self._reasons_of_held(plan.held)}, plan.placements)
         metrics.CYCLE_SECONDS.observe(clock.monotonic() - began)
         if plan.placements or reasons:
-            # A cycle that places nothing is not worth a line at the level info.
+            # Pending reasons are stored; a line at the level info in each cycle would only repeat them.
             (log.info if plan.placements else log.debug)(
                 "cycle.done",
                 placed=len(won),

@@ -25,9 +25,7 @@ class Book:
         self._gated: dict[int, Pending] = {}
         self._delayed: dict[int, Pending] = {}
         self._arrays: dict[int, Pending] = {}
-        self._times: list[
-            tuple[float, int]
-        ] = []  # a heap of the times at which delayed tasks ripen; some entries are outdated
+        self._times: list[tuple[float, int]] = []  # a heap of times at which tasks ripen; some entries are outdated
         self._taken: dict[int, int] = {}  # by task: the attempt before the one that it was taken out for
         self._taken_before: dict[int, int] = {}  # the same, until the last `keep_only`
         #: By parent, how many children of an array may be placed at a time. Other arrays have no limit.

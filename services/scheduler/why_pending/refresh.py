@@ -24,9 +24,6 @@ class ShapeReasons:
         """The unplaced shapes that have a reason, and when it was computed."""
         return self._explained
 
-    def clear(self) -> None:
-        self._explained.clear()
-
     def refresh(
         self,
         unplaced: Mapping[str, Pending],
