@@ -14,7 +14,7 @@ from services.scheduler.queue.lanes import Lanes
 from shared.models.project import DEFAULT
 from shared.models.work import Pending
 
-#: Of the first task left: its ticket without the project's part, its seniority (two numbers, the second unique), its owner.
+#: Of the first task left: ticket without the project's part, seniority (two numbers, the second unique), owner.
 _Entry = tuple[float, float, int, "_Owner"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.models.work import Pending
 
-#: Project, user and ticket share: among lanes with the same three, the one with the oldest first task always goes first.
+#: Project, user and ticket share: among lanes that agree in these, the one with the oldest first task goes first.
 QueueKey = tuple[str, str, float | None]
 
 
