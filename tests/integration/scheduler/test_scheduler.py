@@ -361,7 +361,7 @@ async def test_reasons_are_written_seldom_however_many_cycles_run(
         cycles += 1
         return await run(self, epoch=epoch)
 
-    monkeypatch.setattr(scene.stores.verdicts, "put", count_put)
+    monkeypatch.setattr(scene.stores.pending_reasons, "put", count_put)
     monkeypatch.setattr(cycle.Cycle, "run", count_cycle)
     for number in range(1, 21):
         await scene.add(number, cpu=64.0)

@@ -280,8 +280,8 @@ class Story:
     async def _shown(self) -> dict[int, str | None]:
         """Return the reason shown with each pending task."""
         waiting = [task for task in await self.system.tasks() if task.status in WAITING]
-        verdicts = await self.system.gateway.context.verdicts(waiting)
-        return {task.id: wire.reason(task, pending_reason=verdicts.get(task.id)) for task in waiting}
+        reasons_of = await self.system.gateway.context.pending_reasons(waiting)
+        return {task.id: wire.reason(task, pending_reason=reasons_of.get(task.id)) for task in waiting}
 
     # --- the end
 
