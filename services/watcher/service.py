@@ -108,10 +108,10 @@ class WatcherService:
             async for _ in lifetime.every(stop, self._settings.lease_seconds / 3):
                 nodes = {*self._executor.node_names(), *self._forsaken} if await self._has_claim() else set()
                 await asyncio.gather(*(self._lease(node) for node in nodes))
-                await asyncio.gather(*(self._let_go(node, give_back=True) for node in self._held.keys() - nodes))
+                await asyncio.gather(*(self._release(node, give_back=True) for node in self._held.keys() - nodes))
                 metrics.LEASED_NODES.set(len(self._held))
         finally:
-            await asyncio.gather(*(self._let_go(node, give_back=True) for node in list(self._held)))
+            await asyncio.gather(*(self._release(node, give_back=True) for node in list(self._held)))
 
     async def watch_claim(self, stop: asyncio.Event) -> None:
         """Check whether another installation with this system's identity is alive: then no run may be touched."""
@@ -165,10 +165,10 @@ class WatcherService:
             del self._held[node]
             held = None
         if held is not None and held.configured is not (node in self._executor.node_names()):
-            await self._let_go(node, give_back=False)
+            await self._release(node, give_back=False)
             held = None
         if lease is None and held is not None:
-            await self._let_go(node, give_back=False)
+            await self._release(node, give_back=False)
         elif lease is not None and held is not None:
             held.lease = lease
         elif lease is not None:
@@ -192,7 +192,7 @@ class WatcherService:
         metrics.LEASE_CHANGES.labels(change="taken").inc()
         log.info("node.taken", node=node, epoch=lease.epoch)
 
-    async def _let_go(self, node: str, *, give_back: bool) -> None:
+    async def _release(self, node: str, *, give_back: bool) -> None:
         held = self._held.pop(node)
         held.stop.set()
         await asyncio.wait({held.work})
@@ -200,7 +200,7 @@ class WatcherService:
         # The next holder of the lease exports these.
         metrics.NODE_SILENT.remove(node)
         metrics.NODE_STUCK.remove(node)
-        log.info("node.let_go", node=node, gave_back=give_back)
+        log.info("node.released", node=node, gave_back=give_back)
         if give_back:
             try:
                 await self._stores.leases.release(held.lease)

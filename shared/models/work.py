@@ -103,7 +103,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a task is now. `node` is that of the current attempt."""
+    """The present state of a task. `node` is that of the current attempt."""
 
     id: int
     attempt: int
@@ -119,5 +119,5 @@ class Progress:
         return self.status in ENDED
 
     def is_live(self, attempt: int) -> bool:
-        """Whether `attempt` is the current one and may still write."""
+        """Return whether `attempt` is the current one and may still write."""
         return attempt == self.attempt and self.status in PLACED

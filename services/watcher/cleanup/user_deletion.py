@@ -92,7 +92,7 @@ class UserDeletions:
         try:
             await self._broker.tell_watcher_asked()
         except errors.BrokerUnavailable:
-            log.warning("kills.not_told")  # the watchers' poll finds them
+            log.warning("kills.hint_not_sent")  # the watchers' poll finds them
 
     async def _forget_bills(self, user: str) -> None:
         try:

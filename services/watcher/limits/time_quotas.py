@@ -82,7 +82,7 @@ class TimeQuotas:
             try:
                 await self._broker.tell_watcher_asked()
             except errors.BrokerUnavailable:
-                log.warning("ends.not_told", count=ended)  # the watchers' poll finds them
+                log.warning("ends.hint_not_sent", count=ended)  # the watchers' poll finds them
 
 
 def left(quota: Quota, taken: Taken) -> float:

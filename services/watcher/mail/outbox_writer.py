@@ -40,7 +40,7 @@ class OutboxWriter:
                 while not stop.is_set() and await self._write_some() == _BATCH:
                     pass
             except errors.StoreUnavailable as error:
-                log.warning("notices.failed", error=str(error))
+                log.warning("outbox.not_written", error=str(error))
 
     async def _write_some(self) -> int:
         tasks = await self._stores.outbox.owing(limit=_BATCH)
@@ -52,13 +52,13 @@ class OutboxWriter:
         # The current address: it may have changed since the task was submitted.
         owner = await self._stores.users.get(task.user.id)
         if owner is not None and not owner.active:
-            log.info("notice.owner_shut_out", task_id=task.id, user=owner.id)
+            log.info("mail.owner_disabled", task_id=task.id, user=owner.id)
         elif owner is not None and owner.email and addresses.is_address(owner.email):
             directory = str(self._directories.path(task.place))
             notices = [templates.notice(task, event, to=owner.email, directory=directory) for event in due(task)]
             await self._stores.outbox.write(notices)
         else:
-            log.warning("notice.no_address", task_id=task.id, user=task.user.id)
+            log.warning("mail.no_address", task_id=task.id, user=task.user.id)
         await self._stores.outbox.told(task, None if task.status in ENDED else task.attempt)
 
 

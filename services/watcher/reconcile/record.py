@@ -210,7 +210,7 @@ class Recorder:
         try:
             await self._broker.tell_scheduler_ended(attempts)
         except errors.BrokerUnavailable:
-            log.warning("ends.not_told", count=len(attempts))  # the scheduler's audit finds them
+            log.warning("ends.hint_not_sent", count=len(attempts))  # the scheduler's audit finds them
 
     @staticmethod
     def _measure(won: Sequence[tuple[Placed, Outcome]], now: float) -> None:

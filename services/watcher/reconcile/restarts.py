@@ -69,5 +69,5 @@ def delay(policy: FailurePolicy, failures: int) -> float:
 
 
 def is_node_failure(outcome: Outcome) -> bool:
-    """Whether the node is to blame, not the command."""
+    """Return whether the node is to blame, not the command."""
     return outcome.ending is Ending.NODE_FAILED

@@ -58,4 +58,4 @@ async def _send_hints(broker: Broker, task_ids: Sequence[int]) -> None:
         for first in range(0, len(task_ids), _HINTED):
             await broker.tell_scheduler_gone(task_ids[first : first + _HINTED])
     except errors.BrokerUnavailable:
-        log.warning("kills.not_told", count=len(task_ids))  # the scheduler's audit finds them
+        log.warning("kills.hint_not_sent", count=len(task_ids))  # the scheduler's audit finds them

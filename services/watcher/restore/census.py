@@ -77,7 +77,7 @@ class Census:
             observed = await self._executor.list(self._node)
         except errors.NodeUnavailable as error:
             silence = await self._stores.unreachable_nodes.note(self._node, str(error), unheard=0.0, gap=self._gap)
-            log.warning("census.node_silent", node=self._node, error=str(error), seconds=round(silence.seconds))
+            log.warning("census.node_unreachable", node=self._node, error=str(error), seconds=round(silence.seconds))
             return silence.is_lost(self._after)
         await self._make_children(observed)
         if not await self._adopt(observed):

@@ -24,7 +24,7 @@ _SETTLED = 0.1  #: seconds of events after now to wait for: the engine's clock i
 async def circumstances(
     engine: client.Engine, identifier: str, *, image: bool, ahead: float = 0.0
 ) -> types.Circumstances:
-    """See `base.Executor.circumstances`. `ahead`: seconds by which the engine's clock is ahead of ours."""
+    """Find the facts for `base.Executor.circumstances`. `ahead`: seconds by which the engine's clock is ahead of ours."""
     return types.Circumstances(
         shell=await _why_no_shell(engine, identifier) if image else None,
         commands=await _commands(engine, identifier, until=clock.now() + ahead + _SETTLED),

@@ -262,7 +262,7 @@ class DockerExecutor:
         try:
             await self._info(on, on.engine, timeout=REPORT_TIMEOUT)
         except errors.NodeUnavailable as error:
-            log.info("node.clock_not_told", node=on.node.name, error=str(error))
+            log.info("node.clock_not_read", node=on.node.name, error=str(error))
 
     async def _observe(self, on: host.Host, item: observe.Json, looks: _Looks) -> types.Observation | None:
         node = on.node.name
@@ -282,7 +282,7 @@ class DockerExecutor:
             try:
                 container = await self._ask(node, "GET", f"containers/{item['Id']}/json", gone_is_fine=True)
             except errors.NodeUnavailable as error:
-                log.warning("container.not_told_of", run=handle.name, node=node, error=str(error))
+                log.warning("container.not_inspected", run=handle.name, node=node, error=str(error))
                 looks.are_in_vain = True
                 return types.Observation(handle, types.RunState.RUNNING)
         if not container:

@@ -21,7 +21,7 @@ _PAUSE = (
 
 
 async def start(on: host.Host, run: types.Run, config: settings.Settings) -> float:
-    """See `base.Executor.start`."""
+    """Start a run as `base.Executor.start` does."""
     if run.ports and run.network is None:
         raise errors.StartRefused("ports need a network")
     on.owner.mark_of(run.handle)

@@ -50,7 +50,7 @@ class Twins:
                 try:
                     self._known[key] = await _is_same(first, second)
                 except (errors.NodeUnavailable, aiodocker.DockerError) as error:
-                    log.warning("twins.not_told_apart", nodes=[one, other], error=str(error))
+                    log.warning("twins.not_checked", nodes=[one, other], error=str(error))
                     continue
                 if self._known[key]:
                     log.error("node.is_another", node=other, other=one)

@@ -21,7 +21,7 @@ LOOK_OFTEN = 0.1  #: the same where the kernel sends no notifications
 
 
 async def watch(store: records.Records, watcher: watching.DirectoryWatcher) -> AsyncIterator[types.Event]:
-    """See `base.Executor.events`."""
+    """Yield the events of this machine's runs, see `base.Executor.events`."""
     await asyncio.to_thread(store.prepare)
     following = _Following(store)
     with contextlib.ExitStack() as stack:
@@ -103,7 +103,7 @@ class _Following:
         process = self._processes.pop(name, None)
         if name in self._descriptors:
             if process is None:
-                self._let_go(name)  # its record has the end, although its shim still lives
+                self._unwatch(name)  # its record has the end, although its shim still lives
             return
         if process is None:
             return
@@ -126,13 +126,13 @@ class _Following:
 
     def close(self) -> None:
         for name in list(self._descriptors):
-            self._let_go(name)
+            self._unwatch(name)
 
     def _on_ended(self, name: str) -> None:
-        self._let_go(name)
+        self._unwatch(name)
         self.changed.put_nowait(name)
 
-    def _let_go(self, name: str) -> None:
+    def _unwatch(self, name: str) -> None:
         descriptor = self._descriptors.pop(name)
         self._loop.remove_reader(descriptor)
         os.close(descriptor)

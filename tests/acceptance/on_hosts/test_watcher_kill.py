@@ -93,7 +93,7 @@ def doomed_watcher(system: System, moment: Moment) -> Iterator[subprocess.Popen[
 def give_nodes_to(hosts: Hosts, watcher: subprocess.Popen[bytes]) -> None:
     """Pause the system's own watcher until the other holds all nodes; then it stands by."""
     names = {f"node:{host.name}" for host in hosts.cluster.hosts}
-    let_go = hosts.system.log("watcher").count("node.let_go")
+    let_go = hosts.system.log("watcher").count("node.released")
     settings = hosts.system.settings()
     with pymongo.MongoClient[dict[str, Any]](settings.mongo_url) as client:
         leases = client[settings.mongo_db]["leases"]
@@ -106,7 +106,7 @@ def give_nodes_to(hosts: Hosts, watcher: subprocess.Popen[bytes]) -> None:
         with hosts.system.hanging("watcher"):
             waiting.until_blocking(has_all, "the other watcher holds all nodes", timeout=PATIENCE)
     waiting.until_blocking(
-        lambda: hosts.system.log("watcher").count("node.let_go") >= let_go + len(names),
+        lambda: hosts.system.log("watcher").count("node.released") >= let_go + len(names),
         "the first watcher has let go",
         timeout=PATIENCE,
     )
