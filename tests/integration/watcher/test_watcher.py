@@ -105,7 +105,7 @@ async def test_a_start_that_failed_and_is_undone_is_no_end(scene: Scene) -> None
     handle = types.Handle(samples.NODE, 1, 1)
     async with scene.running(scene.watcher()):
         await waiting.until(lambda: scene.executor._listeners[samples.NODE], "it listens")
-        scene.executor._tell(types.Event(samples.NODE, types.EventKind.EXITED, handle, 128, clock.now()))
+        scene.executor._emit(types.Event(samples.NODE, types.EventKind.EXITED, handle, 128, clock.now()))
         await waiting.until(lambda: ("inspect", handle) in scene.executor.calls, "it looked what that is")
         await start(scene, 1)
         scene.executor.exit(handle, 3)
@@ -142,7 +142,7 @@ async def test_a_child_killed_for_memory_is_reported_whenever_the_event_arrives(
         await listing.wait()
         handle = await running(scene)  # which the list in progress does not have
         if when == "before its end":
-            executor._tell(memory)
+            executor._emit(memory)
             await asyncio.sleep(0.05)
             listing.clear()
             go_on.set()
@@ -150,7 +150,7 @@ async def test_a_child_killed_for_memory_is_reported_whenever_the_event_arrives(
             executor.exit(handle, 0)
         else:
             executor.exit(handle, 0)
-            executor._tell(memory)
+            executor._emit(memory)
         go_on.set()
         task = await scene.until(OVER)
     assert (task.exit_code, task.reason) == (

@@ -83,7 +83,7 @@ class Stepped:
     async def end(self) -> None:
         await self.scheduler._dispatcher.drain(1.0)
         for node in list(self.watcher._held):
-            await self.watcher._let_go(node, give_back=False)
+            await self.watcher._release(node, give_back=False)
         await self.executor.close()
 
     # --- what its loops do
