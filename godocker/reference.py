@@ -29,15 +29,16 @@ PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 _HEAD = """# Settings
 
-Made from `shared/settings.py` by `python -m godocker.reference`; do not edit it here. `godocker settings NAME` prints one entry.
+Generated from `shared/settings.py` by `python -m godocker.reference`; do not edit it here. `godocker settings NAME`
+prints one entry.
 
 Sources, each overriding the ones before: defaults, the YAML file named by `--config` or `GODOCKER_CONFIG`, files called
-`godocker_NAME` in the directory named by `GODOCKER_SECRETS_DIR`, environment variables called `GODOCKER_NAME` (upper case; lists
-and objects as JSON). Check a file before it is used with `godocker config check FILE`.
+`godocker_NAME` in the directory named by `GODOCKER_SECRETS_DIR`, environment variables called `GODOCKER_NAME` (upper
+case; lists and objects as JSON). Check a file before you use it with `godocker config check FILE`.
 
-A duration is a number of seconds or a text like `90s`, `12h`, `7d`; a size is a number of bytes or a text like `500M`, `10G`.
-Settings marked *reload* change while the system runs, see [operations.md](operations.md#changing-settings); the others need a
-restart.
+A duration is a number of seconds or a text like `90s`, `12h`, `7d`; a size is a number of bytes or a text like `500M`,
+`10G`. Settings marked *reload* can change while the system runs, see [operations.md](operations.md#changing-settings);
+the others need a restart.
 """
 _WORDS = {
     str: "text",
