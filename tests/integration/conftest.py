@@ -1,4 +1,4 @@
-"""The stores and the broker of a test, opened as a service opens them, and services on them."""
+"""The stores and the broker of a test, opened as a service opens them; users of its gateway; services on the stores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from shared.broker import broker
 from shared.executors import factory, fake, types
 from shared.lifecycle import ACTIVE, Intent, TaskStatus
 from shared.models.task import Task
+from shared.models.user import User
 from shared.settings import Node, Settings
 from shared.store import indexes, stores
 from tests.support import samples, waiting
+from tests.support.harness.gateway import Gateway
 
 
 @pytest.fixture
@@ -42,6 +44,21 @@ async def indexed(opened: stores.Stores) -> stores.Stores:
 async def hints(settings: Settings) -> AsyncIterator[broker.Broker]:
     async with broker.connect(settings) as connected:
         yield connected
+
+
+@pytest.fixture
+async def alice(gateway: Gateway) -> User:
+    return await gateway.add_user("alice")
+
+
+@pytest.fixture
+async def bob(gateway: Gateway) -> User:
+    return await gateway.add_user("bob")
+
+
+@pytest.fixture
+async def admin(gateway: Gateway) -> User:
+    return await gateway.add_user("admin", admin=True)
 
 
 class Scene:

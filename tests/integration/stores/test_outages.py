@@ -32,11 +32,6 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield made
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
 async def submit(gateway: Gateway, by: User) -> httpx.Response:
     return await gateway.ask("POST", "/task", by, json=samples.submission())
 

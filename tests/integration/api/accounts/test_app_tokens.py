@@ -15,11 +15,6 @@ from tests.support.harness.gateway import Gateway
 pytestmark = pytest.mark.stores
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
 async def make(gateway: Gateway, by: User, name: str = "notebook") -> dict[str, str]:
     answer = await gateway.ask("POST", "/app/token", by, json={"name": name})
     assert answer.status_code == 200

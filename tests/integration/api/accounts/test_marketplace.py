@@ -13,21 +13,6 @@ from tests.support.harness.gateway import JSON, Gateway
 pytestmark = pytest.mark.stores
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
-async def bob(gateway: Gateway) -> User:
-    return await gateway.add_user("bob")
-
-
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 async def make(gateway: Gateway, by: User, recipe_id: str, **changes: Any) -> Any:
     document = {"description": f"what {recipe_id} does", "task": 1, "public": False, **changes}
     return await gateway.ask("POST", f"/marketplace/recipe/{recipe_id}", by, json=document)

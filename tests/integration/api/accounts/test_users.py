@@ -22,11 +22,6 @@ async def alice(gateway: Gateway) -> User:
     return await gateway.add_user("alice", email="alice@example.org", sgids=[20003])
 
 
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 async def test_a_user_has_the_shape_that_clients_read(gateway: Gateway, alice: User) -> None:
     answer = await gateway.ask("GET", "/user/alice", alice)
     assert answer.status_code == 200

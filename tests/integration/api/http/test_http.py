@@ -28,16 +28,6 @@ pytestmark = pytest.mark.stores
 TIMEOUT = 10.0
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 ROUTES = [route for route in app.document().routes if isinstance(route, APIRoute)]
 CHANGING = [route for route in ROUTES if isinstance(route, StrictRoute) and route.changes_something]
 PATHS = {"task_id": "1", "user_id": "alice", "project_id": "lab", "recipe_id": "r", "token_id": "t", "node": "n1"} | {

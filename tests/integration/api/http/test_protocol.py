@@ -13,15 +13,15 @@ import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from shared import errors
-from shared.http import offers, protocol, serving, streaming
+from shared.http import offers, protocol, streaming
+from tests.support import raw_http
+from tests.support.raw_http import SLACK, Connection
 
-SLACK = 10.0  #: seconds on top, on a machine that is busy
 MB = 1024 * 1024
 
 
@@ -56,48 +56,19 @@ async def broken(_: Request) -> Response:
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    app = Starlette(
-        routes=[
-            Route("/", echo, methods=["GET", "POST", "PUT"]),
-            Route("/pieces", pieces),
-            Route("/refuse", refuse, methods=["POST"]),
-            Route("/broken", broken),
-        ]
-    )
-    listening, stop = serving.bind("127.0.0.1", 0), asyncio.Event()
-    serving_task = asyncio.create_task(serving.serve(app, stop, host="", port=0, listening=listening), name="server")
-    yield listening.getsockname()[1]
-    stop.set()
-    await asyncio.wait_for(serving_task, SLACK)
-
-
-class Client:
-    """A connection whose bytes a test sends as it likes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def send(self, *parts: bytes) -> None:
-        """Send each part in a segment of its own."""
-        for part in parts:
-            self.writer.write(part)
-            await self.writer.drain()
-            if len(parts) > 1:
-                await asyncio.sleep(0.05)
-
-    async def told(self) -> bytes:
-        """Return everything that the server sends until it closes."""
-        return await asyncio.wait_for(self.reader.read(), SLACK)
-
-    async def answer(self, ending: bytes) -> bytes:
-        return await asyncio.wait_for(self.reader.readuntil(ending), SLACK)
+    routes = [
+        Route("/", echo, methods=["GET", "POST", "PUT"]),
+        Route("/pieces", pieces),
+        Route("/refuse", refuse, methods=["POST"]),
+        Route("/broken", broken),
+    ]
+    async with raw_http.served(routes) as port:
+        yield port
 
 
 @pytest.fixture
-async def client(port: int) -> AsyncIterator[Client]:
-    made = Client(*await asyncio.open_connection("127.0.0.1", port))
-    made.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+async def client(port: int) -> AsyncIterator[Connection]:
+    made = await raw_http.connect(port)
     yield made
     made.writer.transport.abort()
 
@@ -121,7 +92,7 @@ BODIES = {
 @pytest.mark.parametrize("offer", OFFERS)
 @pytest.mark.parametrize("split", [False, True], ids=["at once", "body later"])
 async def test_an_offer_to_upgrade_is_ignored_and_the_body_and_the_next_request_count(
-    client: Client, offer: str, body: str, split: bool
+    client: Connection, offer: str, body: str, split: bool
 ) -> None:
     header, content = BODIES[body]
     head = b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFERS[offer] + header + b"\r\n"
@@ -136,7 +107,7 @@ async def test_an_offer_to_upgrade_is_ignored_and_the_body_and_the_next_request_
 
 
 @pytest.mark.parametrize("offer", OFFERS)
-async def test_a_body_behind_an_offer_is_never_run_as_a_request(client: Client, offer: str) -> None:
+async def test_a_body_behind_an_offer_is_never_run_as_a_request(client: Connection, offer: str) -> None:
     inner = b"GET /inner HTTP/1.1\r\nHost: x\r\n\r\n"
     head = b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFERS[offer] + b"Content-Length: %d\r\n\r\n" % len(inner)
     await client.send(head, inner, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -145,14 +116,14 @@ async def test_a_body_behind_an_offer_is_never_run_as_a_request(client: Client, 
     assert b"%d\n" % len(inner) in told
 
 
-async def test_many_offers_in_one_segment_are_all_ignored(client: Client) -> None:
+async def test_many_offers_in_one_segment_are_all_ignored(client: Connection) -> None:
     request = b"POST / HTTP/1.1\r\nHost: x\r\n" + OFFERS["websocket"] + b"Content-Length: 5\r\n\r\nhello"
     client.writer.write(request * 3000)
     for _ in range(3000):
         assert (await client.answer(b"5\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_connect_is_refused(client: Client) -> None:
+async def test_connect_is_refused(client: Connection) -> None:
     await client.send(b"CONNECT mongo:27017 HTTP/1.1\r\nHost: mongo:27017\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
     told = await client.told()
     assert told.startswith(b"HTTP/1.1 400 ")
@@ -187,7 +158,7 @@ async def test_thousands_of_websocket_offers_leave_nothing_behind(port: int) -> 
     loop = asyncio.get_running_loop()
 
     async def offered() -> None:
-        client = Client(*await asyncio.open_connection("127.0.0.1", port))
+        client = await raw_http.connect(port)
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n" + OFFERS["websocket"] + b"\r\n")
         assert (await client.answer(b" 0\n")).startswith(b"HTTP/1.1 200 ")
         client.writer.close()
@@ -206,7 +177,7 @@ async def test_thousands_of_websocket_offers_leave_nothing_behind(port: int) -> 
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: x\r\nHost: y\r\n"])
-async def test_a_request_needs_one_host(client: Client, hosts: bytes) -> None:
+async def test_a_request_needs_one_host(client: Connection, hosts: bytes) -> None:
     await client.send(b"GET / HTTP/1.1\r\n" + hosts + b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
     told = await client.told()
     assert told.startswith(b"HTTP/1.1 400 ")
@@ -214,14 +185,14 @@ async def test_a_request_needs_one_host(client: Client, hosts: bytes) -> None:
     assert len(re.findall(rb"HTTP/1.1 \d", told)) == 1
 
 
-async def test_the_answer_to_a_request_without_a_host_comes_in_its_turn(client: Client) -> None:
+async def test_the_answer_to_a_request_without_a_host_comes_in_its_turn(client: Connection) -> None:
     await client.send(b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n")
     told = await client.told()
     assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"400"]
     assert b"piece 2\n\r\n0\r\n\r\nHTTP/1.1 400" in told
 
 
-async def test_garbage_behind_a_request_does_not_disturb_its_answer(client: Client) -> None:
+async def test_garbage_behind_a_request_does_not_disturb_its_answer(client: Connection) -> None:
     await client.send(b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n\0\1\2garbage\r\n\r\n")
     told = await client.told()
     assert told.endswith(b"piece 2\n\r\n0\r\n\r\n")
@@ -229,7 +200,7 @@ async def test_garbage_behind_a_request_does_not_disturb_its_answer(client: Clie
 
 
 @pytest.mark.parametrize("headers", [b"", b"Host: x\r\n", b"Connection: keep-alive\r\n"])
-async def test_an_older_client_gets_no_chunks_and_the_end_by_closing(client: Client, headers: bytes) -> None:
+async def test_an_older_client_gets_no_chunks_and_the_end_by_closing(client: Connection, headers: bytes) -> None:
     await client.send(b"GET /pieces HTTP/1.0\r\n" + headers + b"\r\n")
     head, _, body = (await client.told()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
@@ -238,12 +209,12 @@ async def test_an_older_client_gets_no_chunks_and_the_end_by_closing(client: Cli
     assert body == b"piece 0\npiece 1\npiece 2\n"
 
 
-async def test_an_http_1_0_client_gets_no_100_continue(client: Client) -> None:
+async def test_an_http_1_0_client_gets_no_100_continue(client: Connection) -> None:
     await client.send(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", b"hello")
     assert (await client.told()).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_that_expects_100_continue_is_answered_without_its_body(client: Client) -> None:
+async def test_a_client_that_expects_100_continue_is_answered_without_its_body(client: Connection) -> None:
     head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
     await client.send(head)
     told = await client.answer(b"too much\n")
@@ -251,7 +222,7 @@ async def test_a_client_that_expects_100_continue_is_answered_without_its_body(c
     assert b"connection: close" in told
 
 
-async def test_a_client_that_expects_100_continue_gets_it_if_its_body_is_read(client: Client) -> None:
+async def test_a_client_that_expects_100_continue_gets_it_if_its_body_is_read(client: Connection) -> None:
     await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
     assert await client.answer(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     await client.send(b"hello")
@@ -280,7 +251,7 @@ async def test_a_client_that_keeps_sending_after_the_answer_can_read_it(port: in
         assert told.endswith(b"too much\n")
 
 
-async def test_a_client_that_sends_without_end_after_the_answer_is_cut_off(client: Client) -> None:
+async def test_a_client_that_sends_without_end_after_the_answer_is_cut_off(client: Connection) -> None:
     sent = 0
 
     async def send_on() -> None:
@@ -296,7 +267,7 @@ async def test_a_client_that_sends_without_end_after_the_answer_is_cut_off(clien
 
 
 async def test_a_client_that_sends_nothing_after_the_answer_is_closed_at_once(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "REST_TIMEOUT", 0.3)
     await client.send(b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
@@ -312,7 +283,7 @@ async def test_a_client_that_sends_nothing_after_the_answer_is_closed_at_once(
 
 
 async def test_a_transfer_that_breaks_off_ends_without_an_error_in_the_log(
-    client: Client, caplog: pytest.LogCaptureFixture
+    client: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     with structlog.testing.capture_logs() as events:
         await client.send(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")

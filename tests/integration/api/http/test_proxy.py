@@ -58,11 +58,6 @@ def closed_by_gateway(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return closed
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
 async def test_no_request_over_a_reused_idle_connection_fails(
     gateway: Gateway, proxy: caddy.Caddy, alice: User, closed_by_gateway: list[object]
 ) -> None:

@@ -18,11 +18,6 @@ from tests.support.harness.gateway import Gateway
 pytestmark = pytest.mark.stores
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
 @pytest.mark.parametrize("path", ["/ping", "/task/active", "/nothing"])
 async def test_every_answer_has_the_id_that_was_sent(gateway: Gateway, path: str) -> None:
     answer = await gateway.ask("GET", path, headers={HEADER: "lab-42.a_B"})

@@ -8,15 +8,15 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from shared.http import protocol, serving
+from shared.http import protocol
+from tests.support import raw_http
+from tests.support.raw_http import SLACK, Connection
 
 TIMEOUT = 0.6  #: seconds that are given in these tests
-SLACK = 10.0  #: seconds on top, on a machine that is busy
 MB = 1024 * 1024
 
 
@@ -47,46 +47,27 @@ async def slow(_: Request) -> PlainTextResponse:
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(protocol, "HEAD_TIMEOUT", TIMEOUT)
     monkeypatch.setattr(protocol, "BODY_TIMEOUT", TIMEOUT)
-    app = Starlette(
-        routes=[Route("/", echo, methods=["GET", "POST"]), Route("/sip", sip, methods=["POST"]), Route("/slow", slow)]
-    )
-    listening, stop = serving.bind("127.0.0.1", 0), asyncio.Event()
-    serving_task = asyncio.create_task(serving.serve(app, stop, host="", port=0, listening=listening), name="server")
-    yield listening.getsockname()[1]
-    stop.set()
-    await asyncio.wait_for(serving_task, SLACK)
-
-
-class Client:
-    """A connection whose bytes a test sends as it likes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def told(self) -> bytes:
-        """Return everything that the server sends until it closes."""
-        try:
-            return await asyncio.wait_for(self._reader.read(), SLACK)
-        except ConnectionError:
-            return b""
-
-    async def answer(self, ending: bytes) -> bytes:
-        return await asyncio.wait_for(self._reader.readuntil(ending), SLACK)
+    routes = [Route("/", echo, methods=["GET", "POST"]), Route("/sip", sip, methods=["POST"]), Route("/slow", slow)]
+    async with raw_http.served(routes) as port:
+        yield port
 
 
 @pytest.fixture
-async def client(port: int) -> AsyncIterator[Client]:
-    made = Client(*await asyncio.open_connection("127.0.0.1", port))
+async def client(port: int) -> AsyncIterator[Connection]:
+    made = await raw_http.connect(port)
     yield made
     made.writer.transport.abort()
 
 
-async def test_a_head_without_end_is_cut_off(client: Client) -> None:
+async def told(client: Connection) -> bytes:
+    """Return everything that the server sends until it closes or resets the connection; nothing after a reset."""
+    try:
+        return await client.told()
+    except ConnectionError:
+        return b""
+
+
+async def test_a_head_without_end_is_cut_off(client: Connection) -> None:
     sent = 0
 
     async def send_on() -> None:
@@ -101,24 +82,24 @@ async def test_a_head_without_end_is_cut_off(client: Client) -> None:
     assert sent < 20 * MB
 
 
-async def test_too_large_a_head_is_refused(client: Client) -> None:
+async def test_too_large_a_head_is_refused(client: Connection) -> None:
     await client.send(b"GET / HTTP/1.1\r\nhost: x\r\n")
     await asyncio.sleep(0.05)
     await client.send(b"x-long: " + b"a" * (protocol.HEAD_LIMIT - 1000))
     await asyncio.sleep(0.05)
     await client.send(b"a" * 2000)
-    assert (await client.told()).startswith(b"HTTP/1.1 431 ")
+    assert (await told(client)).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nhost: x\r\n"])
-async def test_a_missing_head_times_out(client: Client, begun: bytes) -> None:
+async def test_a_missing_head_times_out(client: Connection, begun: bytes) -> None:
     await client.send(begun)
     began = time.monotonic()
-    assert (await client.told())[:13] == (b"HTTP/1.1 408 " if begun else b"")
+    assert (await told(client))[:13] == (b"HTTP/1.1 408 " if begun else b"")
     assert time.monotonic() - began < TIMEOUT + SLACK
 
 
-async def test_a_slow_head_times_out(client: Client) -> None:
+async def test_a_slow_head_times_out(client: Connection) -> None:
     async def drip() -> None:
         await client.send(b"GET / HTTP/1.1\r\n")
         while True:
@@ -129,12 +110,12 @@ async def test_a_slow_head_times_out(client: Client) -> None:
         await asyncio.wait_for(drip(), SLACK)
 
 
-async def test_a_missing_body_times_out(client: Client) -> None:
+async def test_a_missing_body_times_out(client: Connection) -> None:
     await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n12345")
-    assert (await client.told()).startswith(b"HTTP/1.1 408 ")
+    assert (await told(client)).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_slow_body_is_accepted(client: Client) -> None:
+async def test_a_slow_body_is_accepted(client: Connection) -> None:
     await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 8\r\n\r\n")
     for _ in range(8):
         await asyncio.sleep(TIMEOUT / 3)
@@ -142,18 +123,18 @@ async def test_a_slow_body_is_accepted(client: Client) -> None:
     assert (await client.answer(b"8 bytes\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_that_waits_for_its_answer_is_not_cut_off(client: Client) -> None:
+async def test_a_client_that_waits_for_its_answer_is_not_cut_off(client: Connection) -> None:
     await client.send(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
     assert (await client.answer(b"at last\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_client_whose_body_is_not_read_is_not_cut_off(client: Client) -> None:
+async def test_a_client_whose_body_is_not_read_is_not_cut_off(client: Connection) -> None:
     size = 64 * MB  # more than the kernel takes
     client.writer.write(b"POST /sip HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
     assert (await client.answer(b"enough\n")).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_requests_one_after_the_other_and_at_once_are_answered(client: Client) -> None:
+async def test_requests_one_after_the_other_and_at_once_are_answered(client: Connection) -> None:
     body = b"x" * (protocol.HEAD_LIMIT * 3)
     request = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     ending = b"%d bytes\n" % len(body)
@@ -166,7 +147,7 @@ async def test_requests_one_after_the_other_and_at_once_are_answered(client: Cli
         assert (await client.answer(ending)).startswith(b"HTTP/1.1 200 ")
 
 
-async def test_others_are_served_beside_many_who_send_nothing(port: int, client: Client) -> None:
+async def test_others_are_served_beside_many_who_send_nothing(port: int, client: Connection) -> None:
     idle = []
     for _ in range(300):
         one = socket.create_connection(("127.0.0.1", port))
@@ -182,7 +163,7 @@ async def test_others_are_served_beside_many_who_send_nothing(port: int, client:
             one.close()
 
 
-async def test_a_client_whose_head_is_not_read_is_not_cut_off(client: Client) -> None:
+async def test_a_client_whose_head_is_not_read_is_not_cut_off(client: Connection) -> None:
     """Two requests are in progress, and the first bytes of a third have come: reading continues after the second."""
     request = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n"
     await client.send(request * 2 + request[:10])

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.stores
 
 
 @pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
-@pytest.fixture
 async def nodes(gateway: Gateway) -> None:
     found = [Node(id=name, executor="fake", ready=True, cpus=4, memory=2**30, checked_at=1.0) for name in ("n1", "n2")]
     await gateway.stores.nodes.put_many(found)

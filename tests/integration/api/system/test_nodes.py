@@ -16,11 +16,6 @@ from tests.support.harness.gateway import Gateway
 pytestmark = pytest.mark.stores
 
 
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 async def listed(gateway: Gateway, by: User) -> dict[str, dict[str, Any]]:
     answer = await gateway.ask("GET", "/admin/node", by)
     assert answer.status_code == 200, answer.text

@@ -22,21 +22,6 @@ pytestmark = pytest.mark.stores
 DAY = 24 * 3600.0
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
-async def bob(gateway: Gateway) -> User:
-    return await gateway.add_user("bob")
-
-
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 def good(answer: httpx.Response) -> Any:
     assert (answer.status_code, answer.headers["content-type"]) == (200, JSON), answer.text
     return answer.json()

@@ -36,11 +36,6 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield made
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
 @pytest.fixture(autouse=True)
 def _no_error_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Bad input must not log errors, which would wake an operator."""

@@ -36,11 +36,6 @@ TASK, BATCH = "/task", "/task/batch"
 
 
 @pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
 async def other(settings: Settings) -> AsyncIterator[Gateway]:
     """Another gateway of the same system."""
     async with gateways.opened(settings) as made:

@@ -26,16 +26,6 @@ pytestmark = pytest.mark.stores
 NOW = samples.NOW
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 def good(answer: httpx.Response) -> Any:
     assert (answer.status_code, answer.headers["content-type"]) == (200, JSON), answer.text
     return answer.json()

@@ -27,21 +27,6 @@ PROBLEM = "application/problem+json"
 NOW = samples.NOW
 
 
-@pytest.fixture
-async def alice(gateway: Gateway) -> User:
-    return await gateway.add_user("alice")
-
-
-@pytest.fixture
-async def bob(gateway: Gateway) -> User:
-    return await gateway.add_user("bob")
-
-
-@pytest.fixture
-async def admin(gateway: Gateway) -> User:
-    return await gateway.add_user("admin", admin=True)
-
-
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """Check a problem document in full."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM), answer.text
