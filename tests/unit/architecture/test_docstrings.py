@@ -10,7 +10,7 @@ from tests.unit.architecture.sources import Module
 
 QUESTIONS = frozenset(["That", "Those", "What", "Whether", "Which", "Who", "Whom", "Whose"])
 #: How many there are still. This number only shrinks.
-NOT_YET = 341
+NOT_YET = 8
 
 
 def questions(of: Module) -> Iterator[str]:
