@@ -37,7 +37,7 @@ class Fault:
 
     @property
     def advice(self) -> str:
-        """How to get rid of the fault."""
+        """Advice to administrators that removes the fault."""
         versions = ", ".join(".".join(map(str, first)) for first in self.mended)
         return f"take {versions} or later, or a build of your distribution with the fix"
 

@@ -1,4 +1,4 @@
-"""Whole services as processes, each on a machine of its own by its clock: the library libfaketime tells it another time."""
+"""Whole services as processes whose clocks differ, by the library libfaketime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERVICES = ("files", "scheduler", "watcher", "api")
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 
-#: libfaketime 0.9.10 refuses to sleep until a time of a monotonic clock that it does not change, which `time.sleep` asks for.
+#: libfaketime 0.9.10 rejects absolute sleeps on a monotonic clock that it does not change, which `time.sleep` uses.
 _SLEEP = """\
 import select, time
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
@@ -32,8 +32,8 @@ _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 @contextmanager
 def running(settings: Settings, folder: Path, *, ahead: Mapping[str, int]) -> Iterator[dict[str, str]]:
     """
-    The services of a system on the process executor, each with a clock that is ahead by so many seconds. Gives the address of
-    each. Monotonic clocks and the times of files are as they are.
+    Run the services of a system on the process executor, each with a clock that is ahead by so many seconds. Yields the
+    address of each. Monotonic clocks and file times are unchanged.
     """
     if not _LIBRARIES:
         cannot_have("faketime", "libfaketime is not installed (Debian: apt-get install faketime)")

@@ -51,7 +51,7 @@ class Death(monitoring.CommandListener):
 
 
 def _word(name: str, command: Mapping[str, Any]) -> Moment | None:
-    """What a command to MongoDB that is about to be sent is, if it belongs to the end of a task."""
+    """Return the kind of a command to MongoDB that is about to be sent, if it belongs to the end of a task."""
     collection = command.get(name)
     if (name, collection) == ("insert", "usage"):
         return Moment.COUNTING

@@ -1,4 +1,4 @@
-"""A real Caddy for tests, with the deployed configuration in front of a gateway of this machine."""
+"""A real Caddy with the deployed configuration, in front of a gateway of this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STOP_TIMEOUT = 20.0
 
 
 class Caddy:
-    """A running Caddy. `certificate` is the file with the authority that signed its certificate."""
+    """A running Caddy. `certificate` is the file of the authority that signed its certificate."""
 
     def __init__(self, url: str, health: str, certificate: Path) -> None:
         self.url = url
@@ -40,10 +40,7 @@ class Caddy:
 
 @contextmanager
 def running(gateway_port: int, *, changes: Mapping[str, str] | None = None) -> Iterator[Caddy]:
-    """
-    Start a Caddy in front of the gateway on this port, with other texts in its configuration where `changes` names them, and
-    stop it at the end.
-    """
+    """Run a Caddy in front of the gateway on this port, with the texts of its configuration replaced as in `changes`."""
     binary = shutil.which("caddy")
     if binary is None:
         cannot_have("caddy", "caddy is not installed (Debian: apt-get install caddy)")

@@ -23,11 +23,11 @@ from tests.support.servers.stores import JOURNAL_INTERVAL, MEMORY
 SIZE = 3
 START_TIMEOUT = 60.0
 
-_STEP_DOWN = 60  #: seconds for which a primary that stepped down does not stand for election
+_STEP_DOWN = 60  #: seconds without candidacy for a primary that stepped down
 
 
 class ReplicaSet:
-    """Three members. Each failure of the primary is mended by `mend`."""
+    """Three members. `mend` repairs each failure of the primary."""
 
     def __init__(self, directory: Path, settings: Mapping[str, int]) -> None:
         found = ports.reserve(directory / "ports.json", [f"mongod-{number}" for number in range(SIZE)])
@@ -37,7 +37,7 @@ class ReplicaSet:
         self.url = f"mongodb://{addresses}/?replicaSet={replica_set.NAME}"
 
     def start(self) -> None:
-        """Start all members, make a set of them, and wait until each follows."""
+        """Start all members, form a set of them, and wait until each follows."""
         for member in self._members.values():
             member.start()
         first, *_ = self._members
@@ -55,12 +55,12 @@ class ReplicaSet:
             member.kill()
 
     def settings(self) -> dict[str, Any]:
-        """The settings of the set as it has them."""
+        """The settings of the set, as it has them."""
         found: dict[str, Any] = self._ask("replSetGetConfig", self.primary())["config"]["settings"]
         return found
 
     def primary(self) -> int:
-        """The port of the member that takes writes and that a majority follows."""
+        """The port of the member that accepts writes and that a majority follows."""
         found: int = waiting.until_blocking(
             lambda: next((port for port in self._members if self._is_primary(port)), 0),
             "the set has a primary",
@@ -75,15 +75,15 @@ class ReplicaSet:
     # --- failures -------------------------------------------------------------------
 
     def step_down(self) -> None:
-        """The primary makes room for another one."""
+        """Make the primary step down."""
         self._ask("replSetStepDown", self.primary(), _STEP_DOWN)
 
     def kill(self) -> None:
-        """SIGKILL to the primary."""
+        """Send SIGKILL to the primary."""
         self._members[self.primary()].kill()
 
     def hang(self) -> None:
-        """The primary takes connections, and answers nothing."""
+        """Hang the primary: it accepts connections and answers nothing."""
         pid = self._members[self.primary()].pid
         assert pid is not None
         hanging.stop(pid)
@@ -137,7 +137,7 @@ def _mongod(directory: Path, name: str, port: int) -> child_process.Child:
 
 @contextmanager
 def running(settings: Mapping[str, int]) -> Iterator[ReplicaSet]:
-    """A whole set with these settings."""
+    """Run a whole set with these settings."""
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="godocker-replicas-", dir=place, ignore_cleanup_errors=True) as folder:
         made = ReplicaSet(Path(folder), settings)
