@@ -51,8 +51,7 @@ class Answer:
             # The rest of the body may never come, so the next request could not be found.
             self._is_early = True
             cycle.keep_alive = False
-        has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
-        if not has_length and cycle.scope["http_version"] in _WITHOUT_CHUNKS:
+        if cycle.scope["http_version"] in _WITHOUT_CHUNKS and not _has_length(message):
             self._ends_by_closing = True
             cycle.chunked_encoding = False
 
@@ -63,3 +62,7 @@ class Answer:
         if self._is_early and not message.get("more_body") and cycle.more_body:
             cycle.keep_alive = True  # otherwise the server would close at once and reset unsent data
             self._connection.expect_rest()
+
+
+def _has_length(message: Message) -> bool:
+    return any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))

@@ -16,7 +16,7 @@ _HOSTS = "a request may have one Host header, not several (RFC 9112, 3.2)"
 
 def of_head(version: str, headers: Sequence[tuple[bytes, bytes]]) -> ASGIApp | None:
     """Return the application that rejects a request with these headers (names in lower case); None if they are fine."""
-    hosts = sum(name == b"host" for name, _ in headers)
+    hosts = [name for name, _ in headers].count(b"host")
     if hosts == 1 or (hosts == 0 and version != "1.1"):
         return None
     return _bad_request(_HOST if hosts == 0 else _HOSTS)

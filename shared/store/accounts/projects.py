@@ -31,10 +31,12 @@ class ProjectStore:
         except driver_errors.DuplicateKeyError:
             raise errors.Conflict(f"the project {project.id} exists already") from None
 
-    @connection.translated
     async def get(self, project_id: str) -> Project | None:
-        if project_id == model.DEFAULT:
-            return model.everybody()
+        # Most tasks are in it: it is neither read nor timed.
+        return model.everybody() if project_id == model.DEFAULT else await self._stored(project_id)
+
+    @connection.translated
+    async def _stored(self, project_id: str) -> Project | None:
         document = await self._projects.find_one({"_id": {"$eq": project_id}})
         return reading.one(Project.model_validate, document, of="projects")
 
