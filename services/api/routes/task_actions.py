@@ -71,7 +71,7 @@ def _over(task: Task) -> errors.Conflict:
 @router.get("/task/{task_id}/suspend", response_model=TaskOut, responses=_STEERED, summary="Suspend a running task")
 @strict_queries.changes
 async def suspend_task(task: ManagedTask, context: ContextDep, caller: Caller) -> Json:
-    """The task keeps its memory, and its lifespan goes on. `status.secondary` shows the result."""
+    """The task keeps its memory, and its lifespan continues. `status.secondary` shows the result."""
     return await _set_intent(context, task, Intent.SUSPEND, IntentResult.SUSPEND_REJECTED, by=caller)
 
 

@@ -56,7 +56,7 @@ def test_a_second_upload_replaces_the_first(server: FileServer) -> None:
     before = (server.folder / "file").stat().st_ino
     assert server.put("file", b"second").status_code == 200
     assert (server.folder / "file").read_bytes() == b"second"
-    assert (server.folder / "file").stat().st_ino != before, "whoever reads the first goes on reading the first"
+    assert (server.folder / "file").stat().st_ino != before, "a reader of the first file keeps reading it"
 
 
 def test_an_upload_that_breaks_off_changes_nothing(server: FileServer) -> None:

@@ -46,8 +46,8 @@ class Caller(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Row:
     """
-    What a route answers each caller. `statuses` in the order of `Caller`. `path` has other words in the places where
-    `{…}` stand, `body` is sent. `ok` is what tells that it was allowed, where that is not 200.
+    The answers of a route to each caller. `statuses` is in the order of `Caller`. `path` has other words in the places
+    where `{…}` stand, `body` is sent. `ok` is what tells that it was allowed, where that is not 200.
     """
 
     action: Action

@@ -82,7 +82,7 @@ def check(case: schemathesis.Case, answer: httpx.Response) -> None:
 
 
 def _is_absent_service(answer: httpx.Response) -> bool:
-    """Whether the answer is due to the missing files service."""
+    """Return whether the answer is due to the missing files service."""
     said = answer.json()
     return answer.status_code == 503 and (said.get("code") == "files_unavailable" or said.get("status") == "degraded")
 

@@ -114,7 +114,7 @@ def replaced(path: tuple[str | int, ...], value: Any) -> dict[str, Any]:
 
 
 def is_fine(name: str, value: Any) -> bool:
-    """Whether a wrong value happens to be valid for this field."""
+    """Return whether a wrong value happens to be valid for this field."""
     empty_list = value == [] and name in (
         *("requirements.label", "requirements.tasks", "requirements.ports", "requirements.uris"),
         *("container.volumes", "meta.tags"),
