@@ -1,4 +1,4 @@
-"""The attempts of a task, from the transitions that are kept with it: pure."""
+"""List the attempts of a task from its recorded transitions: pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _PLACED_ON = re.compile(r"placed on (.+)")  # notes of earlier versions, which k
 
 def of(task: Task) -> list[dict[str, Any]]:
     """
-    Return the attempts, the first one first, in the form of `services.api.wire.attempt.AttemptOut`. The earliest are missing
-    where there were more transitions than are kept (`shared.store.tasks.tasks.HISTORY`).
+    Return the attempts in order, in the form of `services.api.wire.attempt.AttemptOut`. The earliest are missing
+    if there were more transitions than are kept (`shared.store.tasks.tasks.HISTORY`).
     """
     attempts: dict[int, dict[str, Any]] = {}
     queued_at = task.submitted_at
@@ -24,12 +24,12 @@ def of(task: Task) -> list[dict[str, Any]]:
             continue
         if status == TaskStatus.PENDING:
             queued_at = at
-        found = attempts.get(number)
-        if found is None:
+        attempt = attempts.get(number)
+        if attempt is None:
             if status != TaskStatus.STARTING:
                 continue
-            found = attempts[number] = _begun(task, number, entry, queued_at)
-        _add(found, entry)
+            attempt = attempts[number] = _begun(task, number, entry, queued_at)
+        _add(attempt, entry)
     latest = attempts.get(task.attempt)
     if latest is not None and task.status in PLACED | ENDED:
         latest["executor"] = task.placement.executor if task.placement else None
@@ -59,7 +59,7 @@ def _begun(task: Task, number: int, entry: dict[str, Any], queued_at: float) -> 
 
 
 def _add(attempt: dict[str, Any], entry: dict[str, Any]) -> None:
-    """Add what a later transition says of the attempt."""
+    """Add the fields of a later transition to the attempt."""
     status = entry["status"]
     if status == TaskStatus.RUNNING:
         attempt["started_at"] = entry.get("started_at", entry["at"])

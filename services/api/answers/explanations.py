@@ -16,7 +16,7 @@ from shared.models.pending_reason import PendingReason
 from shared.models.task import Task
 from shared.store.tasks import work
 
-_LIMITED = 3  #: nodes whose lower limits a dry run names
+_MAX_LIMITED = 3  #: nodes whose lowered limits a dry run names
 
 
 async def of_task(context: Context, task: Task) -> dict[str, Any]:
@@ -90,16 +90,19 @@ async def of_unsent(context: Context, task: Task) -> dict[str, Any]:
     """Return why a task that was admitted but not stored would wait. Raises `errors.SchedulerUnavailable`."""
     # For an array, explain its first child.
     one = replace(work.pending_from(task), array=None)
-    found = await context.scheduler.explain_unsent(asdict(one))
-    return found | {"reasons": [*found["reasons"], *await _limited_somewhere(context, task, found.get("nodes", ()))]}
+    explanation = await context.scheduler.explain_unsent(asdict(one))
+    limited = await _limited_somewhere(context, task, explanation.get("nodes", ()))
+    return explanation | {"reasons": [*explanation["reasons"], *limited]}
 
 
-async def _limited_somewhere(context: Context, task: Task, judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return where the task would have lower limits than it asks for: of the nodes that could take it now, or else ever."""
-    places = {one["node"] for one in judged if one["fits"]} or {one["node"] for one in judged if one["ever"]}
+async def _limited_somewhere(
+    context: Context, task: Task, verdicts: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the limits of an unplaced task that nodes would lower: nodes that could run it now, or else ever."""
+    places = {one["node"] for one in verdicts if one["fits"]} or {one["node"] for one in verdicts if one["ever"]}
     nodes = [node for node in await context.nodes.get() if node.id in places] if places else []
     texts = [text for node in nodes if (text := capped.sentence(task, node))]
-    return [{"code": StateCode.LIMITED, "text": text} for text in texts[:_LIMITED]]
+    return [{"code": StateCode.LIMITED, "text": text} for text in texts[:_MAX_LIMITED]]
 
 
 async def _from_scheduler(context: Context, task: Task) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The attempts of a task and their output, as it is now or followed while it is written."""
+"""List the attempts of a task, and get or follow their output."""
 
 from __future__ import annotations
 
