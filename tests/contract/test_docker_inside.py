@@ -163,9 +163,9 @@ _ARM = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00" + b"\0" * 200
     [
         ("no-shell", lambda: systems.archive(), "has no /bin/sh, which is needed to run the command"),
         ("closed-shell", lambda: systems.archive(files={"bin/sh": (b"\x7fELF", 0o644)}), "has a /bin/sh that is not executable"),
-        ("no-program", lambda: systems.archive(files={"bin/sh": (b"nothing", 0o755)}), "has a /bin/sh that is no program"),
+        ("no-program", lambda: systems.archive(files={"bin/sh": (b"nothing", 0o755)}), "has a /bin/sh that is not a program"),
         ("other-processor", lambda: systems.archive(files={"bin/sh": (_ARM, 0o755)}), "is for another processor"),
-        ("no-loader", lambda: systems.archive(LINK, files={"bin/dash": (DASH.read_bytes(), 0o755)}), "which is not there"),
+        ("no-loader", lambda: systems.archive(LINK, files={"bin/dash": (DASH.read_bytes(), 0o755)}), "which is missing"),
     ],
 )  # fmt: skip
 async def test_an_image_that_cannot_run_a_shell_is_recognized(

@@ -263,7 +263,7 @@ async def test_a_run_whose_shim_is_killed_ends_as_lost_and_nothing_of_it_lives(
         ended = await rig.ended(run)
         assert (ended.exit_code, ended.lost) == (EXIT_KILLED, True)
         assert ended.reason is not None
-        assert "watched over it was ended" in ended.reason
+        assert "its shim was ended" in ended.reason
         await waiting.until(
             lambda: [event.exit_code for event in seen if event.kind is types.EventKind.EXITED] == [EXIT_KILLED],
             "it is told of",
@@ -353,8 +353,8 @@ async def test_a_process_has_limits(rig: rigs.Rig) -> None:
 @pytest.mark.parametrize(
     ("script", "code", "word"),
     [
-        ("#!/no/such/program\n", 127, "No such file"),
-        ("#!/bin/sh\r\nexit 0\r\n", 127, "No such file"),
+        ("#!/no/such/program\n", 127, "has no /no/such/program"),
+        ("#!/bin/sh\r\nexit 0\r\n", 127, "followed by a carriage return"),
         ("#!/etc\nexit 0\n", 126, "Permission denied"),
     ],
 )

@@ -128,7 +128,7 @@ def of_missing(task: Placed, result: Result | None, *, now: float, boot: Boot | 
         reason = "its container was removed by somebody else; the exit code is the one it left in its directory"
         return Outcome(Ending.EXITED, left.exit_code, reason, began, left.ended_at or now)
     if renewed:
-        reason = f"the Docker Engine of {task.node} was restarted while it ran, and has nothing of it any more"
+        reason = f"the Docker Engine of {task.node} was restarted while it ran, and no longer has the container"
         return Outcome(Ending.NODE_FAILED, EXIT_KILLED, reason, began, now)
     return Outcome(Ending.LOST, EXIT_KILLED, _REMOVED, began, now)
 

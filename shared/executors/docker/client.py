@@ -181,7 +181,7 @@ class Engine:
     def _client(self, *, long: bool) -> aiodocker.Docker:
         # Made at first use: a session belongs to the loop it is made in.
         if self.is_closed:
-            raise errors.NodeUnavailable(self.name, "it is not configured any more")
+            raise errors.NodeUnavailable(self.name, "it is no longer configured")
         if long:
             self._long = self._long or self._connect(limit=0)
             return self._long

@@ -66,12 +66,12 @@ async def _why_no_shell(engine: client.Engine, identifier: str) -> str | None:
         return "has a /bin/sh that is not executable"
     header = elf.parse(file.content)
     if header is None:
-        return None if file.content.startswith(b"#!") else "has a /bin/sh that is no program"
+        return None if file.content.startswith(b"#!") else "has a /bin/sh that is not a program"
     _, info = await engine.call("GET", "info")
     if not header.runs_on(str(info.get("Architecture", header.machine))):
         return f"is for another processor: its /bin/sh is one for {header.machine}, the node is {info['Architecture']}"
     if header.loader and await _resolved(engine, identifier, header.loader) is None:
-        return f"has a /bin/sh that needs {client.words(header.loader)}, which is not there"
+        return f"has a /bin/sh that needs {client.words(header.loader)}, which is missing"
     return None
 
 

@@ -44,7 +44,7 @@ async def start(on: host.Host, run: types.Run, config: settings.Settings) -> flo
         if started is not None:
             on.known.note(run.handle, identifier)
             return started
-    raise errors.NodeUnavailable(on.engine.name, f"container {run.handle.name} is neither there nor gone")
+    raise errors.NodeUnavailable(on.engine.name, f"container {run.handle.name} is being created or removed")
 
 
 async def _create(on: host.Host, run: types.Run, config: settings.Settings, deadline: float) -> str | None:

@@ -10,9 +10,9 @@ from shared.executors.process.record import Record
 
 UNREADABLE = "the record of this run cannot be read: how its command ended is not known"
 RESTARTED = "the machine was restarted while it ran"
-SHIM_GONE = "the process that watched over it was ended from outside: how its command ended is not known"
+SHIM_GONE = "its shim was ended from outside: how its command ended is not known"
 
-_SECOND = "its attempt had begun before, and the record of that is gone: it is not run twice"
+_SECOND = "its attempt began earlier and its record is gone: it is not run twice"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  #: exit codes of shells (POSIX XCU 2.8.2)
 #: Signals that somebody sends; a command causes the others itself.
 _SENT = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL, signal.SIGTERM})

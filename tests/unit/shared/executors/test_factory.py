@@ -7,6 +7,7 @@ import typing
 import pytest
 
 from shared.executors import factory
+from shared.executors.types import Feature
 from shared.settings import Settings
 from tests.contract import test_executor_contract as contract
 
@@ -22,3 +23,8 @@ def test_each_kind_is_a_class_named_after_it(kind: str) -> None:
 def test_each_kind_runs_through_the_contract_suite() -> None:
     tested = {getattr(kind, "values", (kind,))[0] for kind in contract.KINDS}
     assert tested == {*KINDS, "fake"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_processes_run_without_configured_hosts(kind: str) -> None:
+    assert (Feature.HOSTS in factory.features(Settings(executor=kind))) is (kind != "process")
