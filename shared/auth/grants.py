@@ -89,6 +89,6 @@ def _grant(claims: dict[str, Any]) -> Grant:
     if not isinstance(directory, str) or not directory or not isinstance(quota, int | None):
         raise ValueError("claims")
     if claims["exp"] - claims["iat"] > MOST_SECONDS:
-        raise ValueError("a grant is good for a moment only")
+        raise ValueError("a grant is valid for seconds only")
     pair = None if owner is None else (int(owner[0]), int(owner[1]))
     return Grant(directory, Mode(claims["mode"]), pair, quota)

@@ -15,7 +15,7 @@ from shared.observe import metrics
 log = structlog.get_logger(__name__)
 
 _AGAIN = 60.0  #: seconds until junk in the same place is reported again
-_told: dict[str, float] = {}
+_next_report: dict[str, float] = {}
 
 _SAMPLE = frozenset({"timestamp", "cpu_percent", "memory", "memory_limit", "network_rx", "network_tx", "pids"})
 _BILL = frozenset({"_id", "cpu", "ram", "gpus", "totaltime"})
@@ -28,8 +28,8 @@ def note(where: str, count: int = 1) -> None:
     """Count skipped values."""
     metrics.REDIS_JUNK.labels(where).inc(count)
     now = clock.monotonic()
-    if now >= _told.get(where, now):
-        _told[where] = now + _AGAIN
+    if now >= _next_report.get(where, now):
+        _next_report[where] = now + _AGAIN
         log.warning("broker.junk", where=where, count=count)
 
 

@@ -43,14 +43,14 @@ def _take(shared_dir: Path, identity: Identity) -> None:
         return
     if found is not None:
         raise errors.ConfigurationError(
-            f"shared_dir {shared_dir} is that of the system {found}, and this database that of the system {identity.mark}: give "
+            f"shared_dir {shared_dir} belongs to the system {found}, but this database to the system {identity.mark}: give "
             f"this system another shared_dir or, if the other one is gone for good, remove {shared_dir / FILE}"
         )
     if identity.has_shared_dir:
         raise errors.ConfigurationError(
-            f"shared_dir {shared_dir} has no mark, and this database is that of a system ({identity.mark}) that has one "
+            f"shared_dir {shared_dir} has no mark, but this database belongs to a system ({identity.mark}) that has a marked one "
             "elsewhere. Is the file system mounted? If this is a copy of that system's database: godocker identity --new. If its "
-            "shared_dir was moved or lost, and that system does not run any more: godocker identity --keep"
+            "shared_dir was moved or lost, and that system no longer runs: godocker identity --keep"
         )
     _set_aside(shared_dir, identity)
     write(shared_dir, identity.mark)
@@ -86,8 +86,6 @@ def write(shared_dir: Path, mark: str, *, force: bool = False) -> None:
         os.link(draft, shared_dir / FILE)
     except FileExistsError:
         if (found := read(shared_dir)) != mark:
-            raise errors.ConfigurationError(
-                f"shared_dir {shared_dir} was taken by the system {found} just now"
-            ) from None
+            raise errors.ConfigurationError(f"shared_dir {shared_dir} was just taken by the system {found}") from None
     finally:
         draft.unlink(missing_ok=True)

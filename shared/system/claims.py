@@ -31,8 +31,8 @@ PATIENCE = 5 * BEAT  #: seconds without a new word after which its writer counts
 _LENGTH = 33  #: bytes of a word with its newline
 
 LIVES = (
-    "another installation with this system's identity works with this shared_dir: one of the two databases is a copy of the "
-    "other. Nothing is done until it is stopped. A copy gets a shared_dir and an identity of its own: godocker identity --new"
+    "another installation with this system's identity uses this shared_dir: one of the two databases is a copy of the other. "
+    "This one does nothing until the other is stopped. Give a copy its own shared_dir and identity: godocker identity --new"
 )
 
 

@@ -127,7 +127,7 @@ class Directory:
             )
         if not done:
             log.error("ldap.reader_refused", dn=name, result=connection.result["description"])
-            raise errors.DirectoryUnavailable("the directory of users does not let us look")
+            raise errors.DirectoryUnavailable("the directory of users refuses searches")
 
     def _entry(self, connection: ldap3.Connection, login: str) -> tuple[str, Entry] | None:
         """Return name and attributes of the person; None if there is nobody or more than one."""

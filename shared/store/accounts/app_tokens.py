@@ -19,7 +19,7 @@ class AppTokenStore:
     async def add(self, token: AppToken) -> None:
         """Store a token. Raises `errors.Conflict` if the user has the most tokens allowed."""
         if await self._tokens.count_documents({"user": {"$eq": token.user}}, limit=MOST) >= MOST:
-            raise errors.Conflict(f"{token.user} has {MOST} application tokens, the most that anybody may have")
+            raise errors.Conflict(f"{token.user} has {MOST} application tokens, the most allowed")
         await self._tokens.insert_one(token.model_dump(by_alias=True))
 
     @connection.translated

@@ -48,6 +48,6 @@ async def dump(database: connection.Database, writer: archive.Writer, progress: 
         if error.code != _TOO_OLD:
             raise
         raise errors.BackupFailed(
-            "it took longer than MongoDB keeps what was at one moment: try a longer --time or, where the database's user may not "
+            "it took longer than MongoDB keeps past states: try a longer --time or, if the database's user may not "
             f"change that, a higher {history.PARAMETER} of mongod (MONGO_HISTORY of the Compose deployment)"
         ) from error

@@ -45,7 +45,7 @@ class SchemaStore:
         """
         if await self._schema.find_one({"_id": LOADING}):
             raise errors.StoreUnavailable(
-                "a backup is being loaded, or its loading was interrupted: then run godocker restore again"
+                "a backup is being loaded; if its loading was interrupted, run godocker restore again"
             )
         version = await self.version()
         if version > migrations.VERSION + 1:
@@ -58,7 +58,7 @@ class SchemaStore:
         for step in migrations.missing(version):
             lease = await self._leases.acquire(LEASE, holder, seconds=SECONDS)
             if lease is None:
-                raise errors.StoreUnavailable(f"another service brings the database to version {step.version}")
+                raise errors.StoreUnavailable(f"another service migrates the database to version {step.version}")
             try:
                 await self._take(step)
             finally:

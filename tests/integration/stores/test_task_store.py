@@ -72,7 +72,7 @@ async def test_a_transition_changes_the_status_and_is_recorded_in_the_history(op
     assert moved == await stored(opened)
     assert moved is not None
     assert (moved.status, moved.status_at, moved.attempt) == (STARTING, NOW, 1)
-    assert moved.history == [{"at": NOW, "status": "starting", "attempt": 1, "note": None}]
+    assert moved.history == [{"at": NOW, "status": "starting", "attempt": 1, "note": None, "node": samples.NODE}]
 
 
 async def test_a_watcher_from_an_earlier_attempt_cannot_finish_the_task(opened: Stores) -> None:

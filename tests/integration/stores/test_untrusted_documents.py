@@ -196,7 +196,7 @@ async def test_malformed_documents_stop_no_service(scene: Scene, gateway: Gatewa
 
 
 async def test_a_malformed_document_is_reported_once_and_counted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "_told", {})
+    monkeypatch.setattr(reading, "_next_report", {})
     await scene.stores.database["users"].insert_one({"_id": "odd", "uid": "x"})
     with structlog.testing.capture_logs() as events:
         for _ in range(3):

@@ -94,7 +94,7 @@ async def test_junk_is_counted_by_place(hints: Broker, raw: redis.Redis, monkeyp
     def counted(where: str) -> float:
         return float(metrics.REDIS_JUNK.labels(where)._value.get())
 
-    monkeypatch.setattr(junk, "_told", {})
+    monkeypatch.setattr(junk, "_next_report", {})
     before = {where: counted(where) for where in ("queue", "samples", "billing")}
     await raw.rpush(hints._keys.queue, NOT_UTF8, b"x", b"7")
     assert await hints.dequeue(10) == [7]

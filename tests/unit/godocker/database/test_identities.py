@@ -58,7 +58,7 @@ def test_a_shared_directory_is_taken_once(tmp_path: Path) -> None:
     marks.take(tmp_path / "shared", HERE)
     marks.take(tmp_path / "shared", HERE)
     assert marks.read(tmp_path / "shared") == "here"
-    with pytest.raises(errors.ConfigurationError, match="that of the system here"):
+    with pytest.raises(errors.ConfigurationError, match="belongs to the system here"):
         marks.take(tmp_path / "shared", LOST)
 
 
