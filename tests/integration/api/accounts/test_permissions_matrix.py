@@ -122,6 +122,8 @@ ROWS: dict[tuple[str, str], Row] = {
     ("GET", "/api/1.0/task/{task_id}/token"): Row(Action.SEE_TASK, SEES_TASK, "/task/{task}/token"),
     ("GET", "/api/1.0/task/{task_id}/monitor"): Row(Action.SEE_TASK, SEES_TASK, "/task/{ran}/monitor"),
     ("GET", "/api/1.0/task/{task_id}/explain"): Row(Action.SEE_TASK, SEES_TASK, "/task/{ran}/explain"),
+    ("GET", "/api/1.0/task/{task_id}/attempts"): Row(Action.SEE_TASK, SEES_TASK, "/task/{ran}/attempts"),
+    ("GET", "/api/1.0/task/{task_id}/log"): Row(Action.SEE_TASK, ok(SEES_TASK, 503), "/task/{ran}/log", ok=503),
     ("PUT", "/api/1.0/task/{task_id}"): Row(
         Action.MANAGE_TASK, ok(MANAGES_TASK, 422), "/task/{task}", {"name": "x", "value": "y"}, ok=422
     ),
