@@ -21,7 +21,7 @@ from services.watcher.node_watch import NodeWatch
 from services.watcher.reconcile import waiting_kills
 from services.watcher.reconcile.enact import Enactor
 from services.watcher.reconcile.node_loss import NodeLoss
-from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.record_ends import Recorder
 from services.watcher.reconcile.settle import Settler
 from services.watcher.reconcile.zombies import ZombieCheck
 from services.watcher.restore.census import Census

@@ -1,8 +1,10 @@
 """
-Share tokens: access for any holder to one task and its files.
+Share tokens: anyone who holds one may read one task and its files.
 
-They are opaque and unguessable, so none can be mistaken for a session token. A task stores the hash of its one token, so a
-new token, or none, ends the old one at once. A token is made of a stored random nonce and a secret that is not stored:
+The rights are those of `Role.SHARED` in `shared.auth.permissions`, which `services.api.access.guards` applies.
+
+They are opaque and unguessable, so none can be mistaken for a session token. A task stores the hash of a single token,
+so replacing or clearing it revokes the old one at once. A token is made of a stored random nonce and a secret that is not stored:
 repeated requests return the same token, and the database reveals none.
 """
 
@@ -37,7 +39,7 @@ def generate(*, key: str, now: float, seconds: float) -> ShareToken:
 
 
 def living(share: Share | None, *, key: str, now: float) -> ShareToken | None:
-    """Return the task's valid token, made again; None if there is none or the secret has changed."""
+    """Recreate the task's valid token; None if it has none, or `secret_passphrase` has changed."""
     if share is None or share.nonce is None or now > share.until:
         return None
     secret = _made_of(share.nonce, key)

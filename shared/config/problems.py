@@ -30,7 +30,7 @@ def lines(
 
 
 def _by_path(found: Iterable[Mapping[str, Any]], within: type[BaseModel]) -> dict[str, list[Mapping[str, Any]]]:
-    """Group errors by value; branches of a union have one value."""
+    """Group errors by value: the branches of a union all report the same value."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for number, one in enumerate(found):
         (problem,) = validation.problems([one], within)

@@ -1,7 +1,8 @@
 """
 The protocol between GoDocker and whatever runs the tasks.
 
-Callers ask an executor by `features()`, never by its name. Times are seconds since the epoch on our clock.
+An executor is built in `factory` and named in `Settings.executor`. Callers ask it by `features()`, never by its name.
+Times are seconds since the epoch on our clock.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Faults:
     #: Runs (by name) that `prepare` or `start` refuses, each with the error.
     refuse_prepare: dict[str, errors.StartFailed] = field(default_factory=dict)
     refuse_start: dict[str, errors.StartFailed] = field(default_factory=dict)
-    #: Runs whose next start succeeds and raises `NodeUnavailable` all the same.
+    #: Runs whose next start succeeds but still raises `NodeUnavailable`.
     lose_answer: set[str] = field(default_factory=set)
     #: Runs whose next start stops at `created` and raises `NodeUnavailable`.
     only_create: set[str] = field(default_factory=set)

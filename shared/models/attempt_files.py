@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 STATE = ".godocker"  #: folder below the task's directory, with one set of files per attempt
-TAKEN = 125  #: exit code of a wrapper whose attempt was taken already; it says nothing about the command
+TAKEN = 125  #: exit code of a wrapper that found its attempt already claimed; it says nothing about the command
 
 
 class Word(StrEnum):
-    """A word after the exit code, in the same line, that qualifies it."""
+    """A word that follows the exit code on the same line and qualifies it."""
 
     STOPPED = "stopped"  #: it was sent SIGTERM
     NO_INTERPRETER = "interpreter"  #: the first line of the script names a program that does not exist

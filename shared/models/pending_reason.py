@@ -26,15 +26,13 @@ class PendingReason(StrEnum):
     KILL_REQUESTED = "kill_requested"  #: it is about to be killed
 
     # No node takes it.
-    MAINTENANCE = "maintenance"  #: the system is in maintenance, or the nodes that could take it
+    MAINTENANCE = "maintenance"  #: the system is in maintenance, or all nodes that could take it are
     NO_NODES = "no_nodes"
     NEVER = "never"  #: no node could take it, even empty and ready
     NOT_READY = "not_ready"  #: no node that could take it is ready
     RESERVED = "reserved"  #: the node with room is reserved for another task
     FRAGMENTED = "fragmented"  #: the nodes have enough free together, but none of them alone
-    NO_ROOM = (
-        "no_room"  #: the nodes that could take it are full; in an explanation CPU, MEMORY, GPUS and PORTS say of what
-    )
+    NO_ROOM = "no_room"  #: the nodes that could take it are full; explanations name the resource by CPU, MEMORY, GPUS and PORTS
 
     # One node does not take it.
     AVOIDED = "avoided"  #: the node failed an earlier attempt of the task

@@ -20,9 +20,9 @@ _ANY_BUT_KILL = (None, Intent.SUSPEND, Intent.RESUME)
 @dataclass(frozen=True, slots=True)
 class Transition:
     """
-    One step along an edge: from `old` at `attempt` to `new`, setting `fields`. `next_attempt` is the number of the attempt that
-    it begins, if any. With `intents` it applies only while the task's intent is one of these (None: any). `note` goes into the
-    task's history, `about` into the log line.
+    One step along an edge: from `old` at `attempt` to `new`, setting `fields`. `next_attempt` is the number of the
+    attempt that it begins, if any. With `intents`, it applies only while the task's intent is among them (the entry None:
+    no intent); without, always. `note` goes into the task's history, `about` into the log line.
     """
 
     task_id: int

@@ -30,7 +30,7 @@ class UsageRow(Stored):
 
 
 def row_id(task_id: int, attempt: int) -> str:
-    """Return an id that is unique on task and attempt, so that writing a row twice stores it once."""
+    """Return an id that is unique per task and attempt, so that writing a row twice stores it once."""
     return f"{task_id}-{attempt}"
 
 

@@ -35,7 +35,7 @@ def problems_of(script: str) -> list[str]:
 
 
 def never_works(script: str) -> str | None:
-    """Return why a script cannot run in any image; None where it may."""
+    """Return why a script cannot run in any image; None if it can."""
     first = script.split("\n", 1)[0]
     if first.startswith(_MARK) and first.endswith("\r"):
         return (

@@ -29,7 +29,10 @@ Source = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace a database that is not empty. Destroys its content.")]
 KeepIdentity = Annotated[
     bool,
-    typer.Option("--keep-identity", help="Replace the system of the backup, which was lost with its shared_dir."),
+    typer.Option(
+        "--keep-identity",
+        help="Continue as the backed-up system. Use it only if that system was lost together with its shared_dir.",
+    ),
 ]
 
 

@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 _MINUTE = 60
 _HOUR = 3600
-_SLOW = 10  #: failures of one user per hour over all origins, in multiples of the limit per minute
+_SLOW = 10  #: default hourly limit of one user over all origins, as a multiple of the limit per minute
 _MAX_REMEMBERED = 10_000  #: successful users and origins that this process remembers by itself
 
 

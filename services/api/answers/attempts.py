@@ -8,7 +8,7 @@ from typing import Any
 from shared.lifecycle import ENDED, PLACED, TaskStatus
 from shared.models.task import Task
 
-_PLACED_ON = re.compile(r"placed on (.+)")  # notes of earlier versions, which kept no node of its own
+_PLACED_ON = re.compile(r"placed on (.+)")  # note of earlier versions, which did not store the node separately
 
 
 def of(task: Task) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from shared.models.task import Task
 router = routers.make("tasks")
 
 DryRunAsked = Annotated[bool, Query(description="Store nothing, and explain why the task would wait")]
-StrictAsked = Annotated[bool, Query(description="Refuse tasks that would be answered with `warnings`")]
+StrictAsked = Annotated[bool, Query(description="Refuse tasks whose answer would contain `warnings`")]
 
 
 @router.post(

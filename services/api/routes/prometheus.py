@@ -1,4 +1,4 @@
-"""Accept measurements of other programs for Prometheus."""
+"""Accept measurements from other programs for Prometheus."""
 
 from __future__ import annotations
 

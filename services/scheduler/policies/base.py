@@ -29,7 +29,7 @@ class Pass(Protocol):
 
     def skip_lasting(self, task: Pending) -> None:
         """
-        Skip tasks of the shape of `task` that may run as long or longer, for the rest of the pass: the only node with
+        For the rest of the pass, skip tasks of the same shape as `task` that may run as long or longer: the only node with
         room is reserved for another task.
         """
         ...

@@ -14,7 +14,7 @@ from services.scheduler.queue.lanes import Lanes
 from shared.models.project import DEFAULT
 from shared.models.work import Pending
 
-#: Of the first task left: ticket without the project's part, seniority (two numbers, the second unique), owner.
+#: Heap entry of an owner for their first remaining task: ticket without the project's part, queue time, task id, owner.
 _Entry = tuple[float, float, int, "_Owner"]
 
 

@@ -1,4 +1,4 @@
-"""Explain on request why a task is pending, with what the leading scheduler knows."""
+"""Collect what the leading scheduler knows of a pending task, for `explanation`, which computes the reasons."""
 
 from __future__ import annotations
 

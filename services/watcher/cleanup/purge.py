@@ -1,4 +1,8 @@
-"""Remove the files of archived tasks, and the files and records of deleted tasks."""
+"""
+Remove the files of archived tasks, and the files and records of deleted tasks.
+
+`archival` archives old tasks; it, users and the gateway set the field `purge` that this loop reads.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _PERMANENT = 500  #: reply codes from here on are permanent failures (RFC 5321, 
 
 
 class SmtpClient:
-    """Sends mails over one connection each: they are few, and servers close idle connections."""
+    """Opens one connection per mail: mails are few, and servers close idle connections."""
 
     def __init__(self, settings: Settings, *, deadline: float = DEADLINE) -> None:
         self._settings = settings

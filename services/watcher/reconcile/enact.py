@@ -18,7 +18,7 @@ from services.watcher.reconcile.diff import (
     Resume,
     Stop,
 )
-from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.record_ends import Recorder
 from shared import errors
 from shared.executors.base import Executor
 from shared.executors.types import Feature, Handle, RunState

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.record_ends import Recorder
 from services.watcher.reconcile.settle import Settler
 from shared import clock, errors
 from shared.models.node import UnreachableNode

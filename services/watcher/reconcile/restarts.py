@@ -33,7 +33,7 @@ def finish(task: Placed, outcome: Outcome, now: float, *, failure: Mapping[str, 
 
 
 def reschedule(task: Placed, now: float) -> Transition:
-    """Requeue a task at its owner's request, behind the tasks that wait already."""
+    """Requeue a task at its owner's request, behind the tasks already waiting."""
     fields = {"queued_at": now, "reason": kills.rescheduled(task.intent_by)}
     return transitions.requeue(task, fields, note="rescheduled", expected=Intent.RESCHEDULE, at=now)
 

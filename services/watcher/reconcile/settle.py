@@ -1,4 +1,4 @@
-"""Settle ended attempts: account the usage, then remove the run."""
+"""Settle attempts whose end `record_ends` has written: account the usage, then remove the run."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from services.watcher.reconcile.diff import NoteEnd
-from services.watcher.reconcile.record import Recorder
+from services.watcher.reconcile.record_ends import Recorder
 from shared import clock, errors
 from shared.executors.base import Executor
 from shared.executors.types import Feature, Handle, Observation, RunState

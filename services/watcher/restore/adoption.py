@@ -18,7 +18,8 @@ GONE = "not on its node after a backup was restored"
 
 def ahead(observed: Iterable[Observation], known: Mapping[int, Known]) -> list[Handle]:
     """
-    Return the runs of later attempts than recorded, only the latest of each task. A task that is over gets no further attempt.
+    Return the runs whose attempt is later than the recorded one; for each task, only the latest. A task that is over gets
+    no further attempt.
     """
     latest: dict[int, Handle] = {}
     for handle in (seen.handle for seen in observed):

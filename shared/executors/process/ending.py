@@ -1,4 +1,4 @@
-"""Record the end of a run: the shim rewrites the record from the beginning as a whole, with the end added."""
+"""Record the end of a run: the shim rewrites the whole record with the end added."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shared.executors.process.request import Request
 
 NEW = "new"  #: folder below the records for files that are being written
 SUFFIX = ".json"
-STATE = ".godocker"  #: below the task's directory, the same as of containers
+STATE = ".godocker"  #: below the task's directory, the same as for containers
 INFO = "god.info"
 
-_END = 512  #: bytes that an end needs, at most
+_END = 512  #: most bytes that an end needs
 _AGAIN = 1.0  #: seconds until a failed write of an end is retried
 
 
@@ -25,7 +25,7 @@ class Ending:
         self.number: int | None = None  #: exit code, or the signal that ended the command
         self.by_signal = False
         self.at = 0.0
-        self.told = False  #: it was sent SIGTERM by us
+        self.told = False  #: we sent it SIGTERM
         self.killed = False  #: its command was alive when the run was killed
         self.error: tuple[str, int] | None = None  #: the failed step before the command, with its error
         self.cpu = 0.0  #: seconds, of all collected processes

@@ -23,19 +23,19 @@ _EVERY = frozenset(range(1, signal.NSIG)) - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def main(directory: str) -> None:
-    """Serve the requests from standard input. Their runs have their records in `directory`."""
+    """Serve the requests from standard input. The records of the runs are in `directory`."""
     if os.fork():
         os._exit(0)  # the starter does not wait for us
     os.setsid()
     os.chdir("/")
     os.umask(0o022)
-    _put_signals_to_their_defaults()
+    _reset_signals()
     kernel.become_subreaper()
     kernel.set_name("god-forkserver")
     _Server(os.open(directory, os.O_RDONLY | os.O_DIRECTORY)).serve()
 
 
-def _put_signals_to_their_defaults() -> None:
+def _reset_signals() -> None:
     """Reset all signals: Python and our starter ignore some, and a command would inherit that."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _EVERY)
     for number in _EVERY:

@@ -1,8 +1,9 @@
 """
-The shim: one process beside each run from beginning to end, the parent of the command and of all orphans of the run. It takes the
+The shim: one process per run, for the whole of its life, the parent of the command and of all orphans of the run. It takes the
 attempt, waits for the command, ends remaining processes, and records the end.
 
-It handles SIGTERM (send SIGTERM to all of the run, once) and SIGUSR1 (kill all of it now), and exits once nothing of it lives.
+It handles SIGTERM (send SIGTERM to all of the run, once) and SIGUSR1 (kill all of it now), and exits once no process of
+the run is left.
 """
 
 from __future__ import annotations

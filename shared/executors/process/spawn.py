@@ -1,4 +1,4 @@
-"""Start a run with the user's identity and nothing of ours."""
+"""Start a run as its user, inheriting nothing from this process."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = structlog.get_logger(__name__)
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UMASK = 0o022  #: as in containers; the task's directory itself is closed to others
-_BEGIN = 10.0  #: seconds within which a shim begins the run, or never does
-_ANSWER = 5.0  #: further seconds until a shim without an answer counts as hanging
-_TRIES = 3  #: fork servers to try if they die
+_BEGIN = 10.0  #: seconds a shim has to begin the run; later, it refuses to
+_ANSWER = 5.0  #: further seconds after which a shim that has not answered counts as hung
+_TRIES = 3  #: most fork servers to try in a row, if each dies
 #: Errors of the task's directory: another attempt replaced it by something else.
 _NOT_A_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 

@@ -20,7 +20,7 @@ from shared.store import connection
 
 log = structlog.get_logger(__name__)
 
-BATCH = 2000  #: documents of one write
+BATCH = 2000  #: documents per write
 BATCH_TIMEOUT = 600.0  #: seconds; documents to change are found without an index
 
 Change = tuple[dict[str, Any], dict[str, Any]]  #: a filter, and the update of what it matches
@@ -36,7 +36,7 @@ class Step:
 
 
 async def networks_have_names(database: connection.Database) -> int:
-    """Replace the truth value in `spec.network`, of the first version, by the network's name. There was only the public one."""
+    """Replace the boolean of version 1 in `spec.network` by the network's name. There was only the public network then."""
     changes: list[Change] = [
         ({"spec.network": True}, {"$set": {"spec.network": "public"}}),
         ({"spec.network": False}, {"$set": {"spec.network": None}}),
