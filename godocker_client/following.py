@@ -45,7 +45,7 @@ Event = LogEvent | AttemptEvent | EndEvent
 
 
 class Following:
-    """What is known of one stream between two connections."""
+    """The position in one stream, kept between two connections."""
 
     def __init__(
         self, task_id: int, *, stream: str | None = None, tail: int | None = None, attempt: int | None = None

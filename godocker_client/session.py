@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered."""
+    """An answer of the server."""
 
     status: int
     headers: Mapping[str, str]
@@ -80,7 +80,7 @@ class Session:
 
     @property
     def can_login(self) -> bool:
-        """Whether a new token can be had without asking anybody."""
+        """True if a new token can be had without asking the user."""
         return self._secret is not None
 
     def headers(self) -> dict[str, str]:

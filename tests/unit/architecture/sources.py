@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
-PRODUCT = ("benchmarks", "godocker", "services", "shared")
+PRODUCT = ("benchmarks", "godocker", "godocker_client", "services", "shared")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
