@@ -110,7 +110,7 @@ def test_run_prints_both_streams_and_ends_as_the_task_does(shell: Shell) -> None
 
 
 def test_ctrl_c_leaves_the_task_running_and_says_how_to_come_back(shell: Shell) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "run", *TASK, "sh", "-c", "echo begun; sleep 60"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -119,11 +119,13 @@ def test_ctrl_c_leaves_the_task_running_and_says_how_to_come_back(shell: Shell) 
         cwd=shell.folder,
         env=shell.environment,
         start_new_session=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+        # A background job of a shell ignores SIGINT, and so do its children; a terminal's job does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
     task_id = int(said.split()[1])
     assert process.returncode == 130
     assert f"godocker logs -f {task_id}" in said
@@ -184,7 +186,7 @@ def test_filters_of_a_list(shell: Shell) -> None:
 
 
 def test_children_of_an_array_are_named_by_their_index(shell: Shell) -> None:
-    parent = shell.id_of("--array", "3,7-9", *TASK, "echo $GODOCKER_TASK_ID; exit $((GODOCKER_TASK_INDEX == 8))")
+    parent = shell.id_of("--array", "3,7-9", *TASK, "echo $GODOCKER_TASK_ID; exit $((GODOCKER_TASK_ID == 8))")
     shell.run("wait", str(parent), code=1)
     assert shell.run("logs", f"{parent}.7").stdout == "7\n"
     assert shell.run("wait", f"{parent}[3,7,9]").stdout == ""

@@ -183,12 +183,15 @@ def test_a_follower_waits_while_the_task_waits_and_goes_with_it_through_its_atte
     seen: list[Any] = []
 
     def follow() -> None:
-        seen.extend(followed.follow(task_id))
+        for event in followed.follow(task_id):
+            seen.append(event)
 
     thread = threading.Thread(target=follow)
     thread.start()
     place.client.wait(task_id, "running", timeout=60)
-    waiting.until_blocking(lambda: read(place, task_id).content == b"attempt\n", "the first attempt writes", timeout=30)
+    waiting.until_blocking(
+        lambda: any(isinstance(event, LogEvent) for event in seen), "the follower sees the first attempt", timeout=60
+    )
     place.client.http.get(f"/api/1.0/task/{task_id}/reschedule")
     waiting.until_blocking(
         lambda: read(place, task_id, attempt=2).content == b"attempt\n", "the second attempt writes", timeout=60
