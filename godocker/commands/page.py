@@ -83,7 +83,16 @@ def _command(name: str) -> str:
         usage += " -- COMMAND…"
     paragraphs = [re.sub(r"\s+", " ", text).strip() for text in str(command.help).split("\n\n")]
     lines = [f"### godocker {usage}", "", _wrapped("\n\n".join(paragraphs))]
-    rows = [*(_row(f"`{_argument(part).strip('[]')}`", part) for part in arguments), *_options(options)]
+    rows = [
+        *(
+            _row(
+                f"`{_argument(part).removeprefix('[').removesuffix(']') if not part.required else _argument(part)}`",
+                part,
+            )
+            for part in arguments
+        ),
+        *_options(options),
+    ]
     if rows:
         lines += ["", "| | |", "|---|---|", *rows]
     return "\n".join(lines)

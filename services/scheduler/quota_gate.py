@@ -1,4 +1,8 @@
-"""Hold placements against the quotas of users and projects."""
+"""
+Hold placements against the quotas of users and projects.
+
+`shared.store.quotas.QuotaStore.place` checks and writes them in one transaction, so that two schedulers cannot exceed a quota.
+"""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def wait(
     """
     Wait until tasks are over. Exits with the exit code of the first that did not end with 0.
 
-    124 means that the time ran out, 125 that a task ended without its command's doing.
+    124: the timeout is over. 125: something other than the command ended the task, such as a lost node.
     """
     with client() as made:
         ids = selecting.ids(made, tasks)

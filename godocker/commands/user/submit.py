@@ -81,8 +81,8 @@ def submit(
     """
     Send a task and print its id.
 
-    The command comes after the options: `godocker submit -i busybox -- echo hello`. Instead of it, a task file in YAML or
-    JSON may be named, or a script with `--script`.
+    The command comes after the options: `godocker submit -i busybox -- echo hello`. Instead of a command, give a task file
+    (`godocker submit task.yml`, in YAML or JSON) or a script (`--script job.sh`).
     """
     words = _words(context)
     document, arguments = _document(context.args, script, words)

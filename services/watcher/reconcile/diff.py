@@ -1,4 +1,4 @@
-"""Compare the recorded tasks of a node with the observed runs and return actions: pure."""
+"""Compare the recorded tasks of a node with the observed runs, and return actions for `enact` and `record_ends`: pure."""
 
 from __future__ import annotations
 
