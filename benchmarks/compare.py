@@ -89,7 +89,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--against", default="HEAD", metavar="REV", help="the other commit (default: HEAD)")
     parser.add_argument("--rounds", type=int, default=5, help="pairs to measure (default: 5)")
     parser.add_argument("--full", action="store_true", help="full figures instead of quick ones")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     options.names = options.names or list(DEFAULT)
     if unknown := [name for name in options.names if name not in figures.ALL]:
         parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(figures.ALL)}")
