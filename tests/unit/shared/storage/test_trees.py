@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shared import errors
 from shared.storage import trees
@@ -89,34 +91,39 @@ def test_an_interrupted_removal_is_continued(tmp_path: Path, monkeypatch: pytest
     assert not top.exists()
 
 
+#: Runs as a process of its own: a thread would take turns with the removal at the interpreter's lock, for up to a minute.
+SWAP = """
+import os, sys
+top, outside = sys.argv[1:]
+print("begun", flush=True)
+while True:
+    try:
+        os.mkdir(top + "/a")
+        os.rename(top + "/a", top + "/b")
+        os.symlink(outside, top + "/a")
+        os.rename(top + "/a", top + "/b2")
+    except OSError:
+        continue
+"""
+
+
 def test_folders_swapped_for_links_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "keep").write_text("keep")
-    stop = threading.Event()
     top = tmp_path / "top"
-
-    def swap() -> None:
-        while not stop.is_set():
-            try:
-                os.mkdir(top / "a")
-                os.rename(top / "a", top / "b")
-                os.symlink(outside, top / "a")
-                os.rename(top / "a", top / "b2")
-            except OSError:
-                continue
-
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    try:
-        for _ in range(300):
-            top.mkdir(exist_ok=True)
-            try:
-                trees.remove(top)
-            except errors.StorageError:
-                continue  # entries are still being added: the next try finds them
-    finally:
-        stop.set()
-        swapper.join()
+    argv = [sys.executable, "-I", "-S", "-c", SWAP, str(top), str(outside)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as swapper:
+        assert swapper.stdout is not None
+        assert swapper.stdout.readline() == "begun\n"
+        try:
+            for _ in range(2 * settings().max_examples):
+                top.mkdir(exist_ok=True)
+                try:
+                    trees.remove(top)
+                except errors.StorageError:
+                    continue  # entries are still being added: the next try finds them
+        finally:
+            swapper.kill()
     assert (outside / "keep").read_text() == "keep"
     trees.remove(top)
