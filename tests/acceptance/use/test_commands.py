@@ -20,7 +20,10 @@ from tests.acceptance.conftest import UID, Place
 from tests.support import waiting
 from tests.support.harness.system import COMMAND, clean_environment
 
-pytestmark = pytest.mark.parametrize("module_ground", ["process"], indirect=True, scope="module")
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("module_ground", ["process"], indirect=True, scope="module"),
+]
 
 ROOT = Path(__file__).parents[3]
 README, PYTHON = ROOT / "README.md", ROOT / "docs" / "python.md"

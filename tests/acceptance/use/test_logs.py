@@ -16,7 +16,10 @@ from godocker_client import AttemptEvent, Client, EndEvent, LogEvent
 from tests.acceptance.conftest import DOCKER_IS_LONG, Place
 from tests.support import waiting
 
-pytestmark = pytest.mark.parametrize("module_ground", DOCKER_IS_LONG, indirect=True, scope="module")
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.parametrize("module_ground", DOCKER_IS_LONG, indirect=True, scope="module"),
+]
 
 LONG = bool(os.environ.get("GODOCKER_LONG_TESTS"))
 MEGABYTES, CLIENTS, BREAKS = (50, 10, 100) if LONG else (4, 4, 25)

@@ -58,6 +58,7 @@ def closed_by_gateway(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return closed
 
 
+@pytest.mark.timeout(600)
 async def test_no_request_over_a_reused_idle_connection_fails(
     gateway: Gateway, proxy: caddy.Caddy, alice: User, closed_by_gateway: list[object]
 ) -> None:
