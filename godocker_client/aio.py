@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -14,13 +13,9 @@ from godocker_client import documents, errors, operations
 from godocker_client.following import Event, Following
 from godocker_client.session import Answer, Operation, Pause, Request, Session, checked
 from godocker_client.task import Task
+from godocker_client.transport import PAUSE, STREAM_TIMEOUT, TIMEOUT, answer_of
 
 T = TypeVar("T")
-
-TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-#: A stream is silent for 15 seconds at most.
-STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_AGAIN = 0.5  #: seconds before a broken stream is continued
 
 
 class AsyncClient:
@@ -126,20 +121,20 @@ class AsyncClient:
         Raises `errors.ApiError`, and `errors.ServerUnreachable` once the patience is over.
         """
         following = Following(task_id, stream=stream, tail=tail, attempt=attempt)
-        until = time.monotonic() + self.session.patience
+        patience = self.session.patience()
         while not following.has_ended:
             try:
                 async for event in self._stream(following):
+                    patience.renew()
                     yield event
-                until = time.monotonic() + self.session.patience
             except httpx.TransportError as error:
-                if time.monotonic() > until:
+                if patience.is_over():
                     raise errors.ServerUnreachable(f"{self._http.base_url} does not answer") from error
             except errors.ServerError:
-                if time.monotonic() > until:
+                if patience.is_over():
                     raise
             if not following.has_ended:
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(PAUSE)
 
     async def _stream(self, following: Following) -> AsyncIterator[Event]:
         request = following.request()
@@ -158,7 +153,7 @@ class AsyncClient:
                 if source.response.status_code == httpx.codes.UNAUTHORIZED and self.session.can_login:
                     self.session.token = None
                     return
-                checked(_answer(source.response))
+                checked(answer_of(source.response))
             async for event in source.aiter_sse():
                 if (taken := following.take(event.event, event.data, event.id)) is not None:
                     yield taken
@@ -173,7 +168,7 @@ class AsyncClient:
 
     async def download(self, task_id: int, path: str) -> AsyncIterator[bytes]:
         """Yield the content of a file of the task in pieces, continued by range where the connection breaks."""
-        offset, etag, until = 0, "", time.monotonic() + self.session.patience
+        offset, etag, patience = 0, "", self.session.patience()
         await self.do(operations.get(self.session, task_id))
         while True:
             headers = self.session.headers() | ({"Range": f"bytes={offset}-", "If-Match": etag} if offset else {})
@@ -181,17 +176,17 @@ class AsyncClient:
                 async with self._http.stream("GET", operations.file_path(task_id, path), headers=headers) as response:
                     if response.status_code >= 400:
                         await response.aread()
-                        checked(_answer(response))
+                        checked(answer_of(response))
                     etag = response.headers.get("etag", "")
                     async for piece in response.aiter_raw():
                         offset += len(piece)
-                        until = time.monotonic() + self.session.patience
+                        patience.renew()
                         yield piece
                     return
             except httpx.TransportError as error:
-                if time.monotonic() > until or not etag:
+                if patience.is_over() or (offset and not etag):
                     raise errors.ServerUnreachable(f"{self._http.base_url} does not answer") from error
-            await asyncio.sleep(_AGAIN)
+            await asyncio.sleep(PAUSE)
 
     async def upload(self, user: str, path: str, content: bytes | AsyncIterator[bytes]) -> None:
         """Store a file in the personal storage of `user`."""
@@ -202,7 +197,7 @@ class AsyncClient:
             )
         except httpx.TransportError as error:
             raise errors.ServerUnreachable(f"the upload of {path} broke off") from error
-        checked(_answer(response))
+        checked(answer_of(response))
 
     async def document(self, path: str) -> Any:
         """Return what a route of the API answers, by its path: `config`, `user/alice/usage` …"""
@@ -230,7 +225,7 @@ class AsyncClient:
             return result
 
     async def _send(self, request: Request) -> Answer:
-        return _answer(
+        return answer_of(
             await self._http.request(
                 request.method,
                 request.path,
@@ -240,7 +235,3 @@ class AsyncClient:
                 headers=dict(request.headers),
             )
         )
-
-
-def _answer(response: httpx.Response) -> Answer:
-    return Answer(response.status_code, response.headers, response.content)

@@ -13,13 +13,9 @@ from godocker_client import documents, errors, operations
 from godocker_client.following import Event, Following
 from godocker_client.session import Answer, Operation, Pause, Request, Session, checked
 from godocker_client.task import Task
+from godocker_client.transport import PAUSE, STREAM_TIMEOUT, TIMEOUT, answer_of
 
 T = TypeVar("T")
-
-TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-#: A stream is silent for 15 seconds at most.
-STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-_AGAIN = 0.5  #: seconds before a broken stream is continued
 
 
 class Client:
@@ -123,19 +119,20 @@ class Client:
         Raises `errors.ApiError`, and `errors.ServerUnreachable` once the patience is over.
         """
         following = Following(task_id, stream=stream, tail=tail, attempt=attempt)
-        until = time.monotonic() + self.session.patience
+        patience = self.session.patience()
         while not following.has_ended:
             try:
-                yield from self._stream(following)
-                until = time.monotonic() + self.session.patience
+                for event in self._stream(following):
+                    patience.renew()
+                    yield event
             except httpx.TransportError as error:
-                if time.monotonic() > until:
+                if patience.is_over():
                     raise errors.ServerUnreachable(f"{self._http.base_url} does not answer") from error
             except errors.ServerError:
-                if time.monotonic() > until:
+                if patience.is_over():
                     raise
             if not following.has_ended:
-                time.sleep(_AGAIN)
+                time.sleep(PAUSE)
 
     def _stream(self, following: Following) -> Iterator[Event]:
         request = following.request()
@@ -154,7 +151,7 @@ class Client:
                 if source.response.status_code == httpx.codes.UNAUTHORIZED and self.session.can_login:
                     self.session.token = None
                     return
-                checked(_answer(source.response))
+                checked(answer_of(source.response))
             for event in source.iter_sse():
                 if (taken := following.take(event.event, event.data, event.id)) is not None:
                     yield taken
@@ -169,7 +166,7 @@ class Client:
 
     def download(self, task_id: int, path: str) -> Iterator[bytes]:
         """Yield the content of a file of the task in pieces, continued by range where the connection breaks."""
-        offset, etag, until = 0, "", time.monotonic() + self.session.patience
+        offset, etag, patience = 0, "", self.session.patience()
         self.do(operations.get(self.session, task_id))
         while True:
             headers = self.session.headers() | ({"Range": f"bytes={offset}-", "If-Match": etag} if offset else {})
@@ -177,17 +174,17 @@ class Client:
                 with self._http.stream("GET", operations.file_path(task_id, path), headers=headers) as response:
                     if response.status_code >= 400:
                         response.read()
-                        checked(_answer(response))
+                        checked(answer_of(response))
                     etag = response.headers.get("etag", "")
                     for piece in response.iter_raw():
                         offset += len(piece)
-                        until = time.monotonic() + self.session.patience
+                        patience.renew()
                         yield piece
                     return
             except httpx.TransportError as error:
-                if time.monotonic() > until or not etag:
+                if patience.is_over() or (offset and not etag):
                     raise errors.ServerUnreachable(f"{self._http.base_url} does not answer") from error
-            time.sleep(_AGAIN)
+            time.sleep(PAUSE)
 
     def upload(self, user: str, path: str, content: bytes | Iterator[bytes]) -> None:
         """Store a file in the personal storage of `user`."""
@@ -198,7 +195,7 @@ class Client:
             )
         except httpx.TransportError as error:
             raise errors.ServerUnreachable(f"the upload of {path} broke off") from error
-        checked(_answer(response))
+        checked(answer_of(response))
 
     def document(self, path: str) -> Any:
         """Return what a route of the API answers, by its path: `config`, `user/alice/usage` …"""
@@ -226,7 +223,7 @@ class Client:
             return result
 
     def _send(self, request: Request) -> Answer:
-        return _answer(
+        return answer_of(
             self._http.request(
                 request.method,
                 request.path,
@@ -236,7 +233,3 @@ class Client:
                 headers=dict(request.headers),
             )
         )
-
-
-def _answer(response: httpx.Response) -> Answer:
-    return Answer(response.status_code, response.headers, response.content)

@@ -59,6 +59,23 @@ class Pause:
 Operation = Generator["Request | Pause", "Answer | None", T]
 
 
+class Patience:
+    """The time for which failures of a request are retried, counted from the last success."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self.renew()
+
+    def renew(self) -> None:
+        """Start again: the server answered."""
+        self._until = self._monotonic() + self._seconds
+
+    def is_over(self, wait: float = 0.0) -> bool:
+        """Return whether it will be over after a pause of `wait` seconds."""
+        return self._monotonic() + wait > self._until
+
+
 class Session:
     """The token of one user, and how long a server that does not answer is waited for."""
 
@@ -75,7 +92,7 @@ class Session:
         self.token = token
         self.user = user
         self._secret = {"apikey": apikey} if apikey else {"password": password} if password else None
-        self.patience = patience  #: seconds
+        self._patience = patience
         self._monotonic = monotonic
 
     @property
@@ -109,25 +126,26 @@ class Session:
         self.token = str(checked(answer).json()["token"])
 
     def _patiently(self, request: Request, *, signed: bool = True) -> Operation[Answer]:
-        until, delay = self._monotonic() + self.patience, _FIRST
+        patience, delay = self.patience(), _FIRST
         while True:
             headers = {**request.headers, **(self.headers() if signed else {})}
             try:
                 answer = yield replace(request, headers=headers)
                 assert answer is not None
                 wait = _wait_of(answer) if answer.status in _PASSING else None
-                if answer.status not in _PASSING or not request.repeatable or self._is_over(until, wait or delay):
+                if answer.status not in _PASSING or not request.repeatable or patience.is_over(wait or delay):
                     return answer
             except errors.ServerUnreachable:
                 wait = None
-                if not request.repeatable or self._is_over(until, delay):
+                if not request.repeatable or patience.is_over(delay):
                     raise
             # Not all at once: a thousand clients wait for the same server.
             yield Pause(wait if wait is not None else delay * random.uniform(0.75, 1.25))
             delay = min(2 * delay, _MOST)
 
-    def _is_over(self, until: float, wait: float) -> bool:
-        return self._monotonic() + wait > until
+    def patience(self) -> Patience:
+        """Return a new count of the seconds that a server which does not answer is waited for."""
+        return Patience(self._patience, self._monotonic)
 
 
 def new_key() -> str:

@@ -12,13 +12,15 @@ from godocker_client import AttemptEvent, Client, EndEvent, LogEvent
 _SECOND = 2.0  #: seconds in which another Ctrl-C counts as the second
 
 
-def to_end(client: Client, task_id: int, *, stream: str | None = None, tail: int | None = None) -> int:
+def to_end(
+    client: Client, task_id: int, *, stream: str | None = None, tail: int | None = None, attempt: int | None = None
+) -> int:
     """
     Copy standard output and errors of a task to ours until it is over. Return its exit code, or 125 if it ended for another
     reason than its command.
     """
     last = 0
-    for event in client.follow(task_id, stream=stream, tail=tail):
+    for event in client.follow(task_id, stream=stream, tail=tail, attempt=attempt):
         match event:
             case LogEvent():
                 out = sys.stderr.buffer if event.stream == "err" and stream is None else sys.stdout.buffer

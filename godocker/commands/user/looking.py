@@ -115,7 +115,9 @@ def logs(
     with client() as made:
         task_id = selecting.one_id(made, task)
         if follow:
-            following.to_end(made, task_id, stream=None if both else "err" if err else "out", tail=lines)
+            following.to_end(
+                made, task_id, stream=None if both else "err" if err else "out", tail=lines, attempt=attempt
+            )
             return
         for stream in ("out", "err") if both else ("err",) if err else ("out",):
             out = sys.stderr.buffer if both and stream == "err" else sys.stdout.buffer

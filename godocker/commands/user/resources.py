@@ -8,6 +8,7 @@ import typer
 
 from godocker.commands.user.output import Format, Output, print_rows
 from godocker.commands.user.session import client, reported
+from shared.units import sizes
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,18 @@ def register(app: typer.Typer) -> None:
 @reported
 def usage(output: Output = Format.TABLE) -> None:
     """List used and total resources of each node."""
-    _list("usage", output)
+    with client() as made:
+        nodes = made.document("usage")
+    rows = [
+        {
+            "name": node["name"],
+            "cpu": "{:g}/{:g}".format(*node["cpu"]),
+            "memory": " of ".join(sizes.shown(int(amount)) for amount in node["mem"]),
+            "disk": " of ".join(sizes.shown(int(amount)) for amount in node["disk"]),
+        }
+        for node in nodes
+    ]
+    print_rows(output, ("name", "cpu", "memory", "disk"), rows, nodes)
 
 
 @reported

@@ -145,7 +145,7 @@ def _words(context: typer.Context) -> Words:
 
 def _document(arguments: list[str], script: Path | None, words: Words) -> tuple[Words, list[str]]:
     if script is not None:
-        content = script.read_text()
+        content = _text(script)
         return documents.build(**{**_of_directives(content), **words, "command": content}), arguments
     if len(arguments) == 1 and arguments[0].endswith((".yml", ".yaml", ".json")):
         return documents.from_file(_loaded(Path(arguments[0])), **words), arguments
@@ -171,9 +171,20 @@ def _of_directives(script: str) -> Words:
 
 def _loaded(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text())  # JSON is YAML
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise errors.InvalidTask(f"{file}: {error}") from None
+        return yaml.safe_load(_text(file))  # JSON is YAML
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise errors.InvalidTask(f"{file}: {where}{getattr(error, 'problem', None) or 'is not YAML or JSON'}") from None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise errors.InvalidTask(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise errors.InvalidTask(f"{file}: is not text in UTF-8") from None
 
 
 def _show_dry_run(made: Client, document: Words) -> None:

@@ -215,4 +215,6 @@ async def _pumps(sources: Any) -> AsyncIterator[asyncio.Queue[tuple[Stream, int,
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, Exception):
+                log.error("log.pump_failed", exc_info=error)

@@ -63,6 +63,10 @@ class TaskWatch:
             except errors.StoreUnavailable as error:
                 log.warning("task_watch.not_read", error=str(error))
                 wait = _RETRY
+            except Exception:
+                # Followers wait for this loop: it must outlive whatever one read meets.
+                log.exception("task_watch.failed")
+                wait = _RETRY
             else:
                 async with self._changed:
                     self._known.update({one: progress.get(one) for one in ids if one in self._watched})

@@ -99,7 +99,9 @@ async def get_task_log(
     if "text/event-stream" not in request.headers.get("accept", ""):
         return await _bytes(files, task, stream or Stream.OUT, attempt, offset=offset, lines=tail)
     resumed = last_event_id or last_event
-    begin = position.parse(resumed) if resumed else _begin(attempt, stream, offset)
+    begin = (
+        position.parse(resumed) if resumed else _begin(attempt or (task.attempt if offset else None), stream, offset)
+    )
 
     async def check() -> None:
         await guards.visible_task(task.id, context, await callers.maybe_caller(request, credentials), share)

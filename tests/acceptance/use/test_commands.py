@@ -164,6 +164,31 @@ def test_a_task_file_is_yaml_or_json_in_words_or_as_a_task_object(shell: Shell, 
     assert shell.run("logs", str(task_id)).stdout == "file\n"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"image: [\n", "task.yml: line 2: "),
+        (b"\xff\xfe", "task.yml: is not text in UTF-8"),
+        (b"image: busybox\ncomand: x\n", "comand: is not a word of a task; did you mean command?"),
+        (None, "task.yml: No such file or directory"),
+    ],
+)
+def test_a_task_file_that_cannot_be_read_is_refused_in_one_line(shell: Shell, content: bytes | None, said: str) -> None:
+    if content is not None:
+        (shell.folder / "task.yml").write_bytes(content)
+    stderr = shell.run("submit", "task.yml", code=2).stderr
+    assert stderr.startswith(f"godocker: {said}")
+    assert len(stderr.splitlines()) == 1
+
+
+def test_nodes_are_listed_with_what_they_have(shell: Shell) -> None:
+    waiting.until_blocking(lambda: shell.run("usage", "-o", "json").stdout != "[]\n", "the node is seen", timeout=60)
+    header, row = shell.run("usage").stdout.splitlines()
+    assert header.split() == ["name", "cpu", "memory", "disk"]
+    assert re.search(r" [0-9.]+/16 ", row)
+    assert "64 GB" in row
+
+
 def test_lists_are_whole_in_a_pipe_and_programs_get_the_servers_objects(shell: Shell) -> None:
     name = "n" * 200
     task_id = shell.id_of("--name", name, *TASK, "sleep", "60")

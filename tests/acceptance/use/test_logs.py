@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -245,6 +246,32 @@ def test_nobody_reads_the_output_of_somebody_elses_task(place: Place) -> None:
         assert nobody.get(path(task_id)).status_code == 401
         share = place.client.http.get(f"/api/1.0/task/{task_id}/share").json()["token"]
         assert nobody.get(path(task_id), params={"share": share}).content == b"secret\n"
+
+
+def test_following_begins_at_the_byte_or_with_the_lines_that_are_asked_for(place: Place) -> None:
+    task_id = place.client.run(place.ground.task("w", "seq 1 2000"))["id"]
+    whole = "".join(f"{number}\n" for number in range(1, 2001))
+    assert _followed(place, task_id, stream="out", offset=100) == whole[100:]
+    assert _followed(place, task_id, stream="out", tail=2) == "1999\n2000\n"
+    assert _followed(place, task_id, stream="out") == whole
+
+
+def _followed(place: Place, task_id: int, **params: Any) -> str:
+    headers = {"Accept": "text/event-stream"}
+    with httpx_sse.connect_sse(place.client.http, "GET", path(task_id), params=params, headers=headers) as source:
+        return "".join(event.json()["text"] for event in source.iter_sse() if event.event == "log")
+
+
+def test_a_gateway_that_stops_ends_its_streams_properly(place: Place) -> None:
+    task_id = submit(place, "echo begun; sleep 60")
+    headers = {"Accept": "text/event-stream"}
+    with place.client.http.stream("GET", path(task_id), headers=headers, timeout=60) as answer:
+        lines = answer.iter_lines()
+        assert any("begun" in line for line in lines)
+        before = place.system.kill("api", signal.SIGTERM)
+        list(lines)  # raises where the answer is broken off
+    waiting.until_blocking(lambda: _is_another(place, "api", before), "the gateway is back", timeout=60)
+    place.client.kill(task_id)
 
 
 def test_an_array_has_no_output_and_says_whose_there_is(place: Place) -> None:

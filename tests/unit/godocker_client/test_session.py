@@ -104,3 +104,15 @@ def test_what_the_server_refuses_is_an_error_with_its_words(status: int, kind: t
 def test_an_answer_that_is_no_document_is_an_error_too() -> None:
     with pytest.raises(errors.ApiError, match="the server answered 418"):
         drive(operations.get(session(), 3), [Answer(418, {}, b"<html>")])
+
+
+def test_patience_counts_from_the_last_success() -> None:
+    patience = session(patience=10.0).patience()
+    NOW[0] = 9.0
+    assert not patience.is_over()
+    assert patience.is_over(2.0)
+    patience.renew()
+    NOW[0] = 18.0
+    assert not patience.is_over()
+    NOW[0] = 19.5
+    assert patience.is_over()
